@@ -1,0 +1,1 @@
+"""The command line: parses, prints and exits; all else is below it."""

