@@ -71,7 +71,9 @@ class Shell:
     ) -> Ran:
         """Run `facecli arguments…`; an exit code other than `code` fails the test, None takes any."""
         command = [sys.executable, "-m", "facecli", *map(os.fspath, arguments)]
-        done = subprocess.run(command, input=stdin, capture_output=True, cwd=cwd or self.work, env=self.environment | dict(env or {}), check=False, timeout=300)
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, cwd=cwd or self.work, env=self.environment | dict(env or {}), check=False, timeout=300
+        )
         ran = Ran(done.returncode, done.stdout, done.stderr.decode("utf-8", "replace"))
         assert code is None or ran.code == code, f"facecli {arguments} exits {ran.code}: {ran.errors}"
         return ran

@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = facecli.main(args=list(arguments) if arguments is not None else None, prog_name="facecli", standalone_mode=False)
         sys.stdout.flush()
         _leave(code if isinstance(code, int) else 0)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 (the one boundary: every ending becomes a message and an exit code)
         _leave(_report(error))
 
 
@@ -82,12 +82,15 @@ def _report(error: BaseException) -> int:
     if isinstance(error, click.ClickException):
         _say_error(_click_message(error), _click_hint(error))
         return 2
-    _say_error(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, "" if _debugging() else "run it again with --debug for the details")
+    _say_error(
+        f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
+        "" if _debugging() else "run it again with --debug for the details",
+    )
     return 2
 
 
 def _click_message(error: click.ClickException) -> str:
-    """click's message in the form WHAT: WHERE."""
+    """The message of click in the form WHAT: WHERE."""
     message = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
     if isinstance(error, click.BadParameter | click.MissingParameter) or ": " not in message:

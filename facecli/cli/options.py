@@ -45,7 +45,13 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --model and --device."""
     command = click.option(
-        "-d", "--device", default="auto", metavar="NAME", envvar="FACECLI_DEVICE", show_envvar=True, help="auto, cpu, cuda, cuda:0,1 or another device's name."
+        "-d",
+        "--device",
+        default="auto",
+        metavar="NAME",
+        envvar="FACECLI_DEVICE",
+        show_envvar=True,
+        help="auto, cpu, cuda, cuda:0,1 or another device's name.",
     )(command)
     return click.option(
         "-m", "--model", metavar="NAME|DIR", envvar="FACECLI_MODEL", show_envvar=True, help="A pack's name, or a directory that holds one."

@@ -1,0 +1,103 @@
+"""What a command says on stderr while it works: bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import tqdm
+
+LINE_SECONDS = 10.0
+"""How often a plain line tells the state where there is no terminal."""
+
+
+class Console:
+    """The Reporter of the command line."""
+
+    def __init__(self, *, quiet: bool, verbose: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        self.quiet = quiet
+        self.verbose = verbose and not quiet
+        self.terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._clock = clock
+        self._bar: tqdm.tqdm[None] | None = None
+        self._what = ""
+        self._total: int | None = None
+        self._done = 0
+        self._began = self._said = 0.0
+        self._counts: dict[str, int] = {}
+
+    def start(self, what: str, total: int | None) -> None:
+        """Begin counting."""
+        self.stop()
+        self._what, self._total, self._done, self._counts = what, total, 0, {}
+        self._began = self._said = self._clock()
+        if self.terminal and not self.quiet:
+            # Imported here, so that a command which counts nothing does not pay for it.
+            import tqdm  # noqa: PLC0415
+
+            unit = what.removesuffix("s")
+            self._bar = tqdm.tqdm(total=total, unit=f" {unit}", file=sys.stderr, dynamic_ncols=True, leave=False, mininterval=0.2)
+
+    def expect(self, total: int) -> None:
+        """Correct the total while counting."""
+        self._total = total
+        if self._bar is not None:
+            self._bar.total = total
+            self._bar.refresh()
+
+    def advance(self, done: int, **counts: int) -> None:
+        """`done` more are done."""
+        self._done += done
+        self._counts |= counts
+        if self._bar is not None:
+            self._bar.set_postfix(self._counts, refresh=False)
+            self._bar.update(done)
+        elif not self.quiet and self._clock() - self._said >= LINE_SECONDS:
+            self._said = self._clock()
+            self.say(self._state())
+
+    def _state(self) -> str:
+        """The plain line: how many, how fast, how long yet."""
+        seconds = self._clock() - self._began
+        rate = self._done / seconds if seconds > 0 else 0.0
+        parts = [f"{self._done} of {self._total} {self._what}" if self._total else f"{self._done} {self._what}", f"{rate:.1f} {self._what}/s"]
+        if self._total and rate > 0:
+            parts.append(f"{_duration((self._total - self._done) / rate)} left")
+        return ", ".join(parts + [f"{value} {name}" for name, value in self._counts.items()])
+
+    def warn(self, message: str) -> None:
+        """Say something that the user should know."""
+        if not self.quiet:
+            self.say(message)
+
+    def detail(self, message: str) -> None:
+        """Say something for --verbose."""
+        if self.verbose:
+            self.say(message)
+
+    def say(self, message: str) -> None:
+        """Write one line to stderr, above the bar if there is one."""
+        if self._bar is not None:
+            self._bar.clear()
+        sys.stderr.buffer.write(os.fsencode(message) + b"\n")
+        sys.stderr.buffer.flush()
+        if self._bar is not None:
+            self._bar.refresh()
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _duration(seconds: float) -> str:
+    """A time span as people say it: 42 s, 7 min, 3 h 20 min."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
