@@ -31,7 +31,7 @@ make_environment() {
 install() {
     local python=$1/bin/python
     shift
-    "$python" -m pip install --disable-pip-version-check --quiet --prefer-binary "$@"
+    "$python" -m pip install --disable-pip-version-check --quiet --only-binary :all: "$@"
 }
 
 # replace_opencv DIR: insightface requires opencv-python, whose import needs libGL, libglib and libxcb of the system; the headless build

@@ -1,0 +1,178 @@
+"""The rules of the house, held by walking the imports of every module: arrows down only, no cycles, each library in its room."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import facecli
+
+ROOT = Path(facecli.__file__).parent
+LEAVES = ("errors", "types", "config")
+WORLDS = ("photos", "vision", "store")
+MAY_IMPORT = {
+    "errors": (),
+    "types": ("errors",),
+    "config": ("types", "errors"),
+    **dict.fromkeys(WORLDS, LEAVES),
+    "pipeline": (*WORLDS, *LEAVES),
+    "output": LEAVES,
+}
+"""What each room may import beside itself; a use case (a module at the top) may import the pipeline and all below it, cli everything."""
+USE_CASE = ("pipeline", *WORLDS, *LEAVES)
+LIBRARY_IN = {
+    "click": ("cli",),
+    "tqdm": ("cli",),
+    "sqlite3": ("store",),
+    "faiss": ("store",),
+    "onnxruntime": ("vision",),
+    "openvino": ("vision",),
+    "insightface": ("vision",),
+    "simplejpeg": ("photos",),
+}
+FORBIDDEN_NAMES = ("utils", "util", "helpers", "helper", "common", "manager", "misc")
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+def module_files() -> dict[str, Path]:
+    """Every module of the package by its dotted name."""
+    files = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return files
+
+
+MODULES = module_files()
+
+
+def imports_of(name: str) -> Iterator[tuple[str, int]]:
+    """The modules that a module imports anywhere in its text, lazy imports and those for type checking too, with their lines."""
+    for node in ast.walk(tree_of(MODULES[name])):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}:{node.lineno}: a relative import"
+            assert node.module is not None
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield (whole if whole in MODULES else node.module), node.lineno
+
+
+def room_of(module: str) -> str:
+    """The room of a module of facecli: its first part below the package; empty for the package itself."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def own_imports(name: str) -> Iterator[tuple[str, int]]:
+    return ((target, line) for target, line in imports_of(name) if target == "facecli" or target.startswith("facecli."))
+
+
+def allowed_rooms(room: str) -> tuple[str, ...] | None:
+    """The rooms that a room may import; None for all of them."""
+    if room in ("cli", "__main__"):
+        return None
+    if room == "":
+        return tuple(sorted({room_of(m) for m in MODULES} - {"", "cli", "__main__"}))
+    return MAY_IMPORT.get(room, USE_CASE)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_down_only(name: str) -> None:
+    room = room_of(name)
+    allowed = allowed_rooms(room)
+    wrong = []
+    for target, line in own_imports(name):
+        there = room_of(target)
+        # The package itself is the public API on top of everything; from below only its version is read.
+        if there == "":
+            wrong += [f"{name}:{line} imports the public API"] if room not in ("cli", "__main__") and not reads_version_only(name, line) else []
+        elif there != room and allowed is not None and there not in allowed:
+            wrong.append(f"{name}:{line} imports {target}")
+    assert not wrong
+
+
+def reads_version_only(name: str, line: int) -> bool:
+    nodes = [n for n in ast.walk(tree_of(MODULES[name])) if isinstance(n, ast.ImportFrom) and n.lineno == line and n.module == "facecli"]
+    return bool(nodes) and all(alias.name == "__version__" or f"facecli.{alias.name}" in MODULES for node in nodes for alias in node.names)
+
+
+def test_no_cycles() -> None:
+    # An imported module brings its package along, so an edge to the module is also an edge to each package above it, but for its own packages.
+    graph = {name: {target for target, _ in own_imports(name) if target not in (name, "facecli")} for name in MODULES if name != "facecli"}
+    order = list(TopologicalSorter(graph).static_order())
+    assert set(order) >= set(graph)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_libraries_stay_in_their_rooms(name: str) -> None:
+    wrong = [
+        f"{name}:{line} imports {target}"
+        for target, line in imports_of(name)
+        if room_of(name) not in LIBRARY_IN.get(target.partition(".")[0], (room_of(name),))
+    ]
+    assert not wrong
+
+
+def calls_of(name: str) -> Iterator[tuple[str, int]]:
+    """The names that a module calls (print, sys.exit, …), with their lines."""
+    for node in ast.walk(tree_of(MODULES[name])):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node.lineno
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_the_command_line_exits_and_nobody_prints(name: str) -> None:
+    forbidden = {"print"} if room_of(name) == "cli" else {"print", "sys.exit", "exit", "quit", "SystemExit"}
+    assert [f"{name}:{line} calls {called}" for called, line in calls_of(name) if called in forbidden] == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_is_pickled(name: str) -> None:
+    assert {target.partition(".")[0] for target, _ in imports_of(name)}.isdisjoint({"pickle", "marshal", "shelve", "dill", "joblib"})
+
+
+def test_modules_are_named_for_what_they_hold() -> None:
+    assert [name for name in MODULES if name.rpartition(".")[2] in FORBIDDEN_NAMES] == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_files_and_functions_stay_small(name: str) -> None:
+    tree = tree_of(MODULES[name])
+    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert MODULES[name].read_text("utf-8").count("\n") <= 350
+    assert [f"{name}:{f.lineno} {f.name}" for f in functions if lines_of(f) > 60] == []
+
+
+def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """The lines of a function without its docstring and its decorators."""
+    documented = ast.get_docstring(function, clean=False) is not None
+    first = function.body[0]
+    docstring = (first.end_lineno or first.lineno) - first.lineno + 1 if documented else 0
+    return (function.end_lineno or function.lineno) - function.lineno + 1 - docstring
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_happens_at_import(name: str) -> None:
+    """A module's body defines; it does not open, read or run anything."""
+    busy = {"open", "os.makedirs", "os.environ.setdefault", "subprocess.run", "logging.basicConfig"}
+    body = [n for n in tree_of(MODULES[name]).body if not isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.If)]
+    called = {ast.unparse(n.func) for statement in body for n in ast.walk(statement) if isinstance(n, ast.Call)}
+    assert called & busy == set()
+
+
+def test_the_walk_sees_what_it_must() -> None:
+    """The walk itself: the package is there with its rooms, and a forbidden arrow would be found."""
+    assert {"facecli", "facecli.errors", "facecli.cli.main"} <= set(MODULES)
+    assert {target for target, _ in imports_of("facecli.cli.main")} >= {"click", "facecli.errors"}
+    assert "cli" not in (allowed_rooms("indexing") or ())
+    assert "store" not in (allowed_rooms("photos") or ())
