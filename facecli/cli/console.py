@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Never
 
 if TYPE_CHECKING:
     import tqdm
@@ -23,7 +23,7 @@ class Console:
         self.verbose = verbose and not quiet
         self.terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._clock = clock
-        self._bar: tqdm.tqdm[None] | None = None
+        self._bar: tqdm.tqdm[Never] | None = None
         self._what = ""
         self._total: int | None = None
         self._done = 0
@@ -93,6 +93,15 @@ class Console:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def say_error(message: str, hint: str) -> None:
+    """The one or two lines of an error, with control characters made visible."""
+    for line in (f"facecli: error: {message}", f"hint: {hint}" if hint else ""):
+        if line:
+            shown = "".join(c if c.isprintable() or "\udc80" <= c <= "\udcff" else repr(c)[1:-1] for c in line)
+            sys.stderr.buffer.write(os.fsencode(shown) + b"\n")
+    sys.stderr.flush()
 
 
 def _duration(seconds: float) -> str:

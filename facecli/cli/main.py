@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from facecli import __version__
+from facecli.cli.console import say_error
 from facecli.errors import FacecliError
 
 COMMANDS = {
@@ -56,7 +57,7 @@ def facecli() -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command; every ending of the process goes through here."""
     if sys.platform == "win32":
-        _say_error("native Windows is not supported", "run facecli inside WSL")
+        say_error("native Windows is not supported", "run facecli inside WSL")
         sys.exit(2)
     try:
         code = facecli.main(args=list(arguments) if arguments is not None else None, prog_name="facecli", standalone_mode=False)
@@ -75,14 +76,14 @@ def _report(error: BaseException) -> int:
     if _debugging():
         traceback.print_exception(error)
     if isinstance(error, FacecliError):
-        _say_error(str(error), error.hint)
+        say_error(str(error), error.hint)
         return error.exit_code
     if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
         return 130
     if isinstance(error, click.ClickException):
-        _say_error(_click_message(error), _click_hint(error))
+        say_error(_click_message(error), _click_hint(error))
         return 2
-    _say_error(
+    say_error(
         f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
         "" if _debugging() else "run it again with --debug for the details",
     )
@@ -102,15 +103,6 @@ def _click_message(error: click.ClickException) -> str:
 def _click_hint(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     return f"{context.command_path} --help" if context is not None else "facecli --help"
-
-
-def _say_error(message: str, hint: str) -> None:
-    """The one or two lines of an error, with control characters made visible."""
-    for line in (f"facecli: error: {message}", f"hint: {hint}" if hint else ""):
-        if line:
-            shown = "".join(c if c.isprintable() or "\udc80" <= c <= "\udcff" else repr(c)[1:-1] for c in line)
-            sys.stderr.buffer.write(os.fsencode(shown) + b"\n")
-    sys.stderr.flush()
 
 
 def _debugging() -> bool:
