@@ -6,6 +6,7 @@ every face of the index, so that with N faces and a rate r the chance that any s
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class Calibration:
 
     def threshold_at(self, rate: float) -> float:
         """The least threshold with at most this false-match rate: log10 of the rate interpolated, in thousandths, within what was measured."""
-        for before, after in zip(self.points, self.points[1:], strict=False):
+        for before, after in itertools.pairwise(self.points):
             if after.false_matches <= rate < before.false_matches:
                 share = math.log(before.false_matches / rate) / math.log(before.false_matches / after.false_matches)
                 return math.ceil(round((before.threshold + share * (after.threshold - before.threshold)) * 1000, 6)) / 1000
@@ -70,7 +71,7 @@ class Calibration:
     def rate_at(self, similarity: float) -> float:
         """The false-match rate at a similarity, by interpolation of log10; outside of what was measured that of the nearest end."""
         points = self.points
-        for before, after in zip(points, points[1:], strict=False):
+        for before, after in itertools.pairwise(points):
             if before.threshold <= similarity <= after.threshold:
                 share = (similarity - before.threshold) / (after.threshold - before.threshold)
                 return float(before.false_matches ** (1 - share) * after.false_matches**share)
@@ -92,7 +93,7 @@ class Calibration:
         if not isinstance(rows, list) or not rows:
             raise ValueError("a calibration without points")
         points = tuple(Point(*map(float, row)) for row in rows)
-        if any(b.threshold <= a.threshold or not 0 < b.false_matches <= a.false_matches for a, b in zip(points, points[1:], strict=False)):
+        if any(b.threshold <= a.threshold or not 0 < b.false_matches <= a.false_matches for a, b in itertools.pairwise(points)):
             raise ValueError("the points of a calibration are out of order")
         return cls(points, int(str(record["people"])), int(str(record["pairs"])), str(record["data"]))
 

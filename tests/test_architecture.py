@@ -13,12 +13,13 @@ import pytest
 import facecli
 
 ROOT = Path(facecli.__file__).parent
-LEAVES = ("errors", "types", "config")
+LEAVES = ("errors", "types", "config", "thresholds")
 WORLDS = ("photos", "vision", "store")
 MAY_IMPORT = {
     "errors": (),
     "types": ("errors",),
     "config": ("types", "errors"),
+    "thresholds": ("errors",),
     **dict.fromkeys(WORLDS, LEAVES),
     "pipeline": (*WORLDS, *LEAVES),
     "output": LEAVES,
