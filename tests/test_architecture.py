@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "errors": (),
     "types": ("errors",),
     "config": ("types", "errors"),
+    "thresholds": ("config", "types", "errors"),
     "thresholds": ("errors",),
     **dict.fromkeys(WORLDS, LEAVES),
     "pipeline": (*WORLDS, *LEAVES),
