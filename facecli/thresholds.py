@@ -10,9 +10,9 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from facecli.errors import UsageError
+from facecli.types import Sureness
 
 PRESET_RATES = {"loose": 4.7e-4, "balanced": 2.2e-5, "strict": 6.3e-7}
 """The false-match rates that the presets stand for."""
@@ -125,14 +125,6 @@ MEASURED = {
 The crops are hard for true matches (low resolution, years apart, some wrong labels) and many for false ones. On 100 photos of LFW (10 people,
 450 and 4,500 pairs) the true-match rate is 1.000 up to 0.34 and 0.984 at 0.42, and no false match was seen from 0.24 on.
 """
-
-
-class Sureness(StrEnum):
-    """How sure a match is, in words."""
-
-    SURE = "sure"
-    LIKELY = "likely"
-    UNSURE = "unsure"
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,6 +180,23 @@ class Match:
     score: float
 
 
+class Sureness(StrEnum):
+    """How sure a match is, in words."""
+
+    SURE = "sure"
+    LIKELY = "likely"
+    UNSURE = "unsure"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How sure a match is, and why."""
+
+    sureness: Sureness
+    margin: float | None
+    """Its similarity less that of the nearest face that is certainly another person's; None where none is near."""
+
+
 @dataclass(frozen=True, slots=True)
 class SearchResult:
     """One block of an answer: a query and its matches, best first."""
@@ -188,6 +205,8 @@ class SearchResult:
     matches: tuple[Match, ...]
     references: tuple[QueryFace, ...] = ()
     """Under `--combine any`: for each match the reference that matched best."""
+    judgements: tuple[Judgement, ...] = ()
+    """For each match how sure it is; empty where nobody asked, or the pack is not calibrated."""
 
 
 @dataclass(slots=True)

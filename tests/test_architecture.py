@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "types": ("errors",),
     "config": ("types", "errors"),
     "thresholds": ("config", "types", "errors"),
-    "thresholds": ("errors",),
+    "thresholds": ("types", "errors"),
     **dict.fromkeys(WORLDS, LEAVES),
     "pipeline": (*WORLDS, *LEAVES),
     "output": LEAVES,
