@@ -98,7 +98,7 @@ class Fingerprint:
     def from_record(cls, record: dict[str, object]) -> Fingerprint:
         """Read what `to_record` gave; raises KeyError, TypeError or ValueError on anything else."""
         names = [f.name for f in fields(DetectionOptions)]
-        detection = DetectionOptions(**{n: _kind_of(n)(record[n]) for n in names})  # type: ignore[arg-type]
+        detection = DetectionOptions(**{n: _kind_of(n)(record[n]) for n in names})
         rest = {f.name: record[f.name] for f in fields(cls) if f.name not in ("detection", "precision")}
         return cls(**rest, detection=detection, precision=Precision(str(record["precision"])))  # type: ignore[arg-type]
 

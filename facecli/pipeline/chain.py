@@ -1,0 +1,147 @@
+"""What one worker does with one file: read, recognise known content, decode, find its faces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+
+from facecli.photos.decode import PhotoReader
+from facecli.pipeline.claims import Claims, Outcome, under_name
+from facecli.pipeline.clock import StageClock
+from facecli.pipeline.stages import find_faces
+from facecli.store.records import KeptOut, KnownFile
+from facecli.types import FileContents, IndexedPhoto, PhotoFile, Skipped
+from facecli.vision.models import FaceModels
+
+SAME_FACE_OVERLAP = 0.9
+"""From this intersection over union on, a face is the one that was removed from the same content."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileTask:
+    """A file that the plan wants looked at, and what the index knows of its path."""
+
+    file: PhotoFile
+    known: KnownFile | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unaltered:
+    """The file has a new time but the content that the index knows under its path."""
+
+    file: PhotoFile
+    photo_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """The index knows the content under other paths."""
+
+    file: PhotoFile
+    digest: bytes
+    known: KnownFile | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The content was removed from the index and is kept out."""
+
+    file: PhotoFile
+    known: KnownFile | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """The content was looked at in this run."""
+
+    photo: IndexedPhoto
+    known: KnownFile | None
+    left_out: int
+    """Faces that an earlier removal keeps out."""
+
+
+ChainResult: TypeAlias = Unaltered | Recognised | Refused | Fresh | Skipped
+
+
+class ContentMemory(Protocol):
+    """What the chain asks the index; called from several threads."""
+
+    def with_digest(self, digest: bytes) -> list[KnownFile]: ...
+
+    def kept_out(self, digest: bytes) -> KeptOut: ...
+
+
+class Chain:
+    """A worker of the crew; it owns a reader with its buffers, all else is shared."""
+
+    def __init__(self, reader: PhotoReader, models: FaceModels, memory: ContentMemory, claims: Claims, clock: StageClock) -> None:
+        self._reader, self._models, self._memory, self._claims, self._clock = reader, models, memory, claims, clock
+        self.force = False
+
+    def __call__(self, task: FileTask) -> ChainResult:
+        with self._clock.busy("read"):
+            contents = self._reader.read(task.file)
+        if isinstance(contents, Skipped):
+            return contents
+        kept = self._memory.kept_out(contents.digest)
+        if kept.photo:
+            return Refused(contents.file, task.known)
+        if not self.force and (recognised := self._recognise(contents, task.known)) is not None:
+            return recognised
+        outcome = self._look(contents)
+        if isinstance(outcome, Skipped):
+            return outcome
+        photo = without_faces(outcome, kept)
+        return Fresh(photo, task.known, len(outcome.detections) - len(photo.detections))
+
+    def _recognise(self, contents: FileContents, known: KnownFile | None) -> Unaltered | Recognised | None:
+        """What the index already knows of the content."""
+        if known is not None and known.photo_id is not None and known.digest == contents.digest:
+            return Unaltered(contents.file, known.photo_id)
+        if self._memory.with_digest(contents.digest):
+            return Recognised(contents.file, contents.digest, known)
+        return None
+
+    def _look(self, contents: FileContents) -> Outcome:
+        """Decode the photo and find its faces, once for all copies that are in flight."""
+        earlier = self._claims.claim(contents.digest)
+        if earlier is not None:
+            return under_name(earlier.result(), contents.file)
+        try:
+            outcome = self._find(contents)
+        except BaseException as error:
+            self._claims.settle(contents.digest, error)
+            raise
+        self._claims.settle(contents.digest, outcome)
+        return outcome
+
+    def _find(self, contents: FileContents) -> Outcome:
+        try:
+            with self._clock.busy("decode"):
+                photo = self._reader.decode(contents)
+            return photo if isinstance(photo, Skipped) else find_faces(self._models, [photo], self._clock)[0]
+        finally:
+            self._reader.release()
+
+    def close(self) -> None:
+        """Give the reader's helper process and buffers back."""
+        self._reader.close()
+
+
+def without_faces(photo: IndexedPhoto, kept: KeptOut) -> IndexedPhoto:
+    """The photo without the faces that a removal keeps out, told by their boxes."""
+    if not len(kept.boxes) or not len(photo.detections):
+        return photo
+    stay = overlaps(photo.detections.boxes, kept.boxes).max(axis=1) < SAME_FACE_OVERLAP
+    return IndexedPhoto(photo.file, photo.digest, photo.width, photo.height, photo.detections.select(stay), photo.embeddings[stay])
+
+
+def overlaps(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes, float32 (n, 4) and (m, 4) as x1, y1, x2, y2: float32 (n, m)."""
+    low = np.maximum(ones[:, None, :2], others[None, :, :2])
+    high = np.minimum(ones[:, None, 2:], others[None, :, 2:])
+    common = np.prod(np.clip(high - low, 0, None), axis=2)
+    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (ones, others)]
+    return common / np.maximum(areas[0][:, None] + areas[1][None, :] - common, np.finfo(np.float32).tiny)

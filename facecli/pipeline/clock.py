@@ -1,0 +1,65 @@
+"""How long each stage of a run worked and waited."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from facecli.types import StageTime
+
+STAGES = ("scan", "read", "decode", "detect", "align", "embed", "write")
+"""The stages in the order in which a photo passes them."""
+
+
+class StageClock:
+    """Adds up the times of stages over all threads."""
+
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        self.now = now
+        self._lock = threading.Lock()
+        self._times = {stage: StageTime() for stage in STAGES}
+
+    @contextmanager
+    def busy(self, stage: str) -> Iterator[None]:
+        """Count the time of the block as work of a stage."""
+        began = self.now()
+        try:
+            yield
+        finally:
+            self.add(stage, busy=self.now() - began)
+
+    @contextmanager
+    def waiting(self, stage: str) -> Iterator[None]:
+        """Count the time of the block as waiting of a stage."""
+        began = self.now()
+        try:
+            yield
+        finally:
+            self.add(stage, wait=self.now() - began)
+
+    def add(self, stage: str, *, busy: float = 0.0, wait: float = 0.0) -> None:
+        """Add seconds to a stage."""
+        with self._lock:
+            time = self._times[stage]
+            time.busy_seconds += busy
+            time.wait_seconds += wait
+
+    def times(self) -> dict[str, StageTime]:
+        """The sums so far, by stage."""
+        with self._lock:
+            return {stage: StageTime(t.busy_seconds, t.wait_seconds) for stage, t in self._times.items()}
+
+
+def bottleneck(times: dict[str, StageTime], jobs: int) -> str:
+    """The stage that bound the run.
+
+    Scanning and writing share one thread, the other stages `jobs` threads; where the workers' share of their threads is the
+    larger, the busiest of their stages bound the run.
+    """
+    single = {stage: times[stage].busy_seconds for stage in ("scan", "write")}
+    shared = {stage: time.busy_seconds for stage, time in times.items() if stage not in single}
+    if sum(single.values()) >= sum(shared.values()) / max(jobs, 1):
+        return max(single, key=single.__getitem__)
+    return max(shared, key=shared.__getitem__)

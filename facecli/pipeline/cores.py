@@ -1,0 +1,31 @@
+"""How many processors a run may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def usable_cores(cgroup: Path = CGROUP) -> int:
+    """The processors that this process may use: its affinity, and the quota of its container rounded up."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota(cgroup)
+    return max(1, cores if quota is None else min(cores, -int(-quota // 1)))
+
+
+def _quota(cgroup: Path) -> float | None:
+    """Processors granted by the cgroup (version 2, else 1), None where there is no limit."""
+    try:
+        limit, period = (cgroup / "cpu.max").read_text("ascii").split()
+    except (OSError, ValueError):
+        try:
+            limit = (cgroup / "cpu" / "cpu.cfs_quota_us").read_text("ascii")
+            period = (cgroup / "cpu" / "cpu.cfs_period_us").read_text("ascii")
+        except OSError:
+            return None
+    try:
+        return int(limit) / int(period) if int(limit) > 0 else None
+    except (ValueError, ZeroDivisionError):
+        return None

@@ -1,0 +1,106 @@
+"""Workers on a bounded stretch of items, their results in the order of the items."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError, Future
+from typing import Generic, Protocol, TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+TaskIn_contra = TypeVar("TaskIn_contra", contravariant=True)
+ResultOut_co = TypeVar("ResultOut_co", covariant=True)
+
+
+class Worker(Protocol[TaskIn_contra, ResultOut_co]):
+    """What one thread does: it is made, called and closed in that thread."""
+
+    def __call__(self, task: TaskIn_contra) -> ResultOut_co: ...
+
+    def close(self) -> None: ...
+
+
+class Crew(Generic[Task, Result]):
+    """Threads, each with a worker of its own, that take tasks from one queue."""
+
+    def __init__(self, make: Callable[[], Worker[Task, Result]], size: int, waited: Callable[[float], None], now: Callable[[], float]) -> None:
+        self._make, self._waited, self._now = make, waited, now
+        self._tasks: queue.SimpleQueue[tuple[Task, Future[Result]] | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._work, name=f"worker-{i}", daemon=True) for i in range(size)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, task: Task) -> Future[Result]:
+        """Hand a task to the next free worker."""
+        future: Future[Result] = Future()
+        self._tasks.put((task, future))
+        return future
+
+    def close(self) -> None:
+        """Wait until every worker has ended; tasks that are still queued are done first unless they were cancelled."""
+        for _ in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        """One thread: its worker is made at its first task, so that an error of making it is the error of that task."""
+        worker: Worker[Task, Result] | None = None
+        began = self._now()
+        while (entry := self._tasks.get()) is not None:
+            self._waited(self._now() - began)
+            task, future = entry
+            if future.set_running_or_notify_cancel():
+                try:
+                    worker = worker or self._make()
+                    future.set_result(worker(task))
+                except BaseException as error:  # noqa: BLE001 (handed on whole: the consumer raises it)
+                    future.set_exception(error)
+            began = self._now()
+        if worker is not None:
+            worker.close()
+
+
+def run_in_order(tasks: Iterable[Task | None], crew: Crew[Task, Result], *, window: int, stop: Callable[[], bool]) -> Iterator[Result | None]:
+    """Yield the result of each task in the order of the tasks, looking at most `window` tasks ahead.
+
+    A task of None costs nothing and yields None once, so that whoever consumes gets to act while nothing is to be done. When
+    `stop` turns true no task is begun any more: what runs is finished, and what is yielded stays a prefix of the order.
+    The first exception of a task ends the run with that exception, at its place in the order.
+    """
+    pending: deque[Future[Result]] = deque()
+    source = iter(tasks)
+    open_ended = True
+    try:
+        while (open_ended or pending) and not stop():
+            if pending and (pending[0].done() or len(pending) >= window or not open_ended):
+                yield pending.popleft().result()
+                continue
+            try:
+                task = next(source)
+            except StopIteration:
+                open_ended = False
+                continue
+            if task is None:
+                yield None
+            else:
+                pending.append(crew.submit(task))
+        yield from _finish(pending)
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def _finish(pending: deque[Future[Result]]) -> Iterator[Result]:
+    """Cancel what has not begun, and yield the results before the first that was cancelled."""
+    for future in reversed(pending):
+        future.cancel()
+    while pending:
+        try:
+            result = pending.popleft().result()
+        except CancelledError:
+            return
+        yield result

@@ -1,0 +1,111 @@
+"""The one writer of a run: gathers what the workers found and commits it batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import assert_never
+
+from facecli.pipeline.chain import ChainResult, FileTask, Fresh, Recognised, Refused, Unaltered
+from facecli.pipeline.claims import Claims
+from facecli.pipeline.clock import StageClock
+from facecli.pipeline.pruning import is_gone
+from facecli.store.facestore import IndexWriter
+from facecli.store.records import Batch, KnownFile
+from facecli.types import IndexedPhoto, IndexReport, PhotoFile, Skipped
+
+COMMIT_SECONDS = 5.0
+"""A commit comes at the latest this long after the one before, so that a run that is cut off loses little."""
+
+
+class Writer:
+    """Turns results into batches; everything runs in one thread, in the order of the files."""
+
+    def __init__(self, store: IndexWriter, report: IndexReport, claims: Claims, clock: StageClock, batch_size: int) -> None:
+        self._store, self._report, self._claims, self._clock, self._batch_size = store, report, claims, clock, batch_size
+        self.may_move: Callable[[str], bool] = lambda _: False
+        """Whether a photo whose path is gone counts as moved: not where the run cannot know that it is gone."""
+        self.replaced: list[int] = []
+        """Photos whose path now holds a content that is kept out."""
+        self._empty()
+
+    def _empty(self) -> None:
+        self._photos: list[IndexedPhoto] = []
+        self._moves: list[tuple[int, PhotoFile]] = []
+        self._touches: list[tuple[int, PhotoFile]] = []
+        self._skips: list[Skipped] = []
+        self._taken: set[int] = set()
+        self._since = self._clock.now()
+
+    def take(self, result: ChainResult, again: Callable[[FileTask], ChainResult]) -> None:
+        """Take the result of one file; `again` looks at a file whose recognised content has gone from the index meanwhile."""
+        match result:
+            case Fresh(photo, known, left_out):
+                self._add(photo, known)
+                self._report.kept_out += left_out
+            case Unaltered(file, photo_id):
+                self._touches.append((photo_id, file))
+                self._report.photos.unchanged += 1
+            case Recognised():
+                self._take_recognised(result, again)
+            case Refused(_, known):
+                self._report.kept_out += 1
+                if known is not None and known.photo_id is not None:
+                    self.replaced.append(known.photo_id)
+            case Skipped():
+                self.skip(result)
+            case _:
+                assert_never(result)
+        self.commit_if_due()
+
+    def skip(self, skipped: Skipped) -> None:
+        """Take a file that could not be read."""
+        self._skips.append(skipped)
+        self._report.photos.skipped += 1
+        self._report.skipped.append(skipped)
+
+    def _take_recognised(self, result: Recognised, again: Callable[[FileTask], ChainResult]) -> None:
+        """A content that the index knows: the photo moved here, or this is a copy of it."""
+        if any(photo.digest == result.digest for photo in self._photos):
+            self.commit()
+        candidates = [k for k in self._store.with_digest(result.digest) if k.photo_id is not None]
+        if not candidates or candidates[0].photo_id is None:
+            self.take(again(FileTask(result.file, result.known)), again)
+            return
+        moved = next((k for k in candidates if self._has_moved(k)), None)
+        if moved is not None and moved.photo_id is not None and (result.known is None or result.known.photo_id is None):
+            self._moves.append((moved.photo_id, result.file))
+            self._taken.add(moved.photo_id)
+            self._report.photos.moved += 1
+        else:
+            self._add(self._store.load(candidates[0].photo_id, result.file), result.known)
+
+    def _has_moved(self, known: KnownFile) -> bool:
+        return known.photo_id not in self._taken and self.may_move(known.file.path) and is_gone(known.file.path)
+
+    def _add(self, photo: IndexedPhoto, known: KnownFile | None) -> None:
+        self._photos.append(photo)
+        if known is None or known.photo_id is None:
+            self._report.photos.new += 1
+        else:
+            self._report.photos.changed += 1
+
+    def commit_if_due(self) -> None:
+        """Commit where the batch is full or old."""
+        if self._count >= self._batch_size or (self._count and self._clock.now() - self._since >= COMMIT_SECONDS):
+            self.commit()
+
+    @property
+    def _count(self) -> int:
+        return len(self._photos) + len(self._moves) + len(self._touches) + len(self._skips)
+
+    def commit(self) -> None:
+        """Commit what has been gathered."""
+        if self._count:
+            batch = Batch(tuple(self._photos), tuple(self._moves), tuple(self._touches), tuple(self._skips))
+            with self._clock.busy("write"):
+                committed = self._store.commit(batch)
+            self._report.faces.added += committed.faces_added
+            self._report.faces.removed += committed.faces_removed
+            for photo in self._photos:
+                self._claims.forget(photo.digest)
+        self._empty()

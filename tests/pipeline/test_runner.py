@@ -1,0 +1,139 @@
+"""The crew and its order: the same results as a plain loop, bounded, and an end that loses nothing it began."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from facecli.pipeline.runner import Crew, run_in_order
+
+
+class Doubler:
+    """A worker that doubles numbers, as slowly and as faultily as it is told."""
+
+    def __init__(self, pause: Callable[[int], float] = lambda _: 0.0, fails_at: int | None = None) -> None:
+        self.pause, self.fails_at, self.closed = pause, fails_at, False
+        self.thread = threading.get_ident()
+
+    def __call__(self, task: int) -> int:
+        assert threading.get_ident() == self.thread, "a worker runs in the thread that made it"
+        time.sleep(self.pause(task))
+        if task == self.fails_at:
+            raise ValueError(task)
+        return 2 * task
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def crew_of(size: int, make: Callable[[], Doubler] = Doubler) -> tuple[Crew[int, int], list[Doubler]]:
+    made: list[Doubler] = []
+
+    def make_and_keep() -> Doubler:
+        made.append(make())
+        return made[-1]
+
+    return Crew(make_and_keep, size, lambda _: None, time.perf_counter), made
+
+
+@pytest.mark.parametrize("window", [1, 2, 7, 2000])
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_results_come_in_order(size: int, window: int) -> None:
+    crew, made = crew_of(size)
+    seen = list(run_in_order(range(1000), crew, window=window, stop=lambda: False))
+    crew.close()
+    assert seen == [2 * i for i in range(1000)]
+    assert all(worker.closed for worker in made)
+
+
+def test_a_slow_head_does_not_change_the_order() -> None:
+    crew, _ = crew_of(4, lambda: Doubler(pause=lambda i: 0.05 if i % 10 == 0 else 0.0))
+    assert list(run_in_order(range(40), crew, window=8, stop=lambda: False)) == [2 * i for i in range(40)]
+    crew.close()
+
+
+@pytest.mark.parametrize("place", [0, 20, 39])
+def test_an_exception_ends_the_run_at_its_place(place: int) -> None:
+    crew, _ = crew_of(3, lambda: Doubler(fails_at=place))
+    seen = []
+    with pytest.raises(ValueError, match=str(place)):
+        seen.extend(run_in_order(range(40), crew, window=8, stop=lambda: False))
+    crew.close()
+    assert seen in ([], [2 * i for i in range(place)])
+
+
+def test_an_exception_while_a_worker_is_made_reaches_the_consumer() -> None:
+    def make() -> Doubler:
+        raise OSError("no model")
+
+    crew: Crew[int, int] = Crew(make, 2, lambda _: None, time.perf_counter)
+    with pytest.raises(OSError, match="no model"):
+        list(run_in_order(range(4), crew, window=4, stop=lambda: False))
+    crew.close()
+
+
+def test_no_more_than_the_window_is_looked_ahead() -> None:
+    drawn = 0
+
+    def source() -> Iterator[int]:
+        nonlocal drawn
+        for i in range(200):
+            drawn += 1
+            yield i
+
+    crew, _ = crew_of(2)
+    furthest = 0
+    for taken, _result in enumerate(run_in_order(source(), crew, window=5, stop=lambda: False)):
+        furthest = max(furthest, drawn - taken)
+    crew.close()
+    assert furthest <= 6
+
+
+def test_nothing_to_do_still_gives_the_consumer_its_turn() -> None:
+    crew, _ = crew_of(1)
+    assert list(run_in_order([None, 1, None, 2], crew, window=1, stop=lambda: False)) == [None, 2, None, 4]
+    crew.close()
+
+
+def test_a_stop_keeps_a_prefix_and_finishes_what_runs() -> None:
+    done: list[int] = []
+    stopped = threading.Event()
+    crew, made = crew_of(2, lambda: Doubler(pause=lambda _: 0.002))
+    for result in run_in_order(range(500), crew, window=50, stop=stopped.is_set):
+        assert result is not None
+        done.append(result)
+        if len(done) == 30:
+            stopped.set()
+    crew.close()
+    assert done == [2 * i for i in range(len(done))]
+    assert 30 <= len(done) < 90
+    assert all(worker.closed for worker in made)
+
+
+def test_a_consumer_that_leaves_cancels_what_has_not_begun() -> None:
+    ran: list[int] = []
+
+    class Noting(Doubler):
+        def __call__(self, task: int) -> int:
+            ran.append(task)
+            time.sleep(0.01)
+            return task
+
+    crew, _ = crew_of(1, Noting)
+    results = run_in_order(range(100), crew, window=60, stop=lambda: False)
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    crew.close()
+    assert len(ran) < 60
+
+
+def test_waiting_is_counted() -> None:
+    waits: list[float] = []
+    crew: Crew[int, int] = Crew(Doubler, 1, waits.append, time.perf_counter)
+    time.sleep(0.03)
+    list(run_in_order([1], crew, window=1, stop=lambda: False))
+    crew.close()
+    assert waits[0] >= 0.02
