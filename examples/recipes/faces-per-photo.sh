@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# The photos with the most faces, by way of JSON and Python: faces-per-photo.sh PHOTO…
+set -euo pipefail
+facecli faces --json "$@" | python3 -c '
+import collections, json, sys
+count = collections.Counter(json.loads(line)["path"] for line in sys.stdin)
+for path, faces in count.most_common():
+    print(faces, path, sep="\t")
+'

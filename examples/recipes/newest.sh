@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# The newest photos of a person by the files' time, newest first: newest.sh PORTRAIT [N]
+set -euo pipefail
+facecli search --top 0 --print0 --absolute "$1" |
+    xargs -0 -r stat --printf '%Y\t%n\0' |
+    sort -z -r -n | sed -z -n "1,${2:-10}p" | cut -z -f 2- | tr '\0' '\n'
