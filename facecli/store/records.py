@@ -1,0 +1,134 @@
+"""What the store takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from facecli.config import Fingerprint
+from facecli.types import FloatArray, FoundBy, IndexedPhoto, PhotoFile, Skipped
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingKind:
+    """What the embeddings of an index are made with."""
+
+    fingerprint: Fingerprint
+    licence: str
+    model_directory: str | None = None
+    """Where the pack was named by its directory; None where its name finds it."""
+
+
+@dataclass(slots=True)
+class KnownFile:
+    """A path that the index knows: a stored photo, a recorded lasting skip, or both where a stored photo became unreadable.
+
+    Where `skip` is set, `file` is what the skipped file looked like. A photo that must be embedded again though its file may be
+    unchanged (`again`) has size and time -1 and an empty digest, so that it equals no file.
+    """
+
+    photo_id: int | None
+    file: PhotoFile
+    digest: bytes
+    skip: Skipped | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredFace:
+    """A face of the index."""
+
+    face_id: int
+    path: str
+    """Absolute path of its photo."""
+    box: tuple[float, float, float, float]
+    score: float
+    found_by: FoundBy
+    landmarks: FloatArray
+    """float32 (5, 2), x, y in pixels of the upright photo."""
+    embedding: FloatArray
+    """float32 (d,): the float16 values that are stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPhoto:
+    """A photo of the index."""
+
+    photo_id: int
+    file: PhotoFile
+    digest: bytes
+    width: int
+    height: int
+    faces: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptOut:
+    """What `remove` keeps out of one content."""
+
+    photo: bool
+    """Whether the whole photo stays out."""
+    boxes: FloatArray
+    """float32 (n, 4): the boxes of the faces that stay out."""
+
+    def __bool__(self) -> bool:
+        return self.photo or len(self.boxes) > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One unit of durability: all of it stands after a commit, or nothing."""
+
+    photos: tuple[IndexedPhoto, ...] = ()
+    """New photos, and those whose content changed (told by their path)."""
+    moves: tuple[tuple[int, PhotoFile], ...] = ()
+    """Photo ids and the files that they are now; faces stay."""
+    touches: tuple[tuple[int, PhotoFile], ...] = ()
+    """Photo ids whose file has the same content but another size or time on record."""
+    skips: tuple[Skipped, ...] = ()
+    """Files that could not be read; those whose reason lasts are recorded, and a photo stored under their path stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit did."""
+
+    faces_added: int = 0
+    faces_removed: int = 0
+    photos_kept_out: int = 0
+    faces_kept_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What the end of a run did."""
+
+    erased: bool = True
+    """Whether everything deleted is provably gone; False where a reader still holds an older state open."""
+    rebuilt: bool = False
+    """Whether the vector file was written anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexInfo:
+    """An index at a glance."""
+
+    directory: str
+    photos: int
+    faces: int
+    skipped: int
+    kept_out: int
+    """Photos and faces that `remove` keeps out."""
+    generation: int
+    epoch: int
+    slots: int
+    holes: int
+    pending: bool
+    """Whether an erasure waits for the next write to finish it."""
+    fingerprint: Fingerprint
+    licence: str
+    model_directory: str | None
+    migrating_to: Fingerprint | None
+    schema: int
+    sizes: Mapping[str, int]
+    """Bytes of each file of the index."""
