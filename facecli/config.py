@@ -162,6 +162,8 @@ class SearchOptions:
     model: str | None = None
     device: str = "auto"
     reading: ReadOptions = field(default_factory=ReadOptions)
+    provenance: bool = False
+    """Whether the SHA-256 of each query photo is wanted."""
 
 
 def cache_directory() -> Path:
