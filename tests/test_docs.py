@@ -1,0 +1,144 @@
+"""The documents against the code: commands, options, the help block, outputs, links."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import click
+import pytest
+
+from facecli.cli.main import COMMANDS, facecli
+from facecli.thresholds import NAMES, PRESET_RATES
+from facecli.types import SkipReason
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+SCRIPTS = [ROOT / "examples/quickstart.sh", *sorted((ROOT / "examples/recipes").glob("*.sh"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
+
+
+def shell_of(path: Path) -> str:
+    """The shell commands of a document: its sh blocks, the lines after `$ ` of its console blocks; of a script all of it."""
+    text = path.read_text("utf-8")
+    if path.suffix != ".md":
+        return text
+    blocks = BLOCK.findall(text)
+    prompts = [line[2:] for kind, body in blocks if kind == "console" for line in body.splitlines() if line.startswith("$ ")]
+    return "\n".join([body for kind, body in blocks if kind == "sh"] + prompts)
+
+
+def calls_of(path: Path) -> Iterator[list[str]]:
+    """The arguments of every `facecli` of a document, each up to the end of its simple command."""
+    for line in shell_of(path).replace("\\\n", " ").splitlines():
+        if "facecli" not in line or line.lstrip().startswith("#"):
+            continue
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        words = list(lexer)
+        for start in [i for i, word in enumerate(words) if word == "facecli"]:
+            rest = words[start + 1 :]
+            end = next((i for i, word in enumerate(rest) if set(word) <= set("();<>|&")), len(rest))
+            yield rest[:end]
+
+
+@cache
+def command_named(name: str) -> click.Command:
+    command = facecli.get_command(click.Context(facecli), name)
+    assert command is not None, f"facecli has no command {name}"
+    return command
+
+
+def options_of(command: click.Command) -> set[str]:
+    """Every option of a command and of its sub-commands, long and short."""
+    own = {option for parameter in command.get_params(click.Context(command)) for option in (*parameter.opts, *parameter.secondary_opts)}
+    below = command.commands.values() if isinstance(command, click.Group) and command is not facecli else ()
+    return {option for option in own if option.startswith("-")}.union(*map(options_of, below))
+
+
+def unknown_words(arguments: list[str]) -> list[str]:
+    """The command and the options of a call that facecli does not have."""
+    if not arguments or arguments[0].startswith("-"):
+        return [word for word in arguments if word.startswith("-") and word not in options_of(facecli)]
+    if arguments[0] not in COMMANDS:
+        return arguments[:1]
+    known = options_of(command_named(arguments[0]))
+    written = [word.partition("=")[0] for word in arguments[1:] if re.match(r"--?[A-Za-z0-9]", word)]
+    return [word for word in written if word not in known]
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, *SCRIPTS], ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_command_is_real(path: Path) -> None:
+    wrong = [(arguments, unknown) for arguments in calls_of(path) if (unknown := unknown_words(arguments))]
+    assert wrong == []
+
+
+def test_the_commands_are_seen() -> None:
+    """The reader of commands itself: pipes, substitutions and comments."""
+    assert len(list(calls_of(README))) >= 8
+    assert ["search", "--top", "0", "--paths", "$1"] in list(calls_of(ROOT / "examples/recipes/together.sh"))
+    assert unknown_words(["search", "--no-such", "x"]) == ["--no-such"]
+    assert unknown_words(["nonsense"]) == ["nonsense"]
+
+
+def test_the_help_block_is_the_help() -> None:
+    text = click.Context(facecli, info_name="facecli", **facecli.context_settings)
+    assert block_after("<!-- help -->") == f"$ facecli --help\n{facecli.get_help(text)}\n"
+
+
+def block_after(mark: str) -> str:
+    """The content of the README's first block after a mark."""
+    found = BLOCK.search(README.read_text("utf-8"), README.read_text("utf-8").index(mark))
+    assert found is not None
+    return found[2]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_readme_names_every_option(name: str) -> None:
+    named = set(OPTION.findall(README.read_text("utf-8")))
+    visible = {o for p in command_named(name).get_params(click.Context(command_named(name))) if not getattr(p, "hidden", False) for o in p.opts}
+    assert {option for option in visible if option.startswith("--")} - named == set()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_option_in_the_text_exists(path: Path) -> None:
+    everything = {"--version"}.union(*(options_of(command_named(name)) for name in COMMANDS), options_of(facecli))
+    foreign = {"--no-deps", "--all-files", "--strict", "--force-exclude", "--check", "--editable", "--overrides", "--with"}
+    text = re.sub(r"`(pip|pipx|uv|ruff|mypy|pytest|pre-commit|bash|git)\b[^`]*`", "", path.read_text("utf-8"))
+    assert set(OPTION.findall(text)) - everything - foreign == set()
+
+
+def test_the_readme_names_the_words_of_the_code() -> None:
+    text = README.read_text("utf-8")
+    assert [reason for reason in SkipReason if f"`{reason}`" not in text] == []
+    assert [name for name in NAMES if f"`{name}`" not in text] == []
+    assert [code for code in ("0", "1", "2", "3") if f"\n| {code} | " not in text] == []
+
+
+def test_the_presets_are_those_of_the_code() -> None:
+    """The README's `1 in N` agrees with the rate of each preset, to two digits."""
+    rows = dict(re.findall(r"^\| `(\w+)` \| 0\.\d+ \| 1 in ([\d,.]+(?: million)?) \|$", README.read_text("utf-8"), re.MULTILINE))
+    assert rows.keys() == PRESET_RATES.keys()
+    for name, text in rows.items():
+        number = float(text.removesuffix(" million").replace(",", "")) * (1e6 if text.endswith("million") else 1)
+        assert number == pytest.approx(1 / PRESET_RATES[name], rel=0.08)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    text = path.read_text("utf-8")
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    local = [target for target in targets if not target.startswith(("https://", "#"))]
+    assert [target for target in local if not (path.parent / target.partition("#")[0]).exists()] == []
+    headings = {re.sub(r"[^\w\- ]", "", line.lstrip("# ").lower()).replace(" ", "-") for line in text.splitlines() if line.startswith("#")}
+    assert [target for target in targets if target.startswith("#") and target[1:] not in headings] == []
+
+
+def test_every_recipe_is_in_the_readme() -> None:
+    text = README.read_text("utf-8")
+    assert [script.name for script in SCRIPTS if script.parent.name == "recipes" and script.name not in text] == []
