@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Functions that quickstart.sh and tests/run.sh share: a virtual environment with facecli in it.
 
 say() { printf '\n== %s\n' "$*"; }

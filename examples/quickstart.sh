@@ -17,7 +17,7 @@ say "1/5 a virtual environment in $place/venv"
 make_environment "$place/venv"
 
 say "2/5 facecli and what it needs"
-install "$place/venv" "$root[cpu]"
+install "$place/venv" "${root}[cpu]"
 replace_opencv "$place/venv"
 
 say "3/5 a sample album: 4 photos with 34 faces, and a portrait to search for"

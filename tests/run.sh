@@ -45,7 +45,7 @@ try_wheel() {
     "$place/.venv-tests/bin/python" -m pip wheel --disable-pip-version-check --quiet --no-deps --wheel-dir "$folder" "$root" || return
     wheel=$(echo "$folder"/facecli-*.whl)
     make_environment "$place/.venv-wheel" || return
-    install "$place/.venv-wheel" --force-reinstall --no-deps "$wheel" && install "$place/.venv-wheel" "$wheel[cpu]" || return
+    install "$place/.venv-wheel" --force-reinstall --no-deps "$wheel" && install "$place/.venv-wheel" "${wheel}[cpu]" || return
     replace_opencv "$place/.venv-wheel" || return
     cd "$folder" || return
     "$python" "$root/examples/sample_album.py" . || return
@@ -57,7 +57,7 @@ try_wheel() {
 
 say "an environment for the tests in $place/.venv-tests"
 make_environment "$place/.venv-tests" || exit 2
-install "$place/.venv-tests" --editable "$root[cpu,dev]" || exit 2
+install "$place/.venv-tests" --editable "${root}[cpu,dev]" || exit 2
 replace_opencv "$place/.venv-tests" || exit 2
 say "programs that tests drive"
 fetch_programs

@@ -19,7 +19,6 @@ MAY_IMPORT = {
     "errors": (),
     "types": ("errors",),
     "config": ("types", "errors"),
-    "thresholds": ("config", "types", "errors"),
     "thresholds": ("types", "errors"),
     **dict.fromkeys(WORLDS, LEAVES),
     "pipeline": (*WORLDS, *LEAVES),

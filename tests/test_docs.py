@@ -87,7 +87,7 @@ def test_the_commands_are_seen() -> None:
 
 
 def test_the_help_block_is_the_help() -> None:
-    text = click.Context(facecli, info_name="facecli", **facecli.context_settings)
+    text = click.Context(facecli, info_name="facecli", terminal_width=80, **facecli.context_settings)
     assert block_after("<!-- help -->") == f"$ facecli --help\n{facecli.get_help(text)}\n"
 
 
