@@ -1,0 +1,129 @@
+"""SCRFD's post-processing in numpy: the anchors over the threshold become boxes and landmarks, and the best of each face stays.
+
+The arithmetic, its order and its single precision are those of insightface.model_zoo.scrfd, so that the results are the same to the bit.
+SCRFD: Guo et al., "Sample and Computation Redistribution for Efficient Face Detection", 2021.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facecli.types import FloatArray
+
+NMS_IOU = np.float32(0.4)
+"""Two boxes that overlap by more are the same face."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a detector's outputs are ordered."""
+
+    strides: tuple[int, ...]
+    anchors: int
+    """Anchors at each position."""
+    landmarks: bool
+
+
+LAYOUTS = {
+    6: Layout((8, 16, 32), 2, landmarks=False),
+    9: Layout((8, 16, 32), 2, landmarks=True),
+    10: Layout((8, 16, 32, 64, 128), 1, landmarks=False),
+    15: Layout((8, 16, 32, 64, 128), 1, landmarks=True),
+}
+"""By the number of outputs: the scores of each stride, then the boxes, then the landmarks."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """What a detector finds in one input, in the order of its anchors or by falling score."""
+
+    boxes: FloatArray
+    """float32 (n, 4): x1, y1, x2, y2."""
+    scores: FloatArray
+    """float32 (n,)."""
+    landmarks: FloatArray
+    """float32 (n, 5, 2)."""
+
+    def select(self, chosen: NDArray[np.generic]) -> Candidates:
+        """Those at `chosen`, a mask (n,) or integer indices."""
+        return Candidates(self.boxes[chosen], self.scores[chosen], self.landmarks[chosen])
+
+
+def join(parts: list[Candidates]) -> Candidates:
+    """All candidates of `parts`, in their order."""
+    return Candidates(
+        np.concatenate([p.boxes for p in parts]), np.concatenate([p.scores for p in parts]), np.concatenate([p.landmarks for p in parts])
+    )
+
+
+def centres(chosen: NDArray[np.intp], width: int, stride: int, anchors: int) -> FloatArray:
+    """The centres, float32 (n, 2) as x, y in pixels of the input, of the anchors `chosen` on a feature map `width` positions wide."""
+    rows, rest = np.divmod(chosen, width * anchors)
+    return (np.stack((rest // anchors, rows), axis=1) * stride).astype(np.float32)
+
+
+def place(points: FloatArray, distances: FloatArray, offsets: FloatArray, scores: FloatArray) -> Candidates:
+    """Turn what the network gives at some anchors into boxes and landmarks.
+
+    points: float32 (n, 2), the anchors' centres. distances: float32 (n, 4), from the centre to the left, upper, right and lower edge.
+    offsets: float32 (n, 10), from the centre to five landmarks. All in pixels of the input.
+    """
+    boxes = np.concatenate((points - distances[:, :2], points + distances[:, 2:]), axis=1)
+    return Candidates(boxes, scores, points[:, None, :] + offsets.reshape(-1, 5, 2))
+
+
+def decode(outputs: list[FloatArray], layout: Layout, width: int, threshold: float) -> Candidates:
+    """The candidates of one input that reach `threshold`, in the order of the anchors.
+
+    outputs: float32 (anchors, 1), (anchors, 4) and (anchors, 10), each for every stride. width: of the input, in pixels.
+    """
+    levels = len(layout.strides)
+    parts = []
+    for level, stride in enumerate(layout.strides):
+        scores = outputs[level].reshape(-1)
+        chosen = np.flatnonzero(scores >= threshold)
+        distances = outputs[level + levels][chosen] * stride
+        offsets = outputs[level + 2 * levels][chosen] * stride
+        parts.append(place(centres(chosen, width // stride, stride, layout.anchors), distances, offsets, scores[chosen]))
+    return join(parts)
+
+
+def to_photo(found: Candidates, scale: float) -> Candidates:
+    """From pixels of the input to pixels of the photo, the best score first."""
+    order = np.argsort(-found.scores, kind="stable")
+    return Candidates(found.boxes[order] / scale, found.scores[order], found.landmarks[order] / scale)
+
+
+def suppress(boxes: FloatArray) -> NDArray[np.intp]:
+    """Greedy non-maximum suppression: the indices that stay of `boxes`, float32 (n, 4), the best first.
+
+    Areas count one pixel more on each side, as InsightFace's do.
+    """
+    x1, y1, x2, y2 = boxes.T
+    areas = (x2 - x1 + 1) * (y2 - y1 + 1)
+    rest = np.arange(len(boxes))
+    kept = []
+    while rest.size:
+        best, rest = rest[0], rest[1:]
+        kept.append(best)
+        if not rest.size:
+            break
+        width = np.maximum(np.float32(0), np.minimum(x2[best], x2[rest]) - np.maximum(x1[best], x1[rest]) + 1)
+        height = np.maximum(np.float32(0), np.minimum(y2[best], y2[rest]) - np.maximum(y1[best], y1[rest]) + 1)
+        common = width * height
+        rest = rest[common / (areas[best] + areas[rest] - common) <= NMS_IOU]
+    return np.array(kept, np.intp)
+
+
+def overlaps(boxes: FloatArray, others: FloatArray) -> FloatArray:
+    """Intersection over union, float32 (n, m), of `boxes` (n, 4) and `others` (m, 4)."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    common = np.prod(np.maximum(high - low, 0), axis=2)
+    areas = [np.prod(np.maximum(b[:, 2:] - b[:, :2], 0), axis=1) for b in (boxes, others)]
+    union = areas[0][:, None] + areas[1][None, :] - common
+    shares: FloatArray = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    return shares

@@ -1,0 +1,123 @@
+"""A network that runs on a device: one ONNX Runtime session, and the provider that it really got."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facecli.errors import DeviceError, PackError
+from facecli.vision.device import Device
+from facecli.vision.runtime import load_onnxruntime
+
+CPU = "CPUExecutionProvider"
+FATAL = 4
+"""The only severity that ONNX Runtime may log itself; everything it has to say comes as an exception as well."""
+
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """An input or output: its name, and its shape with None where an axis is open."""
+
+    name: str
+    shape: Shape
+
+
+class Session(Protocol):
+    """A network with one input."""
+
+    provider: str
+    input: Tensor
+    outputs: tuple[Tensor, ...]
+
+    def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
+        """Evaluate the network; thread-safe."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """How a session is set up."""
+
+    threads: int = 1
+    optimised: bool = False
+    """Whether the file was written by ONNX Runtime after its own optimisations, so that they need not run again."""
+    save_to: str = ""
+    """Where ONNX Runtime writes the optimised graph; nowhere if empty."""
+
+
+class OnnxSession:
+    """An ONNX Runtime session."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self.provider = str(session.get_providers()[0])
+        self.input = _tensor(session.get_inputs()[0])
+        self.outputs = tuple(_tensor(o) for o in session.get_outputs())
+        self._names = [o.name for o in self.outputs]
+
+    def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
+        """Evaluate the network on `feed`; a failure is a DeviceError."""
+        try:
+            return list(self._session.run(self._names, {self.input.name: feed}))
+        except Exception as error:  # ONNX Runtime's own exception classes have no common base but Exception
+            raise DeviceError("the network failed", self.provider, hint=_first_line(error)) from error
+
+
+def open_session(model: str | bytes, device: Device, options: SessionOptions | None = None) -> OnnxSession:
+    """Open the network in a file or in bytes on `device`.
+
+    Raises DeviceError where a device other than the CPU did not take, and PackError where the model cannot be read.
+    """
+    options = options or SessionOptions()
+    runtime = load_onnxruntime()
+    wanted = [(device.provider, dict(device.options))]
+    if device.provider != CPU:
+        wanted.append((CPU, {}))
+    try:
+        session = runtime.InferenceSession(model, sess_options=_settings(runtime, options), providers=wanted)
+    except Exception as error:  # as above
+        if device.provider != CPU:
+            raise DeviceError("the device cannot be used", device.name, hint=_first_line(error)) from error
+        where = model if isinstance(model, str) else "a rewritten model"
+        raise PackError("not a usable ONNX model", where, hint=_first_line(error)) from error
+    session.disable_fallback()
+    taken = OnnxSession(session)
+    if taken.provider != device.provider:
+        raise DeviceError("the device cannot be used", device.name, hint=f"ONNX Runtime fell back to {taken.provider}; see facecli doctor")
+    return taken
+
+
+def _settings(runtime: Any, options: SessionOptions) -> Any:
+    settings = runtime.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = FATAL
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    settings.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    if options.optimised:
+        settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if options.save_to:
+        settings.optimized_model_filepath = options.save_to
+    return settings
+
+
+def _tensor(described: Any) -> Tensor:
+    return Tensor(str(described.name), tuple(s if isinstance(s, int) and s > 0 else None for s in described.shape))
+
+
+def _first_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def rows_of(outputs: Sequence[NDArray[Any]], count: int) -> list[list[NDArray[np.float32]]]:
+    """Split the outputs of a batch: for each of `count` inputs its outputs (rows, columns).
+
+    Some exports give (batch, rows, columns), some merge the first two axes.
+    """
+    parted = [o.reshape(count, -1, o.shape[-1]) for o in outputs]
+    return [[o[number] for o in parted] for number in range(count)]

@@ -1,0 +1,75 @@
+"""How an array of pixels lies in memory: a view that flips or transposes a frame is told from the frame itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from facecli.types import ByteArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """A photo as the frame that lies in memory and what turns that frame upright: first a transposition, then flips."""
+
+    frame: ByteArray
+    """uint8 (h, w, 3) in OpenCV's layout: pixels packed, rows ascending."""
+    transposed: bool
+    flipped_y: bool
+    flipped_x: bool
+
+    @property
+    def plain(self) -> bool:
+        """Whether the frame is upright as it is."""
+        return not (self.transposed or self.flipped_y or self.flipped_x)
+
+    @property
+    def flip_code(self) -> int | None:
+        """OpenCV's code for the flips, None for none."""
+        return {(False, False): None, (True, False): 0, (False, True): 1, (True, True): -1}[self.flipped_y, self.flipped_x]
+
+    def to_frame(self) -> NDArray[np.float64]:
+        """The 3x3 matrix that takes x, y (and 1) of the upright photo to x, y of the frame."""
+        height, width = self.frame.shape[:2]
+        if self.transposed:
+            height, width = width, height
+        unflip = np.array(
+            [
+                [-1.0 if self.flipped_x else 1.0, 0.0, width - 1.0 if self.flipped_x else 0.0],
+                [0.0, -1.0 if self.flipped_y else 1.0, height - 1.0 if self.flipped_y else 0.0],
+                [0.0, 0.0, 1.0],
+            ]
+        )
+        return unflip[[1, 0, 2]] if self.transposed else unflip
+
+
+def view_of(pixels: ByteArray) -> View:
+    """Tell the frame under `pixels`, uint8 (h, w, 3), from its flips and transposition; copies only what OpenCV could not read in place."""
+    flipped_y, flipped_x = pixels.strides[0] < 0, pixels.strides[1] < 0
+    frame = pixels[:: -1 if flipped_y else 1, :: -1 if flipped_x else 1]
+    transposed = frame.strides[0] < frame.strides[1]
+    if transposed:
+        frame = frame.transpose(1, 0, 2)
+    if frame.strides[1:] != (3, 1) or frame.strides[0] < 3 * frame.shape[1]:
+        return View(np.ascontiguousarray(pixels), transposed=False, flipped_y=False, flipped_x=False)
+    return View(frame, transposed, flipped_y, flipped_x)
+
+
+def make_upright(view: View, space: ByteArray | None) -> ByteArray:
+    """Copy the photo upright and contiguous, into `space` (uint8, flat) where that is given and large enough."""
+    height, width = view.frame.shape[:2]
+    if view.transposed:
+        height, width = width, height
+    target = np.empty((height, width, 3), np.uint8) if space is None or space.size < 3 * height * width else space[: 3 * height * width]
+    target = target.reshape(height, width, 3)
+    code = view.flip_code
+    if view.transposed:
+        cv2.transpose(view.frame, target)
+        return target if code is None else cv2.flip(target, code, target)  # type: ignore[return-value]
+    if code is None:
+        np.copyto(target, view.frame)
+        return target
+    return cv2.flip(view.frame, code, target)  # type: ignore[return-value]

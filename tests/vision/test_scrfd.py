@@ -1,0 +1,71 @@
+"""Decoding and suppression against slow references written from the definition."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facecli.vision import scrfd
+from facecli.vision.scrfd import LAYOUTS, Candidates
+
+
+def naive_suppress(boxes: NDArray[np.float32]) -> list[int]:
+    """Keep a box unless one that was kept before overlaps it by more than 0.4, counting pixels inclusively."""
+    kept: list[int] = []
+    for i, a in enumerate(boxes.astype(np.float64)):
+        for j in kept:
+            b = boxes[j].astype(np.float64)
+            width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]) + 1)
+            height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]) + 1)
+            area = [(c[2] - c[0] + 1) * (c[3] - c[1] + 1) for c in (a, b)]
+            if width * height / (sum(area) - width * height) > 0.4:
+                break
+        else:
+            kept.append(i)
+    return kept
+
+
+def test_suppression_keeps_what_the_definition_keeps() -> None:
+    rng = np.random.default_rng(1)
+    for count in (0, 1, 2, 7, 60, 300):
+        corners = rng.uniform(0, 200, (count, 2))
+        boxes = np.hstack((corners, corners + rng.uniform(5, 80, (count, 2)))).astype(np.float32)
+        assert scrfd.suppress(boxes).tolist() == naive_suppress(boxes)
+
+
+def test_equal_scores_keep_the_order_of_the_anchors() -> None:
+    boxes = np.array([[0, 0, 10, 10], [50, 50, 60, 60], [100, 0, 110, 10]], np.float32)
+    found = Candidates(boxes, np.array([0.7, 0.9, 0.7], np.float32), np.zeros((3, 5, 2), np.float32))
+    assert scrfd.to_photo(found, 2.0).boxes.tolist() == [[25, 25, 30, 30], [0, 0, 5, 5], [50, 0, 55, 5]]
+
+
+def test_decoding_gives_what_a_loop_over_all_anchors_gives() -> None:
+    rng = np.random.default_rng(2)
+    for layout in (LAYOUTS[9], LAYOUTS[15]):
+        width, height, threshold = 256, 128, 0.9
+        counts = [(width // s) * (height // s) * layout.anchors for s in layout.strides]
+        outputs = [rng.random((n, c)).astype(np.float32) for c in (1, 4, 10) for n in counts]
+        outputs[0][5] = np.float32(threshold)
+        boxes, scores, landmarks = [], [], []
+        levels = len(layout.strides)
+        for level, stride in enumerate(layout.strides):
+            for number in range(counts[level]):
+                if outputs[level][number, 0] >= threshold:
+                    position = number // layout.anchors
+                    centre = np.array([position % (width // stride), position // (width // stride)]) * stride
+                    left, top, right, bottom = outputs[level + levels][number] * stride
+                    boxes.append([centre[0] - left, centre[1] - top, centre[0] + right, centre[1] + bottom])
+                    landmarks.append(outputs[level + 2 * levels][number].reshape(5, 2) * stride + centre)
+                    scores.append(outputs[level][number, 0])
+        found = scrfd.decode(outputs, layout, width, threshold)
+        np.testing.assert_array_equal(found.scores, scores)
+        np.testing.assert_allclose(found.boxes, boxes, rtol=1e-5)
+        np.testing.assert_allclose(found.landmarks, landmarks, rtol=1e-5)
+        assert found.boxes.dtype == found.landmarks.dtype == np.float32
+
+
+def test_overlap_of_boxes() -> None:
+    boxes = np.array([[0, 0, 10, 10], [20, 20, 20, 20]], np.float32)
+    others = np.array([[5, 0, 15, 10], [0, 0, 10, 10], [30, 30, 40, 40]], np.float32)
+    np.testing.assert_allclose(scrfd.overlaps(boxes, others), [[1 / 3, 1, 0], [0, 0, 0]], rtol=1e-6)
+    assert scrfd.overlaps(boxes[:0], others).shape == (0, 3)
