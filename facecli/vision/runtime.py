@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import IO
 
 from facecli.errors import DeviceError
 
@@ -21,7 +23,7 @@ def load_onnxruntime() -> ModuleType:
         return importlib.import_module("onnxruntime")
     os.environ.update(TELEMETRY_OFF)
     try:
-        with _muted():
+        with captured_noise():
             return importlib.import_module("onnxruntime")
     except ModuleNotFoundError as error:
         raise DeviceError("a library is missing", error.name or "onnxruntime", hint="pip install onnxruntime") from error
@@ -29,23 +31,40 @@ def load_onnxruntime() -> ModuleType:
         raise DeviceError("ONNX Runtime cannot be loaded", " ".join(str(error).split()), hint="pip install --force-reinstall onnxruntime") from error
 
 
+class Noise:
+    """What was written to descriptor 2 in a while."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._text = ""
+
+    def text(self) -> str:
+        """What has been written so far, also after the while is over."""
+        if not self._file.closed:
+            self._file.seek(0)
+            self._text = self._file.read().decode("utf-8", "replace")
+        return self._text
+
+
 @contextmanager
-def _muted() -> Iterator[None]:
-    """Point descriptor 2 at nothing.
+def captured_noise() -> Iterator[Noise]:
+    """Keep descriptor 2 from the terminal for a while.
 
     While it is imported, ONNX Runtime looks for GPUs and writes a warning from C++ for each one that it cannot read, as on most virtual machines;
-    no setting is heard so early. What goes wrong in earnest comes as an exception.
+    no setting is heard so early. A provider that cannot start says why in the same way only.
     """
-    try:
-        kept = os.dup(2)
-    except OSError:
-        yield
-        return
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
+    with tempfile.TemporaryFile() as file:
+        noise = Noise(file)
+        sys.stderr.flush()
+        try:
+            kept = os.dup(2)
+        except OSError:
+            yield noise
+            return
+        try:
+            os.dup2(file.fileno(), 2)
+            yield noise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            noise.text()

@@ -1,0 +1,141 @@
+"""Packages that get in each other's way, and the one command that mends each.
+
+Wheels that share a directory overwrite each other's files: the one that was installed last wins, and pip sees no conflict. Which won is read
+from the files themselves.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import re
+import shlex
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from facecli.errors import FacecliError
+
+RUNTIMES = frozenset(
+    f"onnxruntime{suffix}" for suffix in ("", "-gpu", "-directml", "-openvino", "-rocm", "-migraphx", "-cann", "-qnn", "-silicon", "-training")
+)
+"""Packages that all install the module onnxruntime."""
+OPENCVS = frozenset(f"opencv-{kind}python{head}" for kind in ("", "contrib-") for head in ("", "-headless"))
+"""Packages that all install the module cv2."""
+FAISSES = frozenset({"faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-cu13"})
+"""Packages that all install the module faiss."""
+HEADLESS = "opencv-python-headless"
+BUILD_INFO = "capi/build_and_package_info.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Something about the installation that is wrong."""
+
+    what: str
+    mend: str
+    """The command that mends it, to be run as it stands; empty where none can."""
+
+
+def installed(names: Iterable[str]) -> dict[str, str]:
+    """Those of the packages that are installed, with their versions."""
+    found = {}
+    for name in sorted(names):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def pip(*arguments: str) -> str:
+    """A command line that runs pip for this very environment, which need not have a pip of its own."""
+    tool = (sys.executable, "-m", "pip") if importlib.util.find_spec("pip") else ("uv", "pip")
+    where = () if importlib.util.find_spec("pip") else ("--python", sys.executable)
+    return shlex.join((*tool, arguments[0], *where, *arguments[1:]))
+
+
+def find_conflicts() -> list[Conflict]:
+    """Everything that is wrong with what is installed."""
+    return [c for c in (runtime_conflict(), opencv_conflict(), faiss_conflict()) if c is not None]
+
+
+def runtime_conflict() -> Conflict | None:
+    """Two packages that both install ONNX Runtime: harmless only where the accelerated one's files are those on the disk."""
+    found = installed(RUNTIMES)
+    special = [name for name in found if name != "onnxruntime"]
+    if len(found) < 2:
+        return None
+    both = " and ".join(f"{name} {version}" for name, version in found.items())
+    if len(special) > 1:
+        first = special[0]
+        mend = f"{pip('uninstall', *_yes(), *found)} && {pip('install', f'{first}=={found[first]}')}"
+        return Conflict(f"{both} overwrite each other", mend)
+    wanted = special[0]
+    winner, version = winning_runtime()
+    if (winner, version) == (wanted, found[wanted]):
+        return None
+    mend = pip("install", "--force-reinstall", "--no-deps", f"{wanted}=={found[wanted]}")
+    return Conflict(f"{both} overwrite each other, and the files are those of {winner or 'neither'} {version}".rstrip(), mend)
+
+
+def winning_runtime() -> tuple[str, str]:
+    """The package whose files the module onnxruntime now has, and its version; empty where they do not say."""
+    spec = importlib.util.find_spec("onnxruntime")
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        try:
+            text = (Path(place) / BUILD_INFO).read_text("utf-8")
+        except OSError:
+            continue
+        values = dict(re.findall(r"^(package_name|__version__)\s*=\s*['\"](.+?)['\"]", text, re.MULTILINE))
+        return values.get("package_name", ""), values.get("__version__", "")
+    return "", ""
+
+
+def opencv_conflict() -> Conflict | None:
+    """OpenCV twice."""
+    found = installed(OPENCVS)
+    if len(found) < 2:
+        return None
+    both = " and ".join(f"{name} {version}" for name, version in found.items())
+    return Conflict(f"{both} overwrite each other", swap_opencv(found))
+
+
+def swap_opencv(found: Iterable[str]) -> str:
+    """The command that leaves OpenCV once, in the build that needs no libraries of the system."""
+    kept = "opencv-contrib-python-headless" if any("contrib" in name for name in found) else HEADLESS
+    return f"{pip('uninstall', *_yes(), *found)} && {pip('install', kept)}"
+
+
+def faiss_conflict() -> Conflict | None:
+    """FAISS twice, or not at all."""
+    found = installed(FAISSES)
+    if len(found) == 1:
+        return None
+    if not found:
+        if importlib.util.find_spec("faiss") is not None:
+            return None
+        return Conflict("FAISS is not installed", pip("install", "facecli[cpu]"))
+    kept = next(name for name in sorted(found, reverse=True))
+    both = " and ".join(f"{name} {version}" for name, version in found.items())
+    mend = f"{pip('uninstall', *_yes(), *found)} && {pip('install', f'{kept}=={found[kept]}')}"
+    return Conflict(f"{both} overwrite each other", mend)
+
+
+def explain_import_error(error: ImportError) -> FacecliError | None:
+    """The one line for an import that fails because of the installation; None for any other."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ModuleNotFoundError):
+        package = {"cv2": HEADLESS, "faiss": "facecli[cpu]"}.get(error.name or "", error.name or "")
+        return FacecliError("a library is missing", error.name or text, hint=pip("install", package))
+    library = re.match(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file", text)
+    if library is None or error.name != "cv2":
+        return None
+    mend = swap_opencv(installed(OPENCVS) or [HEADLESS])
+    return FacecliError("OpenCV cannot be loaded; it needs a library of the system", library[1], hint=mend)
+
+
+def _yes() -> tuple[str, ...]:
+    """What keeps pip from asking; uv never asks."""
+    return ("-y",) if importlib.util.find_spec("pip") else ()

@@ -1,0 +1,142 @@
+"""What ONNX Runtime can run on here, and opening a session on one device and nowhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import io
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from facecli.errors import DeviceError
+from facecli.vision.runtime import captured_noise, load_onnxruntime
+
+CPU = "CPUExecutionProvider"
+PLUG_IN = "onnxruntime-ep-"
+"""How the packages of plug-in providers begin; the rest is the device's name."""
+KINDS_OF_HARDWARE = ("GPU", "NPU", "CPU")
+"""The order in which the devices of one plug-in are numbered."""
+TINY_MODEL = (
+    b'\x08\x08:3\n\x0c\n\x01x\x12\x01y"\x04Relu\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
+    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
+)
+"""An ONNX graph of one Relu over one float: whether it opens on a device tells whether the device is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One place where networks run."""
+
+    name: str
+    """As users name it: cpu, cuda:0."""
+    provider: str
+    """ONNX Runtime's name for it, such as CPUExecutionProvider."""
+    options: tuple[tuple[str, str], ...] = ()
+    """The provider's options, as pairs."""
+
+    @property
+    def kind(self) -> str:
+        """The name without its number: cuda."""
+        return self.name.partition(":")[0]
+
+    @property
+    def number(self) -> int:
+        """Which one of its kind."""
+        return int(self.name.partition(":")[2] or 0)
+
+
+def built_in_providers() -> list[str]:
+    """The providers that this build of ONNX Runtime brings, and those of registered plug-ins."""
+    runtime = load_onnxruntime()
+    return [str(name) for name in runtime.get_available_providers()]
+
+
+def preload_cuda() -> str:
+    """Load the CUDA and cuDNN libraries of the nvidia packages, so that the provider finds them; what could not be loaded, else nothing."""
+    runtime = load_onnxruntime()
+    said = io.StringIO()
+    # It prints what it misses on stdout.
+    with contextlib.redirect_stdout(said), contextlib.suppress(RuntimeError, OSError):
+        runtime.preload_dlls()
+    return "; ".join(line.strip() for line in said.getvalue().splitlines() if line.startswith("Failed"))
+
+
+def installed_plug_ins() -> dict[str, str]:
+    """The plug-in providers among the installed packages: the device's name and the package's.
+
+    Only directory names are read; asking importlib.metadata for every distribution takes as long as a search.
+    """
+    found = {}
+    for entry in sys.path:
+        with contextlib.suppress(OSError):
+            for name in os.listdir(entry or "."):
+                stem = name.removesuffix(".dist-info").partition("-")[0].replace("_", "-").lower()
+                if name.endswith(".dist-info") and stem.startswith(PLUG_IN):
+                    found[stem.removeprefix(PLUG_IN)] = stem
+    return found
+
+
+def register_plug_in(package: str) -> str:
+    """Make a plug-in's provider known to ONNX Runtime; its name. Raises DeviceError where it cannot be loaded."""
+    runtime = load_onnxruntime()
+    try:
+        module = importlib.import_module(_module_of(package))
+        provider = str(module.get_ep_name())
+        if not any(found.ep_name == provider for found in runtime.get_ep_devices()):
+            with captured_noise():
+                runtime.register_execution_provider_library(package, module.get_library_path())
+    except Exception as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DeviceError(f"a provider cannot be loaded ({first})", package, hint=f"pip install --force-reinstall --no-deps {package}") from error
+    return provider
+
+
+def _module_of(package: str) -> str:
+    """The module that a plug-in's package brings."""
+    names = (importlib.metadata.distribution(package).read_text("top_level.txt") or "").split()
+    return names[0] if names else package.replace("-", "_")
+
+
+def plugged_devices(provider: str) -> list[Any]:
+    """The devices that a registered plug-in can use: GPUs first, then NPUs, then the CPU."""
+    found = [d for d in load_onnxruntime().get_ep_devices() if d.ep_name == provider]
+    return sorted(found, key=lambda d: KINDS_OF_HARDWARE.index(d.device.type.name) if d.device.type.name in KINDS_OF_HARDWARE else 9)
+
+
+def open_inference(model: str | bytes, device: Device, options: Any = None) -> Any:
+    """An `onnxruntime.InferenceSession` that really runs on the device.
+
+    `model` is a path or the graph's bytes, `options` a SessionOptions that nothing else uses. Raises DeviceError where ONNX Runtime takes
+    another provider instead, which it does without an error.
+    """
+    runtime = load_onnxruntime()
+    options = options if options is not None else runtime.SessionOptions()
+    if device.provider == CPU:
+        return runtime.InferenceSession(model, options, providers=[CPU])
+    with captured_noise() as noise:
+        try:
+            session = runtime.InferenceSession(model, options, providers=_select_provider(options, device))
+        except Exception as error:
+            raise DeviceError(f"device {device.name} cannot be used", _first_reason(str(error))) from error
+    if session.get_providers()[0] != device.provider:
+        raise DeviceError(f"device {device.name} cannot be used", _first_reason(noise.text()) or f"ONNX Runtime took {session.get_providers()[0]}")
+    return session
+
+
+def _select_provider(options: Any, device: Device) -> list[Any]:
+    """The `providers` of an InferenceSession; a plug-in's device goes into `options` instead."""
+    plugged = plugged_devices(device.provider)
+    if not plugged:
+        return [(device.provider, dict(device.options))]
+    options.add_provider_for_devices([plugged[device.number]], {k: v for k, v in device.options if k != "device_id"})
+    return []
+
+
+def _first_reason(text: str) -> str:
+    """What of the library's log says why, in one line without its prefix."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if "cannot open shared object" in line or "CUDA failure" in line or "ailed" in line] or lines
+    return telling[0].rpartition("] ")[2].strip()[:300] if telling else ""

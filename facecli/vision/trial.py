@@ -1,0 +1,103 @@
+"""Run both models on a device once: whether it gives the CPU's results, and how fast."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facecli.errors import FacecliError
+from facecli.types import FloatArray
+from facecli.vision.cache import add_to_record, read_record
+from facecli.vision.packs import ModelPack, find_pack
+from facecli.vision.providers import CPU, Device, installed_plug_ins, open_inference
+from facecli.vision.runtime import load_onnxruntime
+
+RECORD = "devices"
+DETECTOR_SIDE = 640
+CROP_SIDE = 112
+ROUNDS = 3
+LEAST_COSINE = 0.999
+"""What every device must reach to the CPU's result."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What a device made of the trial's input."""
+
+    device: Device
+    detection: FloatArray
+    """float32 (n,): all outputs of the detector, one after the other."""
+    embedding: FloatArray
+    """float32 (d,)."""
+    seconds: float
+    """For one detector input and one crop, the best of some rounds."""
+
+    def agreement(self, other: Outcome) -> tuple[float, float]:
+        """Cosine of the detector's outputs and of the embedding to another device's."""
+        return _cosine(self.detection, other.detection), _cosine(self.embedding, other.embedding)
+
+
+def run_trial(pack: ModelPack, device: Device) -> Outcome:
+    """Evaluate both models of the pack on the device; raises DeviceError where it does not take."""
+    detector, recogniser = (open_inference(model.path, device) for model in (pack.detector, pack.recogniser))
+    side = pack.detector.input_size or DETECTOR_SIDE
+    seconds = []
+    for _ in range(1 + ROUNDS):
+        began = time.perf_counter()
+        detection = detector.run(None, {detector.get_inputs()[0].name: _noise(side)})
+        embedding = recogniser.run(None, {recogniser.get_inputs()[0].name: _noise(CROP_SIDE)})
+        seconds.append(time.perf_counter() - began)
+    flat = np.concatenate([np.asarray(part, np.float32).ravel() for part in detection])
+    return Outcome(device, flat, np.asarray(embedding[0], np.float32).ravel(), min(seconds[1:]))
+
+
+def choose(candidates: Sequence[Device]) -> Device:
+    """The fastest of the candidates and the CPU that gives the CPU's results; the answer is kept until the machine or its packages change."""
+    cpu = Device("cpu", CPU)
+    key = _fingerprint(candidates)
+    kept = read_record(RECORD).get(key)
+    for device in (*candidates, cpu):
+        if device.name == kept:
+            return device
+    best = _fastest(candidates, cpu)
+    add_to_record(RECORD, {key: best.name})
+    return best
+
+
+def _fastest(candidates: Sequence[Device], cpu: Device) -> Device:
+    pack = find_pack(None)
+    reference = best = run_trial(pack, cpu)
+    for device in candidates:
+        try:
+            outcome = run_trial(pack, device)
+        except FacecliError:
+            continue  # one that does not start is none of the devices there are
+        if min(outcome.agreement(reference)) >= LEAST_COSINE and outcome.seconds < best.seconds:
+            best = outcome
+    return best.device
+
+
+def _fingerprint(candidates: Sequence[Device]) -> str:
+    """What the answer depends on."""
+    runtime = load_onnxruntime()
+    names = sorted(device.name for device in candidates)
+    parts = (platform.node(), platform.machine(), os.cpu_count(), runtime.__version__, names, sorted(installed_plug_ins()))
+    return " ".join(map(str, parts))
+
+
+def _noise(side: int) -> FloatArray:
+    """float32 (1, 3, side, side): the same random input everywhere."""
+    return np.random.default_rng(1).standard_normal((1, 3, side, side), np.float32)
+
+
+def _cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    if one.shape != other.shape:
+        return 0.0
+    size = float(np.linalg.norm(one)) * float(np.linalg.norm(other))
+    return float(one @ other) / size if size else 0.0
