@@ -8,11 +8,14 @@ import re
 import sys
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Shell
 
 import facecli
+
+if TYPE_CHECKING:
+    from conftest import Shell
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]

@@ -6,9 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-
-from conftest import ALBUM, sample
 
 ROOT = Path(__file__).parent.parent
 
@@ -17,12 +16,11 @@ def assemble(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, str(ROOT / "examples/sample_album.py"), str(folder)], capture_output=True, text=True, check=False)
 
 
-def test_the_album_is_that_of_the_tests(tmp_path: Path) -> None:
-    assert assemble(tmp_path).returncode == 0
-    seen = {str(path.relative_to(tmp_path)): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert seen == {f"album/{place}": sample(name).read_bytes() for place, name in ALBUM.items()} | {
-        "yaoming.jpg": sample("yaoming.jpg").read_bytes()
-    }
+def test_the_album_is_that_of_the_tests(tmp_path: Path, album: Path, find_sample: Callable[[str], Path]) -> None:
+    wanted = {f"album/{path.relative_to(album)}": path.read_bytes() for path in album.rglob("*") if path.is_file()}
+    assert assemble(tmp_path / "assembled").returncode == 0
+    seen = {str(path.relative_to(tmp_path / "assembled")): path.read_bytes() for path in (tmp_path / "assembled").rglob("*") if path.is_file()}
+    assert seen == wanted | {"yaoming.jpg": find_sample("yaoming.jpg").read_bytes()}
 
 
 def test_a_second_assembly_touches_nothing(tmp_path: Path) -> None:

@@ -8,10 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Shell
 from PIL import Image
+
+if TYPE_CHECKING:
+    from conftest import Shell
 
 RECIPES = Path(__file__).parent.parent / "examples" / "recipes"
 

@@ -1,0 +1,98 @@
+"""Help, version, completion and usage errors: fast, complete, and in one form for every command."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from facecli.cli.main import COMMANDS
+
+if TYPE_CHECKING:
+    from conftest import Shell
+
+HEAVY = {"numpy", "cv2", "faiss", "onnxruntime", "insightface", "PIL", "scipy", "skimage", "onnx"}
+OPTIONS = {
+    "index": "--index --model --device --jobs --batch-size --det-size --min-score --min-face --exclude --no-recursive --follow-symlinks --force"
+    " --migrate --wait --retry-skipped --max-pixels --prune --no-prune --dry-run --json --files-from -i -m -d -j -0",
+    "search": "--index --top --threshold --face --combine --by --paths --print0 --json --csv --html --link-to --copy-to --device --model"
+    " -k -t -l -0 -i -d -m",
+    "verify": "--json --face --device --model",
+    "faces": "--json --embeddings --crops --face --device --model",
+    "info": "--json --skipped --photos --index",
+    "check": "--repair --index",
+    "remove": "--missing --dry-run --forget --index",
+    "models": "list pull path verify",
+    "doctor": "--json --fix --yes",
+}
+"""What the documented command line has."""
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_imports_nothing_heavy(shell: Shell, command: str | None) -> None:
+    ran = shell(*([command] if command else []), "--help", env={"PYTHONPROFILEIMPORTTIME": "1"})
+    modules = {name.partition(".")[0] for name in re.findall(r"^import time:.*\|\s*(\S+)$", ran.errors, re.MULTILINE)}
+    assert len(modules) > 20
+    assert modules & HEAVY == set()
+    assert ran.text.startswith("Usage: facecli")
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_help_names_every_option(shell: Shell, command: str) -> None:
+    text = shell(command, "--help").text
+    assert [option for option in OPTIONS[command].split() if not re.search(rf"(?<![\w-]){re.escape(option)}\b", text)] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples(shell: Shell, command: str) -> None:
+    text = shell(command, "--help").text
+    assert re.search(rf"^Examples:\n(?:.*\n)*? +(?:.*\| )?facecli {command}\b", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "models"])
+def test_common_options_name_their_variables(shell: Shell, command: str) -> None:
+    text = shell(command, "--help").text
+    assert [name for name in ("FACECLI_QUIET", "FACECLI_VERBOSE", "FACECLI_DEBUG") if name not in text] == []
+
+
+def test_no_arguments_show_the_help(shell: Shell) -> None:
+    ran = shell(code=None)
+    assert "Usage: facecli [OPTIONS] COMMAND [ARGS]..." in ran.text + ran.errors
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_completion(shell: Shell, name: str) -> None:
+    """The script is for this command, and completing `facecli se` gives search."""
+    command = str(Path(sys.executable).parent / "facecli")
+    script = subprocess.run([command], capture_output=True, text=True, check=True, env=shell.environment | {"_FACECLI_COMPLETE": f"{name}_source"})
+    assert "_FACECLI_COMPLETE" in script.stdout
+    asked = {"_FACECLI_COMPLETE": f"{name}_complete", "COMP_WORDS": "facecli se", "COMP_CWORD": "se" if name == "fish" else "1"}
+    answer = subprocess.run([command], capture_output=True, text=True, check=True, env=shell.environment | asked)
+    assert "search" in answer.stdout
+    assert "index" not in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["search", "--nonsense", "x"], "No such option"),
+        (["search"], "Missing argument"),
+        (["search", "x.jpg", "-k", "many"], "Invalid value for '-k'"),
+        (["search", "x.jpg", "--by", "moon"], "Invalid value for '--by'"),
+        (["index", "--jobs", "0"], "Invalid value for '-j'"),
+        (["verify", "a.jpg"], "Missing argument"),
+    ],
+)
+def test_wrong_usage_is_an_error_of_the_one_form(shell: Shell, arguments: list[str], error: str) -> None:
+    ran = shell(*arguments, code=2)
+    lines = ran.errors.splitlines()
+    assert ran.out == b""
+    assert len(lines) == 2
+    assert lines[0].startswith(f"facecli: error: {error}")
+    assert re.fullmatch(r"facecli: error: \S.*: \S.*", lines[0])
+    assert re.fullmatch(r"hint: facecli.* --help", lines[1])
