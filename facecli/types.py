@@ -251,6 +251,8 @@ class IndexReport:
     seconds: float = 0.0
     photos: PhotoCounts = field(default_factory=PhotoCounts)
     faces: FaceCounts = field(default_factory=FaceCounts)
+    jobs: int = 1
+    """Worker threads."""
     stages: dict[str, StageTime] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     kept_out: int = 0

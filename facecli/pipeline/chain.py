@@ -2,67 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 
 from facecli.photos.decode import PhotoReader
 from facecli.pipeline.claims import Claims, Outcome, under_name
 from facecli.pipeline.clock import StageClock
+from facecli.pipeline.results import ChainResult, FileTask, Fresh, Recognised, Refused, Unaltered
 from facecli.pipeline.stages import find_faces
 from facecli.store.records import KeptOut, KnownFile
-from facecli.types import FileContents, IndexedPhoto, PhotoFile, Skipped
+from facecli.types import FileContents, IndexedPhoto, Skipped
 from facecli.vision.models import FaceModels
 
 SAME_FACE_OVERLAP = 0.9
 """From this intersection over union on, a face is the one that was removed from the same content."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileTask:
-    """A file that the plan wants looked at, and what the index knows of its path."""
-
-    file: PhotoFile
-    known: KnownFile | None
-
-
-@dataclass(frozen=True, slots=True)
-class Unaltered:
-    """The file has a new time but the content that the index knows under its path."""
-
-    file: PhotoFile
-    photo_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Recognised:
-    """The index knows the content under other paths."""
-
-    file: PhotoFile
-    digest: bytes
-    known: KnownFile | None
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The content was removed from the index and is kept out."""
-
-    file: PhotoFile
-    known: KnownFile | None
-
-
-@dataclass(frozen=True, slots=True)
-class Fresh:
-    """The content was looked at in this run."""
-
-    photo: IndexedPhoto
-    known: KnownFile | None
-    left_out: int
-    """Faces that an earlier removal keeps out."""
-
-
-ChainResult: TypeAlias = Unaltered | Recognised | Refused | Fresh | Skipped
 
 
 class ContentMemory(Protocol):
@@ -76,7 +31,7 @@ class ContentMemory(Protocol):
 class Chain:
     """A worker of the crew; it owns a reader with its buffers, all else is shared."""
 
-    def __init__(self, reader: PhotoReader, models: FaceModels, memory: ContentMemory, claims: Claims, clock: StageClock) -> None:
+    def __init__(self, reader: PhotoReader, models: Callable[[], FaceModels], memory: ContentMemory, claims: Claims, clock: StageClock) -> None:
         self._reader, self._models, self._memory, self._claims, self._clock = reader, models, memory, claims, clock
         self.force = False
 
@@ -121,7 +76,7 @@ class Chain:
         try:
             with self._clock.busy("decode"):
                 photo = self._reader.decode(contents)
-            return photo if isinstance(photo, Skipped) else find_faces(self._models, [photo], self._clock)[0]
+            return photo if isinstance(photo, Skipped) else find_faces(self._models(), [photo], self._clock)[0]
         finally:
             self._reader.release()
 

@@ -64,8 +64,10 @@ class Crew(Generic[Task, Result]):
             worker.close()
 
 
-def run_in_order(tasks: Iterable[Task | None], crew: Crew[Task, Result], *, window: int, stop: Callable[[], bool]) -> Iterator[Result | None]:
-    """Yield the result of each task in the order of the tasks, looking at most `window` tasks ahead.
+def run_in_order(
+    tasks: Iterable[Task | None], submit: Callable[[Task], Future[Result]], *, window: int, stop: Callable[[], object]
+) -> Iterator[Result | None]:
+    """Submit tasks and yield the result of each in the order of the tasks, looking at most `window` tasks ahead.
 
     A task of None costs nothing and yields None once, so that whoever consumes gets to act while nothing is to be done. When
     `stop` turns true no task is begun any more: what runs is finished, and what is yielded stays a prefix of the order.
@@ -87,7 +89,7 @@ def run_in_order(tasks: Iterable[Task | None], crew: Crew[Task, Result], *, wind
             if task is None:
                 yield None
             else:
-                pending.append(crew.submit(task))
+                pending.append(submit(task))
         yield from _finish(pending)
     finally:
         for future in pending:

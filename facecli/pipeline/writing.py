@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import assert_never
 
-from facecli.pipeline.chain import ChainResult, FileTask, Fresh, Recognised, Refused, Unaltered
-from facecli.pipeline.claims import Claims
+from facecli.pipeline.census import is_gone
 from facecli.pipeline.clock import StageClock
-from facecli.pipeline.pruning import is_gone
+from facecli.pipeline.results import ChainResult, FileTask, Fresh, Recognised, Refused, Unaltered
 from facecli.store.facestore import IndexWriter
 from facecli.store.records import Batch, KnownFile
 from facecli.types import IndexedPhoto, IndexReport, PhotoFile, Skipped
@@ -20,10 +19,12 @@ COMMIT_SECONDS = 5.0
 class Writer:
     """Turns results into batches; everything runs in one thread, in the order of the files."""
 
-    def __init__(self, store: IndexWriter, report: IndexReport, claims: Claims, clock: StageClock, batch_size: int) -> None:
-        self._store, self._report, self._claims, self._clock, self._batch_size = store, report, claims, clock, batch_size
+    def __init__(self, store: IndexWriter, report: IndexReport, clock: StageClock, batch_size: int) -> None:
+        self._store, self._report, self._clock, self._batch_size = store, report, clock, batch_size
         self.may_move: Callable[[str], bool] = lambda _: False
         """Whether a photo whose path is gone counts as moved: not where the run cannot know that it is gone."""
+        self.committed: Callable[[bytes], None] = lambda _: None
+        """Called with each content that the store knows from now on."""
         self.replaced: list[int] = []
         """Photos whose path now holds a content that is kept out."""
         self._empty()
@@ -107,5 +108,5 @@ class Writer:
             self._report.faces.added += committed.faces_added
             self._report.faces.removed += committed.faces_removed
             for photo in self._photos:
-                self._claims.forget(photo.digest)
+                self.committed(photo.digest)
         self._empty()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
-from facecli.pipeline.pruning import Census, is_below, is_gone, judge
+from facecli.pipeline.census import Census, is_below, is_gone, judge
 
 
 def census(root: Path, missed: list[Path], *, known: int, seen: int = 1) -> Census:
-    place = str(root)
-    return Census([place], known=Counter({place: known}), seen=Counter({place: seen}), missed=[(str(p), i) for i, p in enumerate(missed)])
+    one = Census([str(root)])
+    one.known[str(root)], one.seen[str(root)] = known, seen
+    one.missed = [(str(path), number) for number, path in enumerate(missed)]
+    return one
 
 
 def test_what_is_not_there_is_gone(tmp_path: Path) -> None:

@@ -1,0 +1,96 @@
+"""From a request to a report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from facecli.errors import PhotoError, UsageError
+from facecli.indexing.agenda import Agenda
+from facecli.indexing.request import IndexRequest, settle
+from facecli.indexing.run import Run
+from facecli.photos.scan import Scan
+from facecli.pipeline.plan import Pair
+from facecli.store.facestore import open_reader, open_writer
+from facecli.store.place import index_exists
+from facecli.store.records import IndexInfo
+from facecli.types import IndexReport, Reporter, SilentReporter, Skipped
+from facecli.vision.device import find_devices
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What an index says of itself before a run; nothing where there is none yet."""
+
+    info: IndexInfo | None = None
+    roots: tuple[str, ...] = ()
+
+
+def index_photos(request: IndexRequest, reporter: Reporter | None = None, stop: Callable[[], int] = lambda: 0) -> IndexReport:
+    """Bring an index up to date with the photos that were asked for.
+
+    `stop` gives the number of a signal once the run is to end early: what is in flight is finished and kept. Raises UsageError,
+    PhotoError, PackError, DeviceError and StoreError; trouble with single photos is in the report.
+    """
+    reporter = reporter or SilentReporter()
+    began = time.perf_counter() if request.began is None else request.began
+    before = _ask_index(request.directory)
+    scan = _open_scan(request, before)
+    settings = settle(request.options, before.info)
+    if request.options.device != "auto":
+        find_devices(request.options.device)
+    report = IndexReport(request.directory, settings.kind.fingerprint.model, missing_roots=list(scan.missing_roots))
+    for root in scan.missing_roots:
+        reporter.warn(f"no such file or directory: {root}")
+    if request.options.dry_run:
+        _rehearse(request, scan, before, report)
+    else:
+        wait = request.options.wait_seconds
+        with open_writer(Path(request.directory), settings.kind, create=before.info is None, wait_seconds=wait) as store:
+            Run(request, settings, scan, store, report).run(reporter, stop)
+    if not report.photos.seen:
+        reporter.warn("no photos were found there")
+    report.seconds = time.perf_counter() - began
+    return report
+
+
+def _ask_index(directory: str) -> Before:
+    """What the index says of itself, if there is one."""
+    if not index_exists(directory):
+        return Before()
+    with open_reader(Path(directory)) as store:
+        return Before(store.info, store.roots())
+
+
+def _open_scan(request: IndexRequest, before: Before) -> Scan:
+    """The walk over what was named, else over the roots that the index knows."""
+    roots = request.roots or (before.roots if request.listed is None else ())
+    if not roots and request.listed is None:
+        raise UsageError("no photos were named, and the index knows no directory yet", request.directory, hint="facecli index DIRECTORY")
+    scan = Scan(roots, request.options.scan, listed=request.listed or (), leave_out=(request.directory,))
+    if roots and not request.listed and len(scan.missing_roots) == len(roots):
+        raise PhotoError("no such file or directory", ", ".join(scan.missing_roots), hint="nothing was changed in the index")
+    return scan
+
+
+def _rehearse(request: IndexRequest, scan: Scan, before: Before, report: IndexReport) -> None:
+    """Count what a run would do, from names, sizes and times alone."""
+    if before.info is None:
+        _count(Agenda(request.options, scan, None, report), report)
+        return
+    with open_reader(Path(request.directory)) as store:
+        _count(Agenda(request.options, scan, store, report), report)
+    report.photos.total, report.faces.total = before.info.photos, before.info.faces
+
+
+def _count(agenda: Agenda, report: IndexReport) -> None:
+    for entry in agenda:
+        if isinstance(entry, Skipped):
+            report.photos.skipped += 1
+            report.skipped.append(entry)
+        elif isinstance(entry, Pair):
+            is_known = entry.known is not None and entry.known.photo_id is not None
+            report.photos.changed += is_known
+            report.photos.new += not is_known

@@ -1,0 +1,92 @@
+"""What an index run is asked for, and the settings that this comes to."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+
+from facecli.config import DetectionOptions, Fingerprint, IndexOptions, Precision
+from facecli.errors import IndexMismatch
+from facecli.store.records import EmbeddingKind, IndexInfo
+from facecli.vision.packs import ModelPack, find_pack, find_recorded_pack
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRequest:
+    """One run: which index, which photos, how."""
+
+    directory: str
+    """The index, absolute."""
+    roots: tuple[str, ...] = ()
+    """Photos and directories, absolute; empty for the roots that the index knows."""
+    listed: tuple[str, ...] | None = None
+    """The photos of a list, absolute; None where no list was given."""
+    options: IndexOptions = field(default_factory=IndexOptions)
+    began: float | None = None
+    """When the run began, on the clock of time.perf_counter; None for when it is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the embeddings of a run are made with, and whether the index has others."""
+
+    kind: EmbeddingKind
+    pack: ModelPack | None
+    """The pack, where it was named or the index is new; else it is looked for only when a photo has to be looked at."""
+    migrates: bool
+
+    def find_pack(self) -> ModelPack:
+        """The pack that the fingerprint names; raises PackError where it is not to be had."""
+        if self.pack is not None:
+            return self.pack
+        wanted = self.kind.fingerprint
+        return find_recorded_pack(wanted.model, self.kind.model_directory or "", wanted.detector_sha256, wanted.recogniser_sha256)
+
+
+def settle(options: IndexOptions, info: IndexInfo | None) -> Settings:
+    """The settings of a run: what was named, else what the index has, else the defaults.
+
+    Raises IndexMismatch where a named value is another than the index's and no migration was asked for.
+    """
+    if info is None:
+        pack = find_pack(options.model)
+        return Settings(_kind_of(pack, DetectionOptions(), Precision.EXACT, options), pack, migrates=False)
+    recorded = info.fingerprint
+    pack = find_pack(options.model) if options.model is not None else None
+    if pack is not None:
+        kind = _kind_of(pack, recorded.detection, recorded.precision, options)
+    else:
+        named = Fingerprint(recorded.model, recorded.detector_sha256, recorded.recogniser_sha256, recorded.dimension)
+        wanted = replace(named, detection=_detection(recorded.detection, options), precision=options.precision or recorded.precision)
+        kind = EmbeddingKind(wanted, info.licence, info.model_directory)
+    differences = recorded.differences(kind.fingerprint)
+    if differences and not options.migrate:
+        said = ", ".join(f"{name.replace('_', '-')} {_shown(mine)}, not {_shown(theirs)}" for name, mine, theirs in differences)
+        hint = "name another index with -i, or embed everything anew with --migrate"
+        raise IndexMismatch(f"the index was made with {said}", info.directory, hint=hint)
+    return Settings(kind, pack, migrates=bool(differences))
+
+
+def _kind_of(pack: ModelPack, detection: DetectionOptions, precision: Precision, options: IndexOptions) -> EmbeddingKind:
+    """What a pack gives with the options that were named."""
+    wanted = Fingerprint(pack.name, pack.detector.sha256, pack.recogniser.sha256, pack.dimension, _detection(detection, options))
+    directory = os.path.abspath(options.model) if options.model and os.path.isdir(options.model) else None
+    return EmbeddingKind(replace(wanted, precision=options.precision or precision), pack.licence, directory)
+
+
+def _detection(base: DetectionOptions, options: IndexOptions) -> DetectionOptions:
+    """The detection settings with those that were named."""
+    return DetectionOptions(
+        det_size=base.det_size if options.det_size is None else options.det_size,
+        small_scale=base.small_scale,
+        min_score=base.min_score if options.min_score is None else options.min_score,
+        min_face=base.min_face if options.min_face is None else options.min_face,
+        rotate=base.rotate if options.rotate is None else options.rotate,
+        tiles=base.tiles if options.thorough is None else options.thorough,
+    )
+
+
+def _shown(value: object) -> str:
+    """A setting's value for a message; a directory by its last name too."""
+    text = str(value)
+    return f"{os.path.basename(text)} ({text})" if os.sep in text else text

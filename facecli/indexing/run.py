@@ -1,0 +1,160 @@
+"""One index run: what needs a look goes through the workers into the store, what is gone goes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from facecli.indexing.agenda import Agenda
+from facecli.indexing.request import IndexRequest, Settings
+from facecli.photos.scan import Scan
+from facecli.pipeline.census import Verdict, is_below, judge
+from facecli.pipeline.clock import StageClock
+from facecli.pipeline.cores import usable_cores
+from facecli.pipeline.plan import Pair
+from facecli.pipeline.results import ChainResult, FileTask
+from facecli.pipeline.runner import Crew, run_in_order
+from facecli.pipeline.writing import Writer
+from facecli.store.facestore import IndexWriter
+from facecli.types import IndexReport, PhotoFile, Reporter, Skipped
+
+if TYPE_CHECKING:
+    from facecli.indexing.workshop import Workshop
+
+WINDOW = 128
+"""Photos in flight or waiting for an earlier one; only their faces are held, not their pixels."""
+STRIDE = 64
+"""Files that need no look between two looks at the clock."""
+WARN_FACES = 10_000_000
+"""Up to here the exact search answers within a second."""
+
+
+class Run:
+    """A run over an index that is open for writing."""
+
+    def __init__(self, request: IndexRequest, settings: Settings, scan: Scan, store: IndexWriter, report: IndexReport) -> None:
+        self._options, self._settings, self._scan, self._store, self._report = request.options, settings, scan, store, report
+        self._agenda = Agenda(request.options, scan, store, report)
+        self._jobs = request.options.jobs or usable_cores()
+        self._clock = StageClock()
+        self._workshop: Workshop | None = None
+        self._crew: Crew[FileTask, ChainResult] | None = None
+
+    def run(self, reporter: Reporter, stop: Callable[[], int]) -> None:
+        """Look at everything that needs a look, drop what is gone, and leave the index whole."""
+        began = self._clock.now()
+        writer = Writer(self._store, self._report, self._clock, self._options.batch_size)
+        writer.may_move, writer.committed = self._may_move, self._content_is_stored
+        reporter.start("photos", None)
+        try:
+            for result in run_in_order(self._tasks(reporter), self._submit, window=WINDOW, stop=stop):
+                if isinstance(result, Skipped):
+                    reporter.warn(f"skipped {result.file.path}: {result.reason}: {result.detail}")
+                if result is not None:
+                    writer.take(result, self._look_again)
+                    reporter.advance(1, faces=self._report.faces.added, skipped=self._report.photos.skipped)
+            writer.commit()
+        finally:
+            if self._crew is not None:
+                self._crew.close()
+            reporter.stop()
+        self._report.interrupted_by = stop()
+        if not self._report.interrupted_by:
+            self._drop_what_is_gone(writer.replaced, reporter)
+            self._remember_roots()
+        self._sum_up(began, reporter)
+
+    def _tasks(self, reporter: Reporter) -> Iterator[FileTask | Skipped | None]:
+        """What the workers are to do, in the order of the paths."""
+        began, idle = self._clock.now(), 0
+        for entry in self._agenda:
+            if entry is None:
+                idle += 1
+                if idle < STRIDE:
+                    continue
+            self._clock.add("scan", busy=self._clock.now() - began)
+            reporter.advance(idle)
+            idle = 0
+            yield self._task(entry, reporter) if isinstance(entry, Pair) else entry
+            began = self._clock.now()
+        self._clock.add("scan", busy=self._clock.now() - began)
+        reporter.advance(idle)
+
+    def _task(self, pair: Pair, reporter: Reporter) -> FileTask:
+        """The task of a pair; the first one opens the workshop."""
+        if self._workshop is None:
+            # Imported here: a run that finds nothing new needs no model, no decoder and no array library.
+            from facecli.indexing.workshop import Workshop  # noqa: PLC0415
+
+            self._workshop = Workshop(self._settings, self._options, self._store, self._clock, reporter)
+            self._crew = self._workshop.crew(self._jobs, self._clock.now)
+        assert isinstance(pair.found, PhotoFile)
+        return FileTask(pair.found, pair.known)
+
+    def _submit(self, task: FileTask | Skipped) -> Future[ChainResult]:
+        """Hand a task to the workers; what the scan could not get at is its own result."""
+        if isinstance(task, FileTask):
+            assert self._crew is not None
+            return self._crew.submit(task)
+        future: Future[ChainResult] = Future()
+        future.set_result(task)
+        return future
+
+    def _look_again(self, task: FileTask) -> ChainResult:
+        assert self._workshop is not None
+        return self._workshop.look_again(task)
+
+    def _content_is_stored(self, digest: bytes) -> None:
+        if self._workshop is not None:
+            self._workshop.claims.forget(digest)
+
+    def _may_move(self, path: str) -> bool:
+        """Whether a photo whose path is gone has moved: only where this run can see that it is gone."""
+        return self._agenda.census.root_of(path) is not None and not self._agenda.census.is_closed(path)
+
+    def _drop_what_is_gone(self, replaced: list[int], reporter: Reporter) -> None:
+        """Drop the photos that are gone, and those whose path holds a content that is kept out."""
+        census = self._agenda.census
+        mounts = set(self._scan.mounts)
+        census.unlisted = list(self._scan.unlisted)
+        census.unmounted = [m for m in self._store.mounts() if m not in mounts and census.root_of(m) is not None]
+        verdict = judge(census, ask_nobody=self._options.prune is True)
+        self._explain(verdict, reporter)
+        gone = replaced if self._options.prune is False else [*verdict.gone, *replaced]
+        if gone or verdict.gone_skips:
+            with self._clock.busy("write"):
+                self._report.faces.removed += self._store.prune(gone, verdict.gone_skips)
+            self._report.photos.removed = len(gone)
+
+    def _explain(self, verdict: Verdict, reporter: Reporter) -> None:
+        """Say what was not dropped and why."""
+        for root in verdict.emptied:
+            reporter.warn(f"{root} holds no photos now; the {self._agenda.census.known[root]} that the index knows there are kept")
+        for root, count in verdict.spared.items():
+            reporter.warn(f"{count} photos below {root} are gone, more than half of it, and are kept; --prune drops them")
+        for place in self._agenda.census.unmounted:
+            reporter.warn(f"{place} was a mount point and is none now; the photos that the index knows there are kept")
+
+    def _remember_roots(self) -> None:
+        """Keep the roots and the mount points below them for later runs."""
+        here = self._scan.directories
+        roots = sorted({*self._store.roots(), *here})
+        kept = [m for m in self._store.mounts() if not any(is_below(m, root) for root in here) or m in self._agenda.census.unmounted]
+        self._store.set_roots([r for r in roots if not any(is_below(r, other) for other in roots)], sorted({*kept, *self._scan.mounts}))
+
+    def _sum_up(self, began: float, reporter: Reporter) -> None:
+        """Finish the index and fill the report."""
+        with self._clock.busy("write"):
+            finished = self._store.finish()
+        if not finished.erased:
+            reporter.warn("what was removed is not yet provably erased, since another process reads the index; the next write finishes it")
+        report, info = self._report, self._store.info
+        report.photos.total, report.faces.total = info.photos, info.faces
+        if info.faces > WARN_FACES:
+            reporter.warn(f"the index holds {info.faces} faces; above {WARN_FACES} an exact search takes more than a second")
+        if self._workshop is not None:
+            report.device, report.provider = self._workshop.models.device.name, self._workshop.models.provider
+        times = self._clock.times()
+        times["write"].wait_seconds = max(0.0, self._clock.now() - began - times["write"].busy_seconds - times["scan"].busy_seconds)
+        report.stages, report.jobs = times, self._jobs
