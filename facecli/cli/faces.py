@@ -1,0 +1,137 @@
+"""`facecli faces`: the faces found in photos."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facecli.cli.choices import FACE
+from facecli.cli.console import Console, say_error
+from facecli.cli.options import Common, common_options, model_options
+from facecli.cli.surroundings import info_nearby, path_style, terminal_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from facecli.errors import PhotoError
+    from facecli.output.face_rows import FaceWriter
+    from facecli.output.placing import Folder
+    from facecli.searching.reading import QueryPhoto
+
+EPILOG = """\b
+Examples:
+  facecli faces group.jpg                  a line for each face
+  facecli faces --json *.jpg | jq .score
+  facecli faces --crops crops/ group.jpg   the aligned faces as PNG files
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The options of one call."""
+
+    photos: tuple[str, ...]
+    face: str
+    json: bool
+    embeddings: bool
+    crops: str | None
+    model: str | None
+    device: str
+
+
+@click.command(epilog=EPILOG)
+@click.argument("photos", metavar="PHOTO...", nargs=-1, required=True)
+@click.option("--face", metavar="largest|all|N", type=FACE, default="all", show_default=True, help="Which faces of each photo.")
+@click.option("--json", is_flag=True, help="Print JSON Lines, one face a line.")
+@click.option("--embeddings", is_flag=True, help="With --json: the numbers that stand for the face, too.")
+@click.option(
+    "--crops", metavar="DIR", type=click.Path(file_okay=False), help="Write the aligned 112x112 crops there as PNG; nothing is overwritten."
+)
+@model_options
+@common_options
+def faces(common: Common, **given: Any) -> int:
+    """List the faces found in photos; needs no index.
+
+    A PHOTO is an image file, or - for an image on stdin. One line a face: its number (by falling area), its box x1,y1,x2,y2, score and size in
+    pixels, and the photo. Exit code 0: done, 2: failure, 3: some photos could not be read.
+    """
+    return _Faces(common, Request(**given)).run()
+
+
+class _Faces:
+    """One run of the command."""
+
+    def __init__(self, common: Common, request: Request) -> None:
+        self.common, self.request = common, request
+        self.console = Console(quiet=common.quiet, verbose=common.verbose)
+
+    def run(self) -> int:
+        from facecli.errors import PhotoError, UsageError  # noqa: PLC0415
+
+        if self.request.embeddings and not self.request.json:
+            raise UsageError("the numbers of a face are part of its JSON", "--embeddings", hint="--json --embeddings")
+        writer, folder = self._writer(), self._folder()
+        failed = 0
+        for photo in self._read():
+            try:
+                if isinstance(photo, PhotoError):
+                    raise photo
+                self._write(photo, writer, folder)
+            except PhotoError as error:
+                if len(self.request.photos) == 1:
+                    raise
+                failed += 1
+                say_error(str(error), error.hint)
+        writer.end()
+        sys.stdout.buffer.flush()
+        return 0 if not failed else 3 if failed < len(self.request.photos) else 2
+
+    def _read(self) -> Iterator[QueryPhoto | PhotoError]:
+        # Imported here, so that --help does not pay for numpy.
+        from facecli.config import ReadOptions  # noqa: PLC0415
+        from facecli.searching.answering import check_stdin  # noqa: PLC0415
+        from facecli.searching.naming import name_photo  # noqa: PLC0415
+        from facecli.searching.opening import choose_pack, open_query_models  # noqa: PLC0415
+        from facecli.searching.reading import ReadingOptions, read_photos  # noqa: PLC0415
+
+        check_stdin(self.request.photos)
+        info = info_nearby(self.common)
+        models = open_query_models(choose_pack(self.request.model, info), self.request.device, info, self.console)
+        named = [name_photo(photo, os.getcwd()) for photo in self.request.photos]
+        return read_photos(models, named, ReadingOptions(ReadOptions(), crops=self.request.crops is not None), sys.stdin.buffer)
+
+    def _writer(self) -> FaceWriter:
+        from facecli.output.face_rows import FaceFormat, FaceWriter  # noqa: PLC0415
+
+        form = FaceFormat.JSON if self.request.json else FaceFormat.TABLE if sys.stdout.isatty() else FaceFormat.TSV
+        return FaceWriter(form, sys.stdout.buffer, path_style(self.common), terminal_of(self.common))
+
+    def _folder(self) -> Folder | None:
+        if self.request.crops is None:
+            return None
+        from facecli.output.placing import Folder  # noqa: PLC0415
+
+        return Folder(self.request.crops)
+
+    def _write(self, photo: QueryPhoto, writer: FaceWriter, folder: Folder | None) -> None:
+        from facecli.searching.naming import choose_faces  # noqa: PLC0415
+
+        if not photo.faces:
+            self.console.warn(f"{photo.query}: no face found")
+            return
+        for face in choose_faces(photo.query, photo.faces, self.request.face):
+            writer.write(photo.file.path, face, embedding=self.request.embeddings)
+            if folder is not None and photo.crops is not None:
+                self._write_crop(photo, face.number, folder)
+
+    def _write_crop(self, photo: QueryPhoto, number: int, folder: Folder) -> None:
+        from facecli.searching.pictures import png_bytes  # noqa: PLC0415
+
+        assert photo.crops is not None
+        stem = os.path.splitext(os.path.basename(photo.query))[0].lstrip("-") or "stdin"
+        place = folder.write(f"{stem}-{number}.png", png_bytes(photo.crops[number - 1]))
+        self.console.detail(f"{photo.query}: face {number} is {place}")

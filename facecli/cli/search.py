@@ -1,0 +1,191 @@
+"""`facecli search`: the photos whose faces are nearest to a query's."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facecli.cli.choices import FACE
+from facecli.cli.console import Console, say_error
+from facecli.cli.options import Common, common_options, model_options
+from facecli.errors import UsageError
+
+if TYPE_CHECKING:
+    from facecli.output.formats import Format
+    from facecli.searching.answering import SearchAnswer
+    from facecli.store.facestore import IndexReader
+
+EPILOG = """\b
+Examples:
+  facecli search me.jpg                       the ten nearest photos
+  facecli search -l -k 0 me.jpg               the paths of all matches
+  facecli search -0 -k 0 me.jpg | xargs -0 cp -t found/
+  facecli search --combine mean a.jpg b.jpg   one person in two references
+  facecli search --face all group.jpg         a block for each face
+  facecli search face:12 --json | jq -r .path
+  facecli search me.jpg --html found.html     a page to look at
+  curl -s URL | facecli search -              the image on stdin
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The options of one call."""
+
+    queries: tuple[str, ...]
+    top: int
+    threshold: str
+    face: str
+    combine: str
+    by: str
+    model: str | None
+    device: str
+    paths: bool
+    print0: bool
+    json: bool
+    csv: bool
+    provenance: bool
+
+
+@click.command(epilog=EPILOG)
+@click.argument("queries", metavar="QUERY...", nargs=-1, required=True)
+@click.option("-k", "--top", metavar="N", type=click.IntRange(min=0), default=10, show_default=True, help="Rows for each query; 0 for all.")
+@click.option(
+    "-t",
+    "--threshold",
+    metavar="X|NAME",
+    default="auto",
+    show_default=True,
+    help="Least similarity: a number, loose, balanced, strict, none, or auto: by the size of the index, one chance in ten of any stranger.",
+)
+@click.option("--face", metavar="largest|all|N", type=FACE, default="largest", show_default=True, help="Which face of a query photo.")
+@click.option(
+    "--combine",
+    type=click.Choice(["any", "mean", "separate"]),
+    default="separate",
+    show_default=True,
+    help="Several queries: any of them, their mean (one person), or a block for each.",
+)
+@click.option("--by", type=click.Choice(["photo", "face"]), default="photo", show_default=True, help="The best face of each photo, or every face.")
+@click.option("-l", "--paths", is_flag=True, help="Print paths only, each once.")
+@click.option("-0", "--print0", is_flag=True, help="Print paths only, each ended by NUL.")
+@click.option("--json", is_flag=True, help="Print JSON Lines.")
+@click.option("--csv", is_flag=True, help="Print CSV with a header.")
+@click.option("--provenance", is_flag=True, help="With --json: a first line that says how the answer came about.")
+@model_options
+@common_options
+def search(common: Common, **given: Any) -> int:
+    """Print the photos whose faces are nearest to a query's.
+
+    A QUERY is an image file, - for an image on stdin, or face:ID for a face of the index. On a terminal a table is printed, in a pipe the same rows
+    separated by tabs: similarity, path, face, box. Exit code 0: something matched, 1: nothing, 2: failure.
+    """
+    return _Search(common, Request(**given)).run()
+
+
+class _Search:
+    """One run of the command."""
+
+    def __init__(self, common: Common, request: Request) -> None:
+        self.common, self.request = common, request
+        self.console = Console(quiet=common.quiet, verbose=common.verbose)
+        self.form = _format(request)
+
+    def run(self) -> int:
+        # Imported here, so that --help does not pay for numpy.
+        from facecli.store.facestore import open_reader  # noqa: PLC0415
+        from facecli.store.place import find_index  # noqa: PLC0415
+
+        with open_reader(find_index(self.common.index, os.getcwd())) as reader:
+            answer = self._ask(reader)
+            self._explain(answer, reader)
+            self._write(answer, reader)
+        for failure in answer.failures:
+            say_error(str(failure), failure.hint)
+        if answer.failures:
+            return 2
+        return 0 if any(result.matches for result in answer.results) else 1
+
+    def _ask(self, reader: IndexReader) -> SearchAnswer:
+        from facecli.config import By, Combine, SearchOptions  # noqa: PLC0415
+        from facecli.searching.answering import Surroundings, search_index  # noqa: PLC0415
+
+        asked = self.request
+        options = SearchOptions(
+            top=asked.top,
+            threshold=asked.threshold,
+            face=asked.face,
+            combine=Combine(asked.combine),
+            by=By(asked.by),
+            model=asked.model,
+            device=asked.device,
+            provenance=asked.provenance,
+        )
+        answer = search_index(reader, asked.queries, options, Surroundings(os.getcwd(), sys.stdin.buffer, self.console))
+        if len(asked.queries) == 1 and answer.failures:
+            raise answer.failures[0]
+        return answer
+
+    def _explain(self, answer: SearchAnswer, reader: IndexReader) -> None:
+        """What a reader must know to believe the rows."""
+        threshold, info = answer.threshold, reader.info
+        if threshold.minimum is None and threshold.name == "auto":
+            self.console.warn(f"{threshold.describe()}; give -t a number, or run facecli calibrate")
+        elif threshold.exceeded:
+            self.console.warn(threshold.expectation())
+        self.console.detail(threshold.describe())
+        for result in answer.results:
+            if not result.matches:
+                who = f"{result.query.query}: " if len(answer.results) > 1 else ""
+                self.console.warn(f"{who}not found among {info.faces:,} faces in {info.photos:,} photos")
+
+    def _write(self, answer: SearchAnswer, reader: IndexReader) -> None:
+        """Write the rows to stdout."""
+        from facecli.output.formats import Format, open_writer  # noqa: PLC0415
+        from facecli.output.records import PathStyle, json_line  # noqa: PLC0415
+
+        results, stream = answer.results, sys.stdout.buffer
+        if self.form is Format.TABLE and answer.threshold.calibration is not None:
+            from facecli.searching.judging import judge_results  # noqa: PLC0415
+
+            results = judge_results(reader, results, answer.threshold.calibration)
+        if self.request.provenance:
+            from facecli.searching.provenance import provenance_record  # noqa: PLC0415
+
+            stream.write(json_line({"provenance": provenance_record(answer, reader.info)}))
+        writer = open_writer(self.form, stream, PathStyle(self.common.absolute, os.getcwd()), _terminal(self.common))
+        writer.begin()
+        for result in results:
+            writer.write(result)
+        writer.end()
+        stream.flush()
+
+
+def _format(request: Request) -> Format:
+    """The one format that was asked for; raises UsageError on several."""
+    from facecli.output.formats import Format  # noqa: PLC0415
+
+    flags = {"--paths": Format.PATHS, "--print0": Format.PRINT0, "--json": Format.JSON, "--csv": Format.CSV}
+    asked = [flag for flag in flags if getattr(request, flag[2:])]
+    if set(asked) == {"--paths", "--print0"}:
+        return Format.PRINT0
+    if len(asked) > 1:
+        raise UsageError("one format at a time", " ".join(asked))
+    if request.provenance and asked != ["--json"]:
+        raise UsageError("--provenance is a line of JSON", "--provenance", hint="--json --provenance")
+    if asked:
+        return flags[asked[0]]
+    return Format.TABLE if sys.stdout.isatty() else Format.TSV
+
+
+def _terminal(common: Common) -> Any:
+    import shutil  # noqa: PLC0415
+
+    from facecli.output.terminal import Terminal, links_work  # noqa: PLC0415
+
+    on_terminal = sys.stdout.isatty()
+    return Terminal(shutil.get_terminal_size().columns, common.colour, on_terminal and links_work(os.environ))

@@ -1,0 +1,101 @@
+"""`facecli verify`: whether two photos show the same person."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facecli.cli.choices import FACE
+from facecli.cli.console import Console
+from facecli.cli.options import Common, common_options, model_options
+from facecli.cli.surroundings import info_nearby
+
+if TYPE_CHECKING:
+    from facecli.searching.verifying import Verdict
+
+EPILOG = """\b
+Examples:
+  facecli verify a.jpg b.jpg && echo same
+  facecli verify --face all a.jpg group.jpg     is the person anywhere in the group
+  facecli verify --json -t strict a.jpg b.jpg
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The options of one call."""
+
+    one: str
+    other: str
+    threshold: str
+    face: str
+    json: bool
+    model: str | None
+    device: str
+
+
+@click.command(epilog=EPILOG)
+@click.argument("one", metavar="A")
+@click.argument("other", metavar="B")
+@click.option(
+    "-t", "--threshold", metavar="X|NAME", default="auto", show_default=True, help="Least similarity: a number, loose, balanced, strict, auto, none."
+)
+@click.option(
+    "--face", metavar="largest|all|N", type=FACE, default="largest", show_default=True, help="Which face of each photo; all: the best pair."
+)
+@click.option("--json", is_flag=True, help="Print one JSON object.")
+@model_options
+@common_options
+def verify(common: Common, **given: Any) -> int:
+    """Tell whether two photos show the same person; needs no index.
+
+    Prints the similarity, the threshold and the verdict, `same` or `different`. One of the photos may be - for an image on stdin. Exit code 0: same,
+    1: different, 2: failure.
+    """
+    from facecli.config import SearchOptions  # noqa: PLC0415 (not for --help)
+    from facecli.searching.answering import Surroundings  # noqa: PLC0415
+    from facecli.searching.verifying import verify_photos  # noqa: PLC0415
+
+    asked = Request(**given)
+    console = Console(quiet=common.quiet, verbose=common.verbose)
+    options = SearchOptions(threshold=asked.threshold, face=asked.face, model=asked.model, device=asked.device)
+    around = Surroundings(os.getcwd(), sys.stdin.buffer, console)
+    verdict = verify_photos((asked.one, asked.other), options, around, info_nearby(common))
+    console.detail(verdict.threshold.describe())
+    sys.stdout.buffer.write(_json(verdict) if asked.json else _text(verdict))
+    sys.stdout.buffer.flush()
+    return 0 if verdict.same else 1
+
+
+def _word(verdict: Verdict) -> str:
+    return "same" if verdict.same else "different"
+
+
+def _text(verdict: Verdict) -> bytes:
+    minimum = verdict.threshold.minimum
+    return f"{verdict.similarity:.4f}\t{'none' if minimum is None else f'{minimum:.4f}'}\t{_word(verdict)}\n".encode()
+
+
+def _json(verdict: Verdict) -> bytes:
+    from facecli.output.paths import path_record  # noqa: PLC0415
+    from facecli.output.records import box_record, json_line  # noqa: PLC0415
+
+    one, other = verdict.faces
+    return json_line(
+        {
+            **path_record(one.query, "a"),
+            "face_a": one.number,
+            "box_a": box_record(one.box),
+            **path_record(other.query, "b"),
+            "face_b": other.number,
+            "box_b": box_record(other.box),
+            "similarity": round(verdict.similarity, 6),
+            "threshold": verdict.threshold.minimum,
+            "false_match_rate": verdict.threshold.rate,
+            "verdict": _word(verdict),
+        }
+    )

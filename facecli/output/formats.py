@@ -1,0 +1,63 @@
+"""The formats of a search, each written by its own small writer."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import BinaryIO, Protocol, assert_never
+
+from facecli.output.records import PathStyle
+from facecli.output.terminal import Terminal
+from facecli.types import SearchResult
+
+
+class Format(StrEnum):
+    """What stdout carries."""
+
+    TABLE = "table"
+    """Aligned columns, for a terminal."""
+    TSV = "tsv"
+    """The same rows tab-separated, for a pipe."""
+    PATHS = "paths"
+    PRINT0 = "print0"
+    JSON = "json"
+    CSV = "csv"
+
+
+class ResultWriter(Protocol):
+    """Writes the blocks of an answer to a binary stream."""
+
+    def begin(self) -> None:
+        """What stands before the first block."""
+
+    def write(self, result: SearchResult) -> None:
+        """One block."""
+
+    def end(self) -> None:
+        """What stands after the last block."""
+
+
+def open_writer(form: Format, stream: BinaryIO, style: PathStyle, terminal: Terminal) -> ResultWriter:
+    """The writer of a format; its module is imported only now."""
+    match form:
+        case Format.TABLE:
+            from facecli.output.table import TableWriter  # noqa: PLC0415 (a search pays for its own format only)
+
+            return TableWriter(stream, style, terminal)
+        case Format.TSV:
+            from facecli.output.tsv import TsvWriter  # noqa: PLC0415
+
+            return TsvWriter(stream, style)
+        case Format.PATHS | Format.PRINT0:
+            from facecli.output.path_list import PathListWriter  # noqa: PLC0415
+
+            return PathListWriter(stream, style, b"\0" if form is Format.PRINT0 else b"\n")
+        case Format.JSON:
+            from facecli.output.json_lines import JsonLinesWriter  # noqa: PLC0415
+
+            return JsonLinesWriter(stream, style)
+        case Format.CSV:
+            from facecli.output.csv_rows import CsvWriter  # noqa: PLC0415
+
+            return CsvWriter(stream, style)
+        case _:
+            assert_never(form)

@@ -1,0 +1,26 @@
+"""Matches as JSON Lines."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from facecli.output.records import PathStyle, json_line, match_record, pairs_of
+from facecli.types import SearchResult
+
+
+class JsonLinesWriter:
+    """Writes one object a line, one match an object."""
+
+    def __init__(self, stream: BinaryIO, style: PathStyle) -> None:
+        self._stream, self._style = stream, style
+
+    def begin(self) -> None:
+        """There is no header."""
+
+    def write(self, result: SearchResult) -> None:
+        """The lines of one block."""
+        for query, match in pairs_of(result):
+            self._stream.write(json_line(match_record(query, match, self._style)))
+
+    def end(self) -> None:
+        """There is no footer."""

@@ -1,0 +1,30 @@
+"""Matches as paths alone, each photo once."""
+
+from __future__ import annotations
+
+import os
+from typing import BinaryIO
+
+from facecli.output.records import PathStyle
+from facecli.types import SearchResult
+
+
+class PathListWriter:
+    """Writes the bytes of each path once, over all blocks, and `ending` after it."""
+
+    def __init__(self, stream: BinaryIO, style: PathStyle, ending: bytes) -> None:
+        self._stream, self._style, self._ending = stream, style, ending
+        self._written: set[str] = set()
+
+    def begin(self) -> None:
+        """There is no header."""
+
+    def write(self, result: SearchResult) -> None:
+        """The paths of one block that no block before had."""
+        for match in result.matches:
+            if match.path not in self._written:
+                self._written.add(match.path)
+                self._stream.write(os.fsencode(self._style.show(match.path)) + self._ending)
+
+    def end(self) -> None:
+        """There is no footer."""

@@ -1,0 +1,64 @@
+"""The one record of a match, that of a face, and how a path is shown; JSON and CSV share them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from facecli.output.paths import path_record, shown_path
+from facecli.types import JsonValue, Match, QueryFace, SearchResult
+
+FIELDS = ("query", "query_face", "query_box", "rank", "similarity", "path", "face", "box", "score")
+"""The keys of a match, in order."""
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class PathStyle:
+    """How paths are shown."""
+
+    absolute: bool
+    working_directory: str
+
+    def show(self, path: str) -> str:
+        """A path as the user would type it."""
+        return shown_path(path, absolute=self.absolute, working_directory=self.working_directory)
+
+
+def pairs_of(result: SearchResult) -> Iterator[tuple[QueryFace, Match]]:
+    """Each match with the query face that it answers."""
+    for number, match in enumerate(result.matches):
+        yield (result.references[number] if result.references else result.query), match
+
+
+def match_record(query: QueryFace, match: Match, style: PathStyle) -> dict[str, JsonValue]:
+    """A match as plain values, with the keys of FIELDS; a name that is not valid UTF-8 stands whole under one more key with `_base64`."""
+    return {
+        **path_record(query.query, "query"),
+        "query_face": query.number,
+        "query_box": box_record(query.box),
+        "rank": match.rank,
+        "similarity": round(match.similarity, 6),
+        **path_record(style.show(match.path)),
+        "face": match.face_id,
+        "box": box_record(match.box),
+        "score": round(match.score, 4),
+    }
+
+
+def box_record(box: Box) -> list[JsonValue]:
+    """A box in hundredths of a pixel."""
+    return [round(edge, 2) for edge in box]
+
+
+def box_text(box: Box) -> str:
+    """A box in whole pixels: x1,y1,x2,y2."""
+    return ",".join(f"{edge:.0f}" for edge in box)
+
+
+def json_line(record: Mapping[str, JsonValue]) -> bytes:
+    """A record as one line of JSON."""
+    import json  # noqa: PLC0415 (only the formats that need it pay for it)
+
+    return json.dumps(record, ensure_ascii=False, separators=(", ", ": ")).encode() + b"\n"

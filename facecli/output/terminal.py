@@ -1,0 +1,91 @@
+"""What a terminal can show: its width, colours, links, and how many columns a text takes."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+LINKING_PROGRAMS = {"iTerm.app", "WezTerm", "vscode", "ghostty", "Hyper", "Tabby", "rio", "WarpTerminal"}
+LINKING_TERMS = {"xterm-kitty", "xterm-ghostty", "foot", "foot-extra", "alacritty", "contour", "wezterm"}
+LINKING_VARIABLES = ("KITTY_WINDOW_ID", "WT_SESSION", "KONSOLE_VERSION", "DOMTERM")
+FIRST_LINKING_VTE = 5000
+ELLIPSIS = "…"
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """What may be written to stdout."""
+
+    width: int = 80
+    colour: bool = False
+    links: bool = False
+
+
+def links_work(environment: Mapping[str, str]) -> bool:
+    """Whether the terminal of this environment follows OSC 8 hyperlinks, by what terminals say of themselves."""
+    forced = environment.get("FORCE_HYPERLINK")
+    if forced is not None:
+        return forced != "0"
+    vte = environment.get("VTE_VERSION", "")
+    return (
+        environment.get("TERM_PROGRAM") in LINKING_PROGRAMS
+        or environment.get("TERM") in LINKING_TERMS
+        or any(environment.get(name) for name in LINKING_VARIABLES)
+        or (vte.isdigit() and int(vte) >= FIRST_LINKING_VTE)
+    )
+
+
+def columns_of(text: str) -> int:
+    """How many columns a printable text takes: two for wide and full-width characters, none for combining ones."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns_of(c) for c in text)
+
+
+def _columns_of(character: str) -> int:
+    if unicodedata.combining(character) or character in "\u200b\u200c\u200d\ufe0e\ufe0f":
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def shorten(text: str, width: int) -> str:
+    """The text in at most `width` columns, cut in the middle; its end, where a file's name stands, keeps two thirds."""
+    if columns_of(text) <= width:
+        return text
+    if width <= 1:
+        return ELLIPSIS[:width]
+    head = _take(text, (width - 1) // 3)
+    tail = _take(text[::-1], width - 1 - columns_of(head))[::-1]
+    return head + ELLIPSIS + tail
+
+
+def _take(text: str, width: int) -> str:
+    used = 0
+    for position, character in enumerate(text):
+        used += _columns_of(character)
+        if used > width:
+            return text[:position]
+    return text
+
+
+def pad(text: str, width: int) -> str:
+    """The text followed by blanks up to `width` columns."""
+    return text + " " * (width - columns_of(text))
+
+
+def file_url(path: str) -> str:
+    """The URL of an absolute path, its very bytes percent-encoded."""
+    return "file://" + quote(os.fsencode(path))
+
+
+def link(text: str, path: str) -> str:
+    """The text as an OSC 8 hyperlink to a file."""
+    return f"\x1b]8;;{file_url(path)}\x1b\\{text}\x1b]8;;\x1b\\"
+
+
+def paint(text: str, code: str) -> str:
+    """The text in a colour: the number of an SGR code."""
+    return f"\x1b[{code}m{text}\x1b[0m"

@@ -1,0 +1,1 @@
+"""Searching: query photos become faces, faces become answers of the index."""

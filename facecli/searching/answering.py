@@ -1,0 +1,160 @@
+"""A search: queries become faces, faces become blocks, blocks become matches of the index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import numpy as np
+
+from facecli.config import Combine, SearchOptions
+from facecli.errors import FacecliError, PhotoError, UsageError
+from facecli.searching.calibrating import find_calibration
+from facecli.searching.combining import Block, combine_faces, merge_matches
+from facecli.searching.naming import STDIN, FaceQuery, PhotoQuery, choose_faces, name_query
+from facecli.searching.opening import choose_pack, open_query_models
+from facecli.searching.reading import QueryPhoto, Read, ReadingOptions, read_photos
+from facecli.store.facestore import IndexReader
+from facecli.thresholds import Threshold, choose_threshold
+from facecli.types import QueryFace, Reporter, SearchResult
+
+MANY = 10
+"""From so many queries on, progress is reported."""
+SMALL_FACE = 60
+WEAK_SCORE = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where a command runs, and whom it tells how it is going."""
+
+    working_directory: str
+    stdin: BinaryIO
+    report: Reporter
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchAnswer:
+    """What a search found."""
+
+    results: tuple[SearchResult, ...]
+    failures: tuple[FacecliError, ...]
+    """One for each query that failed, in order."""
+    threshold: Threshold
+    photos: tuple[QueryPhoto, ...]
+    """The query photos that were used, in order."""
+
+
+def search_index(reader: IndexReader, queries: Sequence[str], options: SearchOptions, around: Surroundings) -> SearchAnswer:
+    """The answer of an index to queries as they were typed; a query that fails is a value.
+
+    Raises UsageError where the options do not go together, and IndexMismatch, PackError or DeviceError where the models cannot be had.
+    """
+    check_stdin(queries)
+    if options.combine is Combine.MEAN and options.face == "all":
+        raise UsageError("a mean is made of one face of each reference", "--combine mean --face all", hint="--face largest, or --combine any")
+    calibration = find_calibration(reader.info.fingerprint.recogniser_sha256)
+    threshold = choose_threshold(options.threshold, calibration, reader.info.faces)
+    gathering = _Gathering(reader, options, around)
+    gathering.gather(queries)
+    results = _ask(reader, combine_faces(gathering.faces, options.combine), threshold.minimum, options)
+    return SearchAnswer(tuple(results), tuple(gathering.failures), threshold, tuple(gathering.photos))
+
+
+def check_stdin(queries: Sequence[str]) -> None:
+    """Raise UsageError if stdin is named twice."""
+    if queries.count(STDIN) > 1:
+        raise UsageError("stdin can be read only once", STDIN)
+
+
+def _ask(reader: IndexReader, blocks: Sequence[Block], minimum: float | None, options: SearchOptions) -> Iterator[SearchResult]:
+    """Ask the index for all blocks at once."""
+    rows = [row for block in blocks for row in block.rows()]
+    if not rows:
+        return
+    vectors = np.stack([face.embedding for face, _ in rows])
+    # Faces that ask are dropped afterwards where several are left out of one block: ask for so many more.
+    more = max(len(block.left_out) for block in blocks)
+    found = iter(
+        reader.nearest(
+            vectors,
+            top=options.top + more if options.top else 0,
+            minimum=minimum,
+            by=options.by,
+            leave_out=[face_id for _, face_id in rows],
+        )
+    )
+    for block in blocks:
+        yield merge_matches(block, [(face, next(found)) for face, _ in block.rows()], options.top, options.by)
+
+
+@dataclass(slots=True)
+class _Gathering:
+    """Finds the faces of the queries, in their order."""
+
+    reader: IndexReader
+    options: SearchOptions
+    around: Surroundings
+    faces: list[QueryFace] = field(default_factory=list)
+    photos: list[QueryPhoto] = field(default_factory=list)
+    failures: list[FacecliError] = field(default_factory=list)
+
+    def gather(self, queries: Sequence[str]) -> None:
+        """Fill the lists."""
+        named = [self._name(query) for query in queries]
+        photos = self._read([n for n in named if isinstance(n, PhotoQuery)])
+        report = self.around.report
+        if len(queries) >= MANY:
+            report.start("queries", len(queries))
+        for query in named:
+            try:
+                self.faces += self._faces_of(query, photos)
+            except PhotoError as error:
+                self.failures.append(error)
+            if len(queries) >= MANY:
+                report.advance(1, failed=len(self.failures))
+        report.stop()
+
+    def _name(self, query: str) -> PhotoQuery | FaceQuery | PhotoError:
+        try:
+            return name_query(query, self.around.working_directory)
+        except PhotoError as error:
+            return error
+
+    def _read(self, queries: Sequence[PhotoQuery]) -> Iterator[Read]:
+        info = self.reader.info
+        if not queries:
+            if self.options.model is not None:
+                choose_pack(self.options.model, info)
+            return iter(())
+        models = open_query_models(choose_pack(self.options.model, info), self.options.device, info, self.around.report)
+        wanted = ReadingOptions(self.options.reading, sha256=self.options.provenance)
+        return read_photos(models, queries, wanted, self.around.stdin)
+
+    def _faces_of(self, query: PhotoQuery | FaceQuery | PhotoError, photos: Iterator[Read]) -> Sequence[QueryFace]:
+        """The faces that one query asks for; raises PhotoError."""
+        if isinstance(query, PhotoError):
+            raise query
+        if isinstance(query, FaceQuery):
+            face = self.reader.face(query.face_id)
+            return [QueryFace(query.query, 1, face.box, face.score, face.embedding, face.face_id)]
+        photo = next(photos)
+        if isinstance(photo, PhotoError):
+            raise photo
+        chosen = choose_faces(photo.query, photo.faces, self.options.face)
+        warn_of_query(photo.query, photo.faces, chosen, self.options.face, self.around.report)
+        self.photos.append(photo)
+        return chosen
+
+
+def warn_of_query(query: str, faces: Sequence[QueryFace], chosen: Sequence[QueryFace], face: str, report: Reporter) -> None:
+    """Say what makes an answer less certain: several faces to choose from, a face that is small or weak."""
+    if len(faces) > 1 and face == "largest":
+        report.warn(f"{query}: {len(faces)} faces, the largest is taken; choose another with --face 2 to {len(faces)} or --face all")
+    for one in chosen:
+        side = min(one.box[2] - one.box[0], one.box[3] - one.box[1])
+        if side < SMALL_FACE:
+            report.warn(f"{query}: face {one.number} is only {side:.0f} pixels wide, which makes the answer less sure")
+        elif one.score < WEAK_SCORE:
+            report.warn(f"{query}: face {one.number} is hard to see (score {one.score:.2f}), which makes the answer less sure")

@@ -1,0 +1,40 @@
+"""Calibrations of recognisers: those that facecli carries, and those that were measured here and kept in the user's cache."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from facecli.config import cache_directory
+from facecli.thresholds import MEASURED, Calibration
+
+
+def find_calibration(recogniser_sha256: str) -> Calibration | None:
+    """What is known of a recogniser: of what facecli carries and what was measured here the larger measurement, None where nothing is."""
+    known = [c for c in (MEASURED.get(recogniser_sha256), read_kept(recogniser_sha256)) if c is not None]
+    return max(known, key=lambda c: c.pairs, default=None)
+
+
+def kept_place(recogniser_sha256: str) -> Path:
+    """Where the measurement of a recogniser is kept."""
+    return cache_directory() / "calibrations" / f"{recogniser_sha256}.json"
+
+
+def read_kept(recogniser_sha256: str) -> Calibration | None:
+    """The measurement that was made here, None where there is none that can be read."""
+    try:
+        record = json.loads(kept_place(recogniser_sha256).read_text("utf-8"))
+        return Calibration.from_record(record)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def keep_calibration(recogniser_sha256: str, calibration: Calibration) -> Path:
+    """Keep a measurement for later searches; the file that holds it."""
+    place = kept_place(recogniser_sha256)
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    beside = place.with_name(f"{place.name}.{os.getpid()}")
+    beside.write_text(json.dumps(calibration.to_record(), indent=1) + "\n", "utf-8")
+    beside.replace(place)
+    return place

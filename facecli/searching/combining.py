@@ -1,0 +1,76 @@
+"""Several query faces make one block or several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+import numpy as np
+
+from facecli.config import By, Combine
+from facecli.types import Match, QueryFace, SearchResult
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """What one block of an answer asks for."""
+
+    query: QueryFace
+    """Who the block is about."""
+    faces: tuple[QueryFace, ...]
+    """The faces that the index is asked for; under `any` all references, else the query alone."""
+    left_out: tuple[int, ...]
+    """Faces of the index that must not answer, because they ask."""
+
+    def rows(self) -> Iterator[tuple[QueryFace, int | None]]:
+        """Each comparison that is asked of the index: a face, and one face that is left out of its answer."""
+        for face in self.faces:
+            for face_id in self.left_out or (None,):
+                yield face, face_id
+
+
+def combine_faces(faces: Sequence[QueryFace], how: Combine) -> list[Block]:
+    """The blocks of an answer, in the order of the faces."""
+    if not faces:
+        return []
+    left_out = tuple(sorted({f.face_id for f in faces if f.face_id is not None}))
+    match how:
+        case Combine.SEPARATE:
+            return [Block(f, (f,), () if f.face_id is None else (f.face_id,)) for f in faces]
+        case Combine.MEAN:
+            mean = mean_face(faces)
+            return [Block(mean, (mean,), left_out)]
+        case Combine.ANY:
+            return [Block(replace(faces[0], query=_joined(faces)), tuple(faces), left_out)]
+        case _:
+            assert_never(how)
+
+
+def mean_face(faces: Sequence[QueryFace]) -> QueryFace:
+    """One face for several of one person: their unit vectors averaged and normalised again; number and box are the first one's."""
+    mean = np.mean([f.embedding for f in faces], axis=0)
+    length = max(float(np.linalg.norm(mean)), float(np.finfo(np.float32).tiny))
+    return replace(faces[0], query=_joined(faces), embedding=(mean / length).astype(np.float32), face_id=None)
+
+
+def _joined(faces: Sequence[QueryFace]) -> str:
+    return ",".join(dict.fromkeys(f.query for f in faces))
+
+
+def merge_matches(block: Block, found: Sequence[tuple[QueryFace, Sequence[Match]]], top: int, by: By) -> SearchResult:
+    """One list out of the answers to the rows of a block: the best of each photo or face, best first, ties by face id."""
+    best: dict[str | int, tuple[Match, QueryFace]] = {}
+    for face, matches in found:
+        for match in matches:
+            key = match.path if by is By.PHOTO else match.face_id
+            if match.face_id not in block.left_out and (key not in best or _before(match) < _before(best[key][0])):
+                best[key] = (match, face)
+    chosen = sorted(best.values(), key=lambda pair: _before(pair[0]))[: top or None]
+    matches = tuple(replace(match, rank=rank) for rank, (match, _) in enumerate(chosen, 1))
+    references = tuple(face for _, face in chosen) if len(block.faces) > 1 else ()
+    return SearchResult(block.query, matches, references)
+
+
+def _before(match: Match) -> tuple[float, int]:
+    return -match.similarity, match.face_id

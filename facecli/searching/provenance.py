@@ -1,0 +1,38 @@
+"""Where an answer comes from: what somebody needs who must account for it, or repeat it."""
+
+from __future__ import annotations
+
+from facecli import __version__
+from facecli.searching.answering import SearchAnswer
+from facecli.store.records import IndexInfo
+from facecli.types import JsonValue
+
+
+def provenance_record(answer: SearchAnswer, info: IndexInfo) -> dict[str, JsonValue]:
+    """Version, model, threshold with its measured rate, state of the index, and the digests of the query photos."""
+    threshold, made_with = answer.threshold, info.fingerprint
+    calibration = threshold.calibration
+    return {
+        "facecli": __version__,
+        "model": made_with.model,
+        "detector_sha256": made_with.detector_sha256,
+        "recogniser_sha256": made_with.recogniser_sha256,
+        "precision": str(made_with.precision),
+        "threshold": threshold.minimum,
+        "threshold_name": threshold.name,
+        "false_match_rate": threshold.rate,
+        "measured_on": f"{calibration.data} ({calibration.people} people, {calibration.pairs:,} pairs)" if calibration is not None else None,
+        "index": info.directory,
+        "generation": info.generation,
+        "photos": info.photos,
+        "faces": info.faces,
+        "queries": [
+            {
+                "query": photo.query.encode("utf-8", "replace").decode(),
+                "sha256": photo.sha256,
+                "xxh3_128": photo.digest.hex(),
+                "faces": len(photo.faces),
+            }
+            for photo in answer.photos
+        ],
+    }

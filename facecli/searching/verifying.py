@@ -1,0 +1,53 @@
+"""Whether two photos show the same person; needs no index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+from facecli.config import SearchOptions
+from facecli.errors import PhotoError, UsageError
+from facecli.searching.answering import Surroundings, check_stdin, warn_of_query
+from facecli.searching.calibrating import find_calibration
+from facecli.searching.naming import choose_faces, name_photo
+from facecli.searching.opening import choose_pack, open_query_models
+from facecli.searching.reading import ReadingOptions, read_photos
+from facecli.store.records import IndexInfo
+from facecli.thresholds import Threshold, choose_threshold
+from facecli.types import QueryFace
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdict:
+    """How alike the two most alike of the chosen faces are."""
+
+    faces: tuple[QueryFace, QueryFace]
+    similarity: float
+    threshold: Threshold
+
+    @property
+    def same(self) -> bool:
+        """Whether it is the same person, as far as the threshold can tell."""
+        return self.similarity >= (self.threshold.minimum or 0.0)
+
+
+def verify_photos(queries: tuple[str, str], options: SearchOptions, around: Surroundings, info: IndexInfo | None) -> Verdict:
+    """Compare a face of each photo, with `--face all` the pair that is most alike.
+
+    Raises PhotoError where one cannot be read or has no such face.
+    """
+    check_stdin(queries)
+    named = [name_photo(query, around.working_directory) for query in queries]
+    pack = choose_pack(options.model, info)
+    threshold = choose_threshold(options.threshold, find_calibration(pack.recogniser.sha256), 1)
+    if threshold.minimum is None:
+        raise UsageError("there is no verdict without a threshold", threshold.describe(), hint="-t NUMBER, or facecli calibrate DIR")
+    models = open_query_models(pack, options.device, info, around.report)
+    chosen = []
+    for photo in read_photos(models, named, ReadingOptions(options.reading), around.stdin):
+        if isinstance(photo, PhotoError):
+            raise photo
+        chosen.append(choose_faces(photo.query, photo.faces, options.face))
+        warn_of_query(photo.query, photo.faces, chosen[-1], options.face, around.report)
+    similarity, _, pair = max((float(a.embedding @ b.embedding), -number, (a, b)) for number, (a, b) in enumerate(product(*chosen)))
+    return Verdict(pair, similarity, threshold)
