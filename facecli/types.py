@@ -271,6 +271,9 @@ class Reporter(Protocol):
     def advance(self, done: int, **counts: int) -> None:
         """`done` more are done; `counts` are totals so far, such as faces=12, skipped=1."""
 
+    def skip(self, skipped: Skipped) -> None:
+        """A photo could not be read."""
+
     def warn(self, message: str) -> None:
         """Something that the user should know, without --verbose."""
 
@@ -288,6 +291,9 @@ class SilentReporter:
         pass
 
     def advance(self, done: int, **counts: int) -> None:
+        pass
+
+    def skip(self, skipped: Skipped) -> None:
         pass
 
     def warn(self, message: str) -> None:

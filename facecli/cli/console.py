@@ -8,8 +8,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Never
 
+from facecli.output.paths import printable_path, shown_path
+
 if TYPE_CHECKING:
     import tqdm
+
+    from facecli.types import Skipped
 
 LINE_SECONDS = 10.0
 """How often a plain line tells the state where there is no terminal."""
@@ -18,9 +22,10 @@ LINE_SECONDS = 10.0
 class Console:
     """The Reporter of the command line."""
 
-    def __init__(self, *, quiet: bool, verbose: bool, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, quiet: bool, verbose: bool, absolute: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self.quiet = quiet
         self.verbose = verbose and not quiet
+        self.absolute = absolute
         self.terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._clock = clock
         self._bar: tqdm.tqdm[Never] | None = None
@@ -68,6 +73,11 @@ class Console:
         if self._total and rate > 0:
             parts.append(f"{_duration((self._total - self._done) / rate)} left")
         return ", ".join(parts + [f"{value} {name}" for name, value in self._counts.items()])
+
+    def skip(self, skipped: Skipped) -> None:
+        """Name a photo that could not be read."""
+        path = printable_path(shown_path(skipped.file.path, absolute=self.absolute, working_directory=os.getcwd()))
+        self.warn(f"skipped: {path}: {skipped.reason}: {skipped.detail}")
 
     def warn(self, message: str) -> None:
         """Say something that the user should know."""

@@ -50,7 +50,7 @@ class Run:
         try:
             for result in run_in_order(self._tasks(reporter), self._submit, window=WINDOW, stop=stop):
                 if isinstance(result, Skipped):
-                    reporter.warn(f"skipped {result.file.path}: {result.reason}: {result.detail}")
+                    reporter.skip(result)
                 if result is not None:
                     writer.take(result, self._look_again)
                     reporter.advance(1, faces=self._report.faces.added, skipped=self._report.photos.skipped)

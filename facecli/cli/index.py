@@ -1,0 +1,139 @@
+"""`facecli index`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facecli.cli.options import Common, common_options, model_options
+from facecli.errors import IndexMissing, Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from facecli.config import IndexOptions
+    from facecli.types import IndexReport
+
+SOME_SKIPPED = 3
+
+
+@click.command(epilog="Examples: facecli index ~/Photos · find . -newer x -print0 | facecli index -0 - · facecli index (the directories it knows)")
+@click.argument("paths", nargs=-1, metavar="[PATH…]")
+@click.option("--files-from", metavar="FILE|-", help="Read the photos to index from a list, one a line.")
+@click.option("-0", "--null", is_flag=True, help="The list is NUL-separated.")
+@model_options
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    envvar="FACECLI_JOBS",
+    show_envvar=True,
+    help="Worker threads; default one per core.",
+)
+@click.option("--batch-size", type=click.IntRange(1), default=64, metavar="N", help="The most photos that one commit holds.")
+@click.option("--det-size", type=click.IntRange(32), metavar="N", help="Side of the detector's input in pixels, a multiple of 32; default 640.")
+@click.option("--min-score", type=click.FloatRange(0, 1), metavar="X", help="Least score of a face; default 0.5.")
+@click.option("--min-face", type=click.IntRange(0), metavar="PX", help="Least width and height of a face.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out what matches, as in .gitignore; repeatable.")
+@click.option("--no-recursive", is_flag=True, help="Stay at the top of each directory.")
+@click.option("--follow-symlinks", is_flag=True, help="Go into linked directories.")
+@click.option("--force", is_flag=True, help="Embed again; face ids stay where the face is the same.")
+@click.option("--migrate", is_flag=True, help="Embed everything anew with another model or setting, beside the old, which answers until the switch.")
+@click.option("--drop-unreachable", is_flag=True, help="With --migrate: give up the photos that cannot be reached.")
+@click.option("--precision", type=click.Choice(["exact", "fast"]), help="exact: InsightFace's very results; fast: cosine 0.998 to them at least.")
+@click.option("--wait", type=click.FloatRange(0), default=0.0, metavar="S", help="Wait so many seconds for another writer to end.")
+@click.option("--retry-skipped", is_flag=True, help="Try again what could not be read before.")
+@click.option("--max-pixels", type=click.IntRange(1), default=200_000_000, metavar="N", help="Skip photos with more pixels; default 200 million.")
+@click.option("--max-memory", type=click.IntRange(1), metavar="MB", help="Memory for decoded photos; default a quarter, 2000 at most.")
+@click.option("--accept-truncated", is_flag=True, help="Use the readable part of truncated photos.")
+@click.option("--prune/--no-prune", default=None, help="Drop photos that are gone: even most of a directory, or none at all.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print a report as one JSON object.")
+@common_options
+def index(common: Common, **options: Any) -> int:
+    """Find every face in photos and keep it in an index.
+
+    PATH is a photo, a directory (with all below it) or - for a list on stdin; without one, the directories that the index knows.
+    """
+    from facecli.cli.console import Console  # noqa: PLC0415 (a help page must not pay for what a run needs; likewise below)
+    from facecli.cli.interrupt import catching_signals, process_began  # noqa: PLC0415
+    from facecli.cli.report import print_report, tell_report  # noqa: PLC0415
+    from facecli.indexing import IndexRequest, index_photos  # noqa: PLC0415
+
+    began = process_began()
+    roots, listed = _what_to_index(options["paths"], options["files_from"], nul=options["null"])
+    request = IndexRequest(_index_directory(common.index), roots, listed, _options(options), began)
+    console = Console(quiet=common.quiet, verbose=common.verbose, absolute=common.absolute)
+    with catching_signals(console) as stop:
+        report = index_photos(request, console, stop)
+    if options["as_json"]:
+        print_report(report, absolute=common.absolute)
+    tell_report(report, console, dry_run=options["dry_run"])
+    if report.interrupted_by:
+        raise Interrupted(report.interrupted_by, f"stopped early; {report.photos.total} photos are in the index: run it again to go on")
+    return _exit_code(report)
+
+
+def _exit_code(report: IndexReport) -> int:
+    return SOME_SKIPPED if report.skipped or report.missing_roots else 0
+
+
+def _index_directory(named: str | None) -> str:
+    """The index to write: the one named, else the nearest, else a new one here."""
+    from facecli.store.place import find_index  # noqa: PLC0415
+
+    here = os.getcwd()
+    if named is not None:
+        return os.path.join(here, os.path.expanduser(named))
+    try:
+        return str(find_index(None, here))
+    except IndexMissing:
+        return os.path.join(here, ".facecli")
+
+
+def _what_to_index(paths: tuple[str, ...], files_from: str | None, *, nul: bool) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
+    """The named roots, absolute, and the photos of a list, None where there is no list."""
+    from facecli.photos.scan import read_list  # noqa: PLC0415
+
+    sources = [p for p in paths if p == "-"] + ([files_from] if files_from is not None else [])
+    if nul and not sources:
+        raise UsageError("-0 needs a list", "--files-from FILE, or - for stdin")
+    if len([s for s in sources if s == "-"]) > 1:
+        raise UsageError("stdin can be read only once", "- and --files-from -")
+    here = os.getcwd()
+    roots = tuple(os.path.abspath(p) for p in paths if p != "-")
+    if not sources:
+        return roots, None
+    listed: list[str] = []
+    for source in sources:
+        if source == "-":
+            listed += read_list(sys.stdin.buffer, nul=nul, base=here)
+        else:
+            try:
+                with open(source, "rb") as stream:
+                    listed += read_list(stream, nul=nul, base=here)
+            except OSError as error:
+                raise UsageError(f"a list cannot be read ({error.strerror})", source) from error
+    return roots, tuple(listed)
+
+
+def _options(given: dict[str, Any]) -> IndexOptions:
+    """The options of the command line as those of a run."""
+    from facecli.config import IndexOptions, Precision, ReadOptions, ScanOptions  # noqa: PLC0415
+
+    if given["det_size"] is not None and given["det_size"] % 32:
+        raise UsageError("--det-size must be a multiple of 32", given["det_size"])
+    if given["drop_unreachable"] and not given["migrate"]:
+        raise UsageError("--drop-unreachable goes with --migrate only", "facecli index")
+    same = ("model", "device", "jobs", "batch_size", "det_size", "min_score", "min_face", "force", "migrate", "drop_unreachable", "prune")
+    return IndexOptions(
+        **{name: given[name] for name in (*same, "retry_skipped", "dry_run")},
+        precision=Precision(given["precision"]) if given["precision"] else None,
+        scan=ScanOptions(not given["no_recursive"], given["follow_symlinks"], given["exclude"]),
+        reading=ReadOptions(given["max_pixels"], given["accept_truncated"]),
+        wait_seconds=given["wait"],
+        max_memory=given["max_memory"] * 1_000_000 if given["max_memory"] else None,
+    )

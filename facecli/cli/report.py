@@ -1,0 +1,83 @@
+"""The report of an index run: one JSON object on stdout, some lines on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+
+from facecli.cli.console import Console
+from facecli.output.paths import path_record, shown_path
+from facecli.pipeline.clock import bottleneck
+from facecli.types import IndexReport, JsonValue, Skipped
+
+ADVICE = {
+    "scan": "the list of files",
+    "read": "a faster disk",
+    "decode": "more cores (--jobs)",
+    "detect": "more cores (--jobs) or a GPU",
+    "align": "more cores (--jobs)",
+    "embed": "more cores (--jobs), a GPU, or the extra [openvino]",
+    "write": "a faster disk for the index",
+}
+"""What would help where a stage bound the run."""
+
+
+def report_record(report: IndexReport, *, absolute: bool, working_directory: str) -> dict[str, JsonValue]:
+    """The report with the keys of the contract."""
+    photos = report.photos.new + report.photos.changed
+    return {
+        **path_record(report.index, "index"),
+        "model": report.model,
+        "device": report.device or "none",
+        "provider": report.provider or "none",
+        "seconds": round(report.seconds, 3),
+        "photos_per_second": round(photos / report.seconds, 3) if report.seconds > 0 else 0.0,
+        "photos": asdict(report.photos),
+        "faces": asdict(report.faces),
+        "kept_out": report.kept_out,
+        "stages": {name: {k: round(v, 4) for k, v in asdict(time).items()} for name, time in report.stages.items()},
+        "bottleneck": bottleneck(report.stages, report.jobs) if report.stages else "",
+        "skipped": [_skip_record(s, shown_path(s.file.path, absolute=absolute, working_directory=working_directory)) for s in report.skipped],
+    }
+
+
+def _skip_record(skipped: Skipped, path: str) -> dict[str, JsonValue]:
+    record: dict[str, JsonValue] = {**path_record(path), "reason": str(skipped.reason), "detail": skipped.detail}
+    return record | {"known": True} if skipped.known else record
+
+
+def print_report(report: IndexReport, *, absolute: bool) -> None:
+    """Write the report to stdout as one JSON object."""
+    record = report_record(report, absolute=absolute, working_directory=os.getcwd())
+    sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def tell_report(report: IndexReport, console: Console, *, dry_run: bool) -> None:
+    """Say on stderr what was done."""
+    photos, faces = report.photos, report.faces
+    changes = [f"{count} {word}" for word, count in asdict(photos).items() if count and word not in ("seen", "total")]
+    would = "would be " if dry_run else ""
+    console.warn(f"{photos.total} photos with {faces.total} faces in the index; of {photos.seen} seen {would}{', '.join(changes) or 'none new'}")
+    known = sum(s.known for s in report.skipped)
+    if known:
+        console.warn(f"{known} photos could not be read by an earlier run and have not changed since: facecli info --skipped")
+    if report.kept_out:
+        console.warn(f"{report.kept_out} photos or faces stay out, as an earlier remove asked: facecli remove --forget lets them back")
+    if report.device and not dry_run:
+        _tell_speed(report, console)
+
+
+def _tell_speed(report: IndexReport, console: Console) -> None:
+    """The rate, the device that was really used, and what bound the run."""
+    looked = report.photos.new + report.photos.changed
+    bound = bottleneck(report.stages, report.jobs)
+    rate = looked / report.seconds if report.seconds > 0 else 0.0
+    console.warn(
+        f"{looked} photos in {report.seconds:.1f} s, {rate:.1f} photos/s, {report.faces.added} faces added, on {report.device} "
+        f"({report.provider}, {report.jobs} jobs); bound by {bound}: {ADVICE[bound]} would help"
+    )
+    for name, time in report.stages.items():
+        console.detail(f"  {name:<7} busy {time.busy_seconds:8.2f} s  waiting {time.wait_seconds:8.2f} s")
