@@ -40,9 +40,9 @@ install() {
 replace_opencv() {
     local python=$1/bin/python
     if "$python" -m pip show --quiet opencv-python >/dev/null 2>&1; then
-        "$python" -m pip uninstall --quiet --yes opencv-python opencv-python-headless
+        "$python" -m pip uninstall --quiet --yes opencv-python
+        install "$1" --force-reinstall --no-deps opencv-python-headless
     fi
-    install "$1" opencv-python-headless
     "$python" -c 'import cv2'
     echo "opencv-python-headless in the place of opencv-python"
 }

@@ -36,7 +36,7 @@ LIBRARY_IN = {
     "insightface": ("vision",),
     "simplejpeg": ("photos",),
 }
-FORBIDDEN_NAMES = ("utils", "util", "helpers", "helper", "common", "manager", "misc")
+FORBIDDEN_NAMES = ("utils", "util", "helpers", "common", "manager", "misc")
 
 
 @cache
