@@ -75,6 +75,11 @@ def _report(error: BaseException) -> int:
         return error.code if isinstance(error.code, int) else 0
     if _debugging():
         traceback.print_exception(error)
+    if isinstance(error, ImportError):
+        # Imported where something is broken already, so that nothing else pays for it.
+        from facecli.vision.conflicts import explain_import_error  # noqa: PLC0415
+
+        error = explain_import_error(error) or error
     if isinstance(error, FacecliError):
         say_error(str(error), error.hint)
         return error.exit_code

@@ -120,8 +120,8 @@ def _detector_refusal(model: Any) -> str:
     size = model.static_input_size
     if not model.use_kps:
         return "it is a detector without the five landmarks that alignment needs"
-    if len(model.output_names) != 9:
-        return f"it is a detector with {len(model.output_names)} outputs, where SCRFD has 9"
+    if len(model.output_names) not in (9, 15):
+        return f"it is a detector with {len(model.output_names)} outputs, where SCRFD has 9 or 15"
     if size and size[0] != size[1]:
         return f"it is a detector for {size[0]}x{size[1]} pixels, and only squares are run"
     return _type_refusal(model)

@@ -99,11 +99,22 @@ PACKS = (
 )
 """The packs that can be named; the name buffalo_sc means the wheel's pair (InsightFace's archive of that name holds what buffalo_s does)."""
 
-REFUSED = {
-    "raccoon_s": "its models bring a preprocessing of their own (a manifest of version 2), which facecli does not run",
-    "raccoon_l": "its models bring a preprocessing of their own (a manifest of version 2), which facecli does not run",
-}
-"""Packs that InsightFace publishes and that are not fetched, each with its reason."""
+
+@dataclass(frozen=True, slots=True)
+class RefusedPack:
+    """A pack that InsightFace publishes and facecli does not run."""
+
+    name: str
+    detector: str
+    recogniser: str
+    why: str
+
+
+OWN_PREPROCESSING = "its models bring a preprocessing of their own (a manifest of version 2)"
+REFUSED = (
+    RefusedPack("raccoon_s", "det_10g_wo.onnx", "w600k_mbf.onnx", OWN_PREPROCESSING),
+    RefusedPack("raccoon_l", "det_10g_wo.onnx", "w600k_r50.onnx", OWN_PREPROCESSING),
+)
 
 
 def known_pack(name: str) -> KnownPack | None:
@@ -114,3 +125,8 @@ def known_pack(name: str) -> KnownPack | None:
 def pack_of_hashes(detector: str, recogniser: str) -> KnownPack | None:
     """The pack that these two files are."""
     return next((p for p in PACKS if (p.detector.sha256, p.recogniser.sha256) == (detector, recogniser)), None)
+
+
+def refused_pack(name: str) -> RefusedPack | None:
+    """The pack of this name that is not run."""
+    return next((p for p in REFUSED if p.name == name), None)

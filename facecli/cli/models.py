@@ -1,0 +1,139 @@
+"""`facecli models`: which model packs there are, fetching and checking them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from facecli.cli.console import Console
+from facecli.cli.options import Common, common_options
+from facecli.errors import PackError
+
+if TYPE_CHECKING:
+    from facecli.vision.inventory import FileState, PackState
+
+EPILOG = """\b
+Examples:
+  facecli models                      the packs, and which are here
+  facecli models pull buffalo_l       fetch one from InsightFace
+  facecli models verify               hash every file of the packs that are here
+  facecli index -m buffalo_l photos   use one
+"""
+HEADER = ("NAME", "DETECTOR", "RECOGNISER", "DIMENSION", "STATE", "SHA-256", "LICENCE")
+
+
+class DefaultList(click.Group):
+    """A group that lists when no command is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in ("--help", "-h")):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=DefaultList, epilog=EPILOG)
+def models() -> None:
+    """List, fetch and check model packs; without a command, list them.
+
+    All of InsightFace's models are for non-commercial research only.
+    """
+
+
+@models.command("list")
+@common_options
+def list_command(common: Common) -> None:
+    """List the packs: which are here, and in what state."""
+    from facecli.vision.inventory import list_packs  # noqa: PLC0415
+
+    rows = [HEADER, *(_row(state) for state in list_packs())]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
+    for number, row in enumerate(rows):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        _print(click.style(line, bold=True) if common.colour and number == 0 else line)
+
+
+@models.command()
+@click.argument("name")
+@common_options
+def pull(common: Common, name: str) -> None:
+    """Fetch a pack, check it, print where it lies.
+
+    An interrupted download goes on where it stopped. FACECLI_MODELS_URL names another place to fetch NAME.zip from.
+    """
+    from facecli.vision.manifests import LICENCE, PACKS, known_pack, refused_pack  # noqa: PLC0415
+    from facecli.vision.pull import pull_pack  # noqa: PLC0415
+
+    pack = known_pack(name)
+    if pack is None:
+        refused = refused_pack(name)
+        if refused is not None:
+            raise PackError("facecli does not run this model pack", name, hint=refused.why)
+        raise PackError("there is no model pack of this name", name, hint="one of " + ", ".join(p.name for p in PACKS))
+    console = Console(quiet=common.quiet, verbose=common.verbose)
+    directory = pull_pack(pack, console)
+    console.warn(f"{name}: {LICENCE}")
+    _print(directory)
+
+
+@models.command()
+@click.argument("name")
+@common_options
+def path(_common: Common, name: str) -> None:
+    """Print the directory of a pack that is here and sound."""
+    from facecli.vision.packs import find_pack  # noqa: PLC0415
+
+    _print(find_pack(name).directory)
+
+
+@models.command()
+@click.argument("name", required=False)
+@common_options
+def verify(_common: Common, name: str | None) -> int:
+    """Hash the files of a pack, or of all that are here.
+
+    Exit 1 if one is not what was published.
+    """
+    from facecli.vision.inventory import Presence, check_known, check_named  # noqa: PLC0415
+    from facecli.vision.manifests import PACKS  # noqa: PLC0415
+
+    states = [check_named(name)] if name is not None else [check_known(pack, afresh=True) for pack in PACKS]
+    here = [state for state in states if state.presence is not Presence.ABSENT]
+    if not here:
+        raise PackError("this model pack is not on this machine", name or "any", hint=f"facecli models pull {name or 'NAME'}")
+    for state in here:
+        for file in state.files:
+            _print(f"{state.name}  {_verdict(file)}  {file.path}")
+    return 0 if all(file.sound for state in here for file in state.files) else 1
+
+
+def _row(state: PackState) -> tuple[str, ...]:
+    """A pack's line in the table."""
+    from facecli.vision.inventory import Presence  # noqa: PLC0415
+
+    hashes = {Presence.PRESENT: "as published" if state.files else "", Presence.DAMAGED: "differs"}.get(state.presence, "")
+    size = str(state.dimension or "")
+    return (
+        state.name,
+        state.detector.removesuffix(".onnx") or "?",
+        state.recogniser.removesuffix(".onnx") or "?",
+        size or "?",
+        str(state.presence),
+        hashes or "-",
+        state.licence,
+    )
+
+
+def _verdict(file: FileState) -> str:
+    if not file.found:
+        return "missing"
+    if not file.sound:
+        return f"WRONG (SHA-256 {file.found}, expected {file.expected})"
+    return "ok" if file.expected else f"unknown (SHA-256 {file.found})"
+
+
+def _print(line: str) -> None:
+    sys.stdout.flush()
+    sys.stdout.buffer.write(os.fsencode(line) + b"\n")
