@@ -54,7 +54,12 @@ def box_record(box: Box) -> list[JsonValue]:
 
 def box_text(box: Box) -> str:
     """A box in whole pixels: x1,y1,x2,y2."""
-    return ",".join(f"{edge:.0f}" for edge in box)
+    return ",".join(str(round(edge)) for edge in box)
+
+
+def similarity_text(similarity: float) -> str:
+    """A similarity with 4 decimals, and none that reads -0.0000."""
+    return f"{round(similarity, 4) + 0.0:.4f}"
 
 
 def json_line(record: Mapping[str, JsonValue]) -> bytes:

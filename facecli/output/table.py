@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from facecli.output.paths import printable_path
-from facecli.output.records import PathStyle, box_text
+from facecli.output.records import PathStyle, box_text, similarity_text
 from facecli.output.terminal import Terminal, columns_of, link, pad, paint, shorten
 from facecli.types import SearchResult, Sureness
 
@@ -58,7 +58,7 @@ class TableWriter:
             rows.append(
                 (
                     str(match.rank),
-                    f"{match.similarity:.4f}",
+                    similarity_text(match.similarity),
                     str(judgement.sureness) if judgement is not None else "",
                     "" if margin is None else f"{margin:+.2f}",
                     printable_path(self._style.show(match.path)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from facecli.output.paths import tsv_path
-from facecli.output.records import PathStyle, box_text
+from facecli.output.records import PathStyle, box_text, similarity_text
 from facecli.types import SearchResult
 
 
@@ -22,7 +22,8 @@ class TsvWriter:
         """The rows of one block."""
         for match in result.matches:
             path = tsv_path(self._style.show(match.path))
-            self._stream.write(b"%.4f\t%b\t%d\t%b\n" % (match.similarity, path, match.face_id, box_text(match.box).encode()))
+            rest = f"\t{match.face_id}\t{box_text(match.box)}\n"
+            self._stream.write(similarity_text(match.similarity).encode() + b"\t" + path + rest.encode())
 
     def end(self) -> None:
         """There is no footer."""

@@ -1,0 +1,70 @@
+"""`facecli verify` as its users run it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Shell
+
+Find = Callable[[str], Path]
+
+
+@pytest.fixture
+def mirrored(shell: Shell, find_sample: Find) -> str:
+    image = cv2.imread(str(find_sample("yaoming.jpg")))
+    assert image is not None
+    cv2.imwrite(str(shell.work / "mirrored.png"), image[:, ::-1])
+    return "mirrored.png"
+
+
+def test_the_same_person_and_another(shell: Shell, find_sample: Find, mirrored: str) -> None:
+    same = shell("verify", find_sample("yaoming.jpg"), mirrored).text.split("\t")
+    other = shell("verify", find_sample("yaoming.jpg"), find_sample("astronaut.png"), code=1).text.split("\t")
+    assert (same[1:], other[1:]) == (["0.2800", "same\n"], ["0.2800", "different\n"])
+    assert (float(same[0]) > 0.9, float(other[0]) < 0.28) == (True, True)
+    assert not (shell.work / ".facecli").exists()
+
+
+def test_json_says_what_was_compared(shell: Shell, find_sample: Find, mirrored: str) -> None:
+    report = json.loads(shell("verify", "--json", "-t", "strict", "-", mirrored, stdin=find_sample("yaoming.jpg").read_bytes()).out)
+    assert (report["a"], report["b"], report["face_a"], report["verdict"]) == ("-", mirrored, 1, "same")
+    assert (report["threshold"], report["false_match_rate"]) == (0.4, 6.3e-7)
+
+
+def test_all_compares_the_most_alike_pair(shell: Shell, find_sample: Find) -> None:
+    t1, players = find_sample("t1.jpg"), find_sample("players.jpg")
+    report = json.loads(shell("verify", "--json", "--face", "all", t1, t1).out)
+    assert report["similarity"] > 0.999
+    assert report["face_a"] == report["face_b"]
+    found = json.loads(shell("verify", "--json", "--face", "all", find_sample("yaoming.jpg"), players).out)
+    assert found["similarity"] > 0.6
+    assert "22 faces" in shell("verify", find_sample("yaoming.jpg"), players, code=None).errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("gone.jpg", "yaoming.jpg"), "no such photo: gone.jpg"),
+        (("yaoming.jpg", "text.jpg"), ": text.jpg"),
+        (("yaoming.jpg", "-"), ": -"),
+        (("-", "-"), "only once"),
+        (("-t", "none", "yaoming.jpg", "yaoming.jpg"), "without a threshold"),
+        (("-t", "2", "yaoming.jpg", "yaoming.jpg"), "-1 to 1"),
+        (("--face", "2", "yaoming.jpg", "yaoming.jpg"), "no face 2, the photo has 1"),
+        (("yaoming.jpg",), "verify"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(shell: Shell, find_sample: Find, arguments: tuple[str, ...], said: str) -> None:
+    (shell.work / "yaoming.jpg").write_bytes(find_sample("yaoming.jpg").read_bytes())
+    (shell.work / "text.jpg").write_text("no image\n" * 9)
+    ran = shell("verify", *arguments, code=2)
+    assert ran.out == b""
+    assert said in ran.errors
+    assert ran.errors.count("facecli: error: ") == 1
