@@ -72,9 +72,7 @@ check "the wheel, built, installed elsewhere and used" eval '(try_wheel)'
 check "pytest" "$bin/python" -m pytest "$@"
 
 if [ ${#failed[@]} -gt 0 ]; then
-    printf '\nfailed: %s' "" >&2
-    printf '[%s] ' "${failed[@]}" >&2
-    echo >&2
+    printf '\nfailed:%s\n' "$(printf ' [%s]' "${failed[@]}")" >&2
     exit 1
 fi
 printf '\nall checks passed\n'
