@@ -11,7 +11,7 @@ import click
 
 from facecli.cli.choices import FACE
 from facecli.cli.console import Console, say_error
-from facecli.cli.options import Common, common_options, model_options
+from facecli.cli.options import Common, ExampleCommand, common_options, model_options
 from facecli.cli.surroundings import info_nearby, path_style, terminal_of
 
 if TYPE_CHECKING:
@@ -22,11 +22,10 @@ if TYPE_CHECKING:
     from facecli.output.placing import Folder
     from facecli.searching.reading import QueryPhoto
 
-EPILOG = """\b
-Examples:
-  facecli faces group.jpg                  a line for each face
-  facecli faces --json *.jpg | jq .score
-  facecli faces --crops crops/ group.jpg   the aligned faces as PNG files
+EXAMPLES = """
+facecli faces group.jpg                  a line for each face
+facecli faces --json *.jpg | jq .score
+facecli faces --crops crops/ group.jpg   the aligned faces as PNG files
 """
 
 
@@ -43,7 +42,7 @@ class Request:
     device: str
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=ExampleCommand, epilog=EXAMPLES)
 @click.argument("photos", metavar="PHOTO...", nargs=-1, required=True)
 @click.option("--face", metavar="largest|all|N", type=FACE, default="all", show_default=True, help="Which faces of each photo.")
 @click.option("--json", is_flag=True, help="Print JSON Lines, one face a line.")

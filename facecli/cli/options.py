@@ -27,6 +27,14 @@ class Common:
         return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
+class ExampleCommand(click.Command):
+    """A command whose epilog is a list of examples, one a line, shown as they are."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if self.epilog:
+            formatter.write("\nExamples:\n" + "".join(f"  {line}\n" for line in self.epilog.strip().splitlines()))
+
+
 def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of every command; the function gets a `Common` as its first argument."""
 

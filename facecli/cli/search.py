@@ -11,7 +11,7 @@ import click
 
 from facecli.cli.choices import FACE
 from facecli.cli.console import Console, say_error
-from facecli.cli.options import Common, common_options, model_options
+from facecli.cli.options import Common, ExampleCommand, common_options, model_options
 from facecli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,16 +19,15 @@ if TYPE_CHECKING:
     from facecli.searching.answering import SearchAnswer
     from facecli.store.facestore import IndexReader
 
-EPILOG = """\b
-Examples:
-  facecli search me.jpg                       the ten nearest photos
-  facecli search -l -k 0 me.jpg               the paths of all matches
-  facecli search -0 -k 0 me.jpg | xargs -0 cp -t found/
-  facecli search --combine mean a.jpg b.jpg   one person in two references
-  facecli search --face all group.jpg         a block for each face
-  facecli search face:12 --json | jq -r .path
-  facecli search me.jpg --html found.html     a page to look at
-  curl -s URL | facecli search -              the image on stdin
+EXAMPLES = """
+facecli search me.jpg                       the ten nearest photos
+facecli search -l -k 0 me.jpg               the paths of all matches
+facecli search -0 -k 0 me.jpg | xargs -0 cp -t found/
+facecli search --combine mean a.jpg b.jpg   one person in two references
+facecli search --face all group.jpg         a block for each face
+facecli search face:12 --json | jq -r .path
+facecli search me.jpg --html found.html     a page to look at
+curl -s URL | facecli search -              the image on stdin
 """
 
 
@@ -51,7 +50,7 @@ class Request:
     provenance: bool
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=ExampleCommand, epilog=EXAMPLES)
 @click.argument("queries", metavar="QUERY...", nargs=-1, required=True)
 @click.option("-k", "--top", metavar="N", type=click.IntRange(min=0), default=10, show_default=True, help="Rows for each query; 0 for all.")
 @click.option(

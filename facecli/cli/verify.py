@@ -11,17 +11,16 @@ import click
 
 from facecli.cli.choices import FACE
 from facecli.cli.console import Console
-from facecli.cli.options import Common, common_options, model_options
+from facecli.cli.options import Common, ExampleCommand, common_options, model_options
 from facecli.cli.surroundings import info_nearby
 
 if TYPE_CHECKING:
     from facecli.searching.verifying import Verdict
 
-EPILOG = """\b
-Examples:
-  facecli verify a.jpg b.jpg && echo same
-  facecli verify --face all a.jpg group.jpg     is the person anywhere in the group
-  facecli verify --json -t strict a.jpg b.jpg
+EXAMPLES = """
+facecli verify a.jpg b.jpg && echo same
+facecli verify --face all a.jpg group.jpg     is the person anywhere in the group
+facecli verify --json -t strict a.jpg b.jpg
 """
 
 
@@ -38,7 +37,7 @@ class Request:
     device: str
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=ExampleCommand, epilog=EXAMPLES)
 @click.argument("one", metavar="A")
 @click.argument("other", metavar="B")
 @click.option(
