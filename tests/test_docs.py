@@ -38,7 +38,8 @@ def calls_of(path: Path) -> Iterator[list[str]]:
     for line in shell_of(path).replace("\\\n", " ").splitlines():
         if "facecli" not in line or line.lstrip().startswith("#"):
             continue
-        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        whole = line.removesuffix("'") if line.count("'") % 2 else line  # a string that goes on in the next line
+        lexer = shlex.shlex(whole, posix=True, punctuation_chars=True)
         lexer.whitespace_split = True
         words = list(lexer)
         for start in [i for i, word in enumerate(words) if word == "facecli"]:
