@@ -26,7 +26,12 @@ OPENCVS = frozenset(f"opencv-{kind}python{head}" for kind in ("", "contrib-") fo
 FAISSES = frozenset({"faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-cu13"})
 """Packages that all install the module faiss."""
 HEADLESS = "opencv-python-headless"
+PACKAGE_OF = {"cv2": HEADLESS, "faiss": "facecli[cpu]", "PIL": "Pillow", "pillow_heif": "pillow-heif"}
+"""The packages of modules that are named otherwise."""
 BUILD_INFO = "capi/build_and_package_info.py"
+
+
+Command = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +39,13 @@ class Conflict:
     """Something about the installation that is wrong."""
 
     what: str
-    mend: str
-    """The command that mends it, to be run as it stands; empty where none can."""
+    commands: tuple[Command, ...]
+    """What mends it, one after the other; empty where no command can."""
+
+    @property
+    def mend(self) -> str:
+        """The commands as one line for a shell."""
+        return " && ".join(map(shlex.join, self.commands))
 
 
 def installed(names: Iterable[str]) -> dict[str, str]:
@@ -49,11 +59,11 @@ def installed(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def pip(*arguments: str) -> str:
-    """A command line that runs pip for this very environment, which need not have a pip of its own."""
-    tool = (sys.executable, "-m", "pip") if importlib.util.find_spec("pip") else ("uv", "pip")
-    where = () if importlib.util.find_spec("pip") else ("--python", sys.executable)
-    return shlex.join((*tool, arguments[0], *where, *arguments[1:]))
+def pip(*arguments: str) -> Command:
+    """A command that runs pip for this very environment, which need not have a pip of its own."""
+    if importlib.util.find_spec("pip"):
+        return (sys.executable, "-m", "pip", *arguments)
+    return ("uv", "pip", arguments[0], "--python", sys.executable, *(a for a in arguments[1:] if a != "-y"))
 
 
 def find_conflicts() -> list[Conflict]:
@@ -70,14 +80,13 @@ def runtime_conflict() -> Conflict | None:
     both = " and ".join(f"{name} {version}" for name, version in found.items())
     if len(special) > 1:
         first = special[0]
-        mend = f"{pip('uninstall', *_yes(), *found)} && {pip('install', f'{first}=={found[first]}')}"
-        return Conflict(f"{both} overwrite each other", mend)
+        return Conflict(f"{both} overwrite each other", (pip("uninstall", "-y", *found), pip("install", f"{first}=={found[first]}")))
     wanted = special[0]
     winner, version = winning_runtime()
     if (winner, version) == (wanted, found[wanted]):
         return None
     mend = pip("install", "--force-reinstall", "--no-deps", f"{wanted}=={found[wanted]}")
-    return Conflict(f"{both} overwrite each other, and the files are those of {winner or 'neither'} {version}".rstrip(), mend)
+    return Conflict(f"{both} overwrite each other, and the files are those of {winner or 'neither'} {version}".rstrip(), (mend,))
 
 
 def winning_runtime() -> tuple[str, str]:
@@ -102,10 +111,10 @@ def opencv_conflict() -> Conflict | None:
     return Conflict(f"{both} overwrite each other", swap_opencv(found))
 
 
-def swap_opencv(found: Iterable[str]) -> str:
-    """The command that leaves OpenCV once, in the build that needs no libraries of the system."""
+def swap_opencv(found: Iterable[str]) -> tuple[Command, ...]:
+    """The commands that leave OpenCV once, in the build that needs no libraries of the system."""
     kept = "opencv-contrib-python-headless" if any("contrib" in name for name in found) else HEADLESS
-    return f"{pip('uninstall', *_yes(), *found)} && {pip('install', kept)}"
+    return pip("uninstall", "-y", *found), pip("install", kept)
 
 
 def faiss_conflict() -> Conflict | None:
@@ -116,26 +125,29 @@ def faiss_conflict() -> Conflict | None:
     if not found:
         if importlib.util.find_spec("faiss") is not None:
             return None
-        return Conflict("FAISS is not installed", pip("install", "facecli[cpu]"))
-    kept = next(name for name in sorted(found, reverse=True))
+        return Conflict("FAISS is not installed", (pip("install", "facecli[cpu]"),))
+    kept = max(found)
     both = " and ".join(f"{name} {version}" for name, version in found.items())
-    mend = f"{pip('uninstall', *_yes(), *found)} && {pip('install', f'{kept}=={found[kept]}')}"
-    return Conflict(f"{both} overwrite each other", mend)
+    return Conflict(f"{both} overwrite each other", (pip("uninstall", "-y", *found), pip("install", f"{kept}=={found[kept]}")))
 
 
 def explain_import_error(error: ImportError) -> FacecliError | None:
     """The one line for an import that fails because of the installation; None for any other."""
-    text = " ".join(str(error).split())
+    conflict = import_conflict(error)
+    if conflict is None:
+        return None
+    what, _, where = conflict.what.partition(": ")
+    return FacecliError(what, where, hint=conflict.mend)
+
+
+def import_conflict(error: ImportError) -> Conflict | None:
+    """What is wrong with the installation where an import fails; None where the import itself is wrong."""
     if isinstance(error, ModuleNotFoundError):
-        package = {"cv2": HEADLESS, "faiss": "facecli[cpu]"}.get(error.name or "", error.name or "")
-        return FacecliError("a library is missing", error.name or text, hint=pip("install", package))
-    library = re.match(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file", text)
+        name = (error.name or "").partition(".")[0]
+        if name in ("", "facecli"):
+            return None
+        return Conflict(f"a library is missing: {name}", (pip("install", PACKAGE_OF.get(name, name)),))
+    library = re.match(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file", str(error))
     if library is None or error.name != "cv2":
         return None
-    mend = swap_opencv(installed(OPENCVS) or [HEADLESS])
-    return FacecliError("OpenCV cannot be loaded; it needs a library of the system", library[1], hint=mend)
-
-
-def _yes() -> tuple[str, ...]:
-    """What keeps pip from asking; uv never asks."""
-    return ("-y",) if importlib.util.find_spec("pip") else ()
+    return Conflict(f"OpenCV cannot be loaded, for it needs a library of the system: {library[1]}", swap_opencv(installed(OPENCVS) or [HEADLESS]))

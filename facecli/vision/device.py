@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 
 from facecli.errors import DeviceError
@@ -23,10 +24,14 @@ from facecli.vision.providers import (
 from facecli.vision.runtime import load_onnxruntime
 from facecli.vision.trial import choose
 
-__all__ = ["CPU", "Device", "find_devices", "present_kinds"]
+__all__ = ["CPU", "Device", "HardwareMissing", "find_devices", "present_kinds"]
 
 EXACT_OPENVINO = json.dumps({kind: {"INFERENCE_PRECISION_HINT": "f32"} for kind in ("CPU", "GPU")})
 """Without it OpenVINO computes in bfloat16 where the processor can: cosine 0.999 instead of 1.0."""
+
+
+class HardwareMissing(DeviceError):
+    """The software for a device is installed, and there is no such device in the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,7 @@ def _built_in(kind: Kind, numbers: list[int]) -> tuple[Device, ...]:
     if kind.name in ("cuda", "tensorrt"):
         driver = read_driver()
         if driver.trouble:
-            raise DeviceError(f"device {kind.name} cannot be used", driver.trouble, hint=_driver_hint(driver))
+            raise HardwareMissing(f"device {kind.name} cannot be used", driver.trouble, hint=_driver_hint(driver))
         _check_numbers(kind.name, numbers, driver.gpus)
         numbers = numbers or list(range(driver.gpus))
     if not kind.numbered:
@@ -139,7 +144,7 @@ def _built_in(kind: Kind, numbers: list[int]) -> tuple[Device, ...]:
 def _plugged(kind: Kind, numbers: list[int]) -> tuple[Device, ...]:
     count = len(plugged_devices(kind.provider))
     if not count:
-        raise DeviceError(f"device {kind.name} cannot be used", f"{kind.package} is installed and finds no hardware that it can use")
+        raise HardwareMissing(f"device {kind.name} cannot be used", f"{kind.package} is installed and finds no hardware that it can use")
     _check_numbers(kind.name, numbers, count)
     names = [f"{kind.name}:{n}" for n in numbers] or [kind.name]
     return tuple(Device(name, kind.provider, kind.options) for name in names)
@@ -170,7 +175,7 @@ def _not_installed(kind: Kind) -> DeviceError:
     if conflict is not None and installed([package]):
         return DeviceError(f"device {kind.name} cannot be used", conflict.what, hint=conflict.mend)
     where = f"this ONNX Runtime has no {kind.provider}"
-    return DeviceError(f"device {kind.name} cannot be used", where, hint=pip("install", kind.package))
+    return DeviceError(f"device {kind.name} cannot be used", where, hint=shlex.join(pip("install", kind.package)))
 
 
 def _driver_hint(driver: CudaDriver) -> str:
@@ -186,4 +191,4 @@ def _cuda_hint(driver: CudaDriver) -> str:
     if wanted and driver.major and int(wanted.partition(".")[0]) > driver.major:
         return f"the driver serves CUDA up to {driver.major} and this onnxruntime-gpu needs {wanted}: update NVIDIA's driver"
     version = installed(["onnxruntime-gpu"]).get("onnxruntime-gpu", "")
-    return pip("install", f"onnxruntime-gpu[cuda,cudnn]{'==' + version if version else ''}")
+    return shlex.join(pip("install", f"onnxruntime-gpu[cuda,cudnn]{'==' + version if version else ''}"))

