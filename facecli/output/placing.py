@@ -19,7 +19,7 @@ class Folder:
 
     def __init__(self, directory: str, *, dry_run: bool = False) -> None:
         self.directory = directory
-        self._dry_run = dry_run
+        self.dry_run = dry_run
         self._taken: set[str] = set()
 
     def link(self, source: str) -> str:
@@ -54,7 +54,7 @@ class Folder:
 
     def _put(self, place: str, put: Callable[[str], None]) -> bool:
         """Whether it was put there; False where another process took the name first."""
-        if self._dry_run:
+        if self.dry_run:
             return True
         try:
             os.makedirs(self.directory, mode=0o700, exist_ok=True)

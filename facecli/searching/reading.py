@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Self, TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import xxhash
@@ -17,15 +15,14 @@ from facecli.config import ReadOptions
 from facecli.errors import PhotoError
 from facecli.photos.budget import PixelBudget, default_budget
 from facecli.photos.decode import PhotoReader, stat_photo
-from facecli.pipeline.cores import usable_cores
 from facecli.pipeline.stages import find_faces
+from facecli.searching.crew import Worker, run_in_order
 from facecli.searching.naming import STDIN, PhotoQuery, refusal
 from facecli.types import ByteArray, FileContents, FloatArray, IndexedPhoto, Photo, PhotoFile, QueryFace, Skipped
 from facecli.vision.align import align_faces
+from facecli.vision.device import CPU
 from facecli.vision.models import FaceModels
 
-FEW = 2
-"""Up to so many photos are read without a thread pool."""
 ACCELERATOR_BATCH = 4
 """Photos that a detector on a GPU gets at once; on the CPU a batch gains nothing and each photo goes alone."""
 
@@ -62,55 +59,27 @@ Read: TypeAlias = QueryPhoto | PhotoError
 
 def read_photos(models: FaceModels, queries: Sequence[PhotoQuery], options: ReadingOptions, stdin: BinaryIO | None = None) -> Iterator[Read]:
     """Each photo with its faces, or why it cannot be used; in the order of `queries`."""
-    size = 1 if models.device.provider == "CPUExecutionProvider" else ACCELERATOR_BATCH
+    size = 1 if models.device.provider == CPU else ACCELERATOR_BATCH
     chunks = [queries[start : start + size] for start in range(0, len(queries), size)]
     # A worker that holds one photo must not wait for room for the next, so only photos that go alone are counted.
     budget = default_budget() if size == 1 else None
-    with ExitStack() as stack:
-        if len(queries) <= FEW:
-            worker = stack.enter_context(_Worker(models, options, budget, stdin))
-            for chunk in chunks:
-                yield from worker.read(chunk)
-        else:
-            yield from _read_in_parallel(chunks, lambda: stack.enter_context(_Worker(models, options, budget, stdin)))
+    for done in run_in_order(chunks, lambda: _Worker(models, options, budget, stdin)):
+        yield from done
 
 
-def _read_in_parallel(chunks: Sequence[Sequence[PhotoQuery]], open_worker: Callable[[], _Worker]) -> Iterator[Read]:
-    # Imported here: a search of one photo needs no pool.
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
-
-    own, opening = threading.local(), threading.Lock()
-
-    def read(chunk: Sequence[PhotoQuery]) -> list[Read]:
-        if not hasattr(own, "worker"):
-            with opening:
-                own.worker = open_worker()
-        worker: _Worker = own.worker
-        return worker.read(chunk)
-
-    pool = ThreadPoolExecutor(min(usable_cores(), len(chunks)))
-    try:
-        for done in pool.map(read, chunks):
-            yield from done
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-class _Worker:
+class _Worker(Worker[Sequence[PhotoQuery], list[Read]]):
     """Reads chunks of photos; a thread has one of its own, with a reader for each photo of a chunk."""
 
     def __init__(self, models: FaceModels, options: ReadingOptions, budget: PixelBudget | None, stdin: BinaryIO | None) -> None:
         self._models, self._options, self._budget, self._stdin = models, options, budget, stdin
         self._readers: list[PhotoReader] = []
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Give the readers' memory back."""
         for reader in self._readers:
             reader.close()
 
-    def read(self, chunk: Sequence[PhotoQuery]) -> list[Read]:
+    def __call__(self, chunk: Sequence[PhotoQuery]) -> list[Read]:
         """The faces of the photos of one chunk."""
         while len(self._readers) < len(chunk):
             self._readers.append(PhotoReader(self._options.reading, self._budget))
