@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facecli.cli.options import Common, common_options, model_options
-from facecli.errors import IndexMissing, Interrupted, UsageError
+from facecli.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
     from facecli.config import IndexOptions
@@ -62,10 +62,11 @@ def index(common: Common, **options: Any) -> int:
     from facecli.cli.interrupt import catching_signals, process_began  # noqa: PLC0415
     from facecli.cli.report import print_report, tell_report  # noqa: PLC0415
     from facecli.indexing import IndexRequest, index_photos  # noqa: PLC0415
+    from facecli.store.place import place_index  # noqa: PLC0415
 
     began = process_began()
     roots, listed = _what_to_index(options["paths"], options["files_from"], nul=options["null"])
-    request = IndexRequest(_index_directory(common.index), roots, listed, _options(options), began)
+    request = IndexRequest(str(place_index(common.index, os.getcwd())), roots, listed, _options(options), began)
     console = Console(quiet=common.quiet, verbose=common.verbose, absolute=common.absolute)
     with catching_signals(console) as stop:
         report = index_photos(request, console, stop)
@@ -79,19 +80,6 @@ def index(common: Common, **options: Any) -> int:
 
 def _exit_code(report: IndexReport) -> int:
     return SOME_SKIPPED if report.skipped or report.missing_roots else 0
-
-
-def _index_directory(named: str | None) -> str:
-    """The index to write: the one named, else the nearest, else a new one here."""
-    from facecli.store.place import find_index  # noqa: PLC0415
-
-    here = os.getcwd()
-    if named is not None:
-        return os.path.join(here, os.path.expanduser(named))
-    try:
-        return str(find_index(None, here))
-    except IndexMissing:
-        return os.path.join(here, ".facecli")
 
 
 def _what_to_index(paths: tuple[str, ...], files_from: str | None, *, nul: bool) -> tuple[tuple[str, ...], tuple[str, ...] | None]:

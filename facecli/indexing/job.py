@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from facecli.indexing.request import IndexRequest, settle
 from facecli.indexing.run import Run
 from facecli.photos.scan import Scan
 from facecli.pipeline.plan import Pair
+from facecli.store.connection import CATALOGUE
 from facecli.store.facestore import open_reader, open_writer
-from facecli.store.place import index_exists
 from facecli.store.records import IndexInfo
 from facecli.types import IndexReport, Reporter, SilentReporter, Skipped
 from facecli.vision.device import find_devices
@@ -58,7 +59,7 @@ def index_photos(request: IndexRequest, reporter: Reporter | None = None, stop: 
 
 def _ask_index(directory: str) -> Before:
     """What the index says of itself, if there is one."""
-    if not index_exists(directory):
+    if not os.path.lexists(os.path.join(directory, CATALOGUE)):
         return Before()
     with open_reader(Path(directory)) as store:
         return Before(store.info, store.roots())

@@ -49,8 +49,8 @@ def settle(options: IndexOptions, info: IndexInfo | None) -> Settings:
     Raises IndexMismatch where a named value is another than the index's and no migration was asked for.
     """
     if info is None:
-        pack = find_pack(options.model)
-        return Settings(_kind_of(pack, DetectionOptions(), Precision.EXACT, options), pack, migrates=False)
+        default = find_pack(options.model)
+        return Settings(_kind_of(default, DetectionOptions(), Precision.EXACT, options), default, migrates=False)
     recorded = info.fingerprint
     pack = find_pack(options.model) if options.model is not None else None
     if pack is not None:

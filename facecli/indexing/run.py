@@ -48,7 +48,8 @@ class Run:
         writer.may_move, writer.committed = self._may_move, self._content_is_stored
         reporter.start("photos", None)
         try:
-            for result in run_in_order(self._tasks(reporter), self._submit, window=WINDOW, stop=stop):
+            tasks: Iterator[FileTask | Skipped | None] = self._tasks(reporter)
+            for result in run_in_order(tasks, self._submit, window=WINDOW, stop=stop):
                 if isinstance(result, Skipped):
                     reporter.skip(result)
                 if result is not None:

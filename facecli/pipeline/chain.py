@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-import numpy as np
-
 from facecli.photos.decode import PhotoReader
 from facecli.pipeline.claims import Claims, Outcome, under_name
 from facecli.pipeline.clock import StageClock
@@ -15,6 +13,7 @@ from facecli.pipeline.stages import find_faces
 from facecli.store.records import KeptOut, KnownFile
 from facecli.types import FileContents, IndexedPhoto, Skipped
 from facecli.vision.models import FaceModels
+from facecli.vision.scrfd import overlaps
 
 SAME_FACE_OVERLAP = 0.9
 """From this intersection over union on, a face is the one that was removed from the same content."""
@@ -91,12 +90,3 @@ def without_faces(photo: IndexedPhoto, kept: KeptOut) -> IndexedPhoto:
         return photo
     stay = overlaps(photo.detections.boxes, kept.boxes).max(axis=1) < SAME_FACE_OVERLAP
     return IndexedPhoto(photo.file, photo.digest, photo.width, photo.height, photo.detections.select(stay), photo.embeddings[stay])
-
-
-def overlaps(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes, float32 (n, 4) and (m, 4) as x1, y1, x2, y2: float32 (n, m)."""
-    low = np.maximum(ones[:, None, :2], others[None, :, :2])
-    high = np.minimum(ones[:, None, 2:], others[None, :, 2:])
-    common = np.prod(np.clip(high - low, 0, None), axis=2)
-    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (ones, others)]
-    return common / np.maximum(areas[0][:, None] + areas[1][None, :] - common, np.finfo(np.float32).tiny)
