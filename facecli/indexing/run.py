@@ -48,8 +48,7 @@ class Run:
         writer.may_move, writer.committed = self._may_move, self._content_is_stored
         reporter.start("photos", None)
         try:
-            tasks: Iterator[FileTask | Skipped | None] = self._tasks(reporter)
-            for result in run_in_order(tasks, self._submit, window=WINDOW, stop=stop):
+            for result in run_in_order(self._begin(reporter), window=WINDOW, stop=stop):
                 if isinstance(result, Skipped):
                     reporter.skip(result)
                 if result is not None:
@@ -66,8 +65,8 @@ class Run:
             self._remember_roots()
         self._sum_up(began, reporter)
 
-    def _tasks(self, reporter: Reporter) -> Iterator[FileTask | Skipped | None]:
-        """What the workers are to do, in the order of the paths."""
+    def _begin(self, reporter: Reporter) -> Iterator[Future[ChainResult] | None]:
+        """Begin what the workers are to do, in the order of the paths."""
         began, idle = self._clock.now(), 0
         for entry in self._agenda:
             if entry is None:
@@ -77,30 +76,25 @@ class Run:
             self._clock.add("scan", busy=self._clock.now() - began)
             reporter.advance(idle)
             idle = 0
-            yield self._task(entry, reporter) if isinstance(entry, Pair) else entry
+            yield self._submit(entry, reporter) if entry is not None else None
             began = self._clock.now()
         self._clock.add("scan", busy=self._clock.now() - began)
         reporter.advance(idle)
 
-    def _task(self, pair: Pair, reporter: Reporter) -> FileTask:
-        """The task of a pair; the first one opens the workshop."""
-        if self._workshop is None:
+    def _submit(self, entry: Pair | Skipped, reporter: Reporter) -> Future[ChainResult]:
+        """Hand a file to the workers; what the scan could not get at is its own result."""
+        if isinstance(entry, Skipped):
+            future: Future[ChainResult] = Future()
+            future.set_result(entry)
+            return future
+        assert isinstance(entry.found, PhotoFile)
+        if self._crew is None:
             # Imported here: a run that finds nothing new needs no model, no decoder and no array library.
             from facecli.indexing.workshop import Workshop  # noqa: PLC0415
 
             self._workshop = Workshop(self._settings, self._options, self._store, self._clock, reporter)
             self._crew = self._workshop.crew(self._jobs, self._clock.now)
-        assert isinstance(pair.found, PhotoFile)
-        return FileTask(pair.found, pair.known)
-
-    def _submit(self, task: FileTask | Skipped) -> Future[ChainResult]:
-        """Hand a task to the workers; what the scan could not get at is its own result."""
-        if isinstance(task, FileTask):
-            assert self._crew is not None
-            return self._crew.submit(task)
-        future: Future[ChainResult] = Future()
-        future.set_result(task)
-        return future
+        return self._crew.submit(FileTask(entry.found, entry.known))
 
     def _look_again(self, task: FileTask) -> ChainResult:
         assert self._workshop is not None

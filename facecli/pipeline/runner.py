@@ -64,17 +64,15 @@ class Crew(Generic[Task, Result]):
             worker.close()
 
 
-def run_in_order(
-    tasks: Iterable[Task | None], submit: Callable[[Task], Future[Result]], *, window: int, stop: Callable[[], object]
-) -> Iterator[Result | None]:
-    """Submit tasks and yield the result of each in the order of the tasks, looking at most `window` tasks ahead.
+def run_in_order(begun: Iterable[Future[Result] | None], *, window: int, stop: Callable[[], object]) -> Iterator[Result | None]:
+    """Yield the results of tasks in the order in which they are begun, with at most `window` begun ahead.
 
-    A task of None costs nothing and yields None once, so that whoever consumes gets to act while nothing is to be done. When
-    `stop` turns true no task is begun any more: what runs is finished, and what is yielded stays a prefix of the order.
-    The first exception of a task ends the run with that exception, at its place in the order.
+    Each step of `begun` begins one task (Crew.submit) or gives None, which is yielded as it is, so that whoever consumes gets to act
+    while nothing is to be done. When `stop` turns true no task is begun any more: what runs is finished, and what is yielded stays a
+    prefix of the order. The first exception of a task ends the run with that exception, at its place in the order.
     """
     pending: deque[Future[Result]] = deque()
-    source = iter(tasks)
+    source = iter(begun)
     open_ended = True
     try:
         while (open_ended or pending) and not stop():
@@ -82,14 +80,14 @@ def run_in_order(
                 yield pending.popleft().result()
                 continue
             try:
-                task = next(source)
+                future = next(source)
             except StopIteration:
                 open_ended = False
                 continue
-            if task is None:
+            if future is None:
                 yield None
             else:
-                pending.append(submit(task))
+                pending.append(future)
         yield from _finish(pending)
     finally:
         for future in pending:
