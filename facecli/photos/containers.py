@@ -1,0 +1,133 @@
+"""What must be known of PNG, WebP and other files before a decoder sees them: sizes, orientation, whether the end is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from facecli.photos.exif import orientation_of_exif
+from facecli.photos.refusal import Refusal
+from facecli.photos.sniff import Format
+from facecli.types import SkipReason
+
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_PICTURE_CHUNKS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
+_MOST_CHUNKS = 500_000
+
+
+@dataclass(frozen=True, slots=True)
+class PngOutline:
+    """What the chunks of a PNG file say."""
+
+    width: int
+    height: int
+    orientation: int
+    complete: bool
+    """Whether the end chunk is there."""
+    picture: bytes
+    """The file without what isn't the picture: texts, profiles and further frames, which Pillow reads, warns of or refuses."""
+
+
+def outline_png(data: bytes) -> PngOutline:
+    """Walk over the chunks of a PNG file."""
+    if len(data) < 33:
+        raise Refusal(SkipReason.TRUNCATED, "the PNG file ends in its header")
+    if data[12:16] != b"IHDR":
+        raise Refusal(SkipReason.UNREADABLE, "PNG without a header chunk")
+    orientation, complete, at = 1, False, len(_PNG_START)
+    kept = [(0, at)]
+    for _ in range(_MOST_CHUNKS):
+        if at + 8 > len(data) or complete:
+            break
+        kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if kind == b"eXIf":
+            orientation = orientation_of_exif(data[at + 8 : end - 4]) or 1
+        if kind in _PICTURE_CHUNKS:
+            if kept[-1][1] == at:
+                kept[-1] = (kept[-1][0], end)
+            else:
+                kept.append((at, end))
+        complete = kind == b"IEND" and end <= len(data)
+        at = end
+    else:
+        raise Refusal(SkipReason.UNREADABLE, "PNG of too many chunks")
+    whole = kept[0][1] >= len(data)
+    picture = data if whole else b"".join(data[start:end] for start, end in kept)
+    return PngOutline(int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big"), orientation, complete, picture)
+
+
+@dataclass(frozen=True, slots=True)
+class WebpOutline:
+    """What the chunks of a WebP file say."""
+
+    width: int
+    height: int
+    orientation: int
+
+
+def outline_webp(data: bytes) -> WebpOutline:
+    """Walk over the chunks of a WebP file, without its decoder, which would allocate the whole canvas."""
+    if len(data) < 30:
+        raise Refusal(SkipReason.TRUNCATED, "the WebP file ends in its header")
+    width, height = _webp_size(data)
+    at = 12
+    for _ in range(_MOST_CHUNKS):
+        kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        if kind == b"EXIF":
+            exif = data[at + 8 : at + 8 + size].removeprefix(b"Exif\0\0")
+            return WebpOutline(width, height, orientation_of_exif(exif) or 1)
+        at += 8 + size + size % 2
+        if at + 8 > len(data):
+            break
+    return WebpOutline(width, height, 1)
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if kind == b"VP8 " and data[23:26] == b"\x9d\x01\x2a":
+        return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
+    if kind == b"VP8L" and data[20] == 0x2F:
+        bits = int.from_bytes(data[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    raise Refusal(SkipReason.UNREADABLE, "WebP without a picture header")
+
+
+def ends_early(form: Format, data: bytes) -> bool:
+    """Whether a file is shorter than its own structure says."""
+    early = False
+    match form:
+        case Format.PNG:
+            early = not outline_png(data).complete
+        case Format.WEBP:
+            early = len(data) < int.from_bytes(data[4:8], "little") + 8
+        case Format.BMP:
+            early = len(data) < int.from_bytes(data[2:6], "little")
+        case Format.TIFF:
+            early = len(data) < int.from_bytes(data[4:8], "little" if data[:2] == b"II" else "big") + 2
+        case Format.GIF:
+            early = not data.rstrip(b"\0").endswith(b";")
+        case Format.AVIF | Format.HEIF | Format.JXL | Format.JP2 | Format.RAW:
+            early = _boxes_end_early(data)
+        case _:
+            pass
+    return early
+
+
+def _boxes_end_early(data: bytes) -> bool:
+    """Whether an ISO base media file ends within a box."""
+    if data[4:8] not in (b"ftyp", b"JXL ", b"jP  "):
+        return False
+    at = 0
+    for _ in range(_MOST_CHUNKS):
+        if at + 8 > len(data):
+            return at != len(data)
+        size = int.from_bytes(data[at : at + 4], "big")
+        if size == 1:
+            size = int.from_bytes(data[at + 8 : at + 16], "big")
+        elif size == 0:
+            return False
+        if size < 8:
+            return False
+        at += size
+    return False

@@ -1,0 +1,115 @@
+"""A file becomes a photo: bytes once, header, limits, pixels, upright."""
+
+from __future__ import annotations
+
+from facecli.config import ReadOptions
+from facecli.photos.budget import PixelBudget
+from facecli.photos.files import READ_ERROR, read_photo, stat_photo
+from facecli.photos.frames import FrameBuffer, is_transposed, make_upright
+from facecli.photos.isolation import NOT_STARTED, Helper
+from facecli.photos.jpeg import ACCEPT_TRUNCATED
+from facecli.photos.opening import IN_WORKER, OPTIONAL_READERS, OUT_OF_MEMORY, decoder_faults, format_of, is_installed, open_picture, reader_refusal
+from facecli.photos.picture import Header, Picture
+from facecli.photos.refusal import Refusal
+from facecli.photos.sniff import HEAD, Format
+from facecli.types import ByteArray, FileContents, Photo, PhotoFile, Skipped, SkipReason
+
+__all__ = ["PhotoReader", "refusal_holds", "stat_photo"]
+
+_MAX_PIXELS = "max-pixels"
+_CHANNELS = 3
+
+
+class PhotoReader:
+    """Reads and decodes photos one after another, into memory that it uses again. One for each worker thread."""
+
+    def __init__(self, options: ReadOptions, budget: PixelBudget | None = None) -> None:
+        self._options = options
+        self._budget = budget
+        self._taken = 0
+        self._frame = FrameBuffer()
+        self._spare = FrameBuffer()
+        self._helper = Helper()
+        self.warning = ""
+        """What the decoder said of the last photo although it could be read; for --verbose."""
+
+    def read(self, file: PhotoFile) -> FileContents | Skipped:
+        """The file's bytes and digest. A file that is no image, or whose reader is missing, is not read to its end."""
+        return read_photo(file, self._options)
+
+    def decode(self, contents: FileContents, *, isolated: bool = False) -> Photo | Skipped:
+        """The photo upright in RGB, valid until the next call or `release`; `isolated` decodes in the helper process whatever it is.
+
+        Waits where a budget is shared and spent.
+        """
+        self.release()
+        self.warning = ""
+        try:
+            pixels = self._decode(contents.data, isolated=isolated)
+        except Refusal as refusal:
+            self.release()
+            return refusal.skip(contents.file)
+        return Photo(contents.file, contents.digest, pixels)
+
+    def release(self) -> None:
+        """Give back the budget of the last photo, and its memory if that is large; its pixels are no longer valid."""
+        if self._budget is not None and self._taken:
+            self._budget.give(self._taken)
+        self._taken = 0
+        self._frame.give_back()
+        self._spare.give_back()
+
+    def close(self) -> None:
+        """End the helper process."""
+        self.release()
+        self._helper.close()
+
+    def _decode(self, data: bytes, *, isolated: bool) -> ByteArray:
+        form = format_of(data[:HEAD])
+        remote = isolated or form not in IN_WORKER
+        with decoder_faults(form, data):
+            picture = self._open(form, data, remote=remote)
+            self._check_pixels(picture.header)
+            if picture.header.hard and not remote:
+                remote = True
+                picture = self._open(form, data, remote=True)
+            self._take_budget(picture.header, len(data), remote=remote)
+            return self._read_pixels(picture)
+
+    def _open(self, form: Format, data: bytes, *, remote: bool) -> Picture:
+        opener = self._helper.open_picture if remote else open_picture
+        return opener(form, data, accept_truncated=self._options.accept_truncated)
+
+    def _check_pixels(self, header: Header) -> None:
+        if header.pixels > self._options.max_pixels:
+            said = f"{header.width} x {header.height} are more than {self._options.max_pixels} pixels"
+            raise Refusal(SkipReason.TOO_LARGE, said, f"{_MAX_PIXELS}={self._options.max_pixels}")
+        if not header.pixels:
+            raise Refusal(SkipReason.UNREADABLE, "a picture without pixels")
+
+    def _take_budget(self, header: Header, size: int, *, remote: bool) -> None:
+        if self._budget is None:
+            return
+        frames = 1 + is_transposed(header.orientation) + remote
+        self._taken = self._budget.take(header.pixels * (_CHANNELS * frames + header.cost) + size * (3 if remote else 1))
+
+    def _read_pixels(self, picture: Picture) -> ByteArray:
+        header = picture.header
+        frame = self._frame.take(header.pixels * _CHANNELS).reshape(header.height, header.width, _CHANNELS)
+        self.warning = picture.read_into(frame)
+        spare = self._spare.take(frame.size if is_transposed(header.orientation) else 0)
+        return make_upright(frame, header.orientation, spare)
+
+
+def refusal_holds(refused_by: str, options: ReadOptions) -> bool:
+    """Whether what refused a photo in an earlier run (`Skipped.refused_by`) would refuse it again under these options and readers."""
+    name, _, value = refused_by.partition("=")
+    match name:
+        case "max-pixels":
+            return not value.isdecimal() or options.max_pixels <= int(value)
+        case "reader":
+            return not any(reader_refusal(r.package) == refused_by and is_installed(r) for r in OPTIONAL_READERS.values())
+        case _:
+            if name == ACCEPT_TRUNCATED:
+                return not options.accept_truncated
+            return name not in (READ_ERROR, OUT_OF_MEMORY, NOT_STARTED)

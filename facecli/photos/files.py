@@ -1,0 +1,105 @@
+"""The bytes of a photo's file: once, from a regular file only, and not while it changes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+import xxhash
+
+from facecli.config import ReadOptions
+from facecli.photos.opening import format_of
+from facecli.photos.refusal import Refusal
+from facecli.photos.sniff import HEAD
+from facecli.types import FileContents, PhotoFile, Skipped, SkipReason
+
+READ_ERROR = "read-error"
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ESTALE)
+_FORBIDDEN = (errno.EACCES, errno.EPERM)
+_BYTES_A_PIXEL = 8
+"""What the largest uncompressed pictures use: four samples of 16 bits."""
+_BYTES_BESIDE = 64_000_000
+
+
+def stat_photo(path: str) -> PhotoFile | Skipped:
+    """A file that was named; opens nothing, so that pipes and devices are safe."""
+    try:
+        state = os.stat(path)
+    except (OSError, ValueError) as error:
+        return _refused(error).skip(PhotoFile(path, 0, 0))
+    file = PhotoFile(path, state.st_size, state.st_mtime_ns)
+    return file if stat.S_ISREG(state.st_mode) else _no_file(state.st_mode).skip(file)
+
+
+def read_photo(file: PhotoFile, options: ReadOptions) -> FileContents | Skipped:
+    """The bytes of a file with their digest, and its size and time as they were while reading.
+
+    A file whose beginning is no image's is not read further.
+    """
+    try:
+        # Without O_NONBLOCK the opening of a pipe that took the file's place since the scan would hang.
+        handle = os.open(file.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except (OSError, ValueError) as error:
+        return _refused(error).skip(file)
+    try:
+        return _read(handle, file, options)
+    except OSError as error:
+        return _refused(error).skip(file)
+    except Refusal as refusal:
+        return refusal.skip(file)
+    finally:
+        os.close(handle)
+
+
+def _read(handle: int, file: PhotoFile, options: ReadOptions) -> FileContents | Skipped:
+    before = os.fstat(handle)
+    if not stat.S_ISREG(before.st_mode):
+        raise _no_file(before.st_mode)
+    file = PhotoFile(file.path, before.st_size, before.st_mtime_ns)
+    try:
+        _check_size(before.st_size, options)
+        format_of(os.pread(handle, HEAD, 0))
+    except Refusal as refusal:
+        return refusal.skip(file)
+    data = _read_whole(handle, before.st_size)
+    after = os.fstat(handle)
+    if len(data) != before.st_size or (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+        return Skipped(file, SkipReason.CHANGED, "the file changed while it was read")
+    return FileContents(file, xxhash.xxh3_128_digest(data), data)
+
+
+def _check_size(size: int, options: ReadOptions) -> None:
+    most = options.max_pixels * _BYTES_A_PIXEL + _BYTES_BESIDE
+    if size > most:
+        said = f"{size} bytes are more than a picture of {options.max_pixels} pixels has"
+        raise Refusal(SkipReason.TOO_LARGE, said, f"max-pixels={options.max_pixels}")
+
+
+def _read_whole(handle: int, size: int) -> bytes:
+    """The file's bytes, one more than it should have if it has grown."""
+    data = os.read(handle, size + 1)
+    if len(data) >= size:
+        return data
+    parts = [data]
+    while part := os.read(handle, max(1, size + 1 - sum(map(len, parts)))):
+        parts.append(part)
+        if sum(map(len, parts)) > size:
+            break
+    return b"".join(parts)
+
+
+def _refused(error: OSError | ValueError) -> Refusal:
+    number = error.errno if isinstance(error, OSError) else errno.ENOENT
+    said = os.strerror(number) if number else str(error)
+    if number in _GONE:
+        return Refusal(SkipReason.VANISHED, said)
+    if number in _FORBIDDEN:
+        return Refusal(SkipReason.PERMISSION, said)
+    return Refusal(SkipReason.UNREADABLE, said, READ_ERROR)
+
+
+def _no_file(mode: int) -> Refusal:
+    kinds = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+    what = next((name for test, name in kinds if test(mode)), "a device")
+    return Refusal(SkipReason.NOT_AN_IMAGE, f"{what}, not a file")

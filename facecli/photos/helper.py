@@ -1,0 +1,118 @@
+"""The helper process: decodes one picture after another for the worker that started it (see `isolation`)."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from facecli.photos.opening import decoder_faults, open_picture
+from facecli.photos.picture import Picture
+from facecli.photos.refusal import Refusal
+from facecli.photos.sniff import Format
+
+_HEADER_MEMORY = 1 << 30
+_PIXEL_MEMORY = 64
+"""Bytes a pixel that a decoder may claim; twice what the hungriest needs."""
+_ORPHAN_SECONDS = 5.0
+
+
+def main() -> None:
+    """Serve requests from stdin until it closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides when to end
+    replies = os.dup(1)
+    os.dup2(2, 1)  # a library that prints doesn't disturb the replies
+    server = _Server(int(sys.argv[1]), int(sys.argv[2]))
+    while line := sys.stdin.buffer.readline():
+        request: dict[str, Any] = json.loads(line)
+        # The alarm's default action ends the process even while a decoder hangs; it matters only where the worker is gone.
+        signal.setitimer(signal.ITIMER_REAL, request["seconds"] + _ORPHAN_SECONDS)
+        try:
+            reply = server.open(request) if "open" in request else server.read(request)
+        except Refusal as refusal:
+            reply = {"refused": [refusal.reason, refusal.detail, refusal.refused_by]}
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        os.write(replies, json.dumps(reply).encode() + b"\n")
+
+
+class _Server:
+    """The picture that is open, and the two files in memory."""
+
+    def __init__(self, source: int, target: int) -> None:
+        self._source, self._target = source, target
+        self._form = Format.JPEG
+        self._data = b""
+        self._picture: Picture | None = None
+
+    def open(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Open the bytes in the source file."""
+        self._picture = None
+        self._form = Format[request["open"]]
+        size = os.fstat(self._source).st_size
+        with mmap.mmap(self._source, size, prot=mmap.PROT_READ) as source:
+            self._data = source.read()
+        with decoder_faults(self._form, self._data), _memory_limit(_HEADER_MEMORY):
+            _tame(self._form)
+            self._picture = open_picture(self._form, self._data, accept_truncated=request["accept_truncated"])
+            return {"header": asdict(self._picture.header)}
+
+    def read(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Decode the open picture into the target file."""
+        height, width, channels = request["read"]
+        picture, self._picture = self._picture, None
+        assert picture is not None
+        size = height * width * channels
+        if os.fstat(self._target).st_size < size:
+            os.ftruncate(self._target, size)
+        # Closed with the last array onto it: an error on its way out still holds one.
+        frame = np.frombuffer(mmap.mmap(self._target, size), np.uint8).reshape(height, width, channels)
+        with decoder_faults(self._form, self._data), _memory_limit(_HEADER_MEMORY + _PIXEL_MEMORY * height * width):
+            return {"warning": picture.read_into(frame)}
+
+
+def _tame(form: Format) -> None:
+    """Keep a reader to one thread, as each worker has a helper, and lift Pillow's guard, for the limit is checked by the worker."""
+    match form:
+        case Format.JPEG | Format.RAW:
+            return
+        case Format.HEIF:
+            from pillow_heif import options  # noqa: PLC0415  # only where such a photo is met
+
+            options.DECODE_THREADS = 1
+            options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
+        case Format.AVIF:
+            from PIL import AvifImagePlugin  # noqa: PLC0415  # likewise
+
+            AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+        case _:
+            pass
+    from PIL import Image  # noqa: PLC0415  # likewise
+
+    Image.MAX_IMAGE_PIXELS = None
+
+
+@contextmanager
+def _memory_limit(more: int) -> Iterator[None]:
+    """Let the process grow by so many bytes at most, so that a file that lies claims nothing; where the system can say how large it is."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            now = int(file.read().split()[0]) * mmap.PAGESIZE
+    except OSError:
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = now + more if hard == resource.RLIM_INFINITY else min(now + more, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

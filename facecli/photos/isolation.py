@@ -1,0 +1,174 @@
+"""The second home of decoding: a process of its own, with a time limit, for formats whose decoders are rare or known to crash.
+
+The helper gets a file's bytes, and gives pixels, through two anonymous files in memory; a pipe each way carries one line of JSON a
+step. It never sees a path. When the worker ends, however it ends, the pipe closes and the helper with it; a decoder that hangs is
+ended by the worker, and by the helper's own alarm where the worker is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+from facecli.photos.picture import Header, Picture
+from facecli.photos.refusal import Refusal
+from facecli.photos.sniff import Format
+from facecli.types import ByteArray, SkipReason
+
+NOT_STARTED = "helper-process"
+HEADER_SECONDS = 30.0
+"""For the start of the process, the import of its decoder and the header."""
+PIXEL_SECONDS = 30.0
+SECONDS_A_PIXEL = 1e-6
+_KEEP = 64_000_000
+_START = "import sys; sys.argv[3] in sys.path or sys.path.insert(0, sys.argv[3]); from facecli.photos.helper import main; main()"
+
+
+class Helper:
+    """A helper process, started when it is first needed and again after it was ended. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._source = -1
+        self._target = -1
+
+    def open_picture(self, form: Format, data: bytes, *, accept_truncated: bool) -> Picture:
+        """As `opening.open_picture`, in the helper process."""
+        self._start()
+        _write_whole(self._source, data)
+        request = {"open": form.name, "accept_truncated": accept_truncated, "seconds": HEADER_SECONDS}
+        reply = self._ask(request, HEADER_SECONDS)
+        return _RemotePicture(self, Header(**reply["header"]))
+
+    def read_pixels(self, frame: ByteArray) -> str:
+        """Decode the picture that was opened last into `frame`, uint8 (h, w, 3); gives a warning or an empty string."""
+        seconds = PIXEL_SECONDS + SECONDS_A_PIXEL * frame.shape[0] * frame.shape[1]
+        reply = self._ask({"read": list(frame.shape), "seconds": seconds}, seconds)
+        _read_whole(self._target, frame)
+        for handle in (self._source, self._target):
+            if os.fstat(handle).st_size > _KEEP:
+                os.ftruncate(handle, 0)
+        return str(reply["warning"])
+
+    def close(self) -> None:
+        """End the process and give back its memory."""
+        self._end()
+        for handle in (self._source, self._target):
+            if handle >= 0:
+                os.close(handle)
+        self._source = self._target = -1
+
+    def _start(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            return
+        self._end()
+        try:
+            if self._source < 0:
+                self._source, self._target = _memory_file(), _memory_file()
+            root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+            self._process = subprocess.Popen(  # noqa: S603  # our own words
+                # -P keeps the working directory, which may be anybody's album, out of the import path.
+                [sys.executable, "-P", "-c", _START, str(self._source), str(self._target), root],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(self._source, self._target),
+            )
+        except OSError as error:
+            raise Refusal(SkipReason.UNREADABLE, f"the process that decodes it cannot be started: {error.strerror}", NOT_STARTED) from error
+
+    def _ask(self, request: dict[str, object], seconds: float) -> dict[str, Any]:
+        """Send a request and wait for its reply; raises Refusal where the helper refuses, crashes or takes too long."""
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        try:
+            process.stdin.write(json.dumps(request).encode() + b"\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            line: bytes | None = b""
+        else:
+            line = self._await_line(seconds)
+        if not line:
+            self._end()
+            raise Refusal(SkipReason.UNREADABLE, _ending(process.returncode, seconds, in_time=line is not None))
+        reply: dict[str, Any] = json.loads(line)
+        if "refused" in reply:
+            reason, detail, refused_by = reply["refused"]
+            raise Refusal(SkipReason(reason), detail, refused_by)
+        return reply
+
+    def _await_line(self, seconds: float) -> bytes | None:
+        """The reply's line; empty where the helper ended, None where the time is over."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        handle = self._process.stdout.fileno()
+        deadline = time.monotonic() + seconds
+        line = b""
+        while not line.endswith(b"\n"):
+            poller = select.poll()
+            poller.register(handle, select.POLLIN)
+            if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                return None
+            part = os.read(handle, 65536)
+            if not part:
+                return b""
+            line += part
+        return line
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.poll() is None:
+            process.kill()
+        with process:  # closes the pipes and waits
+            pass
+
+
+class _RemotePicture:
+    """A picture that the helper has opened."""
+
+    def __init__(self, helper: Helper, header: Header) -> None:
+        self._helper = helper
+        self.header = header
+
+    def read_into(self, frame: ByteArray) -> str:
+        """See `Picture`."""
+        return self._helper.read_pixels(frame)
+
+
+def _ending(code: int, seconds: float, *, in_time: bool) -> str:
+    if not in_time:
+        return f"its decoder took more than {seconds:.0f} s"
+    return f"its decoder crashed (signal {-code})" if code < 0 else f"its decoder ended with code {code}"
+
+
+def _memory_file() -> int:
+    """A file without a name, in memory where the system can."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("facecli")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def _write_whole(handle: int, data: bytes) -> None:
+    os.ftruncate(handle, 0)
+    view, at = memoryview(data), 0
+    while at < len(view):
+        at += os.pwrite(handle, view[at : at + (1 << 30)], at)
+
+
+def _read_whole(handle: int, frame: ByteArray) -> None:
+    view, at = frame.reshape(-1).data, 0
+    while at < len(view):
+        got = os.preadv(handle, [view[at : at + (1 << 30)]], at)
+        if not got:
+            raise Refusal(SkipReason.UNREADABLE, "its decoder gave too few pixels")
+        at += got

@@ -1,0 +1,143 @@
+"""JPEG: the header in a bounds-checked walk over its segments, the pixels by simplejpeg (libjpeg-turbo)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from facecli.photos.exif import orientation_of_exif
+from facecli.photos.picture import Header
+from facecli.photos.refusal import Refusal
+from facecli.types import ByteArray, SkipReason
+
+ACCEPT_TRUNCATED = "accept-truncated"
+_EXIF = b"Exif\0\0"
+_BARE = frozenset((0x00, 0x01, *range(0xD0, 0xD9)))
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
+_MOST_SEGMENTS = 20_000
+_HARD_SCANS = 64
+"""Cameras and converters write about ten scans; a file of thousands is made to keep a decoder busy."""
+
+
+@dataclass(slots=True)
+class _Frame:
+    width: int
+    height: int
+    precision: int
+    components: int
+    progressive: bool
+    one_scan: bool = False
+    """Whether the first scan holds the whole picture."""
+
+
+class JpegPicture:
+    """A JPEG file's bytes."""
+
+    def __init__(self, data: bytes, *, accept_truncated: bool) -> None:
+        self._data = data
+        self._accept_truncated = accept_truncated
+        frame, orientation = _walk(data)
+        if frame.precision != 8:
+            raise Refusal(SkipReason.UNSUPPORTED, f"JPEG with {frame.precision} bits a sample")
+        if not frame.width or not frame.height:
+            raise Refusal(SkipReason.UNREADABLE, "JPEG without a size")
+        self._one_scan = frame.one_scan
+        hard = frame.progressive and data.count(b"\xff\xda") > _HARD_SCANS
+        cost = (2 * frame.components if frame.progressive else 0) + (4 if frame.components == 4 else 0)
+        self.header = Header(frame.width, frame.height, orientation, cost, hard)
+
+    def read_into(self, frame: ByteArray) -> str:
+        """See `Picture`; equal to OpenCV's pixels, CMYK and YCCK included."""
+        try:
+            _decode(self._data, frame, strict=True)
+        except ValueError as error:
+            return self._read_again(frame, str(error))
+        return ""
+
+    def _read_again(self, frame: ByteArray, complaint: str) -> str:
+        """Decode what a strict decoder complained about, unless the end is missing; an error that isn't recoverable comes again."""
+        if not complaint.startswith("Premature end of JPEG file"):
+            _decode_leniently(self._data, frame)
+            return complaint
+        if self._accept_truncated:
+            _decode(self._data, frame, strict=False)
+            return "the end is missing; used as far as it can be read"
+        if self._one_scan and _decodes(self._data + b"\xff\xd9", frame):  # all the pixels are there, and only the end marker is missing
+            return "the end marker is missing"
+        raise Refusal(SkipReason.TRUNCATED, "the end of the JPEG file is missing", ACCEPT_TRUNCATED)
+
+
+def _decodes(data: bytes, frame: ByteArray) -> bool:
+    try:
+        _decode(data, frame, strict=True)
+    except ValueError:
+        return False
+    return True
+
+
+def _decode(data: bytes, frame: ByteArray, *, strict: bool) -> None:
+    import simplejpeg  # noqa: PLC0415  # an index run over unchanged photos needs no decoder
+
+    decoded = simplejpeg.decode_jpeg(data, "RGB", buffer=frame, strict=strict)
+    if decoded.shape != frame.shape:
+        raise Refusal(SkipReason.UNREADABLE, "the JPEG header names two sizes")
+
+
+def _decode_leniently(data: bytes, frame: ByteArray) -> None:
+    """Decode as libjpeg does that only warns; simplejpeg is strict with the header whatever it is asked, so rubbish there is cut out."""
+    try:
+        _decode(data, frame, strict=False)
+    except ValueError:
+        *header, (_, scan, _) = _segments(data)
+        cleaned = b"".join((data[:2], *(data[at - 2 : at + size] for _, at, size in header), data[scan - 2 :]))
+        _decode(cleaned, frame, strict=False)
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """The segments up to the first scan, that included: the marker, where its length stands, and its length."""
+    at = 2
+    for _ in range(_MOST_SEGMENTS):
+        marker, at = _next_marker(data, at)
+        if marker in _BARE:
+            continue
+        size = int.from_bytes(data[at : at + 2], "big")
+        if marker == 0xD9 or size < 2:
+            break
+        if at + size > len(data):
+            raise Refusal(SkipReason.TRUNCATED, "the JPEG file ends in its header")
+        yield marker, at, size
+        if marker == 0xDA:
+            return
+        at += size
+    raise Refusal(SkipReason.UNREADABLE, "JPEG header without a picture")
+
+
+def _walk(data: bytes) -> tuple[_Frame, int]:
+    """The frame header and the EXIF orientation, from the segments before the first scan."""
+    frame: _Frame | None = None
+    orientation: int | None = None
+    for marker, at, size in _segments(data):
+        if marker in _FRAMES and frame is None and size >= 8:
+            frame = _frame_header(data[at + 2 : at + 8], marker)
+        elif marker == 0xE1 and orientation is None and data.startswith(_EXIF, at + 2):
+            orientation = orientation_of_exif(data[at + 8 : at + size])
+        elif marker == 0xDA and frame is not None:
+            frame.one_scan = not frame.progressive and data[at + 2] == frame.components
+    if frame is None:
+        raise Refusal(SkipReason.UNREADABLE, "JPEG header without a picture")
+    return frame, orientation or 1
+
+
+def _next_marker(data: bytes, at: int) -> tuple[int, int]:
+    """The next marker and where its segment begins; rubbish before it and fill bytes are passed over as libjpeg does."""
+    at = data.find(b"\xff", at)
+    while 0 <= at < len(data) and data[at] == 0xFF:
+        at += 1
+    if not 0 <= at < len(data) - 2:
+        raise Refusal(SkipReason.TRUNCATED, "the JPEG file ends in its header")
+    return data[at], at + 1
+
+
+def _frame_header(body: bytes, marker: int) -> _Frame:
+    return _Frame(int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big"), body[0], body[5], marker in _PROGRESSIVE)

@@ -1,0 +1,108 @@
+"""Everything but JPEG, through Pillow and its plug-ins, one strip after another into RGB."""
+
+from __future__ import annotations
+
+import importlib
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from facecli.photos.containers import outline_png, outline_webp
+from facecli.photos.exif import orientation_of_exif
+from facecli.photos.picture import Header
+from facecli.photos.refusal import Refusal
+from facecli.photos.sniff import Format
+from facecli.types import ByteArray, SkipReason
+
+_PLUGINS: dict[Format, tuple[str, str]] = {
+    Format.PNG: ("PIL.PngImagePlugin", "PngImageFile"),
+    Format.WEBP: ("PIL.WebPImagePlugin", "WebPImageFile"),
+    Format.GIF: ("PIL.GifImagePlugin", "GifImageFile"),
+    Format.BMP: ("PIL.BmpImagePlugin", "BmpImageFile"),
+    Format.TIFF: ("PIL.TiffImagePlugin", "TiffImageFile"),
+    Format.AVIF: ("PIL.AvifImagePlugin", "AvifImageFile"),
+    Format.HEIF: ("pillow_heif.as_plugin", "HeifImageFile"),
+    Format.JXL: ("pillow_jxl.JpegXLImagePlugin", "JXLImageFile"),
+    Format.JP2: ("PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile"),
+    Format.PSD: ("PIL.PsdImagePlugin", "PsdImageFile"),
+    Format.PNM: ("PIL.PpmImagePlugin", "PpmImageFile"),
+    Format.QOI: ("PIL.QoiImagePlugin", "QoiImageFile"),
+}
+_COST = {Format.PNG: 8, Format.WEBP: 20}
+_COST_OF_OTHERS = 24
+_STRIP = 1 << 20
+"""Pixels that are converted at once."""
+_HARD_WEBP = 80_000_000
+"""Pixels; for larger ones Pillow's own guard, which is global, must be lifted: in a process of its own."""
+
+
+class RasterPicture:
+    """A file's bytes, read by the plug-in for its format; nothing is guessed, and no other plug-in is asked."""
+
+    def __init__(self, form: Format, data: bytes) -> None:
+        self._form = form
+        self._image: Any = None
+        if form is Format.PNG:
+            png = outline_png(data)
+            self._data = png.picture
+            self.header = Header(png.width, png.height, png.orientation, _COST[form])
+        elif form is Format.WEBP:
+            webp = outline_webp(data)
+            self._data = data
+            self.header = Header(webp.width, webp.height, webp.orientation, _COST[form], webp.width * webp.height > _HARD_WEBP)
+        else:
+            self._data = data
+            self._image = self._open()
+            width, height = self._image.size
+            self.header = Header(width, height, self._orientation(), _COST_OF_OTHERS)
+
+    def _open(self) -> Any:
+        module, name = _PLUGINS[self._form]
+        return getattr(importlib.import_module(module), name)(io.BytesIO(self._data))
+
+    def _orientation(self) -> int:
+        """What is still to be turned: AVIF's plug-in tells it in EXIF; the others turn by themselves or know no orientation."""
+        exif: bytes = self._image.info.get("exif", b"") if self._form is Format.AVIF else b""
+        return orientation_of_exif(exif.removeprefix(b"Exif\0\0")) or 1
+
+    def read_into(self, frame: ByteArray) -> str:
+        """See `Picture`."""
+        height, width = frame.shape[:2]
+        image = self._image if self._image is not None else self._open()
+        image.load()
+        if image.size != (width, height):
+            raise Refusal(SkipReason.UNREADABLE, "the header names another size than the picture has")
+        rows = max(1, _STRIP // width)
+        scale = _scale_of(image)
+        for top in range(0, height, rows):
+            bottom = min(top + rows, height)
+            frame[top:bottom] = _rgb(image.crop((0, top, width, bottom)), scale)
+        return ""
+
+
+def _scale_of(image: Image.Image) -> float:
+    """What a sample of more than 8 bits is multiplied with; 0 for other pictures.
+
+    16 bits are cut to 8 as OpenCV and libpng cut them. Samples of 32 bits are taken for what their largest shows: 0 to 1, 8 or 16 bits.
+    """
+    if image.mode.startswith("I;16"):
+        return 1 / 256
+    if image.mode not in ("I", "F"):
+        return 0.0
+    most = float(image.getextrema()[1])  # type: ignore[arg-type]
+    if image.mode == "F" and most <= 1.0:
+        return 255.0
+    return 1.0 if most <= 255.0 else 1 / 256
+
+
+def _rgb(strip: Image.Image, scale: float) -> ByteArray:
+    """A strip as uint8 (h, w, 3), RGB; what is transparent is composed on white."""
+    if scale:
+        gray = np.clip(np.nan_to_num(np.asarray(strip, np.float32) * scale), 0, 255).astype(np.uint8)
+        return np.repeat(gray[:, :, None], 3, axis=2)
+    if strip.has_transparency_data:
+        rgba = strip.convert("RGBA")
+        strip = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return np.asarray(strip.convert("RGB"))

@@ -1,0 +1,109 @@
+"""Which photos there are: directories, named files and lists together, in the order of their paths."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO
+
+import pathspec
+
+from facecli.config import ScanOptions
+from facecli.errors import UsageError
+from facecli.photos.files import stat_photo
+from facecli.photos.walk import Findings, Walk
+from facecli.types import PhotoFile, Skipped
+
+
+class Scan:
+    """One walk over everything that was named; to be iterated once.
+
+    Strictly ascending by the bytes of the paths, each path once, however the roots overlap. What is named itself is always given: its
+    content decides, not its name. A directory that cannot be listed is given as Skipped, its path ending in a slash.
+    """
+
+    def __init__(self, roots: Sequence[str], options: ScanOptions, *, listed: Sequence[str] = (), leave_out: Sequence[str] = ()) -> None:
+        self.missing_roots: list[str] = []
+        """Paths of `roots` that do not exist."""
+        self.directories: list[str] = []
+        """Paths of `roots` that are directories."""
+        self._findings = Findings()
+        self._options = options
+        self._leave_out = leave_out
+        self._excluded = _compile(options.exclude)
+        self._files = [*self._sort_out(dict.fromkeys(roots)), *listed]
+
+    @property
+    def unlisted(self) -> list[str]:
+        """Directories that could not be listed."""
+        return self._findings.unlisted
+
+    @property
+    def mounts(self) -> list[str]:
+        """Directories below a root that are mount points."""
+        return self._findings.mounts
+
+    @property
+    def ignored(self) -> Counter[str]:
+        """How many files of each kind were passed over."""
+        return self._findings.ignored
+
+    def __iter__(self) -> Iterator[PhotoFile | Skipped]:
+        walks: list[Iterable[PhotoFile | Skipped]] = [
+            Walk(root, self._options, self._findings, excluded=self._excluded, leave_out=self._leave_out) for root in self.directories
+        ]
+        if self._files:
+            walks.append(self._look_at_files())
+        if len(walks) == 1:
+            yield from walks[0]
+            return
+        previous = None
+        for item in heapq.merge(*walks, key=_path_bytes):
+            path = item.file.path if isinstance(item, Skipped) else item.path
+            if path != previous:
+                yield item
+            previous = path
+
+    def _sort_out(self, roots: Iterable[str]) -> Iterator[str]:
+        """Tell missing roots and directories from files, which are given."""
+        for root in roots:
+            try:
+                state = os.stat(root)
+            except PermissionError:
+                yield root
+            except (OSError, ValueError):
+                self.missing_roots.append(root)
+            else:
+                if stat.S_ISDIR(state.st_mode):
+                    self.directories.append(root)
+                else:
+                    yield root
+
+    def _look_at_files(self) -> Iterator[PhotoFile | Skipped]:
+        for path in sorted(set(self._files), key=os.fsencode):
+            if os.path.isdir(path):  # lists made by find name directories too; the files in them are named beside them
+                self._findings.ignored["directory in a list"] += 1
+            else:
+                yield stat_photo(path)
+
+
+def _path_bytes(item: PhotoFile | Skipped) -> bytes:
+    return os.fsencode(item.file.path if isinstance(item, Skipped) else item.path)
+
+
+def _compile(patterns: Sequence[str]) -> pathspec.GitIgnoreSpec | None:
+    if not patterns:
+        return None
+    try:
+        return pathspec.GitIgnoreSpec.from_lines(patterns)
+    except ValueError as error:
+        raise UsageError("not a pattern for --exclude", str(error), hint="patterns are those of .gitignore") from error
+
+
+def read_list(stream: BinaryIO, *, nul: bool, base: str) -> list[str]:
+    """The absolute paths of a list, one a line or, with `nul`, each ended by a zero byte; relative ones start at `base`."""
+    names = stream.read().split(b"\0" if nul else b"\n")
+    return [os.path.abspath(os.path.join(base, os.fsdecode(name))) for name in names if name]

@@ -1,0 +1,113 @@
+"""What a file holds, told by its first bytes alone."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+HEAD = 64
+"""How many bytes from a file's beginning are looked at."""
+
+
+class Format(StrEnum):
+    """A format of pictures; the value is its name for messages."""
+
+    JPEG = "JPEG"
+    PNG = "PNG"
+    WEBP = "WebP"
+    GIF = "GIF"
+    BMP = "BMP"
+    TIFF = "TIFF"
+    AVIF = "AVIF"
+    HEIF = "HEIF"
+    JXL = "JPEG XL"
+    JP2 = "JPEG 2000"
+    PSD = "PSD"
+    PSB = "large Photoshop document"
+    PNM = "PNM"
+    QOI = "QOI"
+    RAW = "RAW"
+
+
+_FORMAT_BY_START: tuple[tuple[bytes, Format], ...] = (
+    (b"\xff\xd8\xff", Format.JPEG),
+    (b"\x89PNG\r\n\x1a\n", Format.PNG),
+    (b"GIF87a", Format.GIF),
+    (b"GIF89a", Format.GIF),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", Format.JXL),
+    (b"\xff\x0a", Format.JXL),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", Format.JP2),
+    (b"\xff\x4f\xff\x51", Format.JP2),
+    (b"8BPS\0\1", Format.PSD),
+    (b"8BPS\0\2", Format.PSB),
+    (b"qoif", Format.QOI),
+    (b"FUJIFILMCCD-RAW", Format.RAW),
+    (b"IIU\0", Format.RAW),
+    (b"IIRO", Format.RAW),
+    (b"IIRS", Format.RAW),
+    (b"MMOR", Format.RAW),
+    (b"II\x1a\0\0\0HEAPCCDR", Format.RAW),
+    (b"FOVb", Format.RAW),
+    (b"\0MRM", Format.RAW),
+    (b"II*\0", Format.TIFF),
+    (b"MM\0*", Format.TIFF),
+    (b"II+\0", Format.TIFF),
+    (b"MM\0+", Format.TIFF),
+)
+_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
+_PNM = re.compile(rb"P[1-6](?:[ \t\r\n]+|#[^\n]*\n)+\d")
+_AVIF_BRANDS = frozenset((b"avif", b"avis"))
+_HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"))
+_OTHER: tuple[tuple[bytes, str], ...] = (
+    (rb"%PDF", "a PDF document"),
+    (rb"PK\x03\x04", "a ZIP archive"),
+    (rb"Rar!", "a RAR archive"),
+    (rb"7z\xbc\xaf", "a 7z archive"),
+    (rb"\x1f\x8b", "a gzip archive"),
+    (rb"SQLite format 3", "a database"),
+    (rb"....ftyp|\x1a\x45\xdf\xa3|RIFF....AVI ", "a video"),
+    (rb"\s*(?:<!doctype html|<html)", "a web page"),
+    (rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml|<svg)", "an XML or SVG document"),
+    (rb"\0*\Z", "nothing but zeros"),
+)
+
+
+def sniff(head: bytes) -> Format | None:
+    """The format that the first HEAD bytes of a file show; None where they are no image's."""
+    for start, found in _FORMAT_BY_START:
+        if head.startswith(start):
+            return Format.RAW if found is Format.TIFF and head[8:10] == b"CR" else found
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return Format.WEBP
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
+        return Format.BMP
+    if head[4:8] == b"ftyp":
+        return _sniff_boxes(head)
+    return Format.PNM if _PNM.match(head) else None
+
+
+def _brands(head: bytes) -> list[bytes]:
+    size = min(int.from_bytes(head[:4], "big"), len(head))
+    return [head[8:12], *(head[i : i + 4] for i in range(16, size - 3, 4))]
+
+
+def _sniff_boxes(head: bytes) -> Format | None:
+    """The format of an ISO base media file: still images share the container with videos, so only their brands count."""
+    brands = _brands(head)
+    if brands[0] == b"crx ":
+        return Format.RAW
+    if brands[0] in _AVIF_BRANDS:
+        return Format.AVIF
+    if brands[0] in _HEIF_BRANDS:
+        return Format.HEIF
+    if brands[0] in (b"mif1", b"msf1", b"miaf"):
+        return Format.AVIF if _AVIF_BRANDS.intersection(brands) else Format.HEIF
+    return None
+
+
+def describe_other(head: bytes) -> str:
+    """What a file seems to be that is no image, for a message."""
+    for pattern, what in _OTHER:
+        if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
+            return what
+    return "text" if all(byte >= 0x20 or byte in b"\t\r\n" for byte in head) else "of an unknown kind"

@@ -1,0 +1,201 @@
+"""One directory tree in the order of its paths' bytes, holding the names of the directories on the way down and nothing more."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pathspec
+
+from facecli.config import ScanOptions
+from facecli.photos.kinds import IMAGE, is_hidden, kind_by_name
+from facecli.photos.mounts import mounts_below
+from facecli.photos.sniff import HEAD, sniff
+from facecli.types import PhotoFile, Skipped, SkipReason
+
+_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+
+
+@dataclass(slots=True)
+class Findings:
+    """What walks find besides photos."""
+
+    unlisted: list[str] = field(default_factory=list)
+    mounts: list[str] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class _Folder:
+    """A directory on the way down."""
+
+    prefix: str
+    """Its path with a slash at the end."""
+    device: int
+    names: list[bytes]
+    """What is still to be visited, the next one last; a directory's name ends in a slash, which puts its content where its path belongs."""
+
+
+class Walk:
+    """The photos below one root."""
+
+    def __init__(
+        self, root: str, options: ScanOptions, findings: Findings, *, excluded: pathspec.GitIgnoreSpec | None, leave_out: Sequence[str]
+    ) -> None:
+        self._root = root if root.endswith("/") else root + "/"
+        self._options = options
+        self._findings = findings
+        self._excluded = excluded
+        self._leave_out = frozenset(leave_out)
+        self._left_out = {i for i in map(_identity, leave_out) if i is not None}
+        self._mounts = mounts_below(root)
+        self._entered: set[tuple[int, int]] = set()
+        """The directories that were entered; kept only where links are followed."""
+
+    def __iter__(self) -> Iterator[PhotoFile | Skipped]:
+        entered = self._enter(self._root, None)
+        if isinstance(entered, Skipped):
+            yield entered
+        way = [entered] if isinstance(entered, _Folder) else []
+        while way:
+            folder = way[-1]
+            if not folder.names:
+                way.pop()
+                continue
+            name = folder.names.pop()
+            path = folder.prefix + name.decode(_ENCODING, _ERRORS)
+            item = self._enter(path, folder.device) if name[-1:] == b"/" else self._look(path, name)
+            if isinstance(item, _Folder):
+                way.append(item)
+            elif item is not None:
+                yield item
+
+    def _enter(self, prefix: str, above: int | None) -> _Folder | Skipped | None:
+        """List a directory; None where it is to be passed over or gone."""
+        path = prefix[:-1] or "/"
+        try:
+            state = os.stat(prefix)
+            if self._is_left_out(path, state, is_root=above is None):
+                return None
+            if above is not None and (state.st_dev != above or path in self._mounts):
+                self._findings.mounts.append(path)
+            names = self._list(prefix)
+        except (FileNotFoundError, NotADirectoryError):
+            self._findings.ignored["gone"] += 1
+            return None
+        except OSError as error:
+            self._findings.unlisted.append(path)
+            return Skipped(PhotoFile(prefix, 0, 0), SkipReason.PERMISSION, f"the directory cannot be listed: {error.strerror}")
+        return _Folder(prefix, state.st_dev, names)
+
+    def _is_left_out(self, path: str, state: os.stat_result, *, is_root: bool) -> bool:
+        identity = (state.st_dev, state.st_ino)
+        if path in self._leave_out or identity in self._left_out:
+            return True
+        if self._options.follow_symlinks:
+            if identity in self._entered or (not is_root and os.path.islink(path) and self._comes_anyway(os.path.realpath(path))):
+                self._findings.ignored["directory met before"] += 1
+                return True
+            self._entered.add(identity)
+        return False
+
+    def _comes_anyway(self, real: str) -> bool:
+        """Whether the walk meets the directory at `real` without a link, so that its photos keep the paths they have without links."""
+        root = os.path.realpath(self._root)
+        below = root if root.endswith("/") else root + "/"
+        if not real.startswith(below):
+            return real == root
+        parts = real[len(below) :].split("/")
+        if any(is_hidden(os.fsencode(part)) for part in parts):
+            return False
+        return not any(self._is_excluded("/".join(parts[: depth + 1]) + "/") for depth in range(len(parts)))
+
+    def _list(self, prefix: str) -> list[bytes]:
+        ignored = self._findings.ignored
+        names: list[bytes] = []
+        with os.scandir(os.fsencode(prefix)) as entries:
+            for entry in entries:
+                name = entry.name
+                if is_hidden(name):
+                    ignored["hidden"] += 1
+                elif (found := self._classify(entry, name)) is not None:
+                    names.append(found)
+        if self._excluded is not None:
+            names = self._without_excluded(prefix, names)
+        names.sort(reverse=True)
+        return names
+
+    def _classify(self, entry: os.DirEntry[bytes], name: bytes) -> bytes | None:
+        """The name under which an entry is visited; None where it is passed over."""
+        if entry.is_file(follow_symlinks=False):
+            return self._classify_file(name)
+        if entry.is_dir(follow_symlinks=False):
+            if self._options.recursive:
+                return name + b"/"
+            return self._pass_over("directory")
+        return self._classify_link(entry, name) if entry.is_symlink() else self._pass_over("pipe, socket or device")
+
+    def _classify_file(self, name: bytes) -> bytes | None:
+        kind = kind_by_name(name)
+        return name if kind is IMAGE or kind is None else self._pass_over(kind)
+
+    def _classify_link(self, entry: os.DirEntry[bytes], name: bytes) -> bytes | None:
+        try:
+            mode = entry.stat().st_mode
+        except OSError:
+            return self._pass_over("broken link")
+        if stat.S_ISREG(mode):
+            return self._classify_file(name)
+        if not stat.S_ISDIR(mode):
+            return self._pass_over("pipe, socket or device")
+        return name + b"/" if self._options.follow_symlinks and self._options.recursive else self._pass_over("link to a directory")
+
+    def _pass_over(self, kind: str) -> bytes | None:
+        self._findings.ignored[kind] += 1
+        return None
+
+    def _without_excluded(self, prefix: str, names: list[bytes]) -> list[bytes]:
+        below = prefix[len(self._root) :]
+        kept = [name for name in names if not self._is_excluded(below + name.decode(_ENCODING, _ERRORS))]
+        self._findings.ignored["excluded"] += len(names) - len(kept)
+        return kept
+
+    def _is_excluded(self, path: str) -> bool:
+        """Whether a pattern leaves out a path that is relative to the root; a directory's ends in a slash."""
+        return self._excluded is not None and self._excluded.match_file(path)
+
+    def _look(self, path: str, name: bytes) -> PhotoFile | Skipped | None:
+        """A file whose name may be an image's; what its name doesn't tell, its first bytes do."""
+        try:
+            state = os.stat(path)
+            if kind_by_name(name) is None and not _begins_as_image(path, state):
+                self._pass_over("of an unknown kind")
+                return None
+        except PermissionError as error:
+            return Skipped(PhotoFile(path, 0, 0), SkipReason.PERMISSION, error.strerror or "")
+        except OSError:
+            self._pass_over("gone")
+            return None
+        return PhotoFile(path, state.st_size, state.st_mtime_ns)
+
+
+def _begins_as_image(path: str, state: os.stat_result) -> bool:
+    if not stat.S_ISREG(state.st_mode) or not state.st_size:
+        return False
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return sniff(os.read(handle, HEAD)) is not None
+    finally:
+        os.close(handle)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        state = os.stat(path)
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino

@@ -1,0 +1,252 @@
+"""Files that are no photos, that are gone, forbidden or changing; limits that hold before pixels."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import xxhash
+from picture_files import png_file, saved, scene, with_segments
+
+from facecli.config import ReadOptions
+from facecli.photos import files
+from facecli.photos.decode import PhotoReader, refusal_holds, stat_photo
+from facecli.types import FileContents, Photo, PhotoFile, Skipped, SkipReason
+
+Reading = Callable[[bytes], Photo | Skipped]
+JPEG = saved(scene(640, 480), "JPEG", quality=90)
+BOMB = png_file(100_000, 100_000, bytes(100_000))
+
+
+def read_path(path: Path, options: ReadOptions | None = None) -> FileContents | Photo | Skipped:
+    reader = PhotoReader(options or ReadOptions())
+    try:
+        file = stat_photo(str(path))
+        contents = file if isinstance(file, Skipped) else reader.read(file)
+        return reader.decode(contents) if isinstance(contents, FileContents) else contents
+    finally:
+        reader.close()
+
+
+def skipped(outcome: object) -> Skipped:
+    assert isinstance(outcome, Skipped), outcome
+    assert outcome.detail
+    return outcome
+
+
+BAD: dict[str, tuple[bytes, SkipReason]] = {
+    "empty": (b"", SkipReason.TRUNCATED),
+    "half a JPEG": (JPEG[: len(JPEG) // 2], SkipReason.TRUNCATED),
+    "head of a JPEG": (JPEG[:300], SkipReason.TRUNCATED),
+    "three bytes of a JPEG": (JPEG[:3], SkipReason.TRUNCATED),
+    "half a progressive JPEG": (saved(scene(), "JPEG", progressive=True)[:700], SkipReason.TRUNCATED),
+    "half a PNG": (saved(scene(), "PNG")[:900], SkipReason.TRUNCATED),
+    "head of a PNG": (saved(scene(), "PNG")[:30], SkipReason.TRUNCATED),
+    "half a WebP": (saved(scene(), "WEBP")[:200], SkipReason.TRUNCATED),
+    "half a BMP": (saved(scene(), "BMP")[:900], SkipReason.TRUNCATED),
+    "half a GIF": (saved(scene(), "GIF")[:900], SkipReason.TRUNCATED),
+    "half a TIFF": (saved(scene(), "TIFF", compression="tiff_lzw")[:900], SkipReason.TRUNCATED),
+    "half an AVIF": (saved(scene(), "AVIF")[:400], SkipReason.TRUNCATED),
+    "text": (b"this is no image\n" * 40, SkipReason.NOT_AN_IMAGE),
+    "web page": (b"<!doctype html><title>404</title>", SkipReason.NOT_AN_IMAGE),
+    "film": (b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + bytes(400), SkipReason.NOT_AN_IMAGE),
+    "zeros": (bytes(5000), SkipReason.NOT_AN_IMAGE),
+    "archive": (b"PK\x03\x04" + bytes(90), SkipReason.NOT_AN_IMAGE),
+    "bomb": (BOMB, SkipReason.TOO_LARGE),
+    "JPEG without a picture": (b"\xff\xd8\xff\xfe\0\4ab\xff\xd9" + bytes(20), SkipReason.UNREADABLE),
+    "JPEG of no height": (JPEG.replace(b"\xff\xc0\0\x11\x08\x01\xe0", b"\xff\xc0\0\x11\x08\0\0"), SkipReason.UNREADABLE),
+    "PNG of no width": (png_file(0, 5, b"\0"), SkipReason.UNREADABLE),
+    "PNG with broken pixels": (saved(scene(), "PNG").replace(b"IDATx", b"IDAT\xff"), SkipReason.UNREADABLE),
+}
+
+
+@pytest.mark.parametrize(("data", "reason"), BAD.values(), ids=BAD.keys())
+def test_bad_content_is_a_value_with_its_reason(read_bytes: Reading, capfd: pytest.CaptureFixture[str], data: bytes, reason: SkipReason) -> None:
+    assert skipped(read_bytes(data)).reason is reason
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_reader_goes_on_after_bad_content(read_bytes: Reading) -> None:
+    for data in (BOMB, JPEG[:2000], saved(scene(), "GIF")[:900], saved(scene(), "BMP")[:900]):
+        skipped(read_bytes(data))
+        assert isinstance(read_bytes(JPEG), Photo)
+        assert isinstance(read_bytes(saved(scene(), "GIF")), Photo)
+
+
+def test_a_bomb_of_every_format_is_refused_by_its_header(tmp_path: Path) -> None:
+    from facecli.photos.frames import FrameBuffer
+
+    options = ReadOptions(max_pixels=96 * 64 - 1)
+    taken: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FrameBuffer, "take", lambda _, size: taken.append(size))
+        for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM"):
+            (tmp_path / "photo").write_bytes(saved(scene(), kind))
+            outcome = skipped(read_path(tmp_path / "photo", options))
+            assert (outcome.reason, outcome.refused_by) == (SkipReason.TOO_LARGE, f"max-pixels={options.max_pixels}"), kind
+    assert taken == []
+
+
+def test_a_file_far_too_large_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "photo"
+    path.write_bytes(JPEG)
+    os.truncate(path, 1 << 40)
+    assert skipped(read_path(path)).reason is SkipReason.TOO_LARGE
+
+
+def test_a_film_is_not_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "film.jpg"
+    path.write_bytes(b"\0\0\0\x18ftypmp42" + bytes(20))
+    os.truncate(path, 1_500_000_000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "_read_whole", None)
+        assert skipped(read_path(path)).reason is SkipReason.NOT_AN_IMAGE
+
+
+def test_contents_carry_bytes_digest_and_fresh_stat(tmp_path: Path, reader: PhotoReader) -> None:
+    path = tmp_path / "photo"
+    path.write_bytes(JPEG)
+    contents = reader.read(PhotoFile(str(path), 1, 1))
+    assert isinstance(contents, FileContents)
+    assert contents.data == JPEG
+    assert contents.digest == xxhash.xxh3_128_digest(JPEG)
+    assert contents.file == PhotoFile(str(path), len(JPEG), path.stat().st_mtime_ns)
+
+
+@pytest.mark.parametrize("change", ["longer", "shorter", "later"])
+def test_changed_while_reading(tmp_path: Path, reader: PhotoReader, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    path = tmp_path / "photo"
+    path.write_bytes(JPEG)
+    whole = files._read_whole
+
+    def interrupted(handle: int, size: int) -> bytes:
+        match change:
+            case "longer":
+                path.write_bytes(JPEG * 2)
+            case "shorter":
+                path.write_bytes(JPEG[:100])
+            case _:
+                os.utime(path, ns=(time.time_ns(), time.time_ns() + 5))
+        return whole(handle, size)
+
+    monkeypatch.setattr(files, "_read_whole", interrupted)
+    assert skipped(reader.read(PhotoFile(str(path), len(JPEG), 0))).reason is SkipReason.CHANGED
+
+
+def test_gone_forbidden_and_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    Path("self").symlink_to("self")
+    Path("nowhere").symlink_to("gone")
+    with socket.socket(socket.AF_UNIX) as plug:
+        plug.bind("plug")
+    reasons = {
+        "gone": SkipReason.VANISHED,
+        "gone/deep": SkipReason.VANISHED,
+        "self": SkipReason.VANISHED,
+        "nowhere": SkipReason.VANISHED,
+        "x" * 300: SkipReason.VANISHED,
+        "zero\0byte": SkipReason.VANISHED,
+        "pipe": SkipReason.NOT_AN_IMAGE,
+        "plug": SkipReason.NOT_AN_IMAGE,
+        ".": SkipReason.NOT_AN_IMAGE,
+        "/dev/null": SkipReason.NOT_AN_IMAGE,
+    }
+    for name, reason in reasons.items():
+        assert skipped(stat_photo(str(tmp_path / name))).reason is reason, name
+
+
+def test_what_changed_since_the_scan_is_told_too(tmp_path: Path, reader: PhotoReader) -> None:
+    pipe = tmp_path / "photo"
+    os.mkfifo(pipe)
+    assert skipped(reader.read(PhotoFile(str(pipe), 5, 5))).reason is SkipReason.NOT_AN_IMAGE
+    assert skipped(reader.read(PhotoFile(str(tmp_path / "gone"), 5, 5))).reason is SkipReason.VANISHED
+
+
+def test_permission(tmp_path: Path, reader: PhotoReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(files.os, "open", forbidden)
+    assert skipped(reader.read(PhotoFile(str(tmp_path), 5, 5))).reason is SkipReason.PERMISSION
+
+
+def test_a_broken_disk_is_tried_again(tmp_path: Path, reader: PhotoReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> int:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(files.os, "open", broken)
+    outcome = skipped(reader.read(PhotoFile(str(tmp_path), 5, 5)))
+    assert outcome.reason is SkipReason.UNREADABLE
+    assert not refusal_holds(outcome.refused_by, ReadOptions())
+
+
+def test_only_the_end_marker_is_missing(read_bytes: Reading, reader: PhotoReader) -> None:
+    assert isinstance(read_bytes(JPEG[:-2]), Photo)
+    assert reader.warning == "the end marker is missing"
+    assert isinstance(read_bytes(JPEG), Photo)
+    assert reader.warning == ""
+
+
+def test_a_truncated_jpeg_is_used_only_when_asked(tmp_path: Path) -> None:
+    path = tmp_path / "photo"
+    path.write_bytes(JPEG[: len(JPEG) // 2])
+    refused = skipped(read_path(path))
+    assert refusal_holds(refused.refused_by, ReadOptions())
+    assert not refusal_holds(refused.refused_by, ReadOptions(accept_truncated=True))
+    photo = read_path(path, ReadOptions(accept_truncated=True))
+    assert isinstance(photo, Photo)
+    assert (photo.width, photo.height) == (640, 480)
+
+
+def test_a_complaint_is_a_warning(read_bytes: Reading, reader: PhotoReader, capfd: pytest.CaptureFixture[str]) -> None:
+    at = len(JPEG) // 2
+    assert isinstance(read_bytes(JPEG[:at] + b"\xff\xd9" + JPEG[at + 2 :]), Photo)
+    assert "Corrupt JPEG data" in reader.warning
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_missing_reader_is_named_with_the_way_out(read_bytes: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("facecli.photos.opening.is_installed", lambda _: False)
+    monkeypatch.setattr("facecli.photos.decode.is_installed", lambda _: False)
+    outcome = skipped(read_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(90)))
+    assert outcome.reason is SkipReason.UNSUPPORTED
+    assert "pip install 'facecli[heif]'" in outcome.detail
+    assert outcome.refused_by == "reader=pillow-heif"
+    assert refusal_holds(outcome.refused_by, ReadOptions())
+    monkeypatch.setattr("facecli.photos.decode.is_installed", lambda _: True)
+    assert not refusal_holds(outcome.refused_by, ReadOptions())
+
+
+@pytest.mark.parametrize(
+    ("refused_by", "options", "holds"),
+    [
+        ("", ReadOptions(), True),
+        ("max-pixels=100", ReadOptions(max_pixels=100), True),
+        ("max-pixels=100", ReadOptions(max_pixels=50), True),
+        ("max-pixels=100", ReadOptions(max_pixels=101), False),
+        ("max-pixels=odd", ReadOptions(), True),
+        ("reader=nobody-knows", ReadOptions(), True),
+        ("memory", ReadOptions(), False),
+        ("helper-process", ReadOptions(), False),
+        ("what a later version wrote", ReadOptions(), True),
+    ],
+)
+def test_refusals_hold_until_their_cause_changes(refused_by: str, options: ReadOptions, *, holds: bool) -> None:
+    assert refusal_holds(refused_by, options) is holds
+
+
+def test_a_jpeg_of_countless_segments_ends_soon(read_bytes: Reading) -> None:
+    many = with_segments(JPEG, *[(0xFE, b"")] * 30_000)
+    assert skipped(read_bytes(many)).reason is SkipReason.UNREADABLE
+
+
+def test_a_png_of_countless_chunks_ends_soon(read_bytes: Reading) -> None:
+    head = saved(scene(), "PNG")
+    empty = b"\0\0\0\0tEXt" + zlib.crc32(b"tEXt").to_bytes(4, "big")
+    assert skipped(read_bytes(head[:33] + empty * 600_000 + head[33:])).reason is SkipReason.UNREADABLE
