@@ -1,0 +1,160 @@
+"""Connections to the catalogue: how it is opened for writing and, in each state that a directory can be in, for reading."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from facecli.errors import IndexDamaged, IndexMissing, StoreError
+from facecli.store.atomic import Disk, create_private
+from facecli.store.mount import is_network
+from facecli.store.place import MAKE_ONE
+from facecli.store.schema import APPLICATION_ID, MIGRATIONS, definitions, expected
+
+CATALOGUE = "catalog.db"
+BUSY_SECONDS = 30.0
+_MOST_BYTES = 64 << 20
+"""The longest row that is read; a forged length beyond it is refused before memory is taken."""
+_TROUBLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
+
+
+def is_index(directory: Path) -> bool:
+    """Whether a directory holds a catalogue."""
+    return os.path.lexists(directory / CATALOGUE)
+
+
+def connect(path: Path, **parameters: str) -> sqlite3.Connection:
+    """Open a database file by URI parameters, guarded against what a forged file could ask for."""
+    if sqlite3.sqlite_version_info < (3, 37):
+        raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old, facecli needs 3.37 or newer", hint="use a newer Python")
+    query = "&".join(f"{k}={v}" for k, v in parameters.items())
+    uri = f"file:{urllib.parse.quote(os.fsencode(path))}?{query}"
+    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    return connection
+
+
+def open_for_writing(path: Path) -> sqlite3.Connection:
+    """Open the catalogue under the writer's lock; made, private and empty, where there is none."""
+    refuse_links(path.parent)
+    if not os.path.lexists(path):
+        os.close(create_private(path))
+    connection = connect(path, mode="rw")
+    try:
+        connection.execute("PRAGMA page_size = 8192")
+        connection.execute("PRAGMA secure_delete = ON")
+        wanted = "TRUNCATE" if is_network(path.parent) else "WAL"
+        with suppress(sqlite3.OperationalError):  # a reader keeps the mode that is
+            connection.execute(f"PRAGMA journal_mode = {wanted}")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA fullfsync = ON")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """Open the catalogue without ever changing it, also where its directory cannot be written.
+
+    There, without a WAL, the file is all there is (`immutable`); with a WAL and its shm SQLite can share them; a WAL alone is read
+    with its index kept in memory, under no lock, since nobody can write there.
+    """
+    refuse_links(path.parent)
+    if not os.path.lexists(path):
+        raise IndexMissing("there is no index", path.parent, hint=MAKE_ONE)
+    try:
+        return _begin(connect(path, mode="ro"))
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _TROUBLE:
+            raise
+        if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK):
+            return _roll_back(path)
+    wal = path.with_name(path.name + "-wal")
+    if not wal.exists() or wal.stat().st_size == 0:
+        return _begin(connect(path, mode="ro", immutable="1"))
+    connection = connect(path, mode="ro", vfs="unix-none")
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    return _begin(connection)
+
+
+def _begin(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Make sure that the file can really be read."""
+    try:
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _roll_back(path: Path) -> sqlite3.Connection:
+    """Open after a writer died within a transaction of the rollback journal, which only a connection that may write can undo."""
+    writing = connect(path, mode="rw")
+    try:
+        writing.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    finally:
+        writing.close()
+    return _begin(connect(path, mode="ro"))
+
+
+def refuse_links(directory: Path) -> None:
+    """Raise IndexDamaged where something in the index is neither a file nor a directory: a symbolic link could lead anywhere."""
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode) and not entry.is_dir(follow_symlinks=False):
+                raise IndexDamaged("something stands in the index that is no file", entry.path, hint="remove it; facecli keeps none there")
+
+
+def schema_version(connection: sqlite3.Connection, path: Path) -> int:
+    """The catalogue's version, 0 where it is empty; raises where a newer facecli or another program made it."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    mark = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    if version == 0 and not definitions(connection):
+        return 0
+    if mark != APPLICATION_ID:
+        raise IndexDamaged("the catalogue was made by another program", path)
+    if version > len(MIGRATIONS):
+        raise StoreError("the index was made by a newer facecli", path, hint="use that one, or -i DIR for another index")
+    if definitions(connection) != expected(MIGRATIONS[:version]):
+        raise IndexDamaged("the catalogue's tables are not those that facecli makes", path)
+    return version
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, disk: Disk, what: str) -> Iterator[None]:
+    """All of what is done inside, or nothing."""
+    with disk.step(f"begin {what}"):
+        connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        with disk.step(f"commit {what}"):
+            connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """One state of the catalogue for all that is read inside."""
+    if connection.in_transaction:
+        yield
+        return
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("COMMIT")

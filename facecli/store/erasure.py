@@ -1,0 +1,67 @@
+"""The provable end of a deletion: slots zeroed, the WAL emptied, the catalogue's bytes searched, and a record that it is done."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+
+from facecli.store.atomic import Disk
+from facecli.store.catalog import Catalogue, SetRow
+from facecli.store.connection import transaction
+from facecli.store.failures import explained
+from facecli.store.traces import Traces, file_size
+from facecli.store.vectors import VectorWriter
+
+SMALL = 32 << 20
+"""Bytes of a catalogue that is written anew rather than searched: it takes less than a second."""
+_POLL_SECONDS = 0.02
+
+
+def erase(catalogue: Catalogue, disk: Disk, vectors: dict[int, VectorWriter], traces: Traces, wait_readers: float) -> bool:
+    """Finish what deletions began; whether it is proved, or a reader still holds an older state open.
+
+    The transaction that deleted came before: a crash from here on leaves work pending, which the next writer does.
+    """
+    with explained(catalogue.path):
+        for set_id, writer in vectors.items():
+            slots = catalogue.rows("SELECT slot FROM holes WHERE set_id = ? AND NOT erased", (set_id,))
+            with disk.step("zero"):
+                writer.zero(int(slot) for (slot,) in slots)  # type: ignore[call-overload]
+        if not _empty_wal(catalogue.connection, disk, wait_readers):
+            return False
+        if _must_rewrite(catalogue, traces):
+            with disk.step("vacuum"):
+                catalogue.connection.execute("VACUUM")
+            if not _empty_wal(catalogue.connection, disk, wait_readers):
+                return False
+        with transaction(catalogue.connection, disk, "erased"):
+            catalogue.connection.execute("UPDATE holes SET erased = 1 WHERE NOT erased")
+            catalogue.connection.execute("UPDATE state SET pending = 0")
+    return True
+
+
+def _must_rewrite(catalogue: Catalogue, traces: Traces) -> bool:
+    """Whether stale copies may stand in the catalogue's gaps."""
+    return not traces.complete or file_size(catalogue.path) <= SMALL or traces.found_in(catalogue.path)
+
+
+def _empty_wal(connection: sqlite3.Connection, disk: Disk, wait_seconds: float) -> bool:
+    """Move the WAL into the catalogue and truncate it; False where readers hold it for longer than `wait_seconds`."""
+    deadline = time.monotonic() + wait_seconds
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            with disk.step("checkpoint"):
+                busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            if not busy:
+                return True
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+    finally:
+        connection.execute("PRAGMA busy_timeout = 30000")
+
+
+def dirty(row: SetRow, catalogue: Catalogue) -> bool:
+    """Whether more than a fifth of a set's slots are holes."""
+    return 5 * catalogue.number("SELECT count(*) FROM holes WHERE set_id = ?", (row.set_id,)) > row.slots

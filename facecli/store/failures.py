@@ -1,0 +1,70 @@
+"""What goes wrong below the store, in the words of errors.py: full disks, lost rights, damage, locks."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from facecli.errors import IndexDamaged, IndexLocked, StoreError
+
+REPAIR = "facecli check --repair mends what can be mended"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@contextmanager
+def explained(path: object) -> Iterator[None]:
+    """Turn the errors of SQLite and of the system into a StoreError about `path`."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _from_sqlite(error, path) from error
+    except OSError as error:
+        raise _from_system(error, path) from error
+
+
+@contextmanager
+def trusted(path: object) -> Iterator[None]:
+    """Turn what a hostile or damaged row does to the code that reads it into IndexDamaged."""
+    try:
+        yield
+    except (struct.error, ValueError, TypeError, KeyError, OverflowError, IndexError) as error:
+        raise IndexDamaged("the index holds a value that facecli did not write", path, hint=REPAIR) from error
+
+
+def _from_sqlite(error: sqlite3.Error, path: object) -> StoreError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return _full(path)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return IndexLocked("another process holds the catalogue", path, hint="wait for it to end and run the command again")
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+        return _denied(path)
+    if code == sqlite3.SQLITE_IOERR:
+        return StoreError(f"the catalogue cannot be read or written ({error})", path, hint="look at the disk: its space, its limits, its health")
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return IndexDamaged(f"the catalogue is damaged ({error})", path, hint=f"{REPAIR}; else move the index away and index the photos anew")
+    return IndexDamaged(f"the catalogue cannot be used ({error})", path, hint=REPAIR)
+
+
+def _from_system(error: OSError, path: object) -> StoreError:
+    place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else path
+    if error.errno in _FULL:
+        return _full(place)
+    if error.errno in _DENIED:
+        return _denied(place)
+    if error.errno == errno.ELOOP:
+        return IndexDamaged("a symbolic link stands in the index", place, hint="remove it; facecli keeps none there")
+    return StoreError(f"the index cannot be read or written ({error.strerror})", place)
+
+
+def _full(path: object) -> StoreError:
+    return StoreError("no space left for the index", path, hint="free some space and run the command again; what is committed is kept")
+
+
+def _denied(path: object) -> StoreError:
+    return StoreError("the index cannot be opened or written", path, hint="its owner and permissions must let you write there")

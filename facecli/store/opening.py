@@ -1,0 +1,188 @@
+"""How a writer begins: the lock, the catalogue made or brought up to date, leftovers of a killed run cleared."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from facecli.errors import IndexDamaged, IndexMismatch, IndexMissing, StoreError
+from facecli.store.atomic import Disk, create_private
+from facecli.store.catalog import Catalogue, SetRow
+from facecli.store.connection import CATALOGUE, connect, open_for_writing, schema_version, transaction
+from facecli.store.failures import explained
+from facecli.store.lock import HOLDER, LOCK
+from facecli.store.place import MAKE_ONE
+from facecli.store.rebuild import new_mark, rebuild
+from facecli.store.records import EmbeddingKind
+from facecli.store.rows import as_bytes, as_int, photo_checksum
+from facecli.store.schema import MIGRATIONS, migrate
+from facecli.store.vectors import VectorFile, VectorWriter
+
+BEFORE = "catalog.before-"
+_OWN = re.compile(rf"{re.escape(CATALOGUE)}(-wal|-shm|-journal)?|{LOCK}|{HOLDER}|{BEFORE}\d+(-journal)?|vectors-\d+\.faiss")
+
+
+@dataclass(slots=True)
+class Opened:
+    """A catalogue that is ready to be written, and the vector files of its sets."""
+
+    catalogue: Catalogue
+    vectors: dict[int, VectorWriter]
+
+    def close(self) -> None:
+        for writer in self.vectors.values():
+            writer.close()
+        self.catalogue.connection.close()
+
+
+def make_directory(directory: Path) -> None:
+    """Make the directory of an index, or take an empty one; private, whatever the umask."""
+    try:
+        directory.mkdir(mode=0o700)
+    except FileExistsError:
+        if not directory.is_dir():
+            raise StoreError("the index is not a directory", directory, hint="-i DIR names another place") from None
+    except FileNotFoundError:
+        raise StoreError("the directory for the index does not exist", directory.parent, hint="make it, or name another place with -i DIR") from None
+    foreign = [name for name in os.listdir(directory) if not _OWN.fullmatch(name)]
+    if foreign and not (directory / CATALOGUE).exists():
+        raise StoreError("the directory holds other files and no index", directory, hint="-i DIR names another place")
+
+
+def make_private(directory: Path) -> None:
+    """Take all rights from others, as after a copy that had lost them."""
+    with suppress(PermissionError):
+        directory.chmod(0o700)
+        for name in os.listdir(directory):
+            if _OWN.fullmatch(name) and not (directory / name).is_symlink():
+                (directory / name).chmod(0o600)
+
+
+def prepare(directory: Path, disk: Disk, kind: EmbeddingKind | None, *, create: bool) -> Opened:
+    """Open the catalogue under the lock, and finish or clear what an earlier writer left."""
+    path = directory / CATALOGUE
+    with explained(path):
+        if not os.path.lexists(path) and not create:
+            raise IndexMissing("there is no index", directory, hint=MAKE_ONE)
+        catalogue = Catalogue(open_for_writing(path), directory)
+        opened = Opened(catalogue, {})
+        try:
+            _bring_up_to_date(catalogue, disk, kind if create else None)
+            sets = catalogue.sets()
+            if kind is not None:
+                refuse_other_kind(sets[True], kind)
+            catalogue.set_id = sets[True].set_id
+            _clear_leftovers(directory, disk, list(sets.values()))
+            _adopt_paths(catalogue, disk)
+            for row in sets.values():
+                opened.vectors[row.set_id] = _open_vectors(catalogue, disk, row)
+        except BaseException:
+            opened.close()
+            raise
+    return opened
+
+
+def _bring_up_to_date(catalogue: Catalogue, disk: Disk, kind: EmbeddingKind | None) -> None:
+    """Make the tables of a new index of `kind`, or migrate those of an older facecli after a copy."""
+    version = schema_version(catalogue.connection, catalogue.path)
+    if version == 0:
+        if kind is None:
+            raise IndexMissing("there is no index", catalogue.directory, hint=MAKE_ONE)
+        _found(catalogue, disk, kind)
+        return
+    if version < len(MIGRATIONS):
+        copy = _copy(catalogue, disk, version)
+        for number in range(version + 1, len(MIGRATIONS) + 1):
+            with transaction(catalogue.connection, disk, "migration"):
+                migrate(catalogue.connection, number, MIGRATIONS[number - 1])
+        disk.unlink(copy, "copy")
+
+
+def _found(catalogue: Catalogue, disk: Disk, kind: EmbeddingKind) -> None:
+    """Make a new index: the vector file first, then all tables in one transaction."""
+    file = VectorFile(catalogue.directory, 1, new_mark(1), kind.fingerprint.dimension)
+    VectorWriter.create(file, disk).close()
+    with transaction(catalogue.connection, disk, "creation"):
+        for number, script in enumerate(MIGRATIONS, 1):
+            migrate(catalogue.connection, number, script)
+        catalogue.connection.execute("INSERT INTO state VALUES (1, 1, 1, 0, ?)", (os.urandom(32),))
+        add_set(catalogue, kind, file, current=True)
+
+
+def add_set(catalogue: Catalogue, kind: EmbeddingKind, file: VectorFile, *, current: bool) -> None:
+    """Record a set of embeddings and its empty vector file."""
+    named = None if kind.model_directory is None else os.fsencode(kind.model_directory)
+    query = "INSERT INTO sets (current, fingerprint, licence, model_directory, epoch, mark, slots) VALUES (?, ?, ?, ?, ?, ?, 0)"
+    record = json.dumps(kind.fingerprint.to_record())
+    catalogue.connection.execute(query, (int(current), record, kind.licence, named, file.epoch, file.mark))
+
+
+def _copy(catalogue: Catalogue, disk: Disk, version: int) -> Path:
+    """A whole, durable copy of the catalogue beside it, kept until its migration has succeeded."""
+    copy = catalogue.directory / f"{BEFORE}{version}"
+    disk.unlink(copy, "older copy")
+    os.close(create_private(copy))
+    with disk.step("copy"):
+        target = connect(copy, mode="rw")
+        try:
+            catalogue.connection.backup(target)
+        finally:
+            target.close()
+    descriptor = os.open(copy, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        disk.sync(descriptor, "copy")
+    finally:
+        os.close(descriptor)
+    disk.sync_directory(catalogue.directory)
+    return copy
+
+
+def refuse_other_kind(row: SetRow, kind: EmbeddingKind) -> None:
+    """Raise IndexMismatch where the index is of another kind: two kinds of embeddings never stand in one set."""
+    for name, here, there in row.fingerprint.differences(kind.fingerprint):
+        what = f"the index was made with {name.replace('_', '-')} {here}, not {there}"
+        raise IndexMismatch(what, row.file.directory, hint="--migrate embeds the whole index anew, -i DIR names another index")
+
+
+def _clear_leftovers(directory: Path, disk: Disk, sets: list[SetRow]) -> None:
+    """Unlink vector files that no set names, and copies made before a migration."""
+    named = {row.file.path.name for row in sets}
+    for name in sorted(os.listdir(directory)):
+        if (name.startswith("vectors-") and name not in named and _OWN.fullmatch(name)) or name.startswith(BEFORE):
+            disk.unlink(directory / name, "leftover")
+
+
+def _adopt_paths(catalogue: Catalogue, disk: Disk) -> None:
+    """Store paths relative that lie below the index's parent now, as after index and photos were brought together."""
+    low, high = catalogue.paths.misplaced()
+    where = "path >= ? AND path < ?"
+    if not catalogue.rows(f"SELECT 1 FROM photos WHERE {where} UNION ALL SELECT 1 FROM skips WHERE {where} LIMIT 1", (low, high, low, high)):
+        return
+    connection, query = catalogue.connection, f"SELECT photo_id, path, set_id, digest, size, mtime_ns, width, height FROM photos WHERE {where}"
+    with transaction(connection, disk, "adoption"):
+        for photo_id, path, set_id, digest, *numbers in connection.execute(query, (low, high)).fetchall():
+            stored = catalogue.paths.pack(os.fsdecode(as_bytes(path)))
+            connection.execute("DELETE FROM photos WHERE set_id = ? AND path = ?", (set_id, stored))
+            checksum = photo_checksum(photo_id, digest, stored, as_int(set_id), *numbers)
+            connection.execute("UPDATE photos SET path = ?, checksum = ? WHERE photo_id = ?", (stored, checksum, photo_id))
+        for (path,) in connection.execute(f"SELECT path FROM skips WHERE {where}", (low, high)).fetchall():
+            stored = catalogue.paths.pack(os.fsdecode(as_bytes(path)))
+            connection.execute("UPDATE OR REPLACE skips SET path = ? WHERE path = ?", (stored, path))
+
+
+def _open_vectors(catalogue: Catalogue, disk: Disk, row: SetRow) -> VectorWriter:
+    """The vector file of a set without the tail of a killed batch; written anew where it cannot be used."""
+    try:
+        writer = VectorWriter.open(row.file, disk, row.slots)
+    except (IndexDamaged, FileNotFoundError, IsADirectoryError):
+        return rebuild(catalogue, disk, row)
+    try:
+        writer.clear_tail(row.slots)
+    except BaseException:
+        writer.close()
+        raise
+    return writer

@@ -1,0 +1,58 @@
+"""A set's vector file written anew from the catalogue: a new epoch, without the holes."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+
+from facecli.store.atomic import Disk
+from facecli.store.catalog import Catalogue, SetRow
+from facecli.store.connection import transaction
+from facecli.store.failures import trusted
+from facecli.store.rows import as_bytes, as_int, read_codes
+from facecli.store.vectors import BLOCK, Codes, VectorFile, VectorWriter
+
+
+def new_mark(epoch: int) -> bytes:
+    """The mark that a vector file and its catalogue know each other by: the epoch, and eight bytes of chance."""
+    return epoch.to_bytes(8, "little") + os.urandom(8)
+
+
+def rebuild(catalogue: Catalogue, disk: Disk, row: SetRow) -> VectorWriter:
+    """Write the next epoch beside the current file, switch in one transaction, and take the old file away."""
+    connection = catalogue.connection
+    epoch = catalogue.number("SELECT last_epoch FROM state") + 1
+    file = VectorFile(row.file.directory, epoch, new_mark(epoch), row.file.dimension)
+    writer = VectorWriter.create(file, disk, _all_codes(catalogue, row))
+    try:
+        with transaction(connection, disk, "rebuild"):
+            count = _compact_slots(connection, row.set_id)
+            connection.execute("DELETE FROM holes WHERE set_id = ?", (row.set_id,))
+            query = "UPDATE sets SET epoch = ?, mark = ?, slots = ? WHERE set_id = ?"
+            connection.execute(query, (epoch, file.mark, count, row.set_id))
+            connection.execute("UPDATE state SET last_epoch = ?, generation = generation + 1", (epoch,))
+    except BaseException:
+        writer.close()
+        raise
+    disk.unlink(row.file.path, "old vectors")
+    disk.sync_directory(row.file.directory)
+    return writer
+
+
+def _all_codes(catalogue: Catalogue, row: SetRow) -> Iterator[Codes]:
+    """The embeddings of a set in the order of their slots, in blocks."""
+    query = "SELECT slot, embedding FROM faces LEFT JOIN embeddings USING (face_id) WHERE set_id = ? AND slot > ? ORDER BY slot LIMIT ?"
+    step, last = max(1, BLOCK // row.file.code_size), -1
+    while rows := catalogue.rows(query, (row.set_id, last, step)):
+        with trusted(catalogue.path):
+            yield read_codes([as_bytes(embedding) for _, embedding in rows], row.file.dimension)
+            last = as_int(rows[-1][0])
+
+
+def _compact_slots(connection: sqlite3.Connection, set_id: int) -> int:
+    """Number the faces of a set from slot 0 in their order; each takes a slot that the ones before it have left. How many there are."""
+    slots = connection.execute("SELECT face_id, slot FROM faces WHERE set_id = ? ORDER BY slot", (set_id,)).fetchall()
+    moved = [(new, face) for new, (face, old) in enumerate(slots) if new != old]
+    connection.executemany("UPDATE faces SET slot = ? WHERE face_id = ?", moved)
+    return len(slots)

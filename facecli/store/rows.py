@@ -1,0 +1,102 @@
+"""Between rows of the catalogue and records: the blobs of a face, and the checksums that each face and photo carries."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+import xxhash
+
+from facecli.store.vectors import Codes
+from facecli.types import ByteArray, FloatArray, IndexedPhoto
+
+DIGEST_SIZE = 16
+_BOX, _LANDMARKS = struct.Struct("<4f"), struct.Struct("<10f")
+_FACE, _PHOTO = struct.Struct("<qqdq"), struct.Struct("<qqqqqq")
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class FaceRow:
+    """A face as it is stored, without its id and place."""
+
+    box: bytes
+    score: float
+    found_by: int
+    landmarks: bytes
+    embedding: bytes
+
+    def checksum(self, face_id: int, photo_id: int) -> int:
+        """A signed 64-bit checksum over all that the face is."""
+        head = _FACE.pack(face_id, photo_id, self.score, self.found_by)
+        return _signed(head + self.box + self.landmarks + self.embedding)
+
+
+def face_rows(photo: IndexedPhoto) -> list[FaceRow]:
+    """The faces of a photo as rows."""
+    found = photo.detections
+    boxes, marks = np.ascontiguousarray(found.boxes, "<f4"), np.ascontiguousarray(found.landmarks, "<f4")
+    codes = np.ascontiguousarray(photo.embeddings, "<f2")
+    return [
+        FaceRow(boxes[i].tobytes(), float(found.scores[i]), int(found.found_by[i]), marks[i].tobytes(), codes[i].tobytes()) for i in range(len(found))
+    ]
+
+
+def photo_checksum(photo_id: int, digest: bytes, path: bytes, *numbers: int) -> int:
+    """A signed 64-bit checksum over all that a photo is; `numbers` are set, size, mtime_ns, width and height."""
+    return _signed(_PHOTO.pack(photo_id, *numbers) + digest + path)
+
+
+def read_box(blob: bytes) -> Box:
+    """x1, y1, x2, y2; raises struct.error on anything but 16 bytes."""
+    return _BOX.unpack(blob)
+
+
+def read_landmarks(blob: bytes) -> FloatArray:
+    """float32 (5, 2); raises struct.error on anything but 40 bytes."""
+    return np.array(_LANDMARKS.unpack(blob), np.float32).reshape(5, 2)
+
+
+def read_codes(blobs: list[bytes], dimension: int) -> Codes:
+    """float16 (n, d); raises ValueError where a blob has another length."""
+    if any(len(blob) != 2 * dimension for blob in blobs):
+        raise ValueError("an embedding of another length")
+    return np.frombuffer(b"".join(blobs), "<f2").reshape(len(blobs), dimension)
+
+
+def read_boxes(blobs: list[bytes]) -> FloatArray:
+    """float32 (n, 4)."""
+    return np.array([read_box(blob) for blob in blobs], np.float32).reshape(len(blobs), 4)
+
+
+def read_passes(values: list[int]) -> ByteArray:
+    """uint8 (n,); raises ValueError on what is no pass of the detector."""
+    if any(not 0 <= value < 256 for value in values):
+        raise ValueError("no pass of the detector")
+    return np.array(values, np.uint8)
+
+
+def as_bytes(value: object) -> bytes:
+    """A value of a row that must be bytes."""
+    if not isinstance(value, bytes):
+        raise TypeError("no bytes")
+    return value
+
+
+def as_int(value: object) -> int:
+    """A value of a row that must be a whole number."""
+    if not isinstance(value, int):
+        raise TypeError("no whole number")
+    return value
+
+
+def as_float(value: object) -> float:
+    """A value of a row that must be a number."""
+    if not isinstance(value, int | float):
+        raise TypeError("no number")
+    return float(value)
+
+
+def _signed(data: bytes) -> int:
+    return int.from_bytes(xxhash.xxh3_64_digest(data), "big", signed=True)

@@ -1,0 +1,51 @@
+"""Which faces of a photo are the same as before."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facecli.store.vectors import Codes
+from facecli.types import FloatArray
+
+SAME_IOU = 0.9
+SAME_COSINE = 0.98
+KEPT_OUT_IOU = 0.5
+"""A face that `remove` keeps out may be found a little differently by other settings."""
+
+
+def overlaps(first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
+    """Intersection over union of boxes (n, 4) and (m, 4), x1, y1, x2, y2 in pixels: float64 (n, m)."""
+    a, b = first[:, None].astype(np.float64), second[None].astype(np.float64)
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    shared = sides.clip(0).prod(axis=-1)
+    union = (a[..., 2:] - a[..., :2]).prod(axis=-1) + (b[..., 2:] - b[..., :2]).prod(axis=-1) - shared
+    ratio: NDArray[np.float64] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return ratio
+
+
+def match_faces(old: tuple[FloatArray, Codes], new: tuple[FloatArray, Codes]) -> dict[int, int]:
+    """For each new face that is an old one, which: index of the new one to index of the old one, each at most once.
+
+    Faces are given as boxes float32 (n, 4) and embeddings float16 (n, d); the pairs that overlap most are taken first.
+    """
+    if not len(old[0]) or not len(new[0]):
+        return {}
+    iou = overlaps(new[0], old[0])
+    cosine = _unit(new[1]) @ _unit(old[1]).T
+    pairs = np.argwhere((iou >= SAME_IOU) & (cosine >= SAME_COSINE))
+    order = np.argsort(-iou[pairs[:, 0], pairs[:, 1]], kind="stable")
+    found: dict[int, int] = {}
+    taken: set[int] = set()
+    for i, j in pairs[order].tolist():
+        if i not in found and j not in taken:
+            found[i] = j
+            taken.add(j)
+    return found
+
+
+def _unit(codes: Codes) -> NDArray[np.float64]:
+    wide = codes.astype(np.float64)
+    length = np.linalg.norm(wide, axis=1, keepdims=True)
+    unit: NDArray[np.float64] = np.divide(wide, length, out=np.zeros_like(wide), where=length > 0)
+    return unit

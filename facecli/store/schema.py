@@ -1,0 +1,130 @@
+"""The catalogue's tables, by numbered migrations, each of which runs in one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from functools import cache
+
+APPLICATION_ID = 0x66616365
+"""The SQLite header's mark of a facecli catalogue ("face")."""
+
+FIRST = """
+CREATE TABLE state (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    generation INTEGER NOT NULL,
+    last_epoch INTEGER NOT NULL,
+    pending INTEGER NOT NULL,
+    keep_out_key BLOB NOT NULL
+) STRICT;
+CREATE TABLE sets (
+    set_id INTEGER PRIMARY KEY,
+    current INTEGER NOT NULL UNIQUE,
+    fingerprint TEXT NOT NULL,
+    licence TEXT NOT NULL,
+    model_directory BLOB,
+    epoch INTEGER NOT NULL,
+    mark BLOB NOT NULL,
+    slots INTEGER NOT NULL,
+    photos INTEGER NOT NULL DEFAULT 0,
+    faces INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE photos (
+    photo_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    set_id INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    path BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    again INTEGER NOT NULL DEFAULT 0,
+    checksum INTEGER NOT NULL,
+    UNIQUE (set_id, path)
+) STRICT;
+CREATE INDEX photos_by_digest ON photos (digest);
+CREATE TABLE faces (
+    face_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    set_id INTEGER NOT NULL,
+    photo_id INTEGER NOT NULL,
+    slot INTEGER NOT NULL,
+    box BLOB NOT NULL,
+    score REAL NOT NULL,
+    found_by INTEGER NOT NULL,
+    landmarks BLOB NOT NULL,
+    checksum INTEGER NOT NULL,
+    UNIQUE (set_id, slot)
+) STRICT;
+CREATE INDEX faces_by_photo ON faces (photo_id);
+CREATE TABLE embeddings (face_id INTEGER PRIMARY KEY, embedding BLOB NOT NULL) STRICT;
+CREATE TABLE holes (set_id INTEGER, slot INTEGER, erased INTEGER NOT NULL, PRIMARY KEY (set_id, slot)) STRICT, WITHOUT ROWID;
+CREATE TABLE skips (
+    path BLOB PRIMARY KEY,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    refused_by TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE roots (path BLOB, mount INTEGER, PRIMARY KEY (path, mount)) STRICT, WITHOUT ROWID;
+CREATE TABLE kept_out (token BLOB NOT NULL, face_id INTEGER, box BLOB) STRICT;
+CREATE INDEX kept_out_by_token ON kept_out (token);
+CREATE TRIGGER photo_added AFTER INSERT ON photos BEGIN
+    UPDATE sets SET photos = photos + 1 WHERE set_id = new.set_id;
+END;
+CREATE TRIGGER photo_dropped AFTER DELETE ON photos BEGIN
+    DELETE FROM faces WHERE photo_id = old.photo_id;
+    UPDATE sets SET photos = photos - 1 WHERE set_id = old.set_id;
+    UPDATE state SET pending = 1;
+END;
+CREATE TRIGGER face_added AFTER INSERT ON faces BEGIN
+    UPDATE sets SET faces = faces + 1 WHERE set_id = new.set_id;
+END;
+CREATE TRIGGER face_dropped AFTER DELETE ON faces BEGIN
+    DELETE FROM embeddings WHERE face_id = old.face_id;
+    INSERT INTO holes (set_id, slot, erased) VALUES (old.set_id, old.slot, 0);
+    UPDATE sets SET faces = faces - 1 WHERE set_id = old.set_id;
+    UPDATE state SET pending = 1;
+END;
+"""
+MIGRATIONS: tuple[str, ...] = (FIRST,)
+"""Script n takes a catalogue from version n to n + 1."""
+
+
+def migrate(connection: sqlite3.Connection, number: int, script: str) -> None:
+    """Run one migration inside the transaction that the caller holds, and record it."""
+    for statement in _statements(script):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {number:d}")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
+
+
+@cache
+def expected(migrations: tuple[str, ...]) -> frozenset[tuple[str, str, str]]:
+    """Type, name and definition of everything that these migrations make.
+
+    A catalogue with anything else in it was not written by facecli, and its triggers and views are not to run.
+    """
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        for number, script in enumerate(migrations, 1):
+            migrate(connection, number, script)
+        return definitions(connection)
+    finally:
+        connection.close()
+
+
+def definitions(connection: sqlite3.Connection) -> frozenset[tuple[str, str, str]]:
+    """Type, name and definition of everything in a catalogue but SQLite's own."""
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' LIMIT 1000")
+    return frozenset((str(kind), str(name), str(sql)) for kind, name, sql in rows)
+
+
+def _statements(script: str) -> list[str]:
+    """The statements of a script; `executescript` would commit the caller's transaction."""
+    found, part = [], ""
+    for line in script.splitlines(keepends=True):
+        part += line
+        if part.strip() and sqlite3.complete_statement(part):
+            found.append(part.strip())
+            part = ""
+    return found
