@@ -12,12 +12,14 @@ import click
 from facecli.cli.choices import FACE
 from facecli.cli.console import Console, say_error
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
+from facecli.cli.surroundings import path_style, terminal_of
 from facecli.errors import UsageError
 
 if TYPE_CHECKING:
     from facecli.output.formats import Format
     from facecli.searching.answering import SearchAnswer
     from facecli.store.facestore import IndexReader
+    from facecli.types import SearchResult
 
 EXAMPLES = """
 facecli search me.jpg                       the ten nearest photos
@@ -48,6 +50,10 @@ class Request:
     json: bool
     csv: bool
     provenance: bool
+    html: str | None
+    link_to: str | None
+    copy_to: str | None
+    dry_run: bool
 
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
@@ -75,6 +81,12 @@ class Request:
 @click.option("--json", is_flag=True, help="Print JSON Lines.")
 @click.option("--csv", is_flag=True, help="Print CSV with a header.")
 @click.option("--provenance", is_flag=True, help="With --json: a first line that says how the answer came about.")
+@click.option(
+    "--html", metavar="FILE", type=click.Path(dir_okay=False), help="Write a page with the faces and photos found; an earlier page is replaced."
+)
+@click.option("--link-to", metavar="DIR", type=click.Path(file_okay=False), help="Link the photos found there; nothing is overwritten.")
+@click.option("--copy-to", metavar="DIR", type=click.Path(file_okay=False), help="Copy the photos found there; nothing is overwritten.")
+@click.option("--dry-run", is_flag=True, help="With --link-to, --copy-to: say what would be made, and make nothing.")
 @model_options
 @common_options
 def search(common: Common, **given: Any) -> int:
@@ -99,15 +111,59 @@ class _Search:
         from facecli.store.facestore import open_reader  # noqa: PLC0415
         from facecli.store.place import find_index  # noqa: PLC0415
 
+        self._check_targets()
         with open_reader(find_index(self.common.index, os.getcwd())) as reader:
             answer = self._ask(reader)
             self._explain(answer, reader)
-            self._write(answer, reader)
+            results = self._judge(answer, reader)
+            self._write(answer, results, reader)
+            if self.request.html is not None and not self.request.dry_run:
+                self._make_page(answer, results, reader)
+        failed = self._collect(results)
         for failure in answer.failures:
             say_error(str(failure), failure.hint)
-        if answer.failures:
+        if answer.failures or failed:
             return 2
-        return 0 if any(result.matches for result in answer.results) else 1
+        return 0 if any(result.matches for result in results) else 1
+
+    def _check_targets(self) -> None:
+        """Find out that a target cannot be written before the work is done."""
+        asked = self.request
+        if asked.dry_run and not (asked.link_to or asked.copy_to):
+            raise UsageError("there is nothing to make", "--dry-run", hint="--dry-run goes with --link-to or --copy-to")
+        if asked.html is not None:
+            from facecli.cli.paging import check_page  # noqa: PLC0415
+
+            check_page(asked.html)
+
+    def _judge(self, answer: SearchAnswer, reader: IndexReader) -> tuple[SearchResult, ...]:
+        """The results, with judgements where they are shown."""
+        from facecli.output.formats import Format  # noqa: PLC0415
+
+        calibration = answer.threshold.calibration
+        if calibration is None or (self.form is not Format.TABLE and self.request.html is None):
+            return answer.results
+        from facecli.searching.judging import judge_results  # noqa: PLC0415
+
+        return judge_results(reader, answer.results, calibration)
+
+    def _make_page(self, answer: SearchAnswer, results: tuple[SearchResult, ...], reader: IndexReader) -> None:
+        from facecli.cli.paging import PageMaker  # noqa: PLC0415
+
+        assert self.request.html is not None
+        PageMaker(reader, answer, path_style(self.common)).make(self.request.html, results, self.console)
+
+    def _collect(self, results: tuple[SearchResult, ...]) -> int:
+        """Link and copy; the number of photos that could not be copied."""
+        failed = 0
+        for directory, copy in ((self.request.link_to, False), (self.request.copy_to, True)):
+            if directory is not None:
+                from facecli.cli.collecting import collect_photos  # noqa: PLC0415
+                from facecli.output.placing import Folder  # noqa: PLC0415
+
+                folder = Folder(directory, dry_run=self.request.dry_run)
+                failed += collect_photos(results, folder, path_style(self.common), self.console, copy=copy)
+        return failed
 
     def _ask(self, reader: IndexReader) -> SearchAnswer:
         from facecli.config import By, Combine, SearchOptions  # noqa: PLC0415
@@ -122,7 +178,7 @@ class _Search:
             by=By(asked.by),
             model=asked.model,
             device=asked.device,
-            provenance=asked.provenance,
+            provenance=asked.provenance or asked.html is not None,
         )
         answer = search_index(reader, asked.queries, options, Surroundings(os.getcwd(), sys.stdin.buffer, self.console))
         if len(asked.queries) == 1 and answer.failures:
@@ -142,21 +198,17 @@ class _Search:
                 who = f"{result.query.query}: " if len(answer.results) > 1 else ""
                 self.console.warn(f"{who}not found among {info.faces:,} faces in {info.photos:,} photos")
 
-    def _write(self, answer: SearchAnswer, reader: IndexReader) -> None:
+    def _write(self, answer: SearchAnswer, results: tuple[SearchResult, ...], reader: IndexReader) -> None:
         """Write the rows to stdout."""
-        from facecli.output.formats import Format, open_writer  # noqa: PLC0415
-        from facecli.output.records import PathStyle, json_line  # noqa: PLC0415
+        from facecli.output.formats import open_writer  # noqa: PLC0415
+        from facecli.output.records import json_line  # noqa: PLC0415
 
-        results, stream = answer.results, sys.stdout.buffer
-        if self.form is Format.TABLE and answer.threshold.calibration is not None:
-            from facecli.searching.judging import judge_results  # noqa: PLC0415
-
-            results = judge_results(reader, results, answer.threshold.calibration)
+        stream = sys.stdout.buffer
         if self.request.provenance:
             from facecli.searching.provenance import provenance_record  # noqa: PLC0415
 
             stream.write(json_line({"provenance": provenance_record(answer, reader.info)}))
-        writer = open_writer(self.form, stream, PathStyle(self.common.absolute, os.getcwd()), _terminal(self.common))
+        writer = open_writer(self.form, stream, path_style(self.common), terminal_of(self.common))
         writer.begin()
         for result in results:
             writer.write(result)
@@ -179,12 +231,3 @@ def _format(request: Request) -> Format:
     if asked:
         return flags[asked[0]]
     return Format.TABLE if sys.stdout.isatty() else Format.TSV
-
-
-def _terminal(common: Common) -> Any:
-    import shutil  # noqa: PLC0415
-
-    from facecli.output.terminal import Terminal, links_work  # noqa: PLC0415
-
-    on_terminal = sys.stdout.isatty()
-    return Terminal(shutil.get_terminal_size().columns, common.colour, on_terminal and links_work(os.environ))

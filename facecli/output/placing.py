@@ -5,7 +5,7 @@ from __future__ import annotations
 import filecmp
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from facecli.errors import OutputError
 
@@ -110,3 +110,17 @@ def _holds(place: str, data: bytes) -> bool:
         return False
     with open(place, "rb") as file:
         return file.read() == data
+
+
+def replace_file(place: str, pieces: Iterable[bytes]) -> None:
+    """Write a file, for its owner alone, in the place of an earlier one, which stands until the new one is whole."""
+    beside = f"{place}.{os.getpid()}.part"
+    try:
+        with open(beside, "xb", opener=_owner_only) as file:
+            file.writelines(pieces)
+        os.replace(beside, place)
+    except OSError as error:
+        raise OutputError(f"cannot be written ({error.strerror})", place) from error
+    finally:
+        if os.path.lexists(beside):
+            os.unlink(beside)

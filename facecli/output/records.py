@@ -66,4 +66,4 @@ def json_line(record: Mapping[str, JsonValue]) -> bytes:
     """A record as one line of JSON."""
     import json  # noqa: PLC0415 (only the formats that need it pay for it)
 
-    return json.dumps(record, ensure_ascii=False, separators=(", ", ": ")).encode() + b"\n"
+    return json.dumps(record, ensure_ascii=False, separators=(", ", ": ")).encode("utf-8", "replace") + b"\n"

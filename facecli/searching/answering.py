@@ -39,6 +39,8 @@ class SearchAnswer:
     """What a search found."""
 
     results: tuple[SearchResult, ...]
+    references: tuple[tuple[QueryFace, ...], ...]
+    """For each result the faces that it was asked with."""
     failures: tuple[FacecliError, ...]
     """One for each query that failed, in order."""
     threshold: Threshold
@@ -58,8 +60,9 @@ def search_index(reader: IndexReader, queries: Sequence[str], options: SearchOpt
     threshold = choose_threshold(options.threshold, calibration, reader.info.faces)
     gathering = _Gathering(reader, options, around)
     gathering.gather(queries)
-    results = _ask(reader, combine_faces(gathering.faces, options.combine), threshold.minimum, options)
-    return SearchAnswer(tuple(results), tuple(gathering.failures), threshold, tuple(gathering.photos))
+    blocks = combine_faces(gathering.faces, options.combine)
+    results = tuple(_ask(reader, blocks, threshold.minimum, options))
+    return SearchAnswer(results, tuple(block.references for block in blocks), tuple(gathering.failures), threshold, tuple(gathering.photos))
 
 
 def check_stdin(queries: Sequence[str]) -> None:

@@ -22,6 +22,8 @@ class Block:
     """The faces that the index is asked for; under `any` all references, else the query alone."""
     left_out: tuple[int, ...]
     """Faces of the index that must not answer, because they ask."""
+    references: tuple[QueryFace, ...]
+    """The faces that were named; under `mean` all that it is made of."""
 
     def rows(self) -> Iterator[tuple[QueryFace, int | None]]:
         """Each comparison that is asked of the index: a face, and one face that is left out of its answer."""
@@ -37,12 +39,12 @@ def combine_faces(faces: Sequence[QueryFace], how: Combine) -> list[Block]:
     left_out = tuple(sorted({f.face_id for f in faces if f.face_id is not None}))
     match how:
         case Combine.SEPARATE:
-            return [Block(f, (f,), () if f.face_id is None else (f.face_id,)) for f in faces]
+            return [Block(f, (f,), () if f.face_id is None else (f.face_id,), (f,)) for f in faces]
         case Combine.MEAN:
             mean = mean_face(faces)
-            return [Block(mean, (mean,), left_out)]
+            return [Block(mean, (mean,), left_out, tuple(faces))]
         case Combine.ANY:
-            return [Block(replace(faces[0], query=_joined(faces)), tuple(faces), left_out)]
+            return [Block(replace(faces[0], query=_joined(faces)), tuple(faces), left_out, tuple(faces))]
         case _:
             assert_never(how)
 

@@ -1,0 +1,83 @@
+"""`search --html`: the matches as a page to look at."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from facecli.config import ReadOptions
+from facecli.errors import OutputError
+from facecli.output.gallery import Card, Gallery, Picture, Section, gallery_page
+from facecli.output.paths import printable_path
+from facecli.output.placing import replace_file
+from facecli.output.terminal import file_url
+from facecli.searching.naming import STDIN
+from facecli.searching.picturing import AnswerPictures, FacePicture
+from facecli.searching.provenance import provenance_record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from facecli.output.records import PathStyle
+    from facecli.searching.answering import SearchAnswer
+    from facecli.store.facestore import IndexReader
+    from facecli.types import Match, QueryFace, Reporter, SearchResult
+
+Box = tuple[float, float, float, float]
+FIRST_BYTES = b"<!doctype html>"
+
+
+def check_page(file: str) -> None:
+    """Raise OutputError where the page cannot be put: no such directory, or a file that is no page."""
+    folder = os.path.dirname(os.path.abspath(file))
+    if not os.path.isdir(folder):
+        raise OutputError("there is no such directory", folder)
+    if not os.access(folder, os.W_OK):
+        raise OutputError("no permission to write there", folder)
+    if os.path.lexists(file) and not _is_page(file):
+        raise OutputError("a file that is no HTML page is not written over", file)
+
+
+def _is_page(file: str) -> bool:
+    try:
+        with open(file, "rb") as existing:
+            return existing.read(len(FIRST_BYTES)).lower() == FIRST_BYTES
+    except OSError:
+        return False
+
+
+class PageMaker:
+    """Makes the page of one answer."""
+
+    def __init__(self, reader: IndexReader, answer: SearchAnswer, style: PathStyle) -> None:
+        self._reader, self._answer, self._style = reader, answer, style
+        self._pictures = AnswerPictures(reader, answer)
+
+    def make(self, file: str, results: Sequence[SearchResult], report: Reporter) -> None:
+        """Write the page for `results`, the answer's own with their judgements."""
+        check_page(file)
+        self._pictures.make(ReadOptions(), report)
+        info, answer = self._reader.info, self._answer
+        sections = [self._section(result, asked) for result, asked in zip(results, answer.references, strict=True)]
+        summary = f"{sum(len(s.cards) for s in sections):,} matches among {info.faces:,} faces in {info.photos:,} photos"
+        if not any(section.cards for section in sections):
+            summary = f"Not found among {info.faces:,} faces in {info.photos:,} photos"
+        gallery = Gallery(sections, summary, answer.threshold.describe(), provenance_record(answer, info))
+        replace_file(file, (piece.encode() for piece in gallery_page(gallery)))
+
+    def _section(self, result: SearchResult, asked: Sequence[QueryFace]) -> Section:
+        query = result.query
+        title = printable_path(query.query) + (f", face {query.number}" if len(asked) == 1 and query.face_id is None else "")
+        queries = tuple(self._picture(self._pictures.of_query(face), face.box) for face in asked)
+        return Section(title, queries, tuple(self._card(result, number, match) for number, match in enumerate(result.matches)))
+
+    def _card(self, result: SearchResult, number: int, match: Match) -> Card:
+        judgement = result.judgements[number] if result.judgements else None
+        picture = self._picture(self._pictures.of(match.path, match.box), match.box)
+        sureness, margin = (str(judgement.sureness), judgement.margin) if judgement is not None else ("", None)
+        return Card(picture, match.rank, match.similarity, match.face_id, sureness, margin)
+
+    def _picture(self, made: FacePicture, box: Box) -> Picture:
+        shown = printable_path(made.path if made.path == STDIN else self._style.show(made.path))
+        url = "" if made.path == STDIN else file_url(made.path)
+        return Picture(shown, printable_path(made.path), url, box, made.width, made.height, made.thumbnail, made.face, made.trouble)

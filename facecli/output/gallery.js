@@ -1,0 +1,88 @@
+"use strict";
+(() => {
+  const cards = [...document.querySelectorAll("article")];
+  const byId = (id) => document.getElementById(id);
+  const shown = () => cards.filter((card) => !card.hidden);
+
+  // The slider hides what is less alike; at its left end nothing is hidden.
+  const least = byId("least");
+  const filter = () => {
+    const from = least.value === least.min ? -Infinity : Number(least.value);
+    for (const card of cards) card.hidden = Number(card.dataset.similarity) < from;
+    byId("from").textContent = Number(least.value).toFixed(2);
+    byId("count").textContent = `${shown().length} of ${cards.length}`;
+  };
+  if (least) least.addEventListener("input", filter);
+
+  const root = document.documentElement;
+  const isDark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  byId("theme").addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; });
+
+  let telling = 0;
+  const tell = (text) => {
+    byId("told").textContent = text;
+    clearTimeout(telling);
+    telling = setTimeout(() => { byId("told").textContent = ""; }, 2000);
+  };
+  // Some browsers give a page from disk no clipboard; a selected text field serves those.
+  const copyBySelection = (text) => {
+    const field = document.createElement("textarea");
+    field.value = text;
+    document.body.append(field);
+    field.select();
+    const done = document.execCommand("copy");
+    field.remove();
+    return done;
+  };
+  const copyPath = async (card) => {
+    const path = card.dataset.path;
+    const copied = await navigator.clipboard?.writeText(path).then(() => true, () => false);
+    const done = copied || copyBySelection(path);
+    card.focus();
+    tell(done ? `Copied ${path}` : `The browser does not let a page copy; the path is ${path}`);
+  };
+
+  // Cards of one row stand at the same height; the one above or below is the nearest in the next row.
+  const vertical = (list, at, step) => {
+    const here = list[at].getBoundingClientRect();
+    let row = null;
+    let best = at;
+    let distance = Infinity;
+    for (let i = at + step; i >= 0 && i < list.length; i += step) {
+      const there = list[i].getBoundingClientRect();
+      if (Math.abs(there.top - here.top) < 1) continue;
+      row ??= there.top;
+      if (Math.abs(there.top - row) >= 1) break;
+      if (Math.abs(there.left - here.left) < distance) { best = i; distance = Math.abs(there.left - here.left); }
+    }
+    return best;
+  };
+  const moves = {
+    ArrowRight: (list, at) => at + 1,
+    ArrowLeft: (list, at) => at - 1,
+    ArrowDown: (list, at) => vertical(list, at, 1),
+    ArrowUp: (list, at) => vertical(list, at, -1),
+    Home: () => 0,
+    End: (list) => list.length - 1,
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches("input, textarea")) return;
+    const list = shown();
+    const card = event.target.closest("article");
+    if (event.key in moves && list.length) {
+      const at = list.indexOf(card);
+      const next = at < 0 ? 0 : Math.min(Math.max(moves[event.key](list, at), 0), list.length - 1);
+      list[next].focus();
+      list[next].scrollIntoView({ block: "nearest" });
+      event.preventDefault();
+    } else if (card && event.target === card && event.key === "Enter") {
+      card.querySelector("a[href]").click();
+    } else if (card && event.key === "c") {
+      copyPath(card);
+    }
+  });
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button.copy");
+    if (button) copyPath(button.closest("article"));
+  });
+})();

@@ -1,0 +1,187 @@
+"""A search as one HTML page that needs nothing but itself: query faces on top, matches as cards.
+
+Everything that comes from outside is escaped, and the page's own policy lets a browser run this module's script alone and fetch nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+from facecli.types import JsonValue
+
+Box = tuple[float, float, float, float]
+MINUS = "\N{MINUS SIGN}"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A photo on the page."""
+
+    path: str
+    """As it is shown."""
+    full_path: str
+    url: str
+    """Where a click leads; empty for a photo that came through stdin."""
+    box: Box
+    width: int = 0
+    height: int = 0
+    thumbnail: bytes = b""
+    face: bytes = b""
+    """JPEG files; empty where the photo cannot be shown."""
+    trouble: str = ""
+    """Why not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A match on the page."""
+
+    picture: Picture
+    rank: int
+    similarity: float
+    face_id: int
+    sureness: str
+    """Empty where it is not known."""
+    margin: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A query with its matches."""
+
+    title: str
+    queries: tuple[Picture, ...]
+    cards: tuple[Card, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """A whole page."""
+
+    sections: Sequence[Section]
+    summary: str
+    """What was searched: so many faces in so many photos."""
+    threshold: str
+    provenance: Mapping[str, JsonValue]
+
+
+def gallery_page(gallery: Gallery) -> Iterator[str]:
+    """The page, in pieces."""
+    style, script = (files("facecli.output").joinpath(f"gallery.{ending}").read_text("utf-8") for ending in ("css", "js"))
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'"
+    titles = ", ".join(section.title for section in gallery.sections)
+    yield (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="referrer" content="no-referrer">\n'
+        f"<title>{_escaped(titles)} · facecli</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+    )
+    yield _head(gallery)
+    yield "<main>\n"
+    for section in gallery.sections:
+        yield from _section(section)
+    yield "</main>\n"
+    yield _foot(gallery)
+    yield f'<p id="told" role="status"></p>\n<script>{script}</script>\n</body>\n</html>\n'
+
+
+def _head(gallery: Gallery) -> str:
+    found = [card.similarity for section in gallery.sections for card in section.cards]
+    low, high = (min(found), max(found)) if found else (0.0, 1.0)
+    # Rounded outwards, so that the ends of the slider leave no match out.
+    least, most = int(low * 100 // 1) / 100, -int(-high * 100 // 1) / 100
+    slider = (
+        f'<label for="least">Similarity from <output id="from">{least:.2f}</output></label>\n'
+        f'<input id="least" type="range" min="{least:.2f}" max="{most:.2f}" step="0.005" value="{least:.2f}">\n'
+        f'<span id="count" aria-live="polite">{len(found)} of {len(found)}</span>\n'
+    )
+    return (
+        f'<header>\n<p class="name">facecli</p>\n<p class="summary">{_escaped(gallery.summary)}<br>{_escaped(gallery.threshold)}</p>\n'
+        f'<div class="tools">\n{slider if found else ""}<button id="theme" type="button">Light or dark</button>\n</div>\n</header>\n'
+    )
+
+
+def _section(section: Section) -> Iterator[str]:
+    yield f'<section>\n<div class="query">\n{"".join(map(_query, section.queries))}<h2>{_escaped(section.title)}</h2>\n</div>\n'
+    if section.cards:
+        yield '<div class="cards">\n'
+        yield from map(_card, section.cards)
+        yield "</div>\n"
+    else:
+        yield '<p class="nothing">Not found.</p>\n'
+    yield "</section>\n"
+
+
+def _query(picture: Picture) -> str:
+    if not picture.face:
+        return f'<p class="trouble">{_escaped(picture.trouble)}</p>\n'
+    return f'<img class="asked" alt="Query face from {_escaped(picture.path)}" src="{_data_url(picture.face)}">\n'
+
+
+def _card(card: Card) -> str:
+    picture, path = card.picture, _escaped(card.picture.path)
+    sureness = f'<span class="sureness {card.sureness}">{card.sureness}</span>' if card.sureness else ""
+    return (
+        f'<article tabindex="0" data-similarity="{card.similarity:.6f}" data-path="{_escaped(picture.full_path)}" '
+        f'aria-label="Match {card.rank}: {path}, similarity {card.similarity:.4f}">\n{_photo(card)}'
+        f'<div class="facts"><span class="rank">{card.rank}</span><span class="similarity">{_number(card.similarity, 4)}</span>{sureness}'
+        f'{_margin(card.margin)}</div>\n<p class="path">{path}</p>\n'
+        f'<div class="doing"><a href="{_escaped(picture.url)}">Open</a><button type="button" class="copy">Copy path</button>'
+        f'<span class="face-id">face {card.face_id}</span></div>\n</article>\n'
+    )
+
+
+def _photo(card: Card) -> str:
+    picture = card.picture
+    if not picture.thumbnail:
+        return f'<div class="photo trouble">{_escaped(picture.trouble)}</div>\n'
+    x1, y1, x2, y2 = picture.box
+    return (
+        f'<a class="photo" href="{_escaped(picture.url)}" tabindex="-1">'
+        f'<img loading="lazy" decoding="async" width="{picture.width}" height="{picture.height}" '
+        f'alt="Photo {_escaped(picture.path)}" src="{_data_url(picture.thumbnail)}">'
+        f'<svg viewBox="0 0 {picture.width} {picture.height}" aria-hidden="true">'
+        f'<rect x="{x1:.1f}" y="{y1:.1f}" width="{x2 - x1:.1f}" height="{y2 - y1:.1f}"/></svg>'
+        f'<img class="crop" loading="lazy" decoding="async" alt="Face {card.face_id} in {_escaped(picture.path)}" '
+        f'src="{_data_url(picture.face)}"></a>\n'
+    )
+
+
+def _margin(margin: float | None) -> str:
+    if margin is None:
+        return ""
+    return f'<span class="margin" title="Margin to the next different person">{_number(margin, 2, sign="+")}</span>'
+
+
+def _number(value: float, digits: int, *, sign: str = "") -> str:
+    return f"{value:{sign}.{digits}f}".replace("-", MINUS)
+
+
+def _foot(gallery: Gallery) -> str:
+    rows = "".join(f"<dt>{_escaped(name)}</dt><dd>{_escaped(_plain(value))}</dd>\n" for name, value in gallery.provenance.items())
+    return (
+        '<footer>\n<p class="keys">Arrow keys move, Enter opens the photo, c copies its path, Home and End go to the ends.</p>\n'
+        f"<details><summary>How this page came about</summary>\n<dl>\n{rows}</dl>\n</details>\n"
+        "<p>Similarity is no proof. False-match rates differ between groups of people; relatives and children are confused more often.</p>\n"
+        "</footer>\n"
+    )
+
+
+def _plain(value: JsonValue) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _escaped(text: str) -> str:
+    """Text that may stand anywhere in the page, in quotes too; what is no character becomes a replacement."""
+    return html.escape(text.encode("utf-8", "replace").decode(), quote=True)
+
+
+def _data_url(data: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
