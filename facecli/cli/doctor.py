@@ -17,8 +17,8 @@ from facecli.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from facecli.health import DeviceHealth, Health
     from facecli.vision.conflicts import Conflict
-    from facecli.vision.health import DeviceHealth, Health
 
 EPILOG = """\b
 Exit codes: 0 healthy, 1 something is wrong.
@@ -37,7 +37,7 @@ Examples:
 def doctor(common: Common, *, as_json: bool, fix: bool, yes: bool) -> int:
     """Check devices, libraries and models, and say what mends them."""
     # Imported here, so that --help stays quick.
-    from facecli.vision.health import check_health  # noqa: PLC0415
+    from facecli.health import check_health  # noqa: PLC0415
 
     if fix and not yes and not sys.stdin.isatty():
         raise UsageError("--fix asks before each command, and stdin is no terminal", "facecli doctor", hint="--fix --yes")
@@ -90,7 +90,7 @@ def _faiss_lines(health: Health) -> list[str]:
     faiss = health.faiss
     if faiss is None:
         return ["  cannot be loaded"]
-    return [f"  {faiss.version}  {faiss.build}  {faiss.gpus} GPU{'' if faiss.gpus == 1 else 's'}"]
+    return [f"  {faiss.version}  {faiss.options}  {faiss.gpus} GPU{'' if faiss.gpus == 1 else 's'}"]
 
 
 def _device_row(device: DeviceHealth) -> tuple[str, ...]:

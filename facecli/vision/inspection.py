@@ -82,7 +82,9 @@ def read_manifest(directory: str) -> dict[str, ModelReading]:
     for task in (t for t in ("detection", "recognition") if t in package.tasks):
         descriptor = package.tasks[task]
         sha256 = file_sha256(str(descriptor.path))
-        found[str(descriptor.path)] = recall_reading(sha256) or _ask(sha256, _manifest_loader(descriptor))
+        # What an unknown file was taken for elsewhere says nothing of the preprocessing that this manifest declares.
+        known = recall_reading(sha256) if sha256 in MODELS else None
+        found[str(descriptor.path)] = known or _ask(sha256, _manifest_loader(descriptor))
     return found
 
 

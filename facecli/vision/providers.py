@@ -8,6 +8,7 @@ import importlib.metadata
 import io
 import os
 import sys
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,7 +117,8 @@ def open_inference(model: str | bytes, device: Device, options: Any = None) -> A
     options = options if options is not None else runtime.SessionOptions()
     if device.provider == CPU:
         return runtime.InferenceSession(model, options, providers=[CPU])
-    with captured_noise() as noise:
+    with captured_noise() as noise, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of a provider that it does not have, and takes another; that is told below
         try:
             session = runtime.InferenceSession(model, options, providers=_select_provider(options, device))
         except Exception as error:

@@ -7,14 +7,12 @@ import importlib.metadata
 import os
 import platform
 import shlex
-import sqlite3
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from facecli import __version__
 from facecli.config import cache_directory
 from facecli.errors import DeviceError, FacecliError, PackError
+from facecli.store.libraries import FaissBuild, faiss_build, sqlite_version
 from facecli.types import Reporter
 from facecli.vision.conflicts import FAISSES, OPENCVS, RUNTIMES, Conflict, find_conflicts, import_conflict, installed, pip
 from facecli.vision.cuda import read_driver
@@ -48,15 +46,6 @@ class DeviceHealth:
 
 
 @dataclass(frozen=True, slots=True)
-class FaissHealth:
-    """The build of FAISS."""
-
-    version: str
-    build: str
-    gpus: int
-
-
-@dataclass(frozen=True, slots=True)
 class CacheHealth:
     """The user's cache."""
 
@@ -73,7 +62,7 @@ class Health:
     devices: tuple[DeviceHealth, ...]
     automatic: str
     """What `--device auto` takes; empty where nothing runs."""
-    faiss: FaissHealth | None
+    faiss: FaissBuild | None
     packs: tuple[PackState, ...]
     cache: CacheHealth
     problems: tuple[Conflict, ...]
@@ -108,7 +97,7 @@ def _versions() -> dict[str, str]:
     found = {"facecli": __version__, "python": platform.python_version(), "system": f"{platform.system()} {platform.release()} {platform.machine()}"}
     for names in (RUNTIMES, FAISSES, OPENCVS, PACKAGES):
         found |= installed(names)
-    return found | {"sqlite": sqlite3.sqlite_version}
+    return found | {"sqlite": sqlite_version()}
 
 
 def _import_problems() -> list[Conflict]:
@@ -186,13 +175,11 @@ def _automatic() -> str:
         return ""
 
 
-def _faiss() -> FaissHealth | None:
+def _faiss() -> FaissBuild | None:
     try:
-        faiss: Any = importlib.import_module("faiss")
+        return faiss_build()
     except ImportError:
         return None
-    count: Callable[[], int] = getattr(faiss, "get_num_gpus", lambda: 0)
-    return FaissHealth(str(faiss.__version__), str(faiss.get_compile_options()).strip(), int(count()))
 
 
 def _cache() -> CacheHealth:
