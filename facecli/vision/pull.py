@@ -52,13 +52,22 @@ def pull_pack(pack: KnownPack, report: Reporter, sources: Sequence[str] = ()) ->
         with filelock.FileLock(folder / f"{pack.name}.lock", timeout=0):
             part = folder / f"{pack.name}.zip.part"
             _fetch_archive(pack, part, sources or _sources(), report)
-            install_pack(part, pack, state.directory)
-            part.unlink()
+            _install(part, pack, state.directory)
     except filelock.Timeout as error:
         raise PackError("another process is pulling this pack", pack.name) from error
     except OSError as error:
         raise PackError(f"a pack cannot be written ({error.strerror or error})", error.filename or state.directory) from error
     return state.directory
+
+
+def _install(part: Path, pack: KnownPack, directory: str) -> None:
+    """Unpack the archive, which is of no more use then, nor where it is refused; a full disk keeps it."""
+    try:
+        install_pack(part, pack, directory)
+    except PackError:
+        part.unlink()
+        raise
+    part.unlink()
 
 
 def _sources() -> Sequence[str]:
