@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+import numpy as np
 
 from facecli.photos.exif import orientation_of_exif
 from facecli.photos.picture import Header
@@ -12,6 +15,7 @@ from facecli.types import ByteArray, SkipReason
 
 ACCEPT_TRUNCATED = "accept-truncated"
 _EXIF = b"Exif\0\0"
+_END = b"\xff\xd9"
 _BARE = frozenset((0x00, 0x01, *range(0xD0, 0xD9)))
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
@@ -57,15 +61,32 @@ class JpegPicture:
 
     def _read_again(self, frame: ByteArray, complaint: str) -> str:
         """Decode what a strict decoder complained about, unless the end is missing; an error that isn't recoverable comes again."""
-        if not complaint.startswith("Premature end of JPEG file"):
-            _decode_leniently(self._data, frame)
-            return complaint
-        if self._accept_truncated:
-            _decode(self._data, frame, strict=False)
-            return "the end is missing; used as far as it can be read"
-        if self._one_scan and _decodes(self._data + b"\xff\xd9", frame):  # all the pixels are there, and only the end marker is missing
+        short = complaint.startswith("Premature end of JPEG file")
+        if not short or self._accept_truncated:
+            self._decode_leniently(frame, complaint)
+            return "the end is missing; used as far as it can be read" if short else complaint
+        if self._one_scan and _decodes(self._data + _END, frame):  # all the pixels are there, and only the end marker is missing
             return "the end marker is missing"
         raise Refusal(SkipReason.TRUNCATED, "the end of the JPEG file is missing", ACCEPT_TRUNCATED)
+
+    def _decode_leniently(self, frame: ByteArray, complaint: str) -> None:
+        """Decode as libjpeg does that only warns.
+
+        simplejpeg then gives no error at all, and the frame as it was where libjpeg had given up: that would be the pixels of another
+        photo. Whether the last row was written tells the two apart.
+        """
+        unlikely = np.frombuffer(os.urandom(frame.shape[1] * 3), np.uint8).reshape(-1, 3)
+        frame[-1] = unlikely
+        try:
+            _decode(self._data, frame, strict=False)
+        except ValueError:
+            # With the header simplejpeg is strict whatever it is asked, so rubbish there is cut out.
+            *header, (_, scan, _) = _segments(self._data)
+            cleaned = b"".join((self._data[:2], *(self._data[at - 2 : at + size] for _, at, size in header), self._data[scan - 2 :]))
+            _decode(cleaned, frame, strict=False)
+        if np.array_equal(frame[-1], unlikely):
+            ended = self._data.rfind(_END) > self._data.rfind(b"\xff\xda")
+            raise Refusal(SkipReason.UNREADABLE if ended else SkipReason.TRUNCATED, f"JPEG: {complaint}")
 
 
 def _decodes(data: bytes, frame: ByteArray) -> bool:
@@ -82,16 +103,6 @@ def _decode(data: bytes, frame: ByteArray, *, strict: bool) -> None:
     decoded = simplejpeg.decode_jpeg(data, "RGB", buffer=frame, strict=strict)
     if decoded.shape != frame.shape:
         raise Refusal(SkipReason.UNREADABLE, "the JPEG header names two sizes")
-
-
-def _decode_leniently(data: bytes, frame: ByteArray) -> None:
-    """Decode as libjpeg does that only warns; simplejpeg is strict with the header whatever it is asked, so rubbish there is cut out."""
-    try:
-        _decode(data, frame, strict=False)
-    except ValueError:
-        *header, (_, scan, _) = _segments(data)
-        cleaned = b"".join((data[:2], *(data[at - 2 : at + size] for _, at, size in header), data[scan - 2 :]))
-        _decode(cleaned, frame, strict=False)
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:

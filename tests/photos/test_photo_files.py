@@ -211,6 +211,15 @@ def test_a_complaint_is_a_warning(read_bytes: Reading, reader: PhotoReader, capf
     assert capfd.readouterr() == ("", "")
 
 
+def test_what_libjpeg_gives_up_never_shows_another_photo(read_bytes: Reading) -> None:
+    data = bytearray(saved(scene(640, 480), "JPEG", progressive=True))
+    scans = [at for at in range(len(data) - 1) if data[at : at + 2] == b"\xff\xda"]
+    data[scans[-1] + 2 : scans[-1] + 4] = b"\0\0"
+    for broken, reason in ((data, SkipReason.UNREADABLE), (data[: scans[3] + 4], SkipReason.TRUNCATED)):
+        assert isinstance(read_bytes(JPEG), Photo)
+        assert skipped(read_bytes(bytes(broken))).reason is reason
+
+
 def test_a_missing_reader_is_named_with_the_way_out(read_bytes: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("facecli.photos.opening.is_installed", lambda _: False)
     monkeypatch.setattr("facecli.photos.decode.is_installed", lambda _: False)
