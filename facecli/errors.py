@@ -38,6 +38,10 @@ class DeviceError(FacecliError):
     """A device that was asked for by name cannot be had."""
 
 
+class DeviceFull(DeviceError):
+    """A device has not the memory for a batch of this size."""
+
+
 class StoreError(FacecliError):
     """The index cannot be opened, read or written."""
 

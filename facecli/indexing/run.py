@@ -61,7 +61,7 @@ class Run:
             reporter.stop()
         self._report.interrupted_by = stop()
         if not self._report.interrupted_by:
-            self._drop_what_is_gone(writer.replaced, reporter)
+            self._drop_what_is_gone(writer, reporter)
             self._remember_roots()
         self._sum_up(began, reporter)
 
@@ -108,18 +108,21 @@ class Run:
         """Whether a photo whose path is gone has moved: only where this run can see that it is gone."""
         return self._agenda.census.root_of(path) is not None and not self._agenda.census.is_closed(path)
 
-    def _drop_what_is_gone(self, replaced: list[int], reporter: Reporter) -> None:
+    def _drop_what_is_gone(self, writer: Writer, reporter: Reporter) -> None:
         """Drop the photos that are gone, and those whose path holds a content that is kept out."""
         census = self._agenda.census
+        census.missed = [(path, photo_id) for path, photo_id in census.missed if photo_id not in writer.moved]
         mounts = set(self._scan.mounts)
         census.unlisted = list(self._scan.unlisted)
         census.unmounted = [m for m in self._store.mounts() if m not in mounts and census.root_of(m) is not None]
-        verdict = judge(census, ask_nobody=self._options.prune is True)
-        self._explain(verdict, reporter)
-        gone = replaced if self._options.prune is False else [*verdict.gone, *replaced]
-        if gone or verdict.gone_skips:
+        gone, skips = list(writer.replaced), []
+        if self._options.prune is not False:
+            verdict = judge(census, ask_nobody=self._options.prune is True)
+            self._explain(verdict, reporter)
+            gone, skips = [*verdict.gone, *gone], verdict.gone_skips
+        if gone or skips:
             with self._clock.busy("write"):
-                self._report.faces.removed += self._store.prune(gone, verdict.gone_skips)
+                self._report.faces.removed += self._store.prune(gone, skips)
             self._report.photos.removed = len(gone)
 
     def _explain(self, verdict: Verdict, reporter: Reporter) -> None:

@@ -25,6 +25,8 @@ class Writer:
         """Whether a photo whose path is gone counts as moved: not where the run cannot know that it is gone."""
         self.committed: Callable[[bytes], None] = lambda _: None
         """Called with each content that the store knows from now on."""
+        self.moved: set[int] = set()
+        """Photos that stand under another path than the one at which the run missed them."""
         self.replaced: list[int] = []
         """Photos whose path now holds a content that is kept out."""
         self._empty()
@@ -34,7 +36,6 @@ class Writer:
         self._moves: list[tuple[int, PhotoFile]] = []
         self._touches: list[tuple[int, PhotoFile]] = []
         self._skips: list[Skipped] = []
-        self._taken: set[int] = set()
         self._since = self._clock.now()
 
     def take(self, result: ChainResult, again: Callable[[FileTask], ChainResult]) -> None:
@@ -75,13 +76,13 @@ class Writer:
         moved = next((k for k in candidates if self._has_moved(k)), None)
         if moved is not None and moved.photo_id is not None and (result.known is None or result.known.photo_id is None):
             self._moves.append((moved.photo_id, result.file))
-            self._taken.add(moved.photo_id)
+            self.moved.add(moved.photo_id)
             self._report.photos.moved += 1
         else:
             self._add(self._store.load(candidates[0].photo_id, result.file), result.known)
 
     def _has_moved(self, known: KnownFile) -> bool:
-        return known.photo_id not in self._taken and self.may_move(known.file.path) and is_gone(known.file.path)
+        return known.photo_id not in self.moved and self.may_move(known.file.path) and is_gone(known.file.path)
 
     def _add(self, photo: IndexedPhoto, known: KnownFile | None) -> None:
         self._photos.append(photo)

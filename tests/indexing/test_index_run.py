@@ -1,0 +1,328 @@
+"""Index runs over real photos: what is looked at, what is kept, what goes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facecli.config import By, IndexOptions, ScanOptions
+from facecli.errors import IndexMismatch, PhotoError, UsageError
+from facecli.indexing import IndexRequest, index_photos
+from facecli.indexing.workshop import Workshop
+from facecli.store.facestore import open_reader
+from facecli.types import IndexReport, SilentReporter
+from facecli.vision.detector import Detector
+
+
+@dataclass
+class Notes(SilentReporter):
+    """A reporter that keeps what it was told."""
+
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+@dataclass
+class Album:
+    """A directory of small photos of one person each, and its index."""
+
+    folder: Path
+    notes: Notes = field(default_factory=Notes)
+
+    @property
+    def index(self) -> Path:
+        return self.folder.parent / ".facecli"
+
+    def run(self, *roots: Path, listed: list[Path] | None = None, stop: Callable[[], int] = lambda: 0, **options: object) -> IndexReport:
+        named = tuple(str(r) for r in roots) or ((str(self.folder),) if listed is None else ())
+        paths = None if listed is None else tuple(str(p) for p in listed)
+        return index_photos(IndexRequest(str(self.index), named, paths, IndexOptions(**options)), self.notes, stop)  # type: ignore[arg-type]
+
+    def faces(self) -> dict[str, list[int]]:
+        """The face ids of each photo, by its path in the album's parent."""
+        with open_reader(self.index) as store:
+            return {os.path.relpath(p.file.path, self.folder.parent): [f.face_id for f in store.faces_of(p.photo_id)] for p in store.photos()}
+
+    def bits(self) -> list[tuple[str, int, bytes, bytes]]:
+        """Everything that the index says of its faces."""
+        with open_reader(self.index) as store:
+            return [
+                (photo.file.path[len(str(self.folder)) :], face.face_id, np.float32([*face.box, face.score]).tobytes(), face.embedding.tobytes())
+                for photo in store.photos()
+                for face in store.faces_of(photo.photo_id)
+            ]
+
+
+@pytest.fixture(scope="session")
+def portraits(tmp_path_factory: pytest.TempPathFactory, find_sample: Callable[[str], Path]) -> Path:
+    """Six small photos, each with one face of t1.jpg."""
+    folder = tmp_path_factory.mktemp("portraits")
+    group = Image.open(find_sample("t1.jpg"))
+    for number, (x, y) in enumerate([(110, 330), (320, 210), (520, 340), (795, 410), (955, 130), (1170, 340)]):
+        group.crop((x - 105, y - 115, x + 105, y + 115)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def album(tmp_path: Path, portraits: Path) -> Album:
+    shutil.copytree(portraits, tmp_path / "album")
+    return Album(tmp_path / "album")
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one for each photo that is looked at by the detector."""
+    looked: list[int] = []
+    detect = Detector.detect
+
+    def counting(self: Detector, photos: list[np.ndarray]) -> object:
+        looked.extend(1 for _ in photos)
+        return detect(self, photos)
+
+    monkeypatch.setattr(Detector, "detect", counting)
+    return looked
+
+
+def later(path: Path) -> None:
+    """Give a file another time."""
+    state = path.stat()
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 2_000_000_000))
+
+
+def test_a_run_indexes_what_is_there(album: Album) -> None:
+    report = album.run()
+    assert (report.photos.seen, report.photos.new, report.photos.total) == (6, 6, 6)
+    assert report.faces.added == report.faces.total >= 6
+    assert report.device == "cpu"
+    assert report.provider == "CPUExecutionProvider"
+    assert report.stages["detect"].busy_seconds > 0
+    assert not report.skipped
+
+
+def test_a_second_run_opens_no_model(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+    album.run()
+    before = album.bits()
+    monkeypatch.setattr(Workshop, "__init__", None)
+    report = album.run()
+    assert (report.photos.unchanged, report.photos.new, report.device) == (6, 0, "")
+    assert album.bits() == before
+
+
+def test_without_a_path_the_known_directories_are_run(album: Album, portraits: Path) -> None:
+    with pytest.raises(UsageError, match="no photos were named"):
+        index_photos(IndexRequest(str(album.index)))
+    album.run()
+    shutil.copy(portraits / "0.png", album.folder / "again.png")
+    report = index_photos(IndexRequest(str(album.index)))
+    assert (report.photos.new, report.photos.unchanged) == (1, 6)
+
+
+def test_a_touched_photo_is_unchanged(album: Album, counted: list[int]) -> None:
+    album.run()
+    ids = album.faces()
+    counted.clear()
+    later(album.folder / "0.png")
+    report = album.run()
+    assert (report.photos.unchanged, report.photos.changed, album.faces(), counted) == (6, 0, ids, [])
+    assert album.run().stages["read"].busy_seconds == 0, "the new time is on record"
+
+
+def test_a_photo_with_other_pixels_is_changed(album: Album, portraits: Path) -> None:
+    album.run()
+    ids = album.faces()
+    shutil.copy(portraits / "1.png", album.folder / "0.png")
+    later(album.folder / "0.png")
+    report = album.run()
+    assert (report.photos.changed, report.photos.unchanged) == (1, 5)
+    assert album.faces()["album/0.png"] != ids["album/0.png"]
+
+
+def test_a_rewritten_photo_of_the_same_pixels_keeps_its_face_ids(album: Album) -> None:
+    album.run()
+    ids = album.faces()
+    with Image.open(album.folder / "0.png") as picture:
+        picture.save(album.folder / "0.png", compress_level=1)
+    later(album.folder / "0.png")
+    report = album.run()
+    assert report.photos.changed == 1
+    assert album.faces() == ids
+
+
+def test_moved_photos_keep_their_faces_without_a_look(album: Album, counted: list[int]) -> None:
+    album.run()
+    ids = album.faces()
+    counted.clear()
+    (album.folder / "deep").mkdir()
+    (album.folder / "0.png").rename(album.folder / "deep" / "x.png")
+    (album.folder / "5.png").rename(album.folder / "y.png")
+    report = album.run()
+    assert (report.photos.moved, report.photos.new, report.photos.removed, report.photos.total, counted) == (2, 0, 0, 6, [])
+    assert album.faces()["album/deep/x.png"] == ids["album/0.png"]
+    assert album.faces()["album/y.png"] == ids["album/5.png"]
+
+
+def test_of_several_new_copies_the_first_is_the_moved_one(album: Album) -> None:
+    album.run()
+    ids = album.faces()
+    shutil.copy(album.folder / "0.png", album.folder / "b.png")
+    (album.folder / "0.png").rename(album.folder / "a.png")
+    report = album.run()
+    assert (report.photos.moved, report.photos.new, report.photos.total) == (1, 1, 7)
+    assert album.faces()["album/a.png"] == ids["album/0.png"]
+    assert album.faces()["album/b.png"] != ids["album/0.png"]
+
+
+def test_copies_share_one_look(album: Album, counted: list[int]) -> None:
+    for copy in ("a.png", "b.png", "c.png"):
+        shutil.copy(album.folder / "0.png", album.folder / copy)
+    report = album.run(jobs=4)
+    assert (report.photos.new, len(counted)) == (9, 6)
+    shutil.copy(album.folder / "1.png", album.folder / "d.png")
+    assert album.run().photos.new == 1
+    assert len(counted) == 6, "a copy of an indexed photo needs no look"
+
+
+def test_photos_that_change_places_end_right(album: Album) -> None:
+    album.run()
+    one, other = album.folder / "0.png", album.folder / "1.png"
+    one.rename(album.folder / "spare")
+    other.rename(one)
+    (album.folder / "spare").rename(other)
+    later(one)
+    later(other)
+    album.run()
+    swapped = {path: bits for path, *bits in album.bits()}
+    shutil.rmtree(album.index)
+    album.run()
+    afresh = {path: bits for path, *bits in album.bits()}
+    assert {path: bits[1:] for path, bits in swapped.items()} == {path: bits[1:] for path, bits in afresh.items()}
+
+
+def test_force_looks_again_and_keeps_the_ids(album: Album, counted: list[int]) -> None:
+    album.run()
+    before = album.bits()
+    counted.clear()
+    report = album.run(force=True)
+    assert (report.photos.unchanged, report.photos.changed, len(counted)) == (0, 6, 6)
+    assert album.bits() == before
+
+
+def test_what_is_gone_goes(album: Album) -> None:
+    album.run()
+    (album.folder / "0.png").unlink()
+    assert album.run(prune=False).photos.total == 6
+    report = album.run()
+    assert (report.photos.removed, report.photos.total) == (1, 5)
+    assert report.faces.removed >= 1
+
+
+def test_a_list_never_prunes(album: Album) -> None:
+    album.run()
+    (album.folder / "0.png").unlink()
+    report = album.run(listed=[album.folder / "0.png", album.folder / "1.png"])
+    assert [s.reason for s in report.skipped] == ["vanished"]
+    assert (report.photos.removed, report.photos.total) == (0, 6)
+
+
+def test_a_missing_or_empty_root_is_never_all_deleted(album: Album) -> None:
+    album.run()
+    away = album.folder.parent / "away"
+    album.folder.rename(away)
+    with pytest.raises(PhotoError, match="no such file or directory"):
+        album.run()
+    album.folder.mkdir()
+    assert album.run().photos.total == 6
+    assert any("holds no photos now" in warning for warning in album.notes.warnings)
+    album.folder.rmdir()
+    away.rename(album.folder)
+    assert album.run().photos.unchanged == 6
+
+
+def test_one_missing_root_of_two_is_told(album: Album) -> None:
+    report = album.run(album.folder, album.folder.parent / "none")
+    assert report.missing_roots == [str(album.folder.parent / "none")]
+    assert report.photos.total == 6
+
+
+def test_what_an_option_hides_is_not_gone(album: Album) -> None:
+    album.run()
+    report = album.run(scan=ScanOptions(exclude=("0.png",)))
+    assert (report.photos.seen, report.photos.removed, report.photos.total) == (5, 0, 6)
+
+
+def test_a_place_that_was_a_mount_point_and_is_none_now_is_kept(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = album.folder / "disk"
+    disk.mkdir()
+    shutil.copy(album.folder / "0.png", disk / "on-disk.png")
+    import facecli.photos.scan as scan_module
+
+    monkeypatch.setattr(scan_module.Scan, "mounts", property(lambda _: [str(disk)], lambda *_: None), raising=False)
+    album.run()
+    monkeypatch.setattr(scan_module.Scan, "mounts", property(lambda _: [], lambda *_: None), raising=False)
+    (disk / "on-disk.png").unlink()
+    report = album.run()
+    assert (report.photos.removed, report.photos.total) == (0, 7)
+
+
+def test_bad_files_are_named_once_and_not_read_again(album: Album) -> None:
+    (album.folder / "bad.jpg").write_text("no image at all\n" * 9)
+    first = album.run()
+    assert [(os.path.basename(s.file.path), s.reason, s.known) for s in first.skipped] == [("bad.jpg", "not-an-image", False)]
+    second = album.run()
+    assert [(s.known, second.photos.skipped, second.photos.seen) for s in second.skipped] == [(True, 1, 7)]
+    again = album.run(retry_skipped=True)
+    assert [s.known for s in again.skipped] == [False]
+    (album.folder / "bad.jpg").unlink()
+    assert not album.run().skipped
+    with open_reader(album.index) as store:
+        assert not list(store.skips())
+
+
+def test_other_settings_are_refused_with_both_values(album: Album) -> None:
+    album.run()
+    with pytest.raises(IndexMismatch, match="det-size 640, not 320"):
+        album.run(det_size=320)
+    assert album.run().photos.unchanged == 6, "what is not named takes the index's value"
+
+
+def test_a_dry_run_changes_nothing(album: Album) -> None:
+    report = album.run(dry_run=True)
+    assert (report.photos.new, album.index.exists()) == (6, False)
+    album.run()
+    later(album.folder / "0.png")
+    shutil.copy(album.folder / "1.png", album.folder / "new.png")
+    report = album.run(dry_run=True)
+    assert (report.photos.new, report.photos.changed, report.photos.unchanged, report.photos.total) == (1, 1, 5, 6)
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 5])
+def test_a_run_that_was_stopped_and_goes_on_gives_the_very_bits(album: Album, jobs: int) -> None:
+    album.run()
+    whole = album.bits()
+    shutil.rmtree(album.index)
+    asked = iter([0, 0, 0, *[15] * 100])
+    stopped = album.run(stop=lambda: next(asked), jobs=jobs, batch_size=1)
+    assert stopped.interrupted_by == 15
+    assert stopped.photos.total < 6
+    report = album.run(jobs=jobs)
+    assert report.photos.unchanged == stopped.photos.total
+    assert album.bits() == whole
+
+
+def test_a_found_face_is_found_by_search(album: Album) -> None:
+    album.run()
+    with open_reader(album.index) as store:
+        photo = next(iter(store.photos()))
+        face = store.faces_of(photo.photo_id)[0]
+        block = store.nearest(face.embedding[None], top=1, minimum=None, by=By.FACE, leave_out=[None])[0]
+    assert block[0].face_id == face.face_id
+    assert block[0].similarity == pytest.approx(1.0, abs=2e-3)

@@ -1,0 +1,140 @@
+"""Several devices behind one session: the same answers, whatever they do to each other."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from facecli.errors import DeviceError, DeviceFull
+from facecli.types import SilentReporter
+from facecli.vision.pooling import PooledSession
+from facecli.vision.session import Tensor
+
+
+@dataclass
+class Notes(SilentReporter):
+    """A reporter that keeps its warnings."""
+
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+class Device:
+    """A session that sums its rows, as slowly and as faultily as it is told."""
+
+    provider = "TestExecutionProvider"
+    input = Tensor("in", (None, 3))
+    outputs = (Tensor("sum", (None, 1)), Tensor("anchors", (None, 2)))
+
+    def __init__(self, *, pause: float = 0.0, room: int = 1000, fails_after: int | None = None) -> None:
+        self.pause, self.room, self.fails_after = pause, room, fails_after
+        self.batches: list[int] = []
+
+    def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
+        time.sleep(self.pause)
+        if len(feed) > self.room:
+            raise DeviceFull("out of memory", "test")
+        if self.fails_after is not None and len(self.batches) >= self.fails_after:
+            raise RuntimeError("fell off the bus")
+        self.batches.append(len(feed))
+        merged = np.repeat(feed[:, :2], 4, axis=0)
+        return [feed.sum(axis=1, keepdims=True), merged]
+
+
+def ask(pool: PooledSession, rows: int, seed: int) -> bool:
+    """Whether the pool answers a feed as a device of its own would."""
+    feed = np.random.default_rng(seed).random((rows, 3), np.float32)
+    summed, merged = pool.run(feed)
+    return bool(np.array_equal(summed, feed.sum(axis=1, keepdims=True)) and np.array_equal(merged, np.repeat(feed[:, :2], 4, axis=0)))
+
+
+def ask_many(pool: PooledSession, requests: int = 200, threads: int = 16) -> list[bool]:
+    with ThreadPoolExecutor(threads) as crowd:
+        return list(crowd.map(lambda i: ask(pool, 1 + i % 5, i), range(requests)))
+
+
+def pool_of(*devices: Device, most: int = 8, sizes: tuple[int, ...] = (), notes: Notes | None = None) -> PooledSession:
+    return PooledSession(devices, [f"test:{i}" for i in range(len(devices))], most=most, report=notes or Notes(), sizes=sizes)
+
+
+@pytest.mark.parametrize("sizes", [(), (1, 4, 8)])
+def test_requests_of_many_threads_share_batches(sizes: tuple[int, ...]) -> None:
+    device = Device(pause=0.002)
+    pool = pool_of(device, sizes=sizes)
+    assert all(ask_many(pool))
+    pool.close()
+    assert max(device.batches) > 5, "more than one request a batch"
+    assert max(device.batches) <= 8
+    if sizes:
+        assert set(device.batches) <= set(sizes)
+
+
+def test_a_feed_larger_than_a_batch_is_parted() -> None:
+    device = Device()
+    pool = pool_of(device)
+    assert ask(pool, 21, 0)
+    pool.close()
+    assert sorted(device.batches) == [5, 8, 8]
+
+
+def test_the_faster_device_does_more() -> None:
+    fast, slow = Device(pause=0.001), Device(pause=0.02)
+    pool = pool_of(fast, slow)
+    assert all(ask_many(pool))
+    pool.close()
+    assert sum(fast.batches) > 2 * sum(slow.batches) > 0
+
+
+def test_a_device_without_memory_takes_less() -> None:
+    notes, device = Notes(), Device(room=2, pause=0.001)
+    pool = pool_of(device, notes=notes)
+    assert all(ask_many(pool, 60))
+    pool.close()
+    assert max(device.batches) <= 2
+    assert any("has not the memory" in w for w in notes.warnings)
+
+
+def test_a_device_that_fails_is_left_out_and_its_batch_is_done_by_the_others() -> None:
+    notes, good, bad = Notes(), Device(pause=0.001), Device(pause=0.001, fails_after=3)
+    pool = pool_of(good, bad, notes=notes)
+    assert all(ask_many(pool))
+    pool.close()
+    assert len(bad.batches) == 3
+    assert notes.warnings == ["test:1 failed and is left out; its batch is done by the others: fell off the bus"]
+
+
+def test_when_no_device_is_left_everyone_is_told() -> None:
+    pool = pool_of(Device(fails_after=0), Device(room=0))
+    with pytest.raises(DeviceError, match=r"fell off the bus|out of memory"):
+        pool.run(np.ones((3, 3), np.float32))
+    with pytest.raises(DeviceError):
+        pool.run(np.ones((1, 3), np.float32))
+
+
+def test_shapes_do_not_mix() -> None:
+    pool = pool_of(Device(pause=0.002))
+    wide = np.ones((2, 3), np.float32)
+    with ThreadPoolExecutor(8) as crowd:
+        sums = list(crowd.map(lambda i: pool.run(np.full((1, 3 + i % 2), i, np.float32))[0][0, 0], range(40)))
+    pool.close()
+    assert sums == [i * (3 + i % 2) for i in range(40)]
+    assert wide.sum() == 6
+
+
+def test_no_thread_is_left() -> None:
+    pool = pool_of(Device(), Device())
+    assert ask(pool, 2, 1)
+    pool.close()
+    deadline = time.monotonic() + 5
+    while any(t.name.startswith("device-test") for t in threading.enumerate()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("device-test")]
