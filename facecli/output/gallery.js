@@ -71,7 +71,7 @@
     const card = event.target.closest("article");
     if (event.key in moves && list.length) {
       const at = list.indexOf(card);
-      const next = at < 0 ? 0 : Math.min(Math.max(moves[event.key](list, at), 0), list.length - 1);
+      const next = at < 0 && event.key !== "End" ? 0 : Math.min(Math.max(moves[event.key](list, at), 0), list.length - 1);
       list[next].focus();
       list[next].scrollIntoView({ block: "nearest" });
       event.preventDefault();

@@ -143,13 +143,15 @@ def _photo(card: Card) -> str:
     if not picture.thumbnail:
         return f'<div class="photo trouble">{_escaped(picture.trouble)}</div>\n'
     x1, y1, x2, y2 = picture.box
+    # The face is shown in the lower corner that does not hide its box.
+    corner = " left" if x1 + x2 > picture.width and y1 + y2 > picture.height else ""
     return (
         f'<a class="photo" href="{_escaped(picture.url)}" tabindex="-1">'
         f'<img loading="lazy" decoding="async" width="{picture.width}" height="{picture.height}" '
         f'alt="Photo {_escaped(picture.path)}" src="{_data_url(picture.thumbnail)}">'
         f'<svg viewBox="0 0 {picture.width} {picture.height}" aria-hidden="true">'
         f'<rect x="{x1:.1f}" y="{y1:.1f}" width="{x2 - x1:.1f}" height="{y2 - y1:.1f}"/></svg>'
-        f'<img class="crop" loading="lazy" decoding="async" alt="Face {card.face_id} in {_escaped(picture.path)}" '
+        f'<img class="crop{corner}" loading="lazy" decoding="async" alt="Face {card.face_id} in {_escaped(picture.path)}" '
         f'src="{_data_url(picture.face)}"></a>\n'
     )
 

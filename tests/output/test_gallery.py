@@ -1,0 +1,214 @@
+"""The page of a search, as text and in a real browser."""
+
+from __future__ import annotations
+
+import html.parser
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from chromium import Browser, find_chromium
+
+from facecli.output.gallery import Card, Gallery, Picture, Section, gallery_page
+from facecli.types import Sureness
+
+WICKED = '<img src=x onerror="window.hacked=1">&amp;"\'</script><script>window.hacked=1</script>.jpg'
+SURENESS = [str(s) for s in Sureness]
+
+
+def jpeg(width: int, height: int, shade: int) -> bytes:
+    pixels = np.full((height, width, 3), shade, np.uint8)
+    pixels[height // 4 : height // 2, width // 4 : width // 2] = (0, 0, 255)
+    done, data = cv2.imencode(".jpg", pixels)
+    assert done
+    return data.tobytes()
+
+
+def picture(path: str, *, upright: bool = False) -> Picture:
+    width, height = (600, 800) if upright else (800, 600)
+    box = (width / 4, height / 4, width / 2, height / 2)
+    return Picture(path, f"/photos/{path}", "file:///photos/x.jpg", box, width, height, jpeg(width // 2, height // 2, 90), jpeg(120, 120, 160))
+
+
+def card(number: int, path: str, similarity: float) -> Card:
+    return Card(picture(path, upright=number % 3 == 0), number, similarity, 100 + number, SURENESS[number % 3], (-1) ** number * 0.123)
+
+
+def gallery(cards: int, *, sections: int = 1) -> Gallery:
+    made = []
+    for section in range(sections):
+        paths = [WICKED, *(f"album/a long folder name/photo {n} of section {section}.jpg" for n in range(2, cards + 1))]
+        found = tuple(card(n, path, 0.7 - 0.75 * (n - 1) / max(cards, 2)) for n, path in enumerate(paths[:cards], 1))
+        made.append(Section(f"query {section} {WICKED}", (picture("query.jpg"),), found))
+    return Gallery(made, "12 matches among 34 faces in 4 photos", "threshold 0.28 (auto)", {"facecli": "1", "queries": [{"query": WICKED}]})
+
+
+def put(folder: Path, page: Gallery) -> Path:
+    (folder / "page.html").write_text("".join(gallery_page(page)), "utf-8")
+    return folder / "page.html"
+
+
+class Tags(html.parser.HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_names_stay_text_and_nothing_lies_outside() -> None:
+    text = "".join(gallery_page(gallery(3)))
+    tags = Tags(text).tags
+    assert not [attrs for _, attrs in tags if any(name.startswith("on") for name in attrs)]
+    assert [tag for tag, _ in tags].count("script") == 1
+    assert not re.search(r"https?://", re.sub(r"data:[^\"]+", "", text))
+    assert all((attrs["src"] or "").startswith("data:image/jpeg") for tag, attrs in tags if tag == "img")
+    assert all(attrs.get("alt") for tag, attrs in tags if tag == "img")
+
+
+def test_a_name_that_is_not_utf8_and_a_photo_that_is_gone() -> None:
+    odd = Picture("latin-\udce9.jpg", "/latin-\udce9.jpg", "file:///latin-%E9.jpg", (0, 0, 1, 1), trouble="no such photo")
+    text = "".join(gallery_page(Gallery([Section("q", (odd,), (Card(odd, 1, 0.5, 7, "", None),))], "", "", {})))
+    assert text.encode().count(b"no such photo") == 2
+    assert "file:///latin-%E9.jpg" in text
+
+
+def test_without_a_match_the_page_says_so() -> None:
+    text = "".join(gallery_page(Gallery([Section("q", (), ())], "Not found among 34 faces in 4 photos", "", {})))
+    assert "Not found among 34 faces in 4 photos" in text
+    assert "<article" not in text
+    assert 'id="least"' not in text
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    program = find_chromium()
+    if program is None:
+        pytest.skip("no Chromium is installed, so that the page cannot be looked at")
+    with Browser(program, tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Browser:
+    chromium.size(1280, 900)
+    chromium.prefer("light")
+    return chromium
+
+
+CURRENT = "[...document.querySelectorAll('article')].indexOf(document.activeElement)"
+
+
+def test_the_page_loads_alone_and_runs_no_foreign_script(browser: Browser, tmp_path: Path) -> None:
+    page = put(tmp_path, gallery(4, sections=2))
+    browser.open(page)
+    assert browser.run("window.hacked") is None
+    assert [r for r in browser.requests() if not r.startswith("data:")] == [page.as_uri()]
+    assert browser.complaints() == []
+    assert browser.run("Promise.all([...document.images].map(i => (i.loading = 'eager', i.decode()))).then(() => document.images.length)") == 2 * 9
+    # Even a script that got into the page would not run.
+    browser.run("document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.hacked = 1'}))")
+    assert browser.run("window.hacked") is None
+
+
+def test_the_slider_hides_what_is_less_alike(browser: Browser, tmp_path: Path) -> None:
+    browser.open(put(tmp_path, gallery(10)))
+    assert browser.run("document.getElementById('count').textContent") == "10 of 10"
+    move = "(v => { const s = document.getElementById('least'); s.value = v; s.dispatchEvent(new Event('input')); })"
+    browser.run(f"{move}(0.5)")
+    likeness = [0.7 - 0.075 * n for n in range(10)]
+    kept = sum(s >= 0.5 for s in likeness)
+    assert browser.run("document.getElementById('count').textContent") == f"{kept} of 10"
+    assert browser.run("[...document.querySelectorAll('article')].filter(a => a.offsetHeight).length") == kept
+    browser.run(f"{move}(-1)")
+    assert browser.run("[...document.querySelectorAll('article')].filter(a => a.offsetHeight).length") == 10
+
+
+def test_keys_move_among_the_cards_that_are_shown(browser: Browser, tmp_path: Path) -> None:
+    browser.open(put(tmp_path, gallery(12)))
+    columns = browser.run("getComputedStyle(document.querySelector('.cards')).gridTemplateColumns.split(' ').length")
+    assert columns > 2
+    seen = []
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp", "End", "ArrowRight", "Home", "ArrowUp"):
+        browser.press(key)
+        seen.append(browser.run(CURRENT))
+    assert seen == [0, 1, 1 + columns, columns, 0, 11, 11, 0, 0]
+    browser.run("document.querySelectorAll('article')[1].hidden = true")
+    browser.press("ArrowRight")
+    assert browser.run(CURRENT) == 2
+
+
+def test_enter_opens_the_photo_and_c_copies_its_path(browser: Browser, tmp_path: Path) -> None:
+    browser.open(put(tmp_path, gallery(3)))
+    browser.run("document.querySelector('article a[href]').addEventListener('click', e => { e.preventDefault(); window.opened = e.target.href; })")
+    browser.press("ArrowRight")
+    browser.press("ArrowRight")
+    browser.press("ArrowLeft")
+    browser.run("document.querySelectorAll('article')[0].querySelector('.doing a').addEventListener('click', e => e.preventDefault())")
+    browser.press("Enter")
+    assert browser.run("window.opened") == "file:///photos/x.jpg"
+    browser.run("navigator.clipboard.writeText = text => { window.copied = text; return Promise.resolve(); }")
+    browser.press("c")
+    assert browser.run("window.copied") == f"/photos/{WICKED}"
+    assert browser.run("document.getElementById('told').textContent") == f"Copied /photos/{WICKED}"
+    browser.run("document.querySelectorAll('button.copy')[2].click()")
+    assert browser.run("window.copied").endswith("photo 3 of section 0.jpg")
+
+
+def test_the_box_lies_on_the_face(browser: Browser, tmp_path: Path) -> None:
+    """The red quarter of each test photo, drawn by the browser, is what the box surrounds."""
+    browser.open(put(tmp_path, gallery(3)))
+    for number in range(3):
+        box = browser.run(
+            f"(() => {{ const a = document.querySelectorAll('article')[{number}], r = a.querySelector('rect').getBoundingClientRect(),"
+            " i = a.querySelector('.photo img').getBoundingClientRect(), w = a.querySelector('img').getAttribute('width'),"
+            " h = a.querySelector('img').getAttribute('height'), s = Math.min(i.width / w, i.height / h);"
+            " return [(r.left - i.left - (i.width - s * w) / 2) / (s * w), (r.top - i.top - (i.height - s * h) / 2) / (s * h),"
+            " r.width / (s * w), r.height / (s * h)]; })()"
+        )
+        assert np.allclose(box, 0.25, atol=0.02)
+
+
+def background(place: Path) -> float:
+    pixels = cv2.imread(str(place))
+    assert pixels is not None
+    return float(pixels[-3:, :3].mean())
+
+
+def test_light_dark_and_a_phone(browser: Browser, tmp_path: Path) -> None:
+    page = put(tmp_path, gallery(6, sections=2))
+    browser.open(page)
+    light = background(browser.picture(tmp_path / "light.png"))
+    browser.prefer("dark")
+    dark = background(browser.picture(tmp_path / "dark.png"))
+    browser.run("document.getElementById('theme').click()")
+    chosen = background(browser.picture(tmp_path / "chosen.png"))
+    assert (light > 200, dark < 60, chosen > 200) == (True, True, True)
+    browser.size(390, 844, phone=True)
+    browser.open(page)
+    assert browser.run("document.documentElement.scrollWidth") <= 390
+    browser.picture(tmp_path / "phone.png")
+
+
+@pytest.mark.parametrize("width", [320, 600, 1280, 1900])
+def test_nothing_sticks_out_of_its_card(browser: Browser, tmp_path: Path, width: int) -> None:
+    browser.size(width, 900)
+    browser.open(put(tmp_path, gallery(12)))
+    sticking = (
+        "[...document.querySelectorAll('article *')]"
+        ".filter(e => e.getBoundingClientRect().right > e.closest('article').getBoundingClientRect().right).map(e => e.outerHTML.slice(0, 80))"
+    )
+    assert browser.run(sticking) == []
+    assert browser.run("document.documentElement.scrollWidth") <= width
+
+
+def test_hundreds_of_matches_are_all_there(browser: Browser, tmp_path: Path) -> None:
+    browser.open(put(tmp_path, gallery(400)))
+    assert browser.run("document.getElementById('count').textContent") == "400 of 400"
+    browser.press("End")
+    assert browser.run(CURRENT) == 399
