@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import io
 import os
+import re
 import sys
 import warnings
 from dataclasses import dataclass
@@ -139,6 +140,6 @@ def _select_provider(options: Any, device: Device) -> list[Any]:
 
 def _first_reason(text: str) -> str:
     """What of the library's log says why, in one line without its prefix."""
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if "cannot open shared object" in line or "CUDA failure" in line or "ailed" in line] or lines
     return telling[0].rpartition("] ")[2].strip()[:300] if telling else ""

@@ -231,7 +231,8 @@ def test_an_unsafe_archive_leaves_nothing(server: Server, home: Path, entry: tup
     assert not list(home.rglob(".mine-*"))
 
 
-def test_limits_hold_whatever_the_archive_says(server: Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("home")
+def test_limits_hold_whatever_the_archive_says(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.files["/mine.zip"] = GOOD
     monkeypatch.setattr("facecli.vision.unpacking.LARGEST_MODEL", 1_000_000)
     with pytest.raises(PackError, match="holds a model of"):
