@@ -14,7 +14,7 @@ from facecli.types import FileContents, Photo, PhotoFile, Skipped
 Reading = Callable[[bytes], Photo | Skipped]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def reader() -> Iterator[PhotoReader]:
     reader = PhotoReader(ReadOptions())
     yield reader
