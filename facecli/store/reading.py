@@ -36,6 +36,7 @@ class IndexReader:
         self._catalogue = catalogue
         self._keeps_state = keeps_state
         self._codes: Codes | None = None
+        self._info: IndexInfo | None = None
         self.notice = ""
         """Why the vector file cannot be used, so that a search scans the catalogue; empty where it can."""
 
@@ -53,6 +54,11 @@ class IndexReader:
     @property
     def info(self) -> IndexInfo:
         """The index at a glance."""
+        if self._info is None or not self._keeps_state:
+            self._info = self._ask_info()
+        return self._info
+
+    def _ask_info(self) -> IndexInfo:
         catalogue = self._catalogue
         with catalogue.steady():
             sets = catalogue.sets()

@@ -1,0 +1,188 @@
+"""`facecli info`: what an index holds."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+from facecli.cli.options import Common, ExampleCommand, common_options
+from facecli.cli.surroundings import path_style
+
+if TYPE_CHECKING:
+    from facecli.output.records import PathStyle
+    from facecli.store.facestore import IndexReader
+    from facecli.store.records import IndexInfo, StoredPhoto
+    from facecli.types import JsonValue, Skipped
+
+EXAMPLES = """
+facecli info                    counts, model, licence, threshold, sizes
+facecli info --photos           a line for each photo: path, faces, width, height
+facecli info --skipped          what could not be read, and why
+facecli info --json | jq .faces
+"""
+
+
+@click.command(cls=ExampleCommand, epilog=EXAMPLES)
+@click.option("--photos", is_flag=True, help="List the photos: path, faces, width, height.")
+@click.option("--skipped", is_flag=True, help="List the files that could not be read: path, reason, detail.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with the lists that were asked for.")
+@common_options
+def info(common: Common, *, photos: bool, skipped: bool, as_json: bool) -> None:
+    r"""Show what an index holds: counts, model and its licence, threshold, sizes on disk.
+
+    The lists are tab-separated; tab, newline and backslash in a path are written \t, \n and \\.
+    """
+    from facecli.store.facestore import open_reader  # noqa: PLC0415 (not for --help)
+    from facecli.store.place import find_index  # noqa: PLC0415 (likewise)
+
+    style = path_style(common)
+    with open_reader(find_index(common.index, os.getcwd())) as reader:
+        if as_json:
+            _write(_json_parts(reader, style, photos=photos, skipped=skipped))
+        elif photos or skipped:
+            _write(_photo_row(photo, style) for photo in (reader.photos() if photos else ()))
+            _write(_skip_row(skip, style) for skip in (reader.skips() if skipped else ()))
+        else:
+            _write(_summary(reader.info, style))
+
+
+def _write(parts: Iterable[bytes]) -> None:
+    for part in parts:
+        sys.stdout.buffer.write(part)
+    sys.stdout.buffer.flush()
+
+
+# for people
+
+
+def _summary(about: IndexInfo, style: PathStyle) -> Iterator[bytes]:
+    """A line for each thing worth knowing."""
+    kind = about.fingerprint
+    rows = {
+        "index": style.show(about.directory),
+        "photos": f"{about.photos}",
+        "faces": f"{about.faces}",
+        "skipped": f"{about.skipped} (facecli info --skipped)" if about.skipped else "0",
+        "kept out": f"{about.kept_out} (facecli remove --forget lets them back)" if about.kept_out else "0",
+        "model": f"{kind.model}, {kind.dimension} numbers a face",
+        "licence": about.licence,
+        "settings": ", ".join(f"{name} {_word(value)}" for name, value in _settings(about).items()),
+        "threshold": _threshold(about).removeprefix("threshold "),
+        "generation": f"{about.generation}",
+        "size": f"{_size(sum(about.sizes.values()))} ({', '.join(f'{name} {_size(size)}' for name, size in about.sizes.items() if size)})",
+    }
+    if about.pending:
+        rows["pending"] = "an erasure, which the next index, remove or check --repair finishes"
+    if about.migrating_to is not None:
+        rows["migration"] = f"to {about.migrating_to.model}, begun; facecli index --migrate goes on"
+    for name, value in rows.items():
+        yield os.fsencode(f"{name:<11} {value}\n")
+
+
+def _settings(about: IndexInfo) -> dict[str, JsonValue]:
+    """The settings of the detection and the precision, by the names of their options."""
+    names = ("det_size", "small_scale", "min_score", "min_face", "rotate", "tiles", "precision")
+    record = about.fingerprint.to_record()
+    return {name.replace("_", "-"): record[name] for name in names}  # type: ignore[misc]  # plain values all of them
+
+
+def _word(value: JsonValue) -> str:
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
+
+
+def _threshold(about: IndexInfo) -> str:
+    """The line about the threshold that a search takes by default."""
+    from facecli.searching.calibrating import find_calibration  # noqa: PLC0415 (not for --help)
+    from facecli.thresholds import choose_threshold  # noqa: PLC0415 (likewise)
+
+    return choose_threshold("auto", find_calibration(about.fingerprint.recogniser_sha256), about.faces).describe()
+
+
+def _size(count: int) -> str:
+    """Bytes as people say them."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count} bytes"
+
+
+def _photo_row(photo: StoredPhoto, style: PathStyle) -> bytes:
+    from facecli.output.paths import tsv_path  # noqa: PLC0415 (not for --help)
+
+    return tsv_path(style.show(photo.file.path)) + f"\t{photo.faces}\t{photo.width}\t{photo.height}\n".encode()
+
+
+def _skip_row(skip: Skipped, style: PathStyle) -> bytes:
+    from facecli.output.paths import tsv_path  # noqa: PLC0415 (not for --help)
+
+    return tsv_path(style.show(skip.file.path)) + f"\t{skip.reason}\t".encode() + tsv_path(skip.detail) + b"\n"
+
+
+# for programs
+
+
+def _json_parts(reader: IndexReader, style: PathStyle, *, photos: bool, skipped: bool) -> Iterator[bytes]:
+    """One JSON object, written as it is read, so that a large index needs no memory."""
+    yield _json(_record(reader.info, style))[:-1]
+    if photos:
+        yield from _json_list("photo_list", (_photo_record(photo, style) for photo in reader.photos()))
+    if skipped:
+        yield from _json_list("skipped_list", (_skip_record(skip, style) for skip in reader.skips()))
+    yield b"}\n"
+
+
+def _json(value: JsonValue) -> bytes:
+    import json  # noqa: PLC0415 (not for --help)
+
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def _json_list(name: str, records: Iterable[Mapping[str, JsonValue]]) -> Iterator[bytes]:
+    yield f', "{name}": ['.encode()
+    for number, record in enumerate(records):
+        yield (b", " if number else b"") + _json(record)
+    yield b"]"
+
+
+def _record(about: IndexInfo, style: PathStyle) -> dict[str, JsonValue]:
+    from facecli.output.paths import path_record  # noqa: PLC0415 (not for --help)
+
+    kind = about.fingerprint
+    return {
+        **path_record(style.show(about.directory), "index"),
+        "photos": about.photos,
+        "faces": about.faces,
+        "skipped": about.skipped,
+        "kept_out": about.kept_out,
+        "model": kind.model,
+        "detector_sha256": kind.detector_sha256,
+        "recogniser_sha256": kind.recogniser_sha256,
+        "dimension": kind.dimension,
+        "licence": about.licence,
+        "settings": _settings(about),
+        "threshold": _threshold(about),
+        "generation": about.generation,
+        "epoch": about.epoch,
+        "slots": about.slots,
+        "holes": about.holes,
+        "pending": about.pending,
+        "migrating_to": about.migrating_to.model if about.migrating_to else None,
+        "schema": about.schema,
+        "bytes": dict(about.sizes),
+    }
+
+
+def _photo_record(photo: StoredPhoto, style: PathStyle) -> dict[str, JsonValue]:
+    from facecli.output.paths import path_record  # noqa: PLC0415 (not for --help)
+
+    return {**path_record(style.show(photo.file.path)), "faces": photo.faces, "width": photo.width, "height": photo.height}
+
+
+def _skip_record(skip: Skipped, style: PathStyle) -> dict[str, JsonValue]:
+    from facecli.output.paths import path_record  # noqa: PLC0415 (not for --help)
+
+    return {**path_record(style.show(skip.file.path)), "reason": str(skip.reason), "detail": skip.detail}
