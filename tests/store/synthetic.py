@@ -25,8 +25,8 @@ def unit(numbers: FloatArray) -> FloatArray:
 
 
 def make_photo(path: str | Path, faces: int = 3, *, seed: str = "", dimension: int = DIMENSION) -> IndexedPhoto:
-    """A photo whose content (faces, digest, size) follows from `seed`, else from its path."""
-    digest = hashlib.blake2b((seed or str(path)).encode("utf-8", "surrogateescape"), digest_size=16).digest()
+    """A photo whose content (faces, digest, size) follows from `seed`, else from its file's name."""
+    digest = hashlib.blake2b((seed or Path(path).name).encode("utf-8", "surrogateescape"), digest_size=16).digest()
     chance = np.random.default_rng(int.from_bytes(digest, "little"))
     corner = np.arange(faces, dtype=np.float32)[:, None] * 100 + chance.uniform(0, 20, (faces, 2)).astype(np.float32)
     boxes = np.concatenate([corner, corner + chance.uniform(40, 70, (faces, 2)).astype(np.float32)], axis=1)

@@ -1,0 +1,221 @@
+"""A search is exact, whoever scans: numpy over the mapped file, FAISS over the same, or the catalogue without one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+from synthetic import DIMENSION, KIND, at_path, make_photo, make_photos, photo_id, unit, write
+
+from facecli.config import By
+from facecli.errors import StoreError
+from facecli.store import nearest
+from facecli.store.facestore import IndexReader, open_reader, open_writer
+from facecli.store.records import Batch
+from facecli.types import FloatArray, IndexedPhoto, Match
+
+SCANS = ("numpy", "faiss", "catalogue")
+
+
+@contextmanager
+def reading(index: Path, scan: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[IndexReader]:
+    """A reader that scans in one of the three ways."""
+    monkeypatch.setattr("facecli.store.scans.FAISS_FROM", 0 if scan == "faiss" else 1 << 60)
+    if scan == "catalogue":
+        for file in index.glob("vectors-*"):
+            file.unlink()
+    with open_reader(index) as reader:
+        assert bool(reader.notice) == (scan == "catalogue")
+        yield reader
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[IndexedPhoto]:
+    """120 photos with three faces each, and copies of two of them, so that similarities tie."""
+    found = make_photos(tmp_path, 120)
+    return [*found, at_path(found[7], tmp_path / "copy.jpg"), at_path(found[90], tmp_path / "another.jpg")]
+
+
+@pytest.fixture
+def index(tmp_path: Path, photos: list[IndexedPhoto]) -> Path:
+    """The photos' index with some holes."""
+    write(tmp_path / ".facecli", photos)
+    with open_writer(tmp_path / ".facecli") as writer:
+        writer.prune([photo_id(writer, photos[i].file.path) for i in (3, 4, 50)])
+        writer.finish()
+    return tmp_path / ".facecli"
+
+
+def expected(reader: IndexReader, query: FloatArray, by: By) -> list[tuple[float, int, str]]:
+    """Similarity, face id and path of every match by the plain definition."""
+    found = []
+    for photo in reader.photos():
+        for face in reader.faces_of(photo.photo_id):
+            similarity = min(1.0, float(face.embedding.astype(np.float64) @ query.astype(np.float64)))
+            found.append((similarity, face.face_id, photo.file.path))
+    found.sort(key=lambda match: (-np.float32(match[0]), match[1]))
+    if by is By.FACE:
+        return found
+    best: dict[str, tuple[float, int, str]] = {}
+    for match in found:
+        best.setdefault(match[2], match)
+    return list(best.values())
+
+
+def ask_equal(matches: list[Match], wanted: list[tuple[float, int, str]]) -> None:
+    assert [(m.face_id, m.path) for m in matches] == [(face, path) for _, face, path in wanted]
+    np.testing.assert_allclose([m.similarity for m in matches], [similarity for similarity, _, _ in wanted], atol=1e-6)
+    assert [m.rank for m in matches] == list(range(1, len(matches) + 1))
+
+
+@pytest.mark.parametrize("scan", SCANS)
+@pytest.mark.parametrize("by", list(By))
+def test_the_answer_is_that_of_the_definition(index: Path, photos: list[IndexedPhoto], scan: str, by: By, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearest, "FIRST_CANDIDATES", 2)
+    queries = np.concatenate([photos[7].embeddings[:2], photos[90].embeddings[:1], unit(np.ones((1, DIMENSION), np.float32))])
+    with reading(index, scan, monkeypatch) as reader:
+        for top, minimum in ((1, None), (5, None), (0, 0.1), (40, 0.05), (0, None), (7, 0.999)):
+            answers = reader.nearest(queries, top=top, minimum=minimum, by=by)
+            for query, matches in zip(queries, answers, strict=True):
+                wanted = [match for match in expected(reader, query, by) if minimum is None or match[0] >= minimum]
+                ask_equal(matches, wanted[: top or None])
+
+
+@pytest.mark.parametrize("scan", SCANS)
+def test_ties_do_not_depend_on_how_many_are_asked_for(tmp_path: Path, scan: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearest, "FIRST_CANDIDATES", 1)
+    photo = make_photo(tmp_path / "one.jpg", 1)
+    write(tmp_path / ".facecli", [at_path(photo, tmp_path / f"{i:02}.jpg") for i in range(40)])
+    with reading(tmp_path / ".facecli", scan, monkeypatch) as reader:
+        for top in (1, 3, 17, 0):
+            (matches,) = reader.nearest(photo.embeddings, top=top, minimum=None, by=By.PHOTO)
+            assert [match.face_id for match in matches] == list(range(1, (top or 40) + 1))
+
+
+@pytest.mark.parametrize("scan", SCANS)
+def test_a_face_is_left_out_of_its_own_answer(index: Path, photos: list[IndexedPhoto], scan: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with reading(index, scan, monkeypatch) as reader:
+        face = reader.faces_of(photo_id(reader, photos[7].file.path))[0]
+        queries = np.stack([face.embedding, face.embedding])
+        first, second = reader.nearest(queries, top=2, minimum=None, by=By.FACE, leave_out=[face.face_id, None])
+        assert face.face_id not in [match.face_id for match in first]
+        assert second[0].face_id == face.face_id
+        assert first[0].face_id == second[1].face_id
+
+
+@pytest.mark.parametrize("scan", SCANS)
+def test_an_empty_index_has_no_match(tmp_path: Path, scan: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / ".facecli", [make_photo(tmp_path / "a.jpg", 0)])
+    with reading(tmp_path / ".facecli", scan, monkeypatch) as reader:
+        assert reader.nearest(np.ones((2, DIMENSION), np.float32), top=3, minimum=None, by=By.FACE) == [[], []]
+
+
+def test_a_query_of_another_length_is_an_error(index: Path) -> None:
+    with open_reader(index) as reader, pytest.raises(StoreError, match="3 numbers, the index 64"):
+        reader.nearest(np.ones((1, 3), np.float32), top=1, minimum=None, by=By.FACE)
+
+
+def test_many_queries_are_answered_in_blocks(index: Path, photos: list[IndexedPhoto], monkeypatch: pytest.MonkeyPatch) -> None:
+    queries = np.concatenate([photo.embeddings for photo in photos[:20]])
+    with open_reader(index) as reader:
+        whole = reader.nearest(queries, top=4, minimum=None, by=By.FACE, leave_out=[1] * len(queries))
+        monkeypatch.setattr(nearest, "_QUERY_BYTES", 4 * 400 * 7)
+        assert reader.nearest(queries, top=4, minimum=None, by=By.FACE, leave_out=[1] * len(queries)) == whole
+
+
+def test_the_file_is_one_that_faiss_reads(index: Path) -> None:
+    (file,) = index.glob("vectors-*.faiss")
+    read = faiss.read_index(str(file))
+    with open_reader(index) as reader:
+        stored = {face.face_id: face.embedding for photo in reader.photos() for face in reader.faces_of(photo.photo_id)}
+        slots = dict(reader._catalogue.rows("SELECT face_id, slot FROM faces"))
+    assert (read.ntotal, read.d, read.metric_type) == (366, DIMENSION, faiss.METRIC_INNER_PRODUCT)
+    for face_id, embedding in stored.items():
+        np.testing.assert_array_equal(read.reconstruct(slots[face_id]), embedding)
+
+
+def test_a_slot_zeroed_under_an_older_state_is_no_match(index: Path, photos: list[IndexedPhoto]) -> None:
+    query = photos[7].embeddings[:1]
+    with open_reader(index) as reader:
+        with open_writer(index) as writer:
+            writer.prune([photo_id(writer, photos[7].file.path)])
+            assert not writer.finish().erased
+        (matches,) = reader.nearest(query, top=0, minimum=None, by=By.FACE)
+        assert len(matches) == 366 - 9 - 3
+        assert matches[0].path == str(photos[7].file.path).replace("0007", "copy")
+
+
+def test_a_reader_that_opens_while_the_file_is_replaced_takes_the_new_one(
+    index: Path, photos: list[IndexedPhoto], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from facecli.store import reading as module
+
+    real, calls = module.map_vectors, 0
+
+    def replaced_first(row: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            with open_writer(index) as writer:
+                writer.prune([photo.photo_id for photo in list(writer.photos())[:40]])
+                assert writer.finish().rebuilt
+        return real(row)
+
+    monkeypatch.setattr(module, "map_vectors", replaced_first)
+    with open_reader(index) as reader:
+        assert (reader.notice, reader.info.epoch, reader.info.photos) == ("", 2, 79)
+        assert reader.nearest(photos[100].embeddings, top=1, minimum=None, by=By.FACE)[0][0].path == photos[100].file.path
+
+
+def test_faiss_steps_aside_where_the_file_is_replaced_under_an_older_state(
+    index: Path, photos: list[IndexedPhoto], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facecli.store.scans.FAISS_FROM", 0)
+    with open_reader(index) as reader:
+        with open_writer(index) as writer:
+            writer.prune([photo.photo_id for photo in list(writer.photos())[:40]])
+            assert writer.finish().rebuilt
+        (matches,) = reader.nearest(photos[0].embeddings[:1], top=1, minimum=None, by=By.FACE)
+        assert matches[0].path == photos[0].file.path
+
+
+@pytest.mark.parametrize("scan", SCANS[:2])
+def test_codes_beyond_the_catalogue_are_not_searched(index: Path, scan: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that wrote its codes and was killed before its transaction."""
+    new = make_photo("/new.jpg")
+
+    class Killed(BaseException):
+        pass
+
+    def at(step: str) -> None:
+        if step == "before commit batch":
+            raise Killed
+
+    writer = open_writer(index, at=at)
+    with pytest.raises(Killed):
+        writer.commit(Batch(photos=(new,)))
+    with reading(index, scan, monkeypatch) as reader:
+        (matches,) = reader.nearest(new.embeddings[:1], top=1, minimum=None, by=By.FACE)
+        assert matches[0].similarity < 0.9
+        assert faiss.read_index(str(next(index.glob("vectors-*")))).ntotal == 369
+    writer.close()
+
+
+def test_widening_is_exact_for_every_finite_float16() -> None:
+    bits = np.arange(1 << 16, dtype=np.uint32).astype("<u2").view("<f2")
+    finite = bits[np.isfinite(bits)].reshape(1, -1)
+    wide = nearest.widen(finite, np.empty(finite.shape, np.int32)).astype(np.float64)
+    np.testing.assert_array_equal(wide * 2.0**112, finite.astype(np.float64))
+
+
+def test_similarities_stay_within_one(tmp_path: Path) -> None:
+    photo = make_photo(tmp_path / "a.jpg", 40)
+    write(tmp_path / ".facecli", [replace(photo, embeddings=unit(photo.embeddings) * np.float32(1.001))], KIND)
+    with open_reader(tmp_path / ".facecli") as reader:
+        answers = reader.nearest(unit(photo.embeddings), top=1, minimum=None, by=By.FACE)
+        assert max(matches[0].similarity for matches in answers) == 1.0
