@@ -110,7 +110,7 @@ def test_cuda_without_a_driver_is_never_the_cpu(with_cuda: Callable[[CudaDriver]
 def test_a_driver_that_is_too_old_is_said(with_cuda: Callable[[CudaDriver], None], monkeypatch: pytest.MonkeyPatch) -> None:
     with_cuda(CudaDriver(gpus=1, version=12040))
     monkeypatch.setattr(load_onnxruntime(), "cuda_version", "13.0", raising=False)
-    with pytest.raises(DeviceError, match="device cuda:0 cannot be used: [ -~]+$") as caught:
+    with pytest.raises(DeviceError, match=r"device cuda:0 cannot be used: [ -~]+$") as caught:
         find_devices("cuda")
     assert caught.value.hint == "the driver serves CUDA up to 12 and this onnxruntime-gpu needs 13.0: update NVIDIA's driver"
 

