@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import os
 import pty
@@ -137,7 +139,7 @@ def test_info_counts(shell: Shell, library: Path) -> None:
         (("search", "yaoming.jpg", "-t", "2"), "2"),
         (("search", "yaoming.jpg", "-i", "nowhere"), "nowhere"),
         (("search", "yaoming.jpg", "--face", "7"), "7"),
-        (("search", "yaoming.jpg", "-d", "cuda:99"), "cuda:99"),
+        (("search", "yaoming.jpg", "-d", "cuda:99"), "cuda"),
         (("search", "yaoming.jpg", "-m", "nowhere"), "nowhere"),
         (("index", "nowhere"), "nowhere"),
         (("verify", "yaoming.jpg", "black.png"), "black.png"),
@@ -252,6 +254,7 @@ def test_moved_changed_new_and_gone(shell: Shell, album: Path, find_sample: Call
     assert changes(report) == {"seen": 4, "new": 1, "changed": 1, "moved": 1, "unchanged": 1, "removed": 1, "total": 4}
     assert report["faces"]["total"] == 34 - 6 + 1
     after = shell("search", "-k", "0", "-t", "none", "--by", "face", "--csv", find_sample("yaoming.jpg")).text
+    assert len(faces_of(ids, "gdp.jpg")) == 5
     assert faces_of(after, "moved.png") == faces_of(ids, "astronaut.png")
     assert faces_of(after, "gdp.jpg") == faces_of(ids, "gdp.jpg")
     shell("check")
@@ -259,8 +262,7 @@ def test_moved_changed_new_and_gone(shell: Shell, album: Path, find_sample: Call
 
 def faces_of(rows: str, name: str) -> set[str]:
     """The face ids of one photo in the CSV rows of a search."""
-    header, *lines = [line.split(",") for line in rows.splitlines()]
-    return {line[header.index("face")] for line in lines if any(field.endswith(name) for field in line[1:])}
+    return {row["face"] for row in csv.DictReader(io.StringIO(rows)) if row["path"].endswith(name)}
 
 
 def test_bad_files_are_named_once_and_stop_nothing(shell: Shell, album: Path) -> None:
@@ -291,8 +293,7 @@ def test_removed_stays_out(shell: Shell, album: Path, find_sample: Callable[[str
 
 def test_an_empty_directory_is_no_failure(shell: Shell) -> None:
     (shell.work / "empty").mkdir()
-    ran = shell("index", "empty")
-    assert "empty" in ran.errors
+    assert "no photos" in shell("index", "empty").errors
 
 
 def test_photos_and_home_are_left_as_they_are(shell: Shell, album: Path) -> None:

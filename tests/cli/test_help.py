@@ -84,7 +84,7 @@ def test_completion(shell: Shell, name: str) -> None:
         (["search"], "Missing argument"),
         (["search", "x.jpg", "-k", "many"], "Invalid value for '-k'"),
         (["search", "x.jpg", "--by", "moon"], "Invalid value for '--by'"),
-        (["index", "--jobs", "0"], "Invalid value for '-j'"),
+        (["index", "--jobs", "-1"], "Invalid value for '-j'"),
         (["verify", "a.jpg"], "Missing argument"),
     ],
 )
