@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from facecli.errors import UsageError
-from facecli.types import Sureness
+from facecli.types import JsonValue, Sureness
 
 PRESET_RATES = {"loose": 4.7e-4, "balanced": 2.2e-5, "strict": 6.3e-7}
 """The false-match rates that the presets stand for."""
@@ -81,9 +81,9 @@ class Calibration:
         """Whether so small a rate was measured."""
         return self.points[-1].false_matches <= rate
 
-    def to_record(self) -> dict[str, object]:
+    def to_record(self) -> dict[str, JsonValue]:
         """Plain values, for JSON."""
-        points = [[p.threshold, p.false_matches, p.true_matches] for p in self.points]
+        points: list[JsonValue] = [[p.threshold, p.false_matches, p.true_matches] for p in self.points]
         return {"points": points, "people": self.people, "pairs": self.pairs, "data": self.data}
 
     @classmethod

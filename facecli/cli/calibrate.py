@@ -1,0 +1,63 @@
+"""`facecli calibrate`: measure how often a model pack confuses people."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from facecli.cli.console import Console, say_error
+from facecli.cli.options import Common, ExampleCommand, common_options, model_options
+from facecli.cli.surroundings import info_nearby
+
+if TYPE_CHECKING:
+    from facecli.thresholds import Calibration
+
+EXAMPLES = """
+facecli calibrate people/             people/Ann/1.jpg, people/Ben/1.jpg …
+facecli calibrate -m buffalo_l people/
+"""
+
+
+@click.command(cls=ExampleCommand, epilog=EXAMPLES)
+@click.argument("directory", metavar="DIR", type=click.Path())
+@click.option("--json", is_flag=True, help="Print one JSON object.")
+@model_options
+@common_options
+def calibrate(common: Common, directory: str, model: str | None, device: str, json: bool) -> int:  # noqa: FBT001 (click calls it by name)
+    """Measure the false-match rates of a model pack on photos of your own.
+
+    DIR holds one folder for each person, with photos of that person alone (the largest face of each photo counts). All pairs of faces are compared.
+    Prints threshold, false-match rate and true-match rate, and keeps them for later searches with this recogniser. Exit code 0: done, 2: failure,
+    3: some photos could not be read.
+    """
+    from facecli.searching.calibrating import find_calibration, keep_calibration  # noqa: PLC0415 (not for --help)
+    from facecli.searching.measuring import measure, read_people  # noqa: PLC0415
+    from facecli.searching.opening import choose_pack, open_query_models  # noqa: PLC0415
+
+    console = Console(quiet=common.quiet, verbose=common.verbose)
+    info = info_nearby(common) if model is None else None
+    pack = choose_pack(model, info)
+    sample = read_people(directory, open_query_models(pack, device, info, console), console)
+    for failure in sample.failures:
+        say_error(str(failure), failure.hint)
+    measured = measure(sample, directory)
+    place = keep_calibration(pack.recogniser.sha256, measured)
+    _print(measured, pack.recogniser.sha256, as_json=json)
+    console.warn(f"measured {pack.name} on {measured.data.partition(',')[0]}, {measured.pairs:,} pairs of different people; kept in {place}")
+    if find_calibration(pack.recogniser.sha256) != measured:
+        console.warn("a larger measurement of this recogniser comes with facecli and stays in use")
+    return 3 if sample.failures else 0
+
+
+def _print(measured: Calibration, recogniser_sha256: str, *, as_json: bool) -> None:
+    from facecli.output.records import json_line  # noqa: PLC0415
+    from facecli.searching.measuring import table_rows  # noqa: PLC0415
+
+    if as_json:
+        out = json_line({"recogniser_sha256": recogniser_sha256, **measured.to_record()})
+    else:
+        out = "".join("\t".join(row) + "\n" for row in table_rows(measured)).encode()
+    sys.stdout.buffer.write(out)
+    sys.stdout.buffer.flush()

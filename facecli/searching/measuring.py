@@ -1,0 +1,115 @@
+"""Measure a recogniser: how often it confuses people, from photos sorted into one folder a person."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facecli.config import ReadOptions, ScanOptions
+from facecli.errors import PhotoError, UsageError
+from facecli.photos.scan import Scan
+from facecli.searching.naming import PhotoQuery, refusal
+from facecli.searching.reading import ReadingOptions, read_photos
+from facecli.thresholds import Calibration, Point
+from facecli.types import FloatArray, PhotoFile, Reporter
+from facecli.vision.models import FaceModels
+
+STEP = 0.02
+THRESHOLDS = np.round(np.arange(-1, 1 + STEP / 2, STEP), 2)
+MOST_FALSE = 0.05
+"""Thresholds with a higher false-match rate are of no use."""
+LEAST_FALSE = 3
+"""So many false matches make a rate; fewer are chance."""
+BLOCK = 1024
+"""Rows compared at once."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """The faces that are compared."""
+
+    embeddings: FloatArray
+    """float32 (n, d), unit length: the largest face of each photo."""
+    people: NDArray[np.int32]
+    """int32 (n,): whose face it is."""
+    failures: tuple[PhotoError, ...]
+
+
+def read_people(directory: str, models: FaceModels, report: Reporter) -> Sample:
+    """The faces of all photos below the folders of `directory`; raises UsageError where that is no directory with folders."""
+    queries, people, failures = _list_photos(directory)
+    embeddings, whose = [], []
+    report.start("photos", len(queries))
+    for person, photo in zip(people, read_photos(models, queries, ReadingOptions(ReadOptions())), strict=True):
+        if isinstance(photo, PhotoError):
+            failures.append(photo)
+        elif photo.faces:
+            embeddings.append(photo.faces[0].embedding)
+            whose.append(person)
+        else:
+            report.warn(f"{photo.query}: no face found")
+        report.advance(1, faces=len(whose))
+    report.stop()
+    stacked = np.stack(embeddings) if embeddings else np.zeros((0, models.pack.dimension), np.float32)
+    return Sample(stacked, np.array(whose, np.int32), tuple(failures))
+
+
+def _list_photos(directory: str) -> tuple[list[PhotoQuery], list[int], list[PhotoError]]:
+    """The photos of each person's folder, whose they are, and those that cannot be read."""
+    try:
+        folders = sorted(entry.path for entry in os.scandir(directory) if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        raise UsageError(f"the directory cannot be read ({error.strerror})", directory) from error
+    queries, people, failures = [], [], []
+    for person, folder in enumerate(folders):
+        for found in Scan([os.path.abspath(folder)], ScanOptions()):
+            if isinstance(found, PhotoFile):
+                queries.append(PhotoQuery(found.path, found.path))
+                people.append(person)
+            else:
+                failures.append(refusal(found, found.file.path))
+    return queries, people, failures
+
+
+def measure(sample: Sample, directory: str) -> Calibration:
+    """The rates over all pairs of faces; raises UsageError where there are too few to say anything."""
+    false, true = np.zeros(len(THRESHOLDS), np.int64), np.zeros(len(THRESHOLDS), np.int64)
+    pairs = np.zeros(2, np.int64)
+    for similarity, same in _pairs(sample):
+        pairs += (int((~same).sum()), int(same.sum()))
+        false += _at_or_over(similarity[~same])
+        true += _at_or_over(similarity[same])
+    if not pairs.all():
+        raise UsageError(
+            "too few faces to compare: two people are needed, one of them in two photos", directory, hint="one folder a person, in each some photos"
+        )
+    kept = np.flatnonzero((false >= LEAST_FALSE) & (false <= MOST_FALSE * pairs[0]))
+    if not len(kept):
+        raise UsageError(f"too few faces to measure a rate: {pairs[0]:,} pairs of different people", directory, hint="more people, more photos")
+    points = tuple(Point(float(THRESHOLDS[i]), float(false[i] / pairs[0]), float(true[i] / pairs[1])) for i in kept)
+    people = len(np.unique(sample.people))
+    return Calibration(points, people, int(pairs[0]), f"{len(sample.people):,} faces of {people} people, measured by facecli calibrate")
+
+
+def _pairs(sample: Sample) -> Iterator[tuple[FloatArray, NDArray[np.bool_]]]:
+    """The similarity of each pair of faces, and whether it is of one person; each pair once, in blocks."""
+    count = len(sample.people)
+    for start in range(0, count, BLOCK):
+        rows = np.arange(start, min(start + BLOCK, count))
+        later = rows[:, None] < np.arange(count)[None, :]
+        similarity = sample.embeddings[rows] @ sample.embeddings.T
+        yield similarity[later], (sample.people[rows, None] == sample.people[None, :])[later]
+
+
+def _at_or_over(similarity: FloatArray) -> NDArray[np.int64]:
+    """How many are at or over each threshold."""
+    return len(similarity) - np.searchsorted(np.sort(similarity), THRESHOLDS.astype(np.float32), side="left")
+
+
+def table_rows(calibration: Calibration) -> Sequence[tuple[str, str, str]]:
+    """The points as text: threshold, false-match rate, true-match rate."""
+    return [(f"{p.threshold:.2f}", f"{p.false_matches:.2e}", f"{p.true_matches:.3f}") for p in calibration.points]
