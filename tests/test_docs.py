@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import pytest
@@ -14,6 +16,9 @@ import pytest
 from facecli.cli.main import COMMANDS, facecli
 from facecli.thresholds import NAMES, PRESET_RATES
 from facecli.types import SkipReason
+
+if TYPE_CHECKING:
+    from conftest import Shell
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -50,14 +55,20 @@ def calls_of(path: Path) -> Iterator[list[str]]:
 
 @cache
 def command_named(name: str) -> click.Command:
-    command = facecli.get_command(click.Context(facecli), name)
+    command = facecli.get_command(context_of(facecli), name)
     assert command is not None, f"facecli has no command {name}"
     return command
 
 
+def context_of(command: click.Command) -> click.Context:
+    """The context in which a command runs; click keeps what it makes in the first one."""
+    top = click.Context(facecli, info_name="facecli", terminal_width=80, **facecli.context_settings)
+    return top if command is facecli else click.Context(command, parent=top)
+
+
 def options_of(command: click.Command) -> set[str]:
     """Every option of a command and of its sub-commands, long and short."""
-    own = {option for parameter in command.get_params(click.Context(command)) for option in (*parameter.opts, *parameter.secondary_opts)}
+    own = {option for parameter in command.get_params(context_of(command)) for option in (*parameter.opts, *parameter.secondary_opts)}
     below = command.commands.values() if isinstance(command, click.Group) and command is not facecli else ()
     return {option for option in own if option.startswith("-")}.union(*map(options_of, below))
 
@@ -88,8 +99,7 @@ def test_the_commands_are_seen() -> None:
 
 
 def test_the_help_block_is_the_help() -> None:
-    text = click.Context(facecli, info_name="facecli", terminal_width=80, **facecli.context_settings)
-    assert block_after("<!-- help -->") == f"$ facecli --help\n{facecli.get_help(text)}\n"
+    assert block_after("<!-- help -->") == f"$ facecli --help\n{facecli.get_help(context_of(facecli))}\n"
 
 
 def block_after(mark: str) -> str:
@@ -102,7 +112,7 @@ def block_after(mark: str) -> str:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_readme_names_every_option(name: str) -> None:
     named = set(OPTION.findall(README.read_text("utf-8")))
-    visible = {o for p in command_named(name).get_params(click.Context(command_named(name))) if not getattr(p, "hidden", False) for o in p.opts}
+    visible = {o for p in command_named(name).get_params(context_of(command_named(name))) if not getattr(p, "hidden", False) for o in p.opts}
     assert {option for option in visible if option.startswith("--")} - named == set()
 
 
@@ -138,6 +148,23 @@ def test_links_lead_somewhere(path: Path) -> None:
     assert [target for target in local if not (path.parent / target.partition("#")[0]).exists()] == []
     headings = {re.sub(r"[^\w\- ]", "", line.lstrip("# ").lower()).replace(" ", "-") for line in text.splitlines() if line.startswith("#")}
     assert [target for target in targets if target.startswith("#") and target[1:] not in headings] == []
+
+
+def test_the_quickstart_block_is_what_the_commands_print(shell: Shell, album: Path, find_sample: Callable[[str], Path]) -> None:
+    """The same lines; similarities to two decimals, the run's times and its bottleneck left open."""
+    shutil.copyfile(find_sample("yaoming.jpg"), shell.work / "yaoming.jpg")
+    indexing, searching = block_after("<!-- quickstart -->").removeprefix("$ ").split("$ ")
+    assert indexing.startswith("facecli index album\n")
+    assert searching.startswith("facecli search yaoming.jpg --threshold none\n")
+    assert without_times(shell("index", album.name).errors) == without_times(indexing.partition("\n")[2])
+    shown = [line.split("\t") for line in searching.splitlines()[1:]]
+    printed = [line.split("\t") for line in shell("search", "yaoming.jpg", "--threshold", "none").text.splitlines()]
+    assert [row[1:3] for row in printed] == [row[1:3] for row in shown]
+    assert [float(row[0]) for row in printed] == pytest.approx([float(row[0]) for row in shown], abs=0.005)
+
+
+def without_times(text: str) -> str:
+    return re.sub(r"bound by .*", "bound by", re.sub(r"\d+\.\d+|\d+ jobs", "#", text))
 
 
 def test_every_recipe_is_in_the_readme() -> None:
