@@ -98,7 +98,11 @@ class Helper:
         if not line:
             self._end()
             raise Refusal(SkipReason.UNREADABLE, _ending(process.returncode, seconds, in_time=line is not None))
-        reply: dict[str, Any] = json.loads(line)
+        try:
+            reply: dict[str, Any] = json.loads(line)
+        except ValueError:
+            self._end()  # whatever wrote into the pipe, its other end can no longer be trusted
+            raise
         if "refused" in reply:
             reason, detail, refused_by = reply["refused"]
             raise Refusal(SkipReason(reason), detail, refused_by)

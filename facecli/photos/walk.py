@@ -17,6 +17,7 @@ from facecli.photos.mounts import mounts_below
 from facecli.photos.sniff import HEAD, sniff
 from facecli.types import PhotoFile, Skipped, SkipReason
 
+_DIRECTORY = "directory"
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 
@@ -38,6 +39,8 @@ class _Folder:
     device: int
     names: list[bytes]
     """What is still to be visited, the next one last; a directory's name ends in a slash, which puts its content where its path belongs."""
+    doubtful: set[bytes]
+    """Those whose names don't tell their kind."""
 
 
 class Walk:
@@ -68,7 +71,7 @@ class Walk:
                 continue
             name = folder.names.pop()
             path = folder.prefix + name.decode(_ENCODING, _ERRORS)
-            item = self._enter(path, folder.device) if name[-1:] == b"/" else self._look(path, name)
+            item = self._enter(path, folder.device) if name[-1:] == b"/" else self._look(path, doubtful=name in folder.doubtful)
             if isinstance(item, _Folder):
                 way.append(item)
             elif item is not None:
@@ -83,14 +86,15 @@ class Walk:
                 return None
             if above is not None and (state.st_dev != above or path in self._mounts):
                 self._findings.mounts.append(path)
-            names = self._list(prefix)
+            folder = _Folder(prefix, state.st_dev, [], set())
+            self._list(folder)
         except (FileNotFoundError, NotADirectoryError):
             self._findings.ignored["gone"] += 1
             return None
         except OSError as error:
             self._findings.unlisted.append(path)
             return Skipped(PhotoFile(prefix, 0, 0), SkipReason.PERMISSION, f"the directory cannot be listed: {error.strerror}")
-        return _Folder(prefix, state.st_dev, names)
+        return folder
 
     def _is_left_out(self, path: str, state: os.stat_result, *, is_root: bool) -> bool:
         identity = (state.st_dev, state.st_ino)
@@ -114,71 +118,65 @@ class Walk:
             return False
         return not any(self._is_excluded("/".join(parts[: depth + 1]) + "/") for depth in range(len(parts)))
 
-    def _list(self, prefix: str) -> list[bytes]:
-        ignored = self._findings.ignored
-        names: list[bytes] = []
-        with os.scandir(os.fsencode(prefix)) as entries:
+    def _list(self, folder: _Folder) -> None:
+        """Fill in what of a directory is to be visited."""
+        ignored, names = self._findings.ignored, folder.names
+        with os.scandir(os.fsencode(folder.prefix)) as entries:
             for entry in entries:
                 name = entry.name
                 if is_hidden(name):
                     ignored["hidden"] += 1
-                elif (found := self._classify(entry, name)) is not None:
-                    names.append(found)
+                    continue
+                kind = kind_by_name(name) if entry.is_file(follow_symlinks=False) else self._kind_of_no_file(entry, name)
+                if kind is IMAGE:
+                    names.append(name)
+                elif kind is None:
+                    names.append(name)
+                    folder.doubtful.add(name)
+                elif kind is _DIRECTORY:
+                    names.append(name + b"/")
+                else:
+                    ignored[kind] += 1
         if self._excluded is not None:
-            names = self._without_excluded(prefix, names)
+            self._drop_excluded(folder)
         names.sort(reverse=True)
-        return names
 
-    def _classify(self, entry: os.DirEntry[bytes], name: bytes) -> bytes | None:
-        """The name under which an entry is visited; None where it is passed over."""
-        if entry.is_file(follow_symlinks=False):
-            return self._classify_file(name)
-        if entry.is_dir(follow_symlinks=False):
-            if self._options.recursive:
-                return name + b"/"
-            return self._pass_over("directory")
-        return self._classify_link(entry, name) if entry.is_symlink() else self._pass_over("pipe, socket or device")
-
-    def _classify_file(self, name: bytes) -> bytes | None:
-        kind = kind_by_name(name)
-        return name if kind is IMAGE or kind is None else self._pass_over(kind)
-
-    def _classify_link(self, entry: os.DirEntry[bytes], name: bytes) -> bytes | None:
+    def _kind_of_no_file(self, entry: os.DirEntry[bytes], name: bytes) -> str | None:
+        """What a directory, a link or something else is to be counted as, or visited as where it is an image, unknown or a directory."""
+        linked = entry.is_symlink()
         try:
             mode = entry.stat().st_mode
         except OSError:
-            return self._pass_over("broken link")
+            return "broken link" if linked else "gone"
         if stat.S_ISREG(mode):
-            return self._classify_file(name)
+            return kind_by_name(name)
         if not stat.S_ISDIR(mode):
-            return self._pass_over("pipe, socket or device")
-        return name + b"/" if self._options.follow_symlinks and self._options.recursive else self._pass_over("link to a directory")
+            return "pipe, socket or device"
+        if linked and not self._options.follow_symlinks:
+            return "link to a directory"
+        return _DIRECTORY if self._options.recursive else "directory, not recursive"
 
-    def _pass_over(self, kind: str) -> bytes | None:
-        self._findings.ignored[kind] += 1
-        return None
-
-    def _without_excluded(self, prefix: str, names: list[bytes]) -> list[bytes]:
-        below = prefix[len(self._root) :]
+    def _drop_excluded(self, folder: _Folder) -> None:
+        below, names = folder.prefix[len(self._root) :], folder.names
         kept = [name for name in names if not self._is_excluded(below + name.decode(_ENCODING, _ERRORS))]
         self._findings.ignored["excluded"] += len(names) - len(kept)
-        return kept
+        names[:] = kept
 
     def _is_excluded(self, path: str) -> bool:
         """Whether a pattern leaves out a path that is relative to the root; a directory's ends in a slash."""
         return self._excluded is not None and self._excluded.match_file(path)
 
-    def _look(self, path: str, name: bytes) -> PhotoFile | Skipped | None:
+    def _look(self, path: str, *, doubtful: bool) -> PhotoFile | Skipped | None:
         """A file whose name may be an image's; what its name doesn't tell, its first bytes do."""
         try:
             state = os.stat(path)
-            if kind_by_name(name) is None and not _begins_as_image(path, state):
-                self._pass_over("of an unknown kind")
+            if doubtful and not _begins_as_image(path, state):
+                self._findings.ignored["of an unknown kind"] += 1
                 return None
         except PermissionError as error:
             return Skipped(PhotoFile(path, 0, 0), SkipReason.PERMISSION, error.strerror or "")
         except OSError:
-            self._pass_over("gone")
+            self._findings.ignored["gone"] += 1
             return None
         return PhotoFile(path, state.st_size, state.st_mtime_ns)
 

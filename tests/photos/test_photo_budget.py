@@ -1,0 +1,99 @@
+"""The budget of bytes: shared, in order, never stuck."""
+
+from __future__ import annotations
+
+import random
+import threading
+from pathlib import Path
+
+import pytest
+
+from facecli.photos import budget as module
+from facecli.photos.budget import PixelBudget, default_budget
+
+
+def test_take_and_give() -> None:
+    budget = PixelBudget(100)
+    assert budget.take(60) == 60
+    assert budget.take(40) == 40
+    budget.give(60)
+    assert budget.take(50) == 50
+
+
+def test_more_than_there_is_takes_the_whole() -> None:
+    budget = PixelBudget(100)
+    assert budget.take(1000) == 100
+
+
+def run(*threads: threading.Thread) -> None:
+    for thread in threads:
+        thread.start()
+
+
+def wait_until_waiting(budget: PixelBudget, count: int) -> None:
+    while budget.waiting != count:
+        threading.Event().wait(0.001)
+
+
+def test_a_large_request_is_not_passed_by_small_ones() -> None:
+    budget = PixelBudget(100)
+    budget.take(50)
+    order: list[int] = []
+
+    def take(size: int) -> None:
+        taken = budget.take(size)
+        order.append(size)
+        budget.give(taken)
+
+    large, small = threading.Thread(target=take, args=(100,)), threading.Thread(target=take, args=(10,))
+    run(large)
+    wait_until_waiting(budget, 1)
+    run(small)
+    wait_until_waiting(budget, 2)
+    assert order == []
+    budget.give(50)
+    large.join()
+    small.join()
+    assert order == [100, 10]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_never_over_the_total_and_never_stuck(workers: int) -> None:
+    budget, lock = PixelBudget(1000), threading.Lock()
+    held, most = 0, 0
+
+    def work(seed: int) -> None:
+        nonlocal held, most
+        dice = random.Random(seed)
+        for _ in range(200):
+            taken = budget.take(dice.choice((1, 10, 300, 999, 5000)))
+            with lock:
+                held += taken
+                most = max(most, held)
+            with lock:
+                held -= taken
+            budget.give(taken)
+
+    threads = [threading.Thread(target=work, args=(seed,), daemon=True) for seed in range(workers)]
+    run(*threads)
+    for thread in threads:
+        thread.join(timeout=60)
+        assert not thread.is_alive()
+    assert most <= 1000
+    assert budget.take(1000) == 1000
+
+
+def test_the_default_is_a_part_of_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 0 < default_budget().total <= 2_000_000_000
+    monkeypatch.setattr(module, "_cgroup_limits", lambda: iter((400_000_000, 800_000_000)))
+    assert default_budget().total == 100_000_000
+
+
+def test_limits_of_all_groups_above_are_read(tmp_path: Path) -> None:
+    root = tmp_path
+    (root / "a/b").mkdir(parents=True)
+    (root / "memory.max").write_text("max\n")
+    (root / "a/memory.max").write_text("5000\n")
+    (root / "a/b/memory.max").write_text("9000\n")
+    assert list(module._limits_above(str(root), "/a/b", "memory.max")) == [5000, 9000]
+    assert list(module._limits_above(str(root), "/../elsewhere", "memory.max")) == []

@@ -1,0 +1,203 @@
+"""A decoder that crashes, hangs, or eats memory takes nothing with it, and the helper process leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from picture_files import saved, scene, with_exif, with_segments
+
+from facecli.config import ReadOptions
+from facecli.photos import isolation
+from facecli.photos.budget import PixelBudget
+from facecli.photos.decode import PhotoReader, refusal_holds
+from facecli.photos.frames import FrameBuffer
+from facecli.types import FileContents, Photo, PhotoFile, Skipped, SkipReason
+
+GIF = saved(scene().quantize(64), "GIF")
+JPEG = saved(scene(), "JPEG")
+
+
+def contents(data: bytes) -> FileContents:
+    return FileContents(PhotoFile("/photo", len(data), 0), b"", data)
+
+
+@pytest.fixture
+def fresh() -> Iterator[PhotoReader]:
+    """A reader whose helper hasn't started yet."""
+    reader = PhotoReader(ReadOptions())
+    yield reader
+    reader.close()
+
+
+def helpers() -> list[psutil.Process]:
+    return [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+
+
+def sabotage(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """Let the helper run `code`, with its module as `h`, before it serves."""
+    start = isolation._START.removesuffix("main()") + f"import os, time, facecli.photos.helper as h\n{code}\nmain()"
+    monkeypatch.setattr(isolation, "_START", start.replace("; ", "\n"))
+
+
+def test_the_helper_starts_only_when_needed_and_ends_with_its_reader(fresh: PhotoReader) -> None:
+    before = len(helpers())
+    assert isinstance(fresh.decode(contents(JPEG)), Photo)
+    assert len(helpers()) == before
+    for _ in range(2):
+        assert isinstance(fresh.decode(contents(GIF)), Photo)
+        assert len(helpers()) == before + 1
+    fresh.close()
+    assert len(helpers()) == before
+    assert isinstance(fresh.decode(contents(GIF)), Photo)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_isolated_equals_direct(fresh: PhotoReader, kind: str, orientation: int) -> None:
+    data = with_exif(JPEG, orientation) if kind == "JPEG" else saved(scene(), kind)
+    direct = fresh.decode(contents(data))
+    assert isinstance(direct, Photo)
+    expected = np.array(direct.pixels)
+    isolated = fresh.decode(contents(data), isolated=True)
+    assert isinstance(isolated, Photo)
+    np.testing.assert_array_equal(isolated.pixels, expected)
+
+
+def test_photos_of_changing_size_come_whole_out_of_one_helper(fresh: PhotoReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolation, "_KEEP", 100_000)
+    for width, height in ((300, 200), (10, 10), (400, 300), (1, 1), (20, 30)):
+        photo = fresh.decode(contents(saved(scene(width, height), "BMP")))
+        assert isinstance(photo, Photo)
+        np.testing.assert_array_equal(photo.pixels, np.asarray(scene(width, height)))
+
+
+@pytest.mark.parametrize("step", ["open_picture = lambda *a, **k: {}", "_Server.read = lambda *a: {}"])
+@pytest.mark.parametrize(
+    ("deed", "said"),
+    [
+        ("os.kill(os.getpid(), 11)", "its decoder crashed (signal 11)"),
+        ("os._exit(7)", "its decoder ended with code 7"),
+        ("time.sleep(60)", "its decoder took more than 1 s"),
+        ("os.kill(os.getpid(), 19)", "its decoder took more than 1 s"),
+    ],
+)
+def test_crash_and_hang_are_values(fresh: PhotoReader, step: str, deed: str, said: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        sabotage(patch, "h." + step.format(deed))
+        patch.setattr(isolation, "HEADER_SECONDS", 1.0 if "open" in step else 30.0)
+        patch.setattr(isolation, "PIXEL_SECONDS", 1.0)
+        outcome = fresh.decode(contents(GIF))
+    assert isinstance(outcome, Skipped)
+    assert (outcome.reason, outcome.detail) == (SkipReason.UNREADABLE, said)
+    assert refusal_holds(outcome.refused_by, ReadOptions())
+    assert isinstance(fresh.decode(contents(GIF)), Photo)
+
+
+def test_what_cannot_start_is_tried_again_later(fresh: PhotoReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolation.sys, "executable", "/nowhere/python")
+    outcome = fresh.decode(contents(GIF))
+    assert isinstance(outcome, Skipped)
+    assert outcome.reason is SkipReason.UNREADABLE
+    assert not refusal_holds(outcome.refused_by, ReadOptions())
+
+
+def test_a_decoder_that_claims_too_much_memory_is_refused(fresh: PhotoReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    sabotage(monkeypatch, "h.open_picture = lambda *a, **k: bytearray(3 << 30)")
+    outcome = fresh.decode(contents(GIF))
+    assert isinstance(outcome, Skipped)
+    assert "memory" in outcome.detail
+
+
+def test_what_decoders_print_stays_in_the_helper(fresh: PhotoReader, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    noise = "[print('noise', flush=True), os.write(1, b'noise'), os.write(2, b'noise')]"
+    sabotage(monkeypatch, f"tame = h._tame; h._tame = lambda form: [{noise}, tame(form)]")
+    assert isinstance(fresh.decode(contents(GIF)), Photo)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_working_directory_that_shadows_modules_is_not_imported(fresh: PhotoReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PIL", "numpy", "json", "facecli"):
+        (tmp_path / f"{name}.py").write_text("import os; os._exit(9)")
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(fresh.decode(contents(GIF)), Photo)
+
+
+def test_an_orphan_ends(tmp_path: Path) -> None:
+    """Whether it waits for work or its decoder hangs, the helper of a killed worker ends by itself."""
+    for hang in ("", "h.open_picture = lambda *a, **k: time.sleep(100); h._ORPHAN_SECONDS = 0.5"):
+        code = (
+            "import sys, time\nfrom facecli.photos import isolation as i\nfrom facecli.photos.sniff import Format\n"
+            "start = i._START.removesuffix('main()').replace('; ', '\\n') + 'import time, facecli.photos.helper as h\\n'\n"
+            f"i._START = start + {hang!r} + '\\nmain()'\n"
+            "i.HEADER_SECONDS = 2.0\nhelper = i.Helper()\nhelper._start()\nprint(helper._process.pid, flush=True)\n"
+            "helper.open_picture(Format.GIF, sys.stdin.buffer.read(), accept_truncated=False)\ntime.sleep(100)\n"
+        )
+        worker = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path)
+        with worker:
+            assert worker.stdin is not None
+            assert worker.stdout is not None
+            worker.stdin.write(GIF)
+            worker.stdin.close()
+            helper = psutil.Process(int(worker.stdout.readline()))
+            time.sleep(0.5)
+            worker.send_signal(signal.SIGKILL)
+        assert psutil.wait_procs([helper], timeout=10)[1] == []
+
+
+def test_nothing_is_left_in_the_directory_for_temporary_files(fresh: PhotoReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert isinstance(fresh.decode(contents(GIF)), Photo)
+    monkeypatch.delattr(isolation.os, "memfd_create")
+    fresh.close()
+    assert isinstance(fresh.decode(contents(GIF)), Photo)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_handle_is_left(fresh: PhotoReader) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        assert isinstance(fresh.decode(contents(GIF)), Photo)
+        fresh.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_jpeg_of_countless_scans_goes_to_the_helper(fresh: PhotoReader) -> None:
+    data = saved(scene(), "JPEG", progressive=True)
+    before = len(helpers())
+    many = with_segments(data, *[(0xFE, b"\xff\xda")] * 80)
+    assert isinstance(fresh.decode(contents(many)), Photo)
+    assert len(helpers()) == before + 1
+
+
+def test_the_budget_is_given_back_whatever_happens() -> None:
+    budget = PixelBudget(10_000_000)
+    reader = PhotoReader(ReadOptions(max_pixels=100_000), budget)
+    for data in (JPEG, GIF, JPEG[:900], GIF[:900], saved(scene(1000, 1000), "PNG"), b"text", with_exif(JPEG, 6)):
+        reader.decode(contents(data))
+    reader.release()
+    assert budget.take(budget.total) == budget.total
+    budget.give(budget.total)
+    reader.close()
+
+
+def test_large_frames_are_given_back(fresh: PhotoReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FrameBuffer, "KEEP", 100_000)
+    large = fresh.decode(contents(saved(scene(600, 400), "JPEG")))
+    assert isinstance(large, Photo)
+    assert fresh._frame._bytes.size == 720_000
+    fresh.release()
+    assert fresh._frame._bytes.size == 0
+    small = fresh.decode(contents(JPEG))
+    assert isinstance(small, Photo)
+    fresh.release()
+    assert fresh._frame._bytes.size == 96 * 64 * 3
