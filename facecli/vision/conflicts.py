@@ -6,7 +6,6 @@ from the files themselves.
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import re
 import shlex
@@ -50,11 +49,14 @@ class Conflict:
 
 def installed(names: Iterable[str]) -> dict[str, str]:
     """Those of the packages that are installed, with their versions."""
+    # Imported here, because it takes as long as a tenth of a search, which needs it only where something is wrong.
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
     found = {}
     for name in sorted(names):
         try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+            found[name] = version(name)
+        except PackageNotFoundError:
             continue
     return found
 

