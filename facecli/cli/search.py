@@ -50,6 +50,7 @@ class Request:
     json: bool
     csv: bool
     provenance: bool
+    show: bool
     html: str | None
     link_to: str | None
     copy_to: str | None
@@ -81,6 +82,7 @@ class Request:
 @click.option("--json", is_flag=True, help="Print JSON Lines.")
 @click.option("--csv", is_flag=True, help="Print CSV with a header.")
 @click.option("--provenance", is_flag=True, help="With --json: a first line that says how the answer came about.")
+@click.option("--show", is_flag=True, help="Draw the faces on the terminal; FACECLI_GRAPHICS names how: kitty, iterm2, sixel, blocks.")
 @click.option(
     "--html", metavar="FILE", type=click.Path(dir_okay=False), help="Write a page with the faces and photos found; an earlier page is replaced."
 )
@@ -117,6 +119,8 @@ class _Search:
             self._explain(answer, reader)
             results = self._judge(answer, reader)
             self._write(answer, results, reader)
+            if self.request.show:
+                self._show(answer, results, reader)
             if self.request.html is not None and not self.request.dry_run:
                 self._make_page(answer, results, reader)
         failed = self._collect(results)
@@ -131,6 +135,8 @@ class _Search:
         asked = self.request
         if asked.dry_run and not (asked.link_to or asked.copy_to):
             raise UsageError("there is nothing to make", "--dry-run", hint="--dry-run goes with --link-to or --copy-to")
+        if asked.show and not sys.stdout.isatty():
+            raise UsageError("faces are drawn on a terminal only", "--show", hint="--html FILE")
         if asked.html is not None:
             from facecli.cli.paging import check_page  # noqa: PLC0415
 
@@ -146,6 +152,11 @@ class _Search:
         from facecli.searching.judging import judge_results  # noqa: PLC0415
 
         return judge_results(reader, answer.results, calibration)
+
+    def _show(self, answer: SearchAnswer, results: tuple[SearchResult, ...], reader: IndexReader) -> None:
+        from facecli.cli.showing import show_faces  # noqa: PLC0415
+
+        show_faces(reader, answer, results, terminal_of(self.common), self.console)
 
     def _make_page(self, answer: SearchAnswer, results: tuple[SearchResult, ...], reader: IndexReader) -> None:
         from facecli.cli.paging import PageMaker  # noqa: PLC0415

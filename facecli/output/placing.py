@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import os
 import shutil
@@ -12,6 +13,8 @@ from facecli.errors import OutputError
 LONGEST_NAME = 255
 """Bytes of a file's name, on the file systems that matter."""
 OWNER_ONLY = 0o600
+WITHOUT_LINKS = (errno.EPERM, errno.EOPNOTSUPP)
+"""What a file system says that has no symbolic links."""
 
 
 class Folder:
@@ -64,7 +67,8 @@ class Folder:
                 return False
             raise OutputError("not a directory", self.directory) from error
         except OSError as error:
-            raise OutputError(f"cannot be written ({error.strerror})", place) from error
+            hint = "this file system may know no links; --copy-to makes copies" if error.errno in WITHOUT_LINKS else ""
+            raise OutputError(f"cannot be written ({error.strerror})", place, hint=hint) from error
         return True
 
 
@@ -90,6 +94,7 @@ def _copy(source: str, place: str) -> None:
     with open(source, "rb") as original, open(place, "xb", opener=_owner_only) as copy:
         try:
             shutil.copyfileobj(original, copy)
+            copy.flush()
             status = os.fstat(original.fileno())
             os.utime(copy.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
         except BaseException:

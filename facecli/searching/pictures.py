@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import cv2
+import numpy as np
 
 from facecli.config import ReadOptions
 from facecli.errors import PhotoError
@@ -103,6 +104,13 @@ def png_bytes(pixels: ByteArray) -> bytes:
     return _encoded(".png", pixels, [])
 
 
+def jpeg_pixels(data: bytes) -> ByteArray:
+    """The pixels of a JPEG file that was made here: uint8 (h, w, 3), RGB."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert pixels is not None
+    return pixels.astype(np.uint8, copy=False)
+
+
 def _jpeg_bytes(pixels: ByteArray) -> bytes:
     return _encoded(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1])
 
@@ -120,4 +128,4 @@ def _fit(pixels: ByteArray, side: int) -> ByteArray:
     if scale >= 1:
         return pixels
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype("uint8", copy=False)
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)

@@ -1,0 +1,42 @@
+"""`search --show`: the faces that were asked for and found, drawn on the terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from facecli.config import ReadOptions
+from facecli.output.drawing import draw_faces, protocol_of
+from facecli.output.records import similarity_text
+from facecli.searching.pictures import jpeg_pixels, png_bytes
+from facecli.searching.picturing import AnswerPictures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from facecli.output.terminal import Terminal
+    from facecli.searching.answering import SearchAnswer
+    from facecli.searching.picturing import FacePicture
+    from facecli.store.facestore import IndexReader
+    from facecli.types import QueryFace, Reporter, SearchResult
+
+
+def show_faces(reader: IndexReader, answer: SearchAnswer, results: Sequence[SearchResult], terminal: Terminal, report: Reporter) -> None:
+    """Draw the query faces of each block, then those of its matches, best first."""
+    pictures = AnswerPictures(reader, answer)
+    pictures.make(ReadOptions(), report)
+    protocol = protocol_of(os.environ)
+    for result, asked in zip(results, answer.references, strict=True):
+        if result.matches:
+            faces = [(label, jpeg_pixels(picture.face)) for label, picture in _labelled(pictures, result, asked) if picture.face]
+            for line in draw_faces(faces, terminal.width, protocol, png_bytes):
+                sys.stdout.buffer.write(line.encode() + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _labelled(pictures: AnswerPictures, result: SearchResult, asked: Sequence[QueryFace]) -> Iterator[tuple[str, FacePicture]]:
+    for face in asked:
+        yield "query", pictures.of_query(face)
+    for match in result.matches:
+        yield f"{match.rank}  {similarity_text(match.similarity)}", pictures.of(match.path, match.box)

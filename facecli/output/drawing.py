@@ -1,0 +1,152 @@
+"""Pixels on a terminal: by the graphics protocols of kitty, iTerm2 and sixel, else by half blocks in true colour."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import assert_never
+
+import numpy as np
+
+from facecli.output.terminal import pad, shorten
+from facecli.types import ByteArray
+
+TILE_COLUMNS = 20
+"""Columns that a face takes; half as many lines, since a cell is about twice as high as wide."""
+TILE_LINES = TILE_COLUMNS // 2
+GAP = 2
+CELL = (10, 20)
+"""Width and height of a cell in pixels, for sixel, which counts in pixels."""
+KITTY_CHUNK = 4096
+SIXEL_LEVELS = 6
+"""Shades of each colour: 216 colours, within the 256 that sixel terminals take."""
+
+
+class Protocol(StrEnum):
+    """How a terminal takes pixels."""
+
+    KITTY = "kitty"
+    ITERM2 = "iterm2"
+    SIXEL = "sixel"
+    BLOCKS = "blocks"
+
+
+def protocol_of(environment: Mapping[str, str]) -> Protocol:
+    """What the terminal of this environment takes, by what terminals say of themselves; FACECLI_GRAPHICS names one."""
+    named = environment.get("FACECLI_GRAPHICS")
+    if named in set(Protocol):
+        return Protocol(named)
+    term, program = environment.get("TERM", ""), environment.get("TERM_PROGRAM", "")
+    if environment.get("TMUX") or term.startswith("screen"):
+        return Protocol.BLOCKS
+    if environment.get("KITTY_WINDOW_ID") or term in ("xterm-kitty", "xterm-ghostty"):
+        return Protocol.KITTY
+    if program in ("iTerm.app", "WezTerm"):
+        return Protocol.ITERM2
+    return Protocol.SIXEL if term.startswith(("foot", "mlterm", "contour")) or "sixel" in term else Protocol.BLOCKS
+
+
+def draw_faces(faces: Sequence[tuple[str, ByteArray]], width: int, protocol: Protocol, encode_png: Callable[[ByteArray], bytes]) -> Iterator[str]:
+    """Lines with faces side by side, as many as fit `width` columns, each under its label.
+
+    `faces`: label and pixels, uint8 (h, w, 3), RGB.
+    """
+    across = max(1, (width + GAP) // (TILE_COLUMNS + GAP))
+    for start in range(0, len(faces), across):
+        row = faces[start : start + across]
+        labels = (shorten(label, TILE_COLUMNS) for label, _ in row)
+        yield (" " * GAP).join(pad(label, TILE_COLUMNS) for label in labels).rstrip()
+        strip = _strip([pixels for _, pixels in row], *_tile_size(protocol))
+        columns = len(row) * (TILE_COLUMNS + GAP) - GAP
+        yield from _draw(strip, columns, protocol, encode_png)
+
+
+def _draw(strip: ByteArray, columns: int, protocol: Protocol, encode_png: Callable[[ByteArray], bytes]) -> Iterator[str]:
+    match protocol:
+        case Protocol.BLOCKS:
+            yield from half_blocks(strip)
+        case Protocol.KITTY:
+            yield kitty(encode_png(strip), columns)
+        case Protocol.ITERM2:
+            yield iterm2(encode_png(strip), columns)
+        case Protocol.SIXEL:
+            yield sixel(strip)
+        case _:
+            assert_never(protocol)
+
+
+def _tile_size(protocol: Protocol) -> tuple[int, int]:
+    """Pixels of a tile and of the gap beside it."""
+    scale = 1 if protocol is Protocol.BLOCKS else CELL[0]
+    return TILE_COLUMNS * scale, GAP * scale
+
+
+def _strip(faces: Sequence[ByteArray], side: int, gap: int) -> ByteArray:
+    """Faces side by side on black, each scaled into a square of `side` pixels by the mean of areas."""
+    strip = np.zeros((side, len(faces) * (side + gap) - gap, 3), np.uint8)
+    for number, pixels in enumerate(faces):
+        left = number * (side + gap)
+        strip[:, left : left + side] = _resized(pixels, side)
+    return strip
+
+
+def _resized(pixels: ByteArray, side: int) -> ByteArray:
+    """The pixels (h, w, 3) as (side, side, 3): each new pixel the mean of those that it covers, or the nearest one."""
+    for axis in (0, 1):
+        edges = np.arange(side + 1) * pixels.shape[axis] // side
+        counts = np.maximum(np.diff(edges), 1)
+        sums = np.add.reduceat(pixels.astype(np.float64), edges[:-1], axis=axis)
+        shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
+        pixels = (sums / counts.reshape(shape)).round().astype(np.uint8)
+    return pixels
+
+
+def half_blocks(pixels: ByteArray) -> Iterator[str]:
+    """Lines of upper half blocks, whose two colours are two pixels one above the other; uint8 (even h, w, 3), RGB."""
+    for top, bottom in zip(pixels[::2].tolist(), pixels[1::2].tolist(), strict=True):
+        cells = ("\x1b[38;2;%d;%d;%d;48;2;%d;%d;%dm▀" % (*a, *b) for a, b in zip(top, bottom, strict=True))  # noqa: UP031 (a tuple of six)
+        yield "".join(cells) + "\x1b[0m"
+
+
+def kitty(png: bytes, columns: int) -> str:
+    """A PNG by kitty's graphics protocol, in chunks as it asks, over `columns` and TILE_LINES."""
+    data = base64.b64encode(png).decode("ascii")
+    chunks = [data[start : start + KITTY_CHUNK] for start in range(0, len(data), KITTY_CHUNK)]
+    parts = []
+    for number, chunk in enumerate(chunks):
+        control = f"a=T,f=100,q=2,c={columns},r={TILE_LINES}," if number == 0 else ""
+        parts.append(f"\x1b_G{control}m={int(number < len(chunks) - 1)};{chunk}\x1b\\")
+    return "".join(parts)
+
+
+def iterm2(png: bytes, columns: int) -> str:
+    """A PNG by iTerm2's inline images."""
+    data = base64.b64encode(png).decode("ascii")
+    return f"\x1b]1337;File=inline=1;size={len(png)};width={columns};height={TILE_LINES};preserveAspectRatio=0:{data}\x07"
+
+
+def sixel(pixels: ByteArray) -> str:
+    """The pixels as sixels in 216 colours: bands of six lines, each colour's line of the band after the other, runs shortened."""
+    levels = (pixels.astype(np.uint16) * (SIXEL_LEVELS - 1) + 127) // 255
+    colours = (levels * np.array([SIXEL_LEVELS**2, SIXEL_LEVELS, 1], np.uint16)).sum(axis=2)
+    height, width = colours.shape
+    parts = [f'\x1bPq"1;1;{width};{height}']
+    for colour in np.unique(colours).tolist():
+        shares = (colour // SIXEL_LEVELS**2, colour // SIXEL_LEVELS % SIXEL_LEVELS, colour % SIXEL_LEVELS)
+        parts.append("#%d;2;%d;%d;%d" % (colour, *(100 * share // (SIXEL_LEVELS - 1) for share in shares)))  # noqa: UP031 (a tuple of four)
+    for top in range(0, height, 6):
+        band = colours[top : top + 6]
+        bits = (1 << np.arange(len(band)))[:, None]
+        lines = [f"#{colour}{_runs(((band == colour) * bits).sum(axis=0) + 63)}" for colour in np.unique(band).tolist()]
+        parts.append("$".join(lines) + "-")
+    return "".join(parts) + "\x1b\\"
+
+
+def _runs(codes: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> str:
+    """Characters of these codes, repetitions as sixel shortens them: !12?."""
+    starts = np.flatnonzero(np.diff(codes, prepend=-1))
+    lengths = np.diff(starts, append=len(codes))
+    return "".join(
+        f"!{length}{chr(code)}" if length > 3 else chr(code) * length for code, length in zip(codes[starts].tolist(), lengths.tolist(), strict=True)
+    )
