@@ -199,6 +199,10 @@ class Catalogue:
                 raise ValueError("no digest")
             return StoredPhoto(as_int(photo_id), file, as_bytes(digest), as_int(width), as_int(height), as_int(faces))
 
+    def photo_of(self, face_id: int) -> int:
+        """The id of a face's photo; 0 where there is no such face."""
+        return self.number("SELECT photo_id FROM faces WHERE face_id = ?", (face_id,))
+
     def face(self, face_id: int) -> StoredFace:
         """One face; raises QueryError where there is none."""
         known = -(1 << 63) <= face_id < 1 << 63

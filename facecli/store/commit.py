@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from facecli.store.catalog import Catalogue, SetRow
+from facecli.store.deletion import Deletions
 from facecli.store.failures import trusted
 from facecli.store.records import Batch, Committed
 from facecli.store.rows import FaceRow, as_bytes, as_int, face_rows, photo_checksum, read_boxes, read_codes
@@ -32,12 +33,12 @@ class BatchCommit:
         self._catalogue = catalogue
         self._connection: sqlite3.Connection = catalogue.connection
         self._row = row
-        self._traces = traces
+        self._deletions = Deletions(catalogue, traces)
         self._next_photo = self._last_id("photos") + 1
         self._next_face = self._last_id("faces") + 1
         self.codes: list[bytes] = []
         """The embeddings of new slots, in the order of the slots."""
-        self._added = self._removed = self._photos_out = self._faces_out = 0
+        self._added = self._photos_out = self._faces_out = 0
 
     def apply(self, batch: Batch) -> Committed:
         """Write the batch's rows; the codes are left to the caller."""
@@ -45,7 +46,7 @@ class BatchCommit:
         for photo in batch.photos:
             self._store(photo)
         self._record_skips(batch.skips)
-        return Committed(self._added, self._removed, self._photos_out, self._faces_out)
+        return Committed(self._added, self._deletions.faces, self._photos_out, self._faces_out)
 
     # moves and touches
 
@@ -61,9 +62,9 @@ class BatchCommit:
             stored = self._catalogue.paths.pack(file.path)
             standing = self._connection.execute(at_path, (self._row.set_id, stored)).fetchone()
             if standing and standing[0] not in moving:
-                self.drop_photo(standing[0])
+                self._deletions.drop_photo(standing[0])
             checksum = photo_checksum(photo_id, digest, stored, self._row.set_id, file.size, file.mtime_ns, width, height)
-            query = "UPDATE photos SET path = ?, size = ?, mtime_ns = ?, again = 0, checksum = ? WHERE photo_id = ?"
+            query = "UPDATE photos SET path = ?, size = ?, mtime_ns = ?, checksum = ? WHERE photo_id = ?"
             self._connection.execute(query, (stored, file.size, file.mtime_ns, checksum, photo_id))
             self._forget_skip(stored)
 
@@ -84,7 +85,7 @@ class BatchCommit:
         if kept_out.photo:
             self._photos_out += 1
             if earlier:
-                self.drop_photo(earlier[0])
+                self._deletions.drop_photo(earlier[0])
             return
         faces = face_rows(photo)
         if len(kept_out.boxes) and faces:
@@ -108,8 +109,7 @@ class BatchCommit:
         query = "UPDATE photos SET digest = ?, size = ?, mtime_ns = ?, width = ?, height = ?, checksum = ?, again = 0 WHERE photo_id = ?"
         self._connection.execute(query, values)
         if earlier_digest != photo.digest:
-            self._traces.add(blobs=[earlier_digest])
-            self._connection.execute("UPDATE state SET pending = 1")
+            self._deletions.lost(blob=earlier_digest)
 
     def _write_faces(self, photo_id: int, faces: list[FaceRow], *, is_new: bool) -> None:
         """Keep the faces that are the same, drop those that are gone, add the new ones."""
@@ -120,7 +120,7 @@ class BatchCommit:
             now = read_boxes([f.box for f in faces]), read_codes([f.embedding for f in faces], self._row.file.dimension)
         same = match_faces(before, now) if len(before[0]) == len(before[1]) else {}
         for j in sorted(set(range(len(old))) - set(same.values())):
-            self._drop_face(old[j])
+            self._deletions.drop_face(old[j].face_id)
         for i, face in enumerate(faces):
             if i in same:
                 self._keep_face(old[same[i]], face, photo_id)
@@ -139,8 +139,7 @@ class BatchCommit:
             slot = self._new_slot(face)
             self._connection.execute("INSERT INTO holes (set_id, slot, erased) VALUES (?, ?, 0)", (self._row.set_id, old.slot))
             self._connection.execute("UPDATE embeddings SET embedding = ? WHERE face_id = ?", (face.embedding, old.face_id))
-            self._connection.execute("UPDATE state SET pending = 1")
-            self._traces.add(blobs=[old.embedding])
+            self._deletions.lost(blob=old.embedding)
         query = "UPDATE faces SET slot = ?, box = ?, score = ?, found_by = ?, landmarks = ?, checksum = ? WHERE face_id = ?"
         checksum = face.checksum(old.face_id, photo_id)
         self._connection.execute(query, (slot, face.box, face.score, face.found_by, face.landmarks, checksum, old.face_id))
@@ -158,36 +157,10 @@ class BatchCommit:
         self.codes.append(face.embedding)
         return self._row.slots + len(self.codes) - 1
 
-    # deletions
-
-    def _drop_face(self, old: _OldFace) -> None:
-        self._removed += 1
-        self._traces.add(blobs=[old.embedding])
-        self._connection.execute("DELETE FROM faces WHERE face_id = ?", (old.face_id,))
-
-    def drop_photo(self, photo_id: int) -> int:
-        """Delete a photo with its faces; how many those were."""
-        row = self._connection.execute("SELECT path, digest FROM photos WHERE photo_id = ?", (photo_id,)).fetchone()
-        if row is None:
-            return 0
-        query = "SELECT embedding FROM faces JOIN embeddings USING (face_id) WHERE photo_id = ?"
-        blobs = [as_bytes(blob) for (blob,) in self._connection.execute(query, (photo_id,))]
-        faces = as_int(self._connection.execute("SELECT count(*) FROM faces WHERE photo_id = ?", (photo_id,)).fetchone()[0])
-        self._connection.execute("DELETE FROM photos WHERE photo_id = ?", (photo_id,))
-        copies = self._connection.execute("SELECT 1 FROM photos WHERE digest = ? LIMIT 1", (row[1],)).fetchone()
-        self._traces.add([as_bytes(row[0])], [] if copies else [as_bytes(row[1]), *blobs])
-        self._removed += faces
-        return faces
-
-    def drop_skips(self, paths: Iterable[str]) -> None:
-        """Forget recorded skips."""
-        for path in paths:
-            self._forget_skip(self._catalogue.paths.pack(path))
+    # skips
 
     def _forget_skip(self, stored: bytes) -> None:
         self._connection.execute("DELETE FROM skips WHERE path = ?", (stored,))
-
-    # skips
 
     def _record_skips(self, skips: Iterable[Skipped]) -> None:
         query = "INSERT OR REPLACE INTO skips (path, size, mtime_ns, reason, detail, refused_by) VALUES (?, ?, ?, ?, ?, ?)"

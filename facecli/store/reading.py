@@ -19,6 +19,7 @@ from facecli.store.failures import explained, trusted
 from facecli.store.nearest import Hit, Wanted, find_nearest
 from facecli.store.place import MAKE_ONE
 from facecli.store.records import IndexInfo, KeptOut, KnownFile, StoredFace, StoredPhoto
+from facecli.store.removal import Removal, plan_removal
 from facecli.store.rows import as_bytes, as_float, as_int, read_box
 from facecli.store.scans import open_scan
 from facecli.store.schema import MIGRATIONS
@@ -171,6 +172,11 @@ class IndexReader:
     def kept_out(self, digest: bytes) -> KeptOut:
         """What `remove` keeps out of this content."""
         return self._catalogue.kept_out(digest)
+
+    def plan_removal(self, paths: Sequence[str], face_ids: Sequence[int] = ()) -> Removal:
+        """What `remove` would take out: photos at and below paths, and faces; raises StoreError where one is not in the index."""
+        with self._catalogue.steady():
+            return plan_removal(self._catalogue, paths, face_ids)
 
     def roots(self) -> tuple[str, ...]:
         """The directories that were indexed, absolute, sorted."""

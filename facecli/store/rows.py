@@ -53,6 +53,11 @@ def read_box(blob: bytes) -> Box:
     return _BOX.unpack(blob)
 
 
+def pack_box(box: Box) -> bytes:
+    """The blob of a box."""
+    return _BOX.pack(*box)
+
+
 def read_landmarks(blob: bytes) -> FloatArray:
     """float32 (5, 2); raises struct.error on anything but 40 bytes."""
     return np.array(_LANDMARKS.unpack(blob), np.float32).reshape(5, 2)

@@ -10,6 +10,7 @@ from facecli.store.atomic import Disk, Step, no_step
 from facecli.store.catalog import Catalogue
 from facecli.store.commit import BatchCommit, code_array
 from facecli.store.connection import connect, transaction
+from facecli.store.deletion import Deletions
 from facecli.store.erasure import dirty, erase
 from facecli.store.failures import explained
 from facecli.store.lock import WriterLock
@@ -17,6 +18,7 @@ from facecli.store.opening import Opened, make_directory, make_private, prepare
 from facecli.store.reading import IndexReader
 from facecli.store.rebuild import rebuild
 from facecli.store.records import Batch, Committed, EmbeddingKind, Finished
+from facecli.store.removal import Removal, RemovalWork
 from facecli.store.traces import Traces
 
 
@@ -55,7 +57,7 @@ class IndexWriter(IndexReader):
                 self._opened.vectors[set_id].put(row.slots, code_array(work.codes, row.file.dimension))
                 self._opened.vectors[set_id].set_count(row.slots + len(work.codes))
                 self._writing.connection.execute("UPDATE sets SET slots = slots + ? WHERE set_id = ?", (len(work.codes), set_id))
-            self._writing.connection.execute("UPDATE state SET generation = generation + 1")
+            self._raise_generation()
         return done
 
     def prune(self, photo_ids: Sequence[int], skipped_paths: Sequence[str] = ()) -> int:
@@ -63,11 +65,34 @@ class IndexWriter(IndexReader):
         if not photo_ids and not skipped_paths:
             return 0
         with explained(self._writing.path), transaction(self._writing.connection, self._disk, "prune"):
-            work = BatchCommit(self._writing, self._writing.sets()[True], self._traces)
-            dropped = sum(work.drop_photo(photo_id) for photo_id in photo_ids)
-            work.drop_skips(skipped_paths)
-            self._writing.connection.execute("UPDATE state SET generation = generation + 1")
-        return dropped
+            deletions = Deletions(self._writing, self._traces)
+            for photo_id in photo_ids:
+                deletions.drop_photo(photo_id)
+            for path in skipped_paths:
+                deletions.drop_skip(self._writing.paths.pack(path))
+            self._raise_generation()
+        return deletions.faces
+
+    def remove(self, removal: Removal, wait_readers: float = 10.0) -> bool:
+        """Take photos and faces out and keep them out; whether it is proved that nothing of them is left.
+
+        It is not where a reader keeps an older state open for longer than `wait_readers`; the next writer then finishes it.
+        """
+        with explained(self._writing.path), transaction(self._writing.connection, self._disk, "removal"):
+            RemovalWork(self._writing, Deletions(self._writing, self._traces)).carry_out(removal)
+            self._raise_generation()
+        return self.finish(wait_readers).erased
+
+    def let_back(self, digests: Sequence[bytes], face_ids: Sequence[int]) -> int:
+        """Let contents and faces back in that `remove` keeps out, with the next run over their files; how many marks that were."""
+        with explained(self._writing.path), transaction(self._writing.connection, self._disk, "forgetting"):
+            count = RemovalWork(self._writing, Deletions(self._writing, self._traces)).let_back(digests, face_ids)
+            if count:
+                self._raise_generation()
+        return count
+
+    def _raise_generation(self) -> None:
+        self._writing.connection.execute("UPDATE state SET generation = generation + 1")
 
     def set_roots(self, roots: Sequence[str], mounts: Sequence[str]) -> None:
         """Remember these roots and mount points in place of all earlier ones."""
@@ -89,6 +114,11 @@ class IndexWriter(IndexReader):
                     self._opened.vectors[row.set_id] = rebuild(self._writing, self._disk, row)
                     rebuilt = True
         return Finished(self._erase(wait_readers), rebuilt)
+
+    def settle(self) -> None:
+        """Finish what an earlier writer deleted and did not erase; of that there is no record, so that the catalogue is written anew."""
+        self._traces.complete = False
+        self._traces = Traces(complete=self._erase(0.0))
 
     def _erase(self, wait_readers: float) -> bool:
         if not self._writing.number("SELECT pending FROM state"):
@@ -131,9 +161,7 @@ def _open_locked(directory: Path, kind: EmbeddingKind | None, lock: WriterLock, 
             reading = Catalogue(connect(opened.catalogue.path, mode="ro"), directory)
         reading.set_id = opened.catalogue.set_id
         writer = IndexWriter(opened, reading, lock, disk)
-        writer._traces.complete = False  # noqa: SLF001 (what an earlier writer deleted is not on record)
-        writer._erase(0.0)  # noqa: SLF001 (as above)
-        writer._traces = Traces()  # noqa: SLF001 (as above)
+        writer.settle()
     except BaseException:
         opened.close()
         raise
