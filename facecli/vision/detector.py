@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
@@ -12,34 +11,11 @@ from facecli.config import DetectionOptions
 from facecli.types import ByteArray, Detections, FloatArray, FoundBy
 from facecli.vision import scrfd
 from facecli.vision.letterbox import Letterbox
-from facecli.vision.scrfd import Candidates, Layout
-from facecli.vision.session import Session, rows_of
+from facecli.vision.networks import FaceNetwork
+from facecli.vision.scrfd import Candidates
 
 SAME_FACE = 0.4
 """A face of the second pass is new where it overlaps every face of the main pass by no more."""
-
-
-class FaceNetwork(Protocol):
-    """A detector's network: what it finds in a batch of inputs."""
-
-    batches: bool
-    """Whether one run takes several inputs."""
-
-    def find(self, blob: FloatArray, threshold: float) -> list[Candidates]:
-        """For each input of `blob`, float32 (b, 3, h, w), the candidates over `threshold` in pixels of the input."""
-
-
-class PlainNetwork:
-    """A detector that gives scores, boxes and landmarks of all anchors."""
-
-    def __init__(self, session: Session, layout: Layout) -> None:
-        self._session, self._layout = session, layout
-        self.batches = session.input.shape[0] is None
-
-    def find(self, blob: FloatArray, threshold: float) -> list[Candidates]:
-        """Evaluate all heads, then look only at the anchors over the threshold."""
-        outputs = self._session.run(blob)
-        return [scrfd.decode(rows, self._layout, blob.shape[3], threshold) for rows in rows_of(outputs, len(blob))]
 
 
 class Detector:

@@ -9,15 +9,15 @@ import cv2
 from facecli.config import DetectionOptions, Fingerprint, Precision
 from facecli.errors import PackError, UsageError
 from facecli.types import Reporter, SilentReporter
-from facecli.vision.detector import Detector, PlainNetwork
+from facecli.vision.detector import Detector
 from facecli.vision.device import Device
 from facecli.vision.embedder import Embedder
-from facecli.vision.packs import ModelFile, ModelPack
-from facecli.vision.scrfd import LAYOUTS
-from facecli.vision.session import CPU, Session, open_session
+from facecli.vision.graphs import normalisation, open_detector, open_recogniser
+from facecli.vision.packs import ModelPack
+from facecli.vision.session import CPU
 
 COARSEST_STRIDE = 32
-CPU_CHUNK = 16
+CPU_CHUNK = 4
 GPU_CHUNK = 64
 """The most crops of one run."""
 
@@ -51,28 +51,19 @@ def open_models(
     cv2.setNumThreads(1)
     if precision is Precision.FAST:
         report.detail("fast precision has no effect without OpenVINO: the networks run in single precision")
-    detector_session = open_session(pack.detector.path, device)
-    detector = _detector(pack, detector_session, detection)
-    session = open_session(pack.recogniser.path, device)
+    detector = _detector(pack, device, detection, report)
+    session = open_recogniser(pack.recogniser, device, report)
     chunk = CPU_CHUNK if session.provider == CPU else GPU_CHUNK
-    embedder = Embedder(session, chunk=chunk, normalisation=_normalisation(pack.recogniser))
+    embedder = Embedder(session, chunk=chunk, normalisation=normalisation(pack.recogniser))
     if embedder.dimension != pack.dimension:
         raise PackError(f"the recogniser gives {embedder.dimension} numbers, not {pack.dimension}", pack.recogniser.path)
     return FaceModels(pack, device, session.provider, detector, embedder)
 
 
-def _detector(pack: ModelPack, session: Session, detection: DetectionOptions) -> Detector:
-    layout = LAYOUTS.get(len(session.outputs))
-    if layout is None or not layout.landmarks:
-        raise PackError("the detector gives no landmarks, so faces cannot be aligned", pack.detector.path)
+def _detector(pack: ModelPack, device: Device, detection: DetectionOptions, report: Reporter) -> Detector:
     fixed = pack.detector.input_size
     side = fixed or detection.det_size
     if side % COARSEST_STRIDE or detection.small_scale % COARSEST_STRIDE:
         raise UsageError(f"the detector's size must be a multiple of {COARSEST_STRIDE}", f"--det-size {side}")
-    network = PlainNetwork(session, layout)
-    return Detector(network, detection, side=(side, side), fixed=fixed is not None, normalisation=_normalisation(pack.detector))
-
-
-def _normalisation(file: ModelFile) -> tuple[float, float]:
-    """Mean, and the factor that stands for the division by the scale."""
-    return file.mean, 1.0 / file.scale
+    network = open_detector(pack.detector, device, report)
+    return Detector(network, detection, side=(side, side), fixed=fixed is not None, normalisation=normalisation(pack.detector))

@@ -1,0 +1,115 @@
+"""Whether a rewritten network gives what the original gives, shown on a real photo and on noise."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from facecli.types import ByteArray, FloatArray
+from facecli.vision.align import CROP, align_faces
+from facecli.vision.letterbox import Letterbox
+from facecli.vision.networks import FaceNetwork
+from facecli.vision.packs import wheel_directory
+from facecli.vision.scrfd import Candidates
+from facecli.vision.session import Session
+
+PHOTO = "players.jpg"
+"""Comes with the default pack."""
+LANDMARKS = np.array(
+    [
+        [[181, 437], [200, 437], [190, 448], [182, 456], [199, 456]],
+        [[1055, 242], [1076, 241], [1065, 253], [1056, 262], [1073, 262]],
+        [[669, 460], [688, 459], [678, 470], [670, 478], [687, 478]],
+    ],
+    np.float32,
+)
+"""Three of its faces."""
+LEAST_COSINE = 0.99999
+SCORE_TOLERANCE = 1e-3
+PIXEL_TOLERANCE = 0.02
+RUNS = 3
+
+
+def proving_crops(normalisation: tuple[float, float]) -> FloatArray:
+    """A recogniser's input, float32 (5, 3, 112, 112): real faces where the photo is there, and noise."""
+    noise = np.random.default_rng(0).integers(0, 256, (2, CROP, CROP, 3), dtype=np.uint8)
+    photo = _photo()
+    faces = noise[::-1] if photo is None else align_faces(photo, LANDMARKS)
+    mean, factor = normalisation
+    crops = np.concatenate((faces, noise)).transpose(0, 3, 1, 2)
+    return np.ascontiguousarray((crops.astype(np.float32) - np.float32(mean)) * np.float32(factor))
+
+
+def proving_photos(side: int, normalisation: tuple[float, float]) -> FloatArray:
+    """A detector's input, float32 (2, 3, side, side): a real photo where it is there, and soft noise."""
+    blob = np.empty((2, 3, side, side), np.float32)
+    noise = np.random.default_rng(0).integers(0, 256, (side // 16, side // 16, 3), dtype=np.uint8)
+    soft: ByteArray = cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+    photo = _photo()
+    box = Letterbox(*normalisation)
+    box.fill(soft if photo is None else photo, blob[0])
+    box.fill(soft, blob[1])
+    return blob
+
+
+def same_embeddings(original: Session, rewritten: Session, crops: FloatArray) -> bool:
+    """Whether a batch through the rewritten network is what the original gives crop by crop."""
+    expected = np.concatenate([original.run(crop[None])[0].reshape(1, -1) for crop in crops])
+    given = rewritten.run(crops)[0]
+    if given.shape != expected.shape:
+        return False
+    lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(given, axis=1)
+    return bool(np.all(np.sum(expected * given, axis=1) >= LEAST_COSINE * lengths) and np.allclose(given, expected, rtol=1e-3, atol=1e-3))
+
+
+def same_faces(original: FaceNetwork, rewritten: FaceNetwork, blob: FloatArray) -> bool:
+    """Whether a batch through the rewritten detector gives the candidates that the original gives one by one."""
+    for number, image in enumerate(blob):
+        everything = original.find(image[None], 0.0)[0]
+        threshold = _clear_threshold(everything.scores)
+        expected = everything.select(everything.scores >= threshold)
+        found = rewritten.find(blob if rewritten.batches else image[None], threshold)[number if rewritten.batches else 0]
+        if not _alike(expected, found):
+            return False
+    return True
+
+
+def _alike(one: Candidates, other: Candidates) -> bool:
+    return (
+        one.boxes.shape == other.boxes.shape
+        and np.allclose(one.scores, other.scores, rtol=SCORE_TOLERANCE, atol=0)
+        and np.allclose(one.boxes, other.boxes, rtol=0, atol=PIXEL_TOLERANCE)
+        and np.allclose(one.landmarks, other.landmarks, rtol=0, atol=PIXEL_TOLERANCE)
+    )
+
+
+def _clear_threshold(scores: FloatArray) -> float:
+    """A threshold in the widest gap, as a ratio, between the 100th and the 400th best score: rounding cannot move an anchor over it."""
+    best = np.sort(scores.astype(np.float64))[::-1][100:400] if len(scores) > 400 else np.sort(scores.astype(np.float64))[::-1]
+    gap = int(np.argmax(best[:-1] / np.maximum(best[1:], 1e-30)))
+    return float(np.sqrt(best[gap] * best[gap + 1]))
+
+
+def seconds_of(sessions: Sequence[Session], feed: FloatArray) -> list[float]:
+    """The shortest of some runs of each session, in turns."""
+    best = [float("inf")] * len(sessions)
+    for _ in range(RUNS):
+        for number, session in enumerate(sessions):
+            began = time.perf_counter()
+            session.run(feed)
+            best[number] = min(best[number], time.perf_counter() - began)
+    return best
+
+
+def _photo() -> ByteArray | None:
+    """The photo in RGB, None where it is not installed."""
+    try:
+        data = np.fromfile(os.path.join(wheel_directory(), PHOTO), np.uint8)
+    except OSError:
+        return None
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return None if decoded is None else decoded[..., ::-1].copy()  # type: ignore[return-value]

@@ -1,0 +1,43 @@
+"""Which rewrites make a recogniser, and which a detector."""
+
+from __future__ import annotations
+
+from facecli.vision.networks import HeadWeights
+from facecli.vision.rewrites.axes import double_by_factor, free_reshapes, open_batch
+from facecli.vision.rewrites.graph import Graph
+from facecli.vision.rewrites.grouped import split_pairs
+from facecli.vision.rewrites.heads import take_heads
+from facecli.vision.rewrites.prelu import replace_prelus
+from facecli.vision.scrfd import LAYOUTS
+
+
+def read_graph(data: bytes) -> Graph | None:
+    """Parse a model; None where it is none, which is for others to say."""
+    try:
+        return Graph.read(data)
+    except ValueError:
+        return None
+
+
+def open_axes(graph: Graph) -> None:
+    """Let the network take a batch."""
+    open_batch(graph)
+    free_reshapes(graph)
+
+
+def rewrite_recogniser(graph: Graph) -> list[HeadWeights] | None:
+    """Open the batch, split convolutions in pairs, replace PRelus; None where there is none of either."""
+    open_axes(graph)
+    found = split_pairs(graph) + replace_prelus(graph)
+    graph.prune()
+    return [] if found else None
+
+
+def rewrite_detector(graph: Graph) -> list[HeadWeights] | None:
+    """Open the batch and cut the heads off; None where they are others."""
+    layout = LAYOUTS.get(len(graph.outputs))
+    if layout is None or not layout.landmarks:
+        return None
+    open_batch(graph)
+    double_by_factor(graph)
+    return take_heads(graph, layout)

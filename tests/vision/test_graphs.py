@@ -1,0 +1,126 @@
+"""Rewritten models are made once, proved, and kept in a cache that may be missing, damaged or forbidden."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facecli.config import DetectionOptions
+from facecli.types import SilentReporter
+from facecli.vision import graphs
+from facecli.vision.device import Device
+from facecli.vision.graphcache import Entry, graph_directory, load_entry, store_entry
+from facecli.vision.models import open_models
+from facecli.vision.networks import LazyNetwork, PlainNetwork
+from facecli.vision.packs import ModelPack, find_pack
+
+
+class Told(SilentReporter):
+    """Keeps what --verbose would show."""
+
+    def __init__(self) -> None:
+        self.details: list[str] = []
+
+    def detail(self, message: str) -> None:
+        self.details.append(message)
+
+
+@pytest.fixture
+def pack() -> ModelPack:
+    return find_pack(None)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "facecli" / "graphs"
+
+
+def test_both_networks_are_rewritten_and_kept_for_their_owner_alone(pack: ModelPack, cpu: Device, cache: Path) -> None:
+    told = Told()
+    assert isinstance(graphs.open_detector(pack.detector, cpu, told), LazyNetwork)
+    session = graphs.open_recogniser(pack.recogniser, cpu, told)
+    assert session.input.shape[0] is session.outputs[0].shape[0] is None
+    assert told.details == []
+    files = list(cache.iterdir())
+    assert len(files) == 2
+    assert all(f.stat().st_mode & 0o777 == 0o600 for f in files)
+    assert cache.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_is_kept_gives_the_same_faces_without_importing_onnx(pack: ModelPack, cpu: Device, cache: Path) -> None:
+    first = graphs.open_detector(pack.detector, cpu, Told())
+    graphs.open_recogniser(pack.recogniser, cpu, Told())
+    blob = np.random.default_rng(0).normal(0, 1, (1, 3, 128, 128)).astype(np.float32)
+    again = graphs.open_detector(pack.detector, cpu, Told())
+    for one, other in zip(first.find(blob, 1e-4), again.find(blob, 1e-4), strict=True):
+        assert len(one.scores) > 0
+        np.testing.assert_array_equal(one.boxes, other.boxes)
+        np.testing.assert_array_equal(one.landmarks, other.landmarks)
+    script = (
+        "import sys; from facecli.vision.models import open_models; from facecli.vision.packs import find_pack;"
+        "from facecli.vision.device import Device; from facecli.config import DetectionOptions;"
+        "open_models(find_pack(None), Device('cpu', 'CPUExecutionProvider'), DetectionOptions());"
+        "print(*sorted({'onnx', 'insightface', 'scipy', 'skimage'} & set(sys.modules)))"
+    )
+    own = os.environ | {"XDG_CACHE_HOME": str(cache.parent.parent)}
+    assert subprocess.run([sys.executable, "-c", script], check=True, env=own, capture_output=True, text=True).stdout == "\n"
+
+
+@pytest.mark.parametrize(("kept", "instead"), [(1000, b""), (-5, b"12345"), (0, b""), (0, b"x" * 40)])
+def test_a_damaged_entry_is_made_again(kept: int, instead: bytes, pack: ModelPack, cpu: Device, cache: Path) -> None:
+    graphs.open_detector(pack.detector, cpu, Told())
+    (file,) = cache.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:kept] + instead)
+    assert load_entry(file.name) is None
+    assert isinstance(graphs.open_detector(pack.detector, cpu, Told()), LazyNetwork)
+    assert load_entry(file.name) is not None
+
+
+def test_without_a_cache_the_rewrites_are_used_all_the_same(pack: ModelPack, cpu: Device, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocker = cache.parent.parent / "file"
+    blocker.write_bytes(b"")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(blocker))
+    told = Told()
+    assert isinstance(graphs.open_detector(pack.detector, cpu, told), LazyNetwork)
+    assert graphs.open_recogniser(pack.recogniser, cpu, told).outputs[0].shape[0] is None
+    assert [d for d in told.details if d.startswith("the cache cannot be written")]
+
+
+def test_a_rewrite_that_is_not_proved_is_left_aside_and_not_tried_again(pack: ModelPack, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs.proving, "same_faces", lambda *_: False)
+    told = Told()
+    assert isinstance(graphs.open_detector(pack.detector, cpu, told), PlainNetwork)
+    assert len(told.details) == 2
+    assert all("left aside" in d for d in told.details)
+    again = Told()
+    assert isinstance(graphs.open_detector(pack.detector, cpu, again), PlainNetwork)
+    assert again.details == []
+
+
+def test_models_work_with_the_originals(pack: ModelPack, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs.proving, "same_faces", lambda *_: False)
+    monkeypatch.setattr(graphs.proving, "same_embeddings", lambda *_: False)
+    models = open_models(pack, cpu, DetectionOptions())
+    crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)
+    np.testing.assert_allclose(np.linalg.norm(models.embedder.embed(crops), axis=1), 1, atol=1e-5)
+
+
+def test_an_entry_comes_back_as_it_was() -> None:
+    arrays = {"model": np.arange(7, dtype=np.uint8), "x": np.ones((2, 3), np.float32)}
+    store_entry("a-b-1", Entry({"rewrite": "r"}, arrays))
+    store_entry("a-c-1", Entry({"rewrite": ""}))
+    store_entry("a-b-2", Entry({"rewrite": "s"}, arrays))
+    assert sorted(f.name for f in graph_directory().iterdir()) == ["a-b-2", "a-c-1"]
+    entry = load_entry("a-b-2")
+    assert entry is not None
+    assert entry.facts == {"rewrite": "s"}
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(entry.arrays[name], array)
+        assert entry.arrays[name].dtype == array.dtype
