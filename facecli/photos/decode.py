@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from facecli.config import ReadOptions
 from facecli.photos.budget import PixelBudget
 from facecli.photos.files import READ_ERROR, read_photo, stat_photo
-from facecli.photos.frames import FrameBuffer, is_transposed, make_upright
-from facecli.photos.isolation import NOT_STARTED, Helper
+from facecli.photos.frames import FrameBuffer, make_upright
 from facecli.photos.jpeg import ACCEPT_TRUNCATED
-from facecli.photos.opening import IN_WORKER, OPTIONAL_READERS, OUT_OF_MEMORY, decoder_faults, format_of, is_installed, open_picture, reader_refusal
-from facecli.photos.picture import Header, Picture
+from facecli.photos.opening import (
+    IN_WORKER,
+    NOT_STARTED,
+    OPTIONAL_READERS,
+    OUT_OF_MEMORY,
+    decoder_faults,
+    format_of,
+    is_installed,
+    open_picture,
+    reader_refusal,
+)
+from facecli.photos.picture import Header, Picture, is_transposed
 from facecli.photos.refusal import Refusal
-from facecli.photos.sniff import HEAD, Format
+from facecli.photos.sniff import Format
 from facecli.types import ByteArray, FileContents, Photo, PhotoFile, Skipped, SkipReason
+
+if TYPE_CHECKING:
+    from facecli.photos.isolation import Helper
 
 __all__ = ["PhotoReader", "refusal_holds", "stat_photo"]
 
@@ -29,7 +43,7 @@ class PhotoReader:
         self._taken = 0
         self._frame = FrameBuffer()
         self._spare = FrameBuffer()
-        self._helper = Helper()
+        self._helper: Helper | None = None
         self.warning = ""
         """What the decoder said of the last photo although it could be read; for --verbose."""
 
@@ -62,10 +76,11 @@ class PhotoReader:
     def close(self) -> None:
         """End the helper process."""
         self.release()
-        self._helper.close()
+        if self._helper is not None:
+            self._helper.close()
 
     def _decode(self, data: bytes, *, isolated: bool) -> ByteArray:
-        form = format_of(data[:HEAD])
+        form = format_of(data)
         remote = isolated or form not in IN_WORKER
         with decoder_faults(form, data):
             picture = self._open(form, data, remote=remote)
@@ -77,8 +92,13 @@ class PhotoReader:
             return self._read_pixels(picture)
 
     def _open(self, form: Format, data: bytes, *, remote: bool) -> Picture:
-        opener = self._helper.open_picture if remote else open_picture
-        return opener(form, data, accept_truncated=self._options.accept_truncated)
+        if not remote:
+            return open_picture(form, data, accept_truncated=self._options.accept_truncated)
+        if self._helper is None:
+            from facecli.photos.isolation import Helper  # noqa: PLC0415  # most runs start no process
+
+            self._helper = Helper()
+        return self._helper.open_picture(form, data, accept_truncated=self._options.accept_truncated)
 
     def _check_pixels(self, header: Header) -> None:
         if header.pixels > self._options.max_pixels:

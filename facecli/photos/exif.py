@@ -1,26 +1,40 @@
-"""The orientation in an EXIF block, found in a bounds-checked walk."""
+"""The first directory of a TIFF structure, which is what EXIF is too, in a bounds-checked walk."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
-_TAG = 0x0112
+_ORIENTATION = 0x0112
+_KIND_OF_PAGE, _COLOURS, _PAGES_BELOW, _DNG_VERSION = 0x00FE, 0x0106, 0x014A, 0xC612
+_MOSAIC, _LINEAR_RAW = 32803, 34892
 
 
 def orientation_of_exif(tiff: bytes) -> int | None:
-    """The orientation, 1 to 8, in the first directory of an EXIF block; None where it has none.
+    """The orientation, 1 to 8, in an EXIF block that begins with the byte order; None where it has none."""
+    for tag, value in _first_directory(tiff):
+        if tag == _ORIENTATION:
+            return value if 1 <= value <= 8 else 1
+    return None
 
-    `tiff` begins with the byte order, `II` or `MM`. The value's first two bytes are read as a short whatever type is claimed, as OpenCV does.
-    """
+
+def is_raw(tiff: bytes) -> bool:
+    """Whether a TIFF file is a camera's raw file: a DNG, sensor values, or a thumbnail before what stands in further directories."""
+    tags = dict(_first_directory(tiff))
+    if _DNG_VERSION in tags or tags.get(_COLOURS) in (_MOSAIC, _LINEAR_RAW):
+        return True
+    return tags.get(_KIND_OF_PAGE) == 1 and _PAGES_BELOW in tags
+
+
+def _first_directory(tiff: bytes) -> Iterator[tuple[int, int]]:
+    """Each tag with the first two bytes of its value, read as a short whatever type is claimed, as OpenCV does."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
     if order is None or len(tiff) < 8:
-        return None
+        return
     (start,) = struct.unpack_from(order + "I", tiff, 4)
     if start + 2 > len(tiff):
-        return None
+        return
     (count,) = struct.unpack_from(order + "H", tiff, start)
     for at in range(start + 2, min(start + 2 + 12 * count, len(tiff) - 11), 12):
-        if struct.unpack_from(order + "H", tiff, at)[0] == _TAG:
-            (value,) = struct.unpack_from(order + "H", tiff, at + 8)
-            return int(value) if 1 <= value <= 8 else 1
-    return None
+        tag, value = struct.unpack_from(order + "H6xH", tiff, at)
+        yield tag, value

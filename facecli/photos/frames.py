@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
+from facecli.photos.picture import is_transposed
 from facecli.types import ByteArray
-
-_TRANSPOSED = (5, 6, 7, 8)
-
-
-def is_transposed(orientation: int) -> bool:
-    """Whether an orientation swaps width and height."""
-    return orientation in _TRANSPOSED
 
 
 def make_upright(pixels: ByteArray, orientation: int, spare: ByteArray) -> ByteArray:
@@ -22,6 +15,8 @@ def make_upright(pixels: ByteArray, orientation: int, spare: ByteArray) -> ByteA
     views, so the result may have negative strides: it is never copied here.
     """
     if is_transposed(orientation):
+        import cv2  # noqa: PLC0415  # an index run over unchanged photos needs none of it
+
         height, width = pixels.shape[:2]
         turned = spare.reshape(width, height, 3)
         pixels = cv2.transpose(pixels, dst=turned)  # type: ignore[assignment]

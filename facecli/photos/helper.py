@@ -93,6 +93,10 @@ def _tame(form: Format) -> None:
             from PIL import AvifImagePlugin  # noqa: PLC0415  # likewise
 
             AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+        case Format.JXL:
+            from pillow_jxl import JpegXLImagePlugin  # noqa: PLC0415  # likewise
+
+            JpegXLImagePlugin.DECODE_THREADS = 0
         case _:
             pass
     from PIL import Image  # noqa: PLC0415  # likewise

@@ -16,12 +16,12 @@ import tempfile
 import time
 from typing import Any
 
+from facecli.photos.opening import NOT_STARTED
 from facecli.photos.picture import Header, Picture
 from facecli.photos.refusal import Refusal
 from facecli.photos.sniff import Format
 from facecli.types import ByteArray, SkipReason
 
-NOT_STARTED = "helper-process"
 HEADER_SECONDS = 30.0
 """For the start of the process, the import of its decoder and the header."""
 PIXEL_SECONDS = 30.0

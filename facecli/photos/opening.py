@@ -8,15 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from facecli.photos.containers import ends_early
+from facecli.photos.exif import is_raw
 from facecli.photos.jpeg import JpegPicture
 from facecli.photos.picture import Picture
 from facecli.photos.refusal import Refusal
-from facecli.photos.sniff import Format, describe_other, sniff
+from facecli.photos.sniff import HEAD, Format, describe_other, sniff
 from facecli.types import SkipReason
 
 IN_WORKER = frozenset((Format.JPEG, Format.PNG, Format.WEBP))
 """The formats that are frequent, and whose decoders are hardened enough to run in the worker itself."""
 OUT_OF_MEMORY = "memory"
+NOT_STARTED = "helper-process"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,18 @@ def is_installed(reader: Reader) -> bool:
 
 
 def format_of(data: bytes) -> Format:
-    """The format of a file's beginning that can be read here; raises Refusal for anything else."""
+    """The format of a file, or of its beginning of HEAD bytes, that can be read here; raises Refusal for anything else.
+
+    What is a raw file among the TIFFs shows only in the whole.
+    """
     if not data:
         raise Refusal(SkipReason.TRUNCATED, "the file is empty")
-    form = sniff(data)
+    head = data[:HEAD]
+    form = sniff(head)
     if form is None:
-        raise Refusal(SkipReason.NOT_AN_IMAGE, f"the content is {describe_other(data)}")
+        raise Refusal(SkipReason.NOT_AN_IMAGE, f"the content is {describe_other(head)}")
+    if form is Format.TIFF and is_raw(data):
+        form = Format.RAW
     if form is Format.PSB:
         raise Refusal(SkipReason.UNSUPPORTED, f"{form} (PSB)")
     reader = OPTIONAL_READERS.get(form)
@@ -66,6 +74,10 @@ def open_picture(form: Format, data: bytes, *, accept_truncated: bool) -> Pictur
     if form is Format.JPEG:
         return JpegPicture(data, accept_truncated=accept_truncated)
     # Imported here: photos that are all JPEG, as most are, need no Pillow.
+    if form is Format.RAW:
+        from facecli.photos.raw import RawPicture  # noqa: PLC0415
+
+        return RawPicture(data)
     from facecli.photos.raster import RasterPicture  # noqa: PLC0415
 
     return RasterPicture(form, data)

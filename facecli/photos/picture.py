@@ -27,6 +27,11 @@ class Header:
         return self.width * self.height
 
 
+def is_transposed(orientation: int) -> bool:
+    """Whether an EXIF orientation swaps width and height."""
+    return orientation in (5, 6, 7, 8)
+
+
 class Picture(Protocol):
     """A file's bytes, opened by a decoder."""
 

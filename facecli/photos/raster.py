@@ -7,10 +7,11 @@ import io
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from facecli.photos.containers import outline_png, outline_webp
 from facecli.photos.exif import orientation_of_exif
+from facecli.photos.jxl import jxl_size
 from facecli.photos.picture import Header
 from facecli.photos.refusal import Refusal
 from facecli.photos.sniff import Format
@@ -52,6 +53,9 @@ class RasterPicture:
             webp = outline_webp(data)
             self._data = data
             self.header = Header(webp.width, webp.height, webp.orientation, _COST[form], webp.width * webp.height > _HARD_WEBP)
+        elif form is Format.JXL:
+            self._data = data
+            self.header = Header(*jxl_size(data), cost=_COST_OF_OTHERS)
         else:
             self._data = data
             self._image = self._open()
@@ -72,6 +76,8 @@ class RasterPicture:
         height, width = frame.shape[:2]
         image = self._image if self._image is not None else self._open()
         image.load()
+        if self._form is Format.JXL and image.jpeg:  # a JPEG that was packed without loss comes as its file had it
+            ImageOps.exif_transpose(image, in_place=True)
         if image.size != (width, height):
             raise Refusal(SkipReason.UNREADABLE, "the header names another size than the picture has")
         rows = max(1, _STRIP // width)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,3 +73,70 @@ def turned(pixels: Pixels, orientation: int) -> Pixels:
         8: np.rot90(pixels, 1),
     }
     return table[orientation]
+
+
+class TiffFile:
+    """A little-endian TIFF file that grows by data and directories."""
+
+    SIZES: ClassVar = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 10: "ii"}
+
+    def __init__(self) -> None:
+        self._bytes = bytearray(b"II*\0\0\0\0\0")
+
+    def put(self, data: bytes) -> int:
+        """Append data; gives where it lies."""
+        at = len(self._bytes)
+        self._bytes += data + bytes(len(data) % 2)
+        return at
+
+    def directory(self, entries: dict[int, tuple[int, Sequence[int]]]) -> int:
+        """Append a directory of tags, each with its type and values (rationals as pairs); gives where it lies."""
+        made = b""
+        for tag, (kind, values) in sorted(entries.items()):
+            code = self.SIZES[kind]
+            packed = struct.pack("<" + code * (len(values) // len(code)), *values)
+            field = packed.ljust(4, b"\0") if len(packed) <= 4 else struct.pack("<I", self.put(packed))
+            made += struct.pack("<HHI", tag, kind, len(values) // len(code)) + field
+        return self.put(struct.pack("<H", len(entries)) + made + bytes(4))
+
+    def finish(self, first: int) -> bytes:
+        """The file, beginning with the directory at `first`."""
+        return bytes(self._bytes[:4] + struct.pack("<I", first) + self._bytes[8:])
+
+
+def tiled_tiff(picture: Image.Image, side: int) -> bytes:
+    """A TIFF file of square tiles; the picture's sides are multiples of theirs."""
+    pixels, file = np.asarray(picture), TiffFile()
+    corners = [(y, x) for y in range(0, picture.height, side) for x in range(0, picture.width, side)]
+    offsets = [file.put(pixels[y : y + side, x : x + side].tobytes()) for y, x in corners]
+    entries = {256: (4, [picture.width]), 257: (4, [picture.height]), 258: (3, [8] * 3), 259: (3, [1]), 262: (3, [2]), 277: (3, [3])}
+    tiles = {322: (4, [side]), 323: (4, [side]), 324: (4, offsets), 325: (4, [side * side * 3] * len(corners))}
+    return file.finish(file.directory(entries | tiles))
+
+
+def raw_file(picture: Image.Image, preview: bytes | None, *, orientation: int = 1) -> bytes:
+    """A DNG as cameras write it: a thumbnail first, then the sensor's values and, where given, a JPEG preview of its size."""
+    pixels, file = np.asarray(picture), TiffFile()
+    mosaic = np.empty(pixels.shape[:2], "<u2")
+    for y, x, channel in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
+        mosaic[y::2, x::2] = pixels[y::2, x::2, channel].astype(np.uint16) * 256
+    size = {256: (4, [picture.width]), 257: (4, [picture.height])}
+    sensor = {254: (4, [0]), 258: (3, [16]), 259: (3, [1]), 262: (3, [32803]), 273: (4, [file.put(mosaic.tobytes())]), 277: (3, [1])}
+    layout = {278: (4, [picture.height]), 279: (4, [mosaic.nbytes]), 33421: (3, [2, 2]), 33422: (1, [0, 1, 1, 2])}
+    below = [file.directory(size | sensor | layout)]
+    if preview is not None:
+        shown = {254: (4, [1]), 258: (3, [8] * 3), 259: (3, [7]), 262: (3, [6]), 273: (4, [file.put(preview)]), 277: (3, [3])}
+        below.append(file.directory(size | shown | {278: (4, [picture.height]), 279: (4, [len(preview)])}))
+    small = np.asarray(picture.resize((16, 16))).tobytes()
+    first = {254: (4, [1]), 256: (4, [16]), 257: (4, [16]), 258: (3, [8] * 3), 259: (3, [1]), 262: (3, [2]), 273: (4, [file.put(small)])}
+    rest = {274: (3, [orientation]), 277: (3, [3]), 278: (4, [16]), 279: (4, [len(small)]), 330: (4, below)}
+    matrix = [1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1]
+    camera = {
+        271: (2, [*b"Test\0"]),
+        272: (2, [*b"Camera\0"]),
+        50706: (1, [1, 4, 0, 0]),
+        50721: (10, matrix),
+        50728: (5, [1, 1] * 3),
+        50778: (3, [21]),
+    }
+    return file.finish(file.directory(first | rest | camera))

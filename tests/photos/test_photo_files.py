@@ -9,6 +9,8 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import pillow_heif
+import pillow_jxl  # noqa: F401  # lets Pillow write JPEG XL
 import pytest
 import xxhash
 from picture_files import png_file, saved, scene, with_segments
@@ -83,9 +85,10 @@ def test_a_bomb_of_every_format_is_refused_by_its_header(tmp_path: Path) -> None
 
     options = ReadOptions(max_pixels=96 * 64 - 1)
     taken: list[int] = []
+    pillow_heif.register_heif_opener()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FrameBuffer, "take", lambda _, size: taken.append(size))
-        for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM"):
+        for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JXL", "JPEG2000", "PPM", "QOI"):
             (tmp_path / "photo").write_bytes(saved(scene(), kind))
             outcome = skipped(read_path(tmp_path / "photo", options))
             assert (outcome.reason, outcome.refused_by) == (SkipReason.TOO_LARGE, f"max-pixels={options.max_pixels}"), kind

@@ -9,8 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pillow_heif
+import pillow_jxl  # noqa: F401  # lets Pillow write JPEG XL
 import pytest
-from picture_files import Pixels, png_chunk, png_file, saved, scene, with_segments
+from picture_files import Pixels, png_chunk, png_file, raw_file, saved, scene, tiled_tiff, turned, with_exif, with_segments
 from PIL import Image
 
 from facecli.types import Photo, Skipped, SkipReason
@@ -143,19 +144,26 @@ def test_lossless_formats_are_exact(read_bytes: Reading, name: str, data: bytes)
     np.testing.assert_array_equal(pixels_of(read_bytes(data)), np.asarray(scene()), err_msg=name)
 
 
-def tiled_tiff() -> bytes:
-    """A TIFF of four tiles of 32 x 32."""
-    import io
-
-    import tifffile
-
-    file = io.BytesIO()
-    tifffile.imwrite(file, np.asarray(scene(64, 64)), tile=(32, 32), photometric="rgb")
-    return file.getvalue()
-
-
 def test_tiled_tiff(read_bytes: Reading) -> None:
-    np.testing.assert_array_equal(pixels_of(read_bytes(tiled_tiff())), np.asarray(scene(64, 64)))
+    np.testing.assert_array_equal(pixels_of(read_bytes(tiled_tiff(scene(64, 96), 32))), np.asarray(scene(64, 96)))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_raw_file_gives_its_preview_upright(read_bytes: Reading, orientation: int) -> None:
+    preview = saved(scene(192, 128), "JPEG", quality=95)
+    pixels = pixels_of(read_bytes(raw_file(scene(192, 128), preview, orientation=orientation)))
+    np.testing.assert_array_equal(pixels, turned(by_opencv(preview), orientation))
+
+
+def test_a_preview_that_the_camera_turned_is_not_turned_again(read_bytes: Reading) -> None:
+    preview = saved(scene(128, 192), "JPEG", quality=95)
+    np.testing.assert_array_equal(pixels_of(read_bytes(raw_file(scene(192, 128), preview, orientation=6))), by_opencv(preview))
+
+
+@pytest.mark.parametrize("preview", [None, saved(scene(30, 20), "JPEG"), b"no JPEG at all", saved(scene(192, 128), "JPEG")[:200]])
+def test_a_raw_file_without_a_useful_preview_is_developed(read_bytes: Reading, preview: bytes | None) -> None:
+    assert pixels_of(read_bytes(raw_file(scene(192, 128), preview))).shape == (128, 192, 3)
+    assert pixels_of(read_bytes(raw_file(scene(192, 128), preview, orientation=6))).shape == (192, 128, 3)
 
 
 def test_first_frame_of_a_gif(read_bytes: Reading) -> None:
@@ -173,6 +181,23 @@ def photoshop_document(picture: Image.Image) -> bytes:
 
 def test_flattened_photoshop_document(read_bytes: Reading) -> None:
     np.testing.assert_array_equal(pixels_of(read_bytes(photoshop_document(scene()))), np.asarray(scene()))
+
+
+@pytest.mark.parametrize("size", [(96, 64), (64, 64), (321, 123), (8, 256), (300, 200), (1, 1), (3000, 9)])
+@pytest.mark.parametrize("container", [False, True])
+def test_jpeg_xl(read_bytes: Reading, size: tuple[int, int], *, container: bool) -> None:
+    data = saved(scene(*size), "JXL", lossless=True, use_container=container)
+    np.testing.assert_array_equal(pixels_of(read_bytes(data)), np.asarray(scene(*size)))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_jpeg_packed_into_jpeg_xl(read_bytes: Reading, tmp_path: Path, orientation: int) -> None:
+    path = tmp_path / "packed.jpg"
+    path.write_bytes(with_exif(saved(scene(), "JPEG", quality=95), orientation))
+    expected = np.array(pixels_of(read_bytes(path.read_bytes())))
+    with Image.open(path) as image:
+        packed = saved(image, "JXL", lossless_jpeg=True)
+    np.testing.assert_allclose(pixels_of(read_bytes(packed)).astype(int), expected, atol=3)
 
 
 @pytest.mark.parametrize("kind", ["AVIF", "HEIF", "WEBP"])

@@ -1,0 +1,64 @@
+"""Cameras' raw files, through LibRaw: the JPEG preview that the camera made, or where there is none of use, the developed picture."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import rawpy
+
+from facecli.photos.jpeg import JpegPicture
+from facecli.photos.picture import Header, is_transposed
+from facecli.photos.refusal import Refusal
+from facecli.types import ByteArray, SkipReason
+
+_ORIENTATION_BY_FLIP = (1, 2, 4, 3, 5, 8, 6, 7)
+"""EXIF orientation by LibRaw's `flip`, as its tiff_head() writes it."""
+_LEAST_SIDE = 1000
+"""The longer side of a preview from which on faces are found as well as in the developed picture, which takes seconds."""
+_COST = 24
+
+
+class RawPicture:
+    """A raw file's bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._raw: Any = rawpy.imread(io.BytesIO(data))
+        self._preview = self._find_preview()
+        sizes = self._raw.sizes
+        if self._preview is not None:
+            shown = self._preview.header
+            turned = (shown.height > shown.width) is not (sizes.iheight > sizes.iwidth)
+            orientation = shown.orientation if shown.orientation > 1 else _ORIENTATION_BY_FLIP[sizes.flip]
+            # Some cameras turn the preview and not the sensor's values.
+            upright = turned and is_transposed(_ORIENTATION_BY_FLIP[sizes.flip])
+            self.header = Header(shown.width, shown.height, 1 if upright else orientation, shown.cost)
+        else:
+            width, height = sizes.iwidth, sizes.iheight
+            if is_transposed(_ORIENTATION_BY_FLIP[sizes.flip]):
+                width, height = height, width
+            self.header = Header(width, height, 1, _COST)
+
+    def _find_preview(self) -> JpegPicture | None:
+        """The camera's own JPEG, unless it is a thumbnail."""
+        try:
+            thumb = self._raw.extract_thumb()
+            if thumb.format is not rawpy.ThumbFormat.JPEG:
+                return None
+            preview = JpegPicture(thumb.data, accept_truncated=False)
+        except (rawpy.LibRawError, rawpy.NotSupportedError, Refusal):
+            return None
+        sizes = self._raw.sizes
+        side = max(preview.header.width, preview.header.height)
+        return preview if side >= min(_LEAST_SIDE, max(sizes.iwidth, sizes.iheight) // 2) else None
+
+    def read_into(self, frame: ByteArray) -> str:
+        """See `Picture`."""
+        if self._preview is not None:
+            return self._preview.read_into(frame)
+        developed = self._raw.postprocess(use_camera_wb=True, output_bps=8)
+        if developed.shape != frame.shape:
+            raise Refusal(SkipReason.UNREADABLE, "the header names another size than the picture has")
+        np.copyto(frame, developed)
+        return ""
