@@ -51,8 +51,8 @@ try_wheel() {
     "$python" "$root/examples/sample_album.py" . || return
     "$place/.venv-wheel/bin/facecli" --version || return
     "$place/.venv-wheel/bin/facecli" index --quiet album || return
-    "$place/.venv-wheel/bin/facecli" search yaoming.jpg --paths | tee found || return
-    [ "$(head -n 1 found)" = album/sport/players.jpg ]
+    "$place/.venv-wheel/bin/facecli" search yaoming.jpg --paths --html page.html | tee found || return
+    [ "$(head -n 1 found)" = album/sport/players.jpg ] && [ -s page.html ]
 }
 
 say "an environment for the tests in $place/.venv-tests"

@@ -8,17 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facecli.cli.options import Common, common_options, model_options
+from facecli.cli.options import Common, ExampleCommand, common_options, model_options
 from facecli.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
     from facecli.config import IndexOptions
     from facecli.types import IndexReport
 
+EXAMPLES = """
+facecli index ~/Photos                                all below a directory; the index goes to ./.facecli
+facecli index                                         what the index knows, brought up to date
+facecli index -i ~/faces.index --exclude cache/ /srv  an index in another place
+find . -name '*.jpg' -newer last -print0 | facecli index -0 -
+facecli index --json . | jq -r '.skipped[].path'      what could not be read
+facecli index --migrate -m buffalo_l                  the same photos with another model
+"""
 SOME_SKIPPED = 3
 
 
-@click.command(epilog="Examples: facecli index ~/Photos · find . -newer x -print0 | facecli index -0 - · facecli index (the directories it knows)")
+@click.command(cls=ExampleCommand, epilog=EXAMPLES)
 @click.argument("paths", nargs=-1, metavar="[PATH…]")
 @click.option("--files-from", metavar="FILE|-", help="Read the photos to index from a list, one a line.")
 @click.option("-0", "--null", is_flag=True, help="The list is NUL-separated.")
