@@ -27,7 +27,9 @@ PAGE = 4096
 Row = tuple[object, ...]
 _FACE = "f.face_id, p.path, f.box, f.score, f.found_by, f.landmarks, e.embedding, f.photo_id"
 _FACES = f"SELECT {_FACE} FROM faces f JOIN photos p USING (photo_id) JOIN embeddings e USING (face_id)"
-_PHOTOS = "SELECT path, photo_id, size, mtime_ns, digest, width, height, (SELECT count(*) FROM faces f WHERE f.photo_id = p.photo_id) FROM photos p"
+PHOTO_COLUMNS = "path, photo_id, size, mtime_ns, digest, width, height, (SELECT count(*) FROM faces f WHERE f.photo_id = p.photo_id)"
+"""The columns of a StoredPhoto, of a table `photos p`."""
+_PHOTOS = f"SELECT {PHOTO_COLUMNS} FROM photos p"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +184,12 @@ class Catalogue:
 
     def photos(self, root: str = "/") -> Iterator[StoredPhoto]:
         """The photos at and below a path, ascending by path."""
-        query = f"{_PHOTOS} WHERE set_id = ? AND path >= ? AND path < ?"
+        yield from self.photos_of(f"{_PHOTOS} WHERE set_id = ? AND path >= ? AND path < ?", (self.set_id,), root)
+
+    def photos_of(self, query: str, parameters: tuple[object, ...], root: str = "/") -> Iterator[StoredPhoto]:
+        """The photos of a query for PHOTO_COLUMNS whose last two parameters are a range of paths."""
         for low, high in self.paths.ranges(root):
-            yield from map(self._photo, self._pages(query, (self.set_id,), low, high))
+            yield from map(self._photo, self._pages(query, parameters, low, high))
 
     def photo(self, photo_id: int) -> StoredPhoto | None:
         """One photo, of any set."""

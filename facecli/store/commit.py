@@ -137,7 +137,7 @@ class BatchCommit:
         slot = old.slot
         if face.embedding != old.embedding:
             slot = self._new_slot(face)
-            self._connection.execute("INSERT INTO holes (set_id, slot, erased) VALUES (?, ?, 0)", (self._row.set_id, old.slot))
+            self._connection.execute("INSERT OR REPLACE INTO holes (set_id, slot, erased) VALUES (?, ?, 0)", (self._row.set_id, old.slot))
             self._connection.execute("UPDATE embeddings SET embedding = ? WHERE face_id = ?", (face.embedding, old.face_id))
             self._deletions.lost(blob=old.embedding)
         query = "UPDATE faces SET slot = ?, box = ?, score = ?, found_by = ?, landmarks = ?, checksum = ? WHERE face_id = ?"

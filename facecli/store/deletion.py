@@ -37,6 +37,12 @@ class Deletions:
         with trusted(self._path):
             self._traces.add([as_bytes(path)], map(as_bytes, blobs))
 
+    def drop_path_of(self, photo_id: int) -> None:
+        """Delete a photo, and what the other set of a migration holds under its path."""
+        query = "SELECT photo_id FROM photos WHERE set_id IN (SELECT set_id FROM sets) AND path = (SELECT path FROM photos WHERE photo_id = ?)"
+        for (standing,) in self._connection.execute(query, (photo_id,)).fetchall():
+            self.drop_photo(standing)
+
     def drop_face(self, face_id: int) -> None:
         """Delete a face."""
         blobs = self._connection.execute("SELECT embedding FROM embeddings WHERE face_id = ?", (face_id,)).fetchall()

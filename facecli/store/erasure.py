@@ -15,6 +15,7 @@ from facecli.store.vectors import VectorWriter
 SMALL = 32 << 20
 """Bytes of a catalogue that is written anew rather than searched: it takes less than a second."""
 _POLL_SECONDS = 0.02
+_UNERASED = "SELECT slot FROM holes h JOIN sets s USING (set_id) WHERE set_id = ? AND NOT erased AND slot >= 0 AND slot < s.slots"
 
 
 def erase(catalogue: Catalogue, disk: Disk, vectors: dict[int, VectorWriter], traces: Traces, wait_readers: float) -> bool:
@@ -24,7 +25,7 @@ def erase(catalogue: Catalogue, disk: Disk, vectors: dict[int, VectorWriter], tr
     """
     with explained(catalogue.path):
         for set_id, writer in vectors.items():
-            slots = catalogue.rows("SELECT slot FROM holes WHERE set_id = ? AND NOT erased", (set_id,))
+            slots = catalogue.rows(_UNERASED, (set_id,))
             with disk.step("zero"):
                 writer.zero(int(slot) for (slot,) in slots)  # type: ignore[call-overload]
         if not _empty_wal(catalogue.connection, disk, wait_readers):

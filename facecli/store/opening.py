@@ -6,7 +6,7 @@ import json
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from facecli.errors import IndexDamaged, IndexMismatch, IndexMissing, StoreError
@@ -15,12 +15,14 @@ from facecli.store.catalog import Catalogue, SetRow
 from facecli.store.connection import CATALOGUE, connect, open_for_writing, schema_version, transaction
 from facecli.store.failures import explained
 from facecli.store.lock import HOLDER, LOCK
+from facecli.store.mending import mend_rows
 from facecli.store.place import MAKE_ONE
 from facecli.store.rebuild import new_mark, rebuild
 from facecli.store.records import EmbeddingKind
 from facecli.store.rows import as_bytes, as_int, photo_checksum
 from facecli.store.schema import MIGRATIONS, migrate
 from facecli.store.vectors import VectorFile, VectorWriter
+from facecli.store.verification import check_set
 
 BEFORE = "catalog.before-"
 _OWN = re.compile(rf"{re.escape(CATALOGUE)}(-wal|-shm|-journal)?|{LOCK}|{HOLDER}|{BEFORE}\d+(-journal)?|vectors-\d+\.faiss")
@@ -31,7 +33,9 @@ class Opened:
     """A catalogue that is ready to be written, and the vector files of its sets."""
 
     catalogue: Catalogue
-    vectors: dict[int, VectorWriter]
+    vectors: dict[int, VectorWriter] = field(default_factory=dict)
+    mended: list[str] = field(default_factory=list)
+    """What a repair did, in words."""
 
     def close(self) -> None:
         for writer in self.vectors.values():
@@ -62,16 +66,18 @@ def make_private(directory: Path) -> None:
                 (directory / name).chmod(0o600)
 
 
-def prepare(directory: Path, disk: Disk, kind: EmbeddingKind | None, *, create: bool) -> Opened:
+def prepare(directory: Path, disk: Disk, kind: EmbeddingKind | None, *, create: bool = False, repair: bool = False) -> Opened:
     """Open the catalogue under the lock, and finish or clear what an earlier writer left."""
     path = directory / CATALOGUE
     with explained(path):
         if not os.path.lexists(path) and not create:
             raise IndexMissing("there is no index", directory, hint=MAKE_ONE)
         catalogue = Catalogue(open_for_writing(path), directory)
-        opened = Opened(catalogue, {})
+        opened = Opened(catalogue)
         try:
             _bring_up_to_date(catalogue, disk, kind if create else None)
+            if repair:
+                opened.mended += mend_rows(catalogue, disk)
             sets = catalogue.sets()
             if kind is not None:
                 refuse_other_kind(sets[True], kind)
@@ -79,7 +85,7 @@ def prepare(directory: Path, disk: Disk, kind: EmbeddingKind | None, *, create: 
             _clear_leftovers(directory, disk, list(sets.values()))
             _adopt_paths(catalogue, disk)
             for row in sets.values():
-                opened.vectors[row.set_id] = _open_vectors(catalogue, disk, row)
+                opened.vectors[row.set_id] = _open_vectors(opened, disk, row, thorough=repair)
         except BaseException:
             opened.close()
             raise
@@ -174,13 +180,22 @@ def _adopt_paths(catalogue: Catalogue, disk: Disk) -> None:
             connection.execute("UPDATE OR REPLACE skips SET path = ? WHERE path = ?", (stored, path))
 
 
-def _open_vectors(catalogue: Catalogue, disk: Disk, row: SetRow) -> VectorWriter:
-    """The vector file of a set without the tail of a killed batch; written anew where it cannot be used."""
+def _open_vectors(opened: Opened, disk: Disk, row: SetRow, *, thorough: bool) -> VectorWriter:
+    """The vector file of a set without the tail of a killed batch; written anew where it cannot be used.
+
+    `thorough`: also where not every vector in it is that of its face.
+    """
+    catalogue = opened.catalogue
     try:
         writer = VectorWriter.open(row.file, disk, row.slots)
     except (IndexDamaged, FileNotFoundError, IsADirectoryError):
+        opened.mended.append(f"the vector file is written anew: {row.file.path}")
         return rebuild(catalogue, disk, row)
     try:
+        if thorough and next(check_set(catalogue, row), None) is not None:
+            writer.close()
+            opened.mended.append(f"the vector file is written anew: {row.file.path}")
+            return rebuild(catalogue, disk, row)
         writer.clear_tail(row.slots)
     except BaseException:
         writer.close()

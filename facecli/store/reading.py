@@ -24,6 +24,7 @@ from facecli.store.rows import as_bytes, as_float, as_int, read_box
 from facecli.store.scans import open_scan
 from facecli.store.schema import MIGRATIONS
 from facecli.store.vectors import Codes
+from facecli.store.verification import Problem, check_all
 from facecli.types import Detections, FloatArray, IndexedPhoto, Match, PhotoFile, Skipped
 
 
@@ -177,6 +178,10 @@ class IndexReader:
         """What `remove` would take out: photos at and below paths, and faces; raises StoreError where one is not in the index."""
         with self._catalogue.steady():
             return plan_removal(self._catalogue, paths, face_ids)
+
+    def check(self) -> Iterator[Problem]:
+        """Everything that does not agree in the index."""
+        return check_all(self._catalogue)
 
     def roots(self) -> tuple[str, ...]:
         """The directories that were indexed, absolute, sorted."""

@@ -15,6 +15,8 @@ from facecli.store.records import StoredFace, StoredPhoto
 from facecli.store.rows import as_bytes, as_int, pack_box, read_boxes
 from facecli.store.same_faces import KEPT_OUT_IOU, overlaps
 
+_AT_PATH = "SELECT digest FROM photos WHERE set_id IN (SELECT set_id FROM sets) AND path = ?"
+
 
 @dataclass(frozen=True, slots=True)
 class Removal:
@@ -82,7 +84,7 @@ class RemovalWork:
         for photo in (*removal.photos, *removal.copies):
             self._drop_content(photo.digest)
         for photo in removal.photos:
-            for (digest,) in self._connection.execute("SELECT digest FROM photos WHERE path = ?", (paths.pack(photo.file.path),)).fetchall():
+            for (digest,) in self._connection.execute(_AT_PATH, (paths.pack(photo.file.path),)).fetchall():
                 self._drop_content(as_bytes(digest))
         for face in removal.faces:
             self._drop_face(face)

@@ -81,7 +81,7 @@ CREATE TRIGGER face_added AFTER INSERT ON faces BEGIN
 END;
 CREATE TRIGGER face_dropped AFTER DELETE ON faces BEGIN
     DELETE FROM embeddings WHERE face_id = old.face_id;
-    INSERT INTO holes (set_id, slot, erased) VALUES (old.set_id, old.slot, 0);
+    INSERT OR REPLACE INTO holes (set_id, slot, erased) VALUES (old.set_id, old.slot, 0);
     UPDATE sets SET faces = faces - 1 WHERE set_id = old.set_id;
     UPDATE state SET pending = 1;
 END;

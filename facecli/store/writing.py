@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from facecli.errors import StoreError
+from facecli.errors import IndexMissing, StoreError
 from facecli.store.atomic import Disk, Step, no_step
 from facecli.store.catalog import Catalogue
 from facecli.store.commit import BatchCommit, code_array
-from facecli.store.connection import connect, transaction
+from facecli.store.connection import connect, is_index, transaction
 from facecli.store.deletion import Deletions
 from facecli.store.erasure import dirty, erase
 from facecli.store.failures import explained
 from facecli.store.lock import WriterLock
+from facecli.store.migration import Migration
 from facecli.store.opening import Opened, make_directory, make_private, prepare
+from facecli.store.place import MAKE_ONE
 from facecli.store.reading import IndexReader
 from facecli.store.rebuild import rebuild
-from facecli.store.records import Batch, Committed, EmbeddingKind, Finished
+from facecli.store.records import Batch, Committed, EmbeddingKind, Finished, StoredPhoto
 from facecli.store.removal import Removal, RemovalWork
 from facecli.store.traces import Traces
 
@@ -32,6 +34,7 @@ class IndexWriter(IndexReader):
         self._lock = lock
         self._disk = disk
         self._traces = Traces()
+        self._migration = Migration(opened, disk)
 
     def close(self) -> None:
         """Let go of the index and its lock."""
@@ -41,6 +44,11 @@ class IndexWriter(IndexReader):
                 self._opened.close()
         finally:
             self._lock.release()
+
+    @property
+    def mended(self) -> list[str]:
+        """What had to be mended when the index was opened, in words."""
+        return self._opened.mended
 
     def commit(self, batch: Batch) -> Committed:
         """Make a batch durable. Faces that are the same as before (IoU >= 0.9, cosine >= 0.98) keep their ids.
@@ -67,7 +75,7 @@ class IndexWriter(IndexReader):
         with explained(self._writing.path), transaction(self._writing.connection, self._disk, "prune"):
             deletions = Deletions(self._writing, self._traces)
             for photo_id in photo_ids:
-                deletions.drop_photo(photo_id)
+                deletions.drop_path_of(photo_id)
             for path in skipped_paths:
                 deletions.drop_skip(self._writing.paths.pack(path))
             self._raise_generation()
@@ -104,6 +112,27 @@ class IndexWriter(IndexReader):
             self._writing.connection.execute("DELETE FROM roots")
             self._writing.connection.executemany("INSERT INTO roots (path, mount) VALUES (?, ?)", sorted(wanted))
 
+    def begin_migration(self, kind: EmbeddingKind) -> None:
+        """Start, or go on with, embedding all photos anew by another kind, beside the current set, which goes on answering.
+
+        From here on `under`, `at`, `with_digest`, `load` and `commit` act on the new set. Nothing is to be migrated where the index is
+        of this kind already.
+        """
+        with explained(self._writing.path):
+            self._writing.set_id = self._catalogue.set_id = self._migration.begin(kind)
+
+    def unmigrated(self) -> Iterator[StoredPhoto]:
+        """The photos of the old set that the new one lacks, ascending by path."""
+        return self._migration.lacking()
+
+    def finish_migration(self, *, drop_unreachable: bool) -> int:
+        """Switch to the new set in one transaction; the number of photos dropped. Raises StoreError while some are not migrated."""
+        with explained(self._writing.path):
+            dropped = self._migration.switch(drop_unreachable=drop_unreachable)
+            self._writing.set_id = self._catalogue.set_id = self._writing.sets()[True].set_id
+        self._traces.complete = False
+        return dropped
+
     def finish(self, wait_readers: float = 0.0) -> Finished:
         """End a run: erase provably what was dropped, and rebuild the vector file where over a fifth of it is holes."""
         rebuilt = False
@@ -138,31 +167,46 @@ def open_writer(
     """
     if create and kind is None:
         raise StoreError("an index is made with a kind of embeddings", directory)
-    disk = Disk(at)
     with explained(directory):
         if create:
             make_directory(directory)
-        lock = WriterLock(directory)
+        elif not is_index(directory):
+            raise IndexMissing("there is no index", directory, hint=MAKE_ONE)
+    return _open(directory, Disk(at), wait_seconds, lambda disk: prepare(directory, disk, kind, create=create))
+
+
+def repair_index(directory: Path, *, wait_seconds: float = 0.0, at: Step = no_step) -> list[str]:
+    """Mend what can be mended; what was done, in words. What is derived is written anew, damaged photos are marked to be embedded again."""
+    if not is_index(directory):
+        raise IndexMissing("there is no index", directory, hint=MAKE_ONE)
+    with _open(directory, Disk(at), wait_seconds, lambda disk: prepare(directory, disk, None, repair=True)) as writer:
+        writer.finish()
+        return writer.mended
+
+
+def _open(directory: Path, disk: Disk, wait_seconds: float, prepared: Callable[[Disk], Opened]) -> IndexWriter:
+    """Take the lock, and open the index under it."""
+    lock = WriterLock(directory)
+    with explained(directory):
         lock.acquire(wait_seconds)
     try:
         with explained(directory):
             make_private(directory)
-        writer = _open_locked(directory, kind, lock, disk, create=create)
+        opened = prepared(disk)
+        try:
+            return _begin(opened, lock, disk)
+        except BaseException:
+            opened.close()
+            raise
     except BaseException:
         lock.release()
         raise
-    return writer
 
 
-def _open_locked(directory: Path, kind: EmbeddingKind | None, lock: WriterLock, disk: Disk, *, create: bool) -> IndexWriter:
-    opened = prepare(directory, disk, kind, create=create)
-    try:
-        with explained(opened.catalogue.path):
-            reading = Catalogue(connect(opened.catalogue.path, mode="ro"), directory)
-        reading.set_id = opened.catalogue.set_id
-        writer = IndexWriter(opened, reading, lock, disk)
-        writer.settle()
-    except BaseException:
-        opened.close()
-        raise
+def _begin(opened: Opened, lock: WriterLock, disk: Disk) -> IndexWriter:
+    with explained(opened.catalogue.path):
+        reading = Catalogue(connect(opened.catalogue.path, mode="ro"), opened.catalogue.directory)
+    reading.set_id = opened.catalogue.set_id
+    writer = IndexWriter(opened, reading, lock, disk)
+    writer.settle()
     return writer

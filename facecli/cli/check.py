@@ -1,0 +1,69 @@
+"""`facecli check`: the proof that an index is whole, and its repair."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from facecli.cli.console import Console
+from facecli.cli.options import Common, ExampleCommand, common_options
+from facecli.cli.surroundings import path_style
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EXAMPLES = """
+facecli check             exit code 0: sound, 1: not, with a line for each thing that does not agree
+facecli check --repair    write anew what is derived, mark damaged photos to be looked at again
+"""
+MOST_LINES = 1000
+"""Problems that are named one by one."""
+
+
+@click.command(cls=ExampleCommand, epilog=EXAMPLES)
+@click.option("--repair", is_flag=True, help="Mend what can be mended.")
+@click.option("--wait", metavar="SECONDS", type=click.FloatRange(0), default=0.0, help="With --repair: wait for another writer to end.")
+@common_options
+def check(common: Common, *, repair: bool, wait: float) -> int:
+    """Prove that every face has its vector and every vector its face, and that all checksums agree.
+
+    What a killed run leaves behind (vectors that were never committed, an erasure that waits) is sound. Exit code 0: sound, 1: not, 2: the
+    index cannot be read.
+    """
+    from facecli.store.facestore import repair_index  # noqa: PLC0415 (not for --help)
+    from facecli.store.place import find_index  # noqa: PLC0415 (likewise)
+
+    directory = find_index(common.index, os.getcwd())
+    console = Console(quiet=common.quiet, verbose=common.verbose)
+    problems = _name_problems(directory, common)
+    if repair:
+        for done in repair_index(directory, wait_seconds=wait):
+            console.warn(done)
+        problems = _name_problems(directory, common)
+    return 1 if problems else 0
+
+
+def _name_problems(directory: Path, common: Common) -> int:
+    """Name everything that does not agree; how much that is."""
+    from facecli.output.paths import tsv_path  # noqa: PLC0415 (not for --help)
+    from facecli.store.facestore import open_reader  # noqa: PLC0415 (likewise)
+
+    style, count = path_style(common), 0
+    with open_reader(directory) as reader:
+        for count, problem in enumerate(reader.check(), 1):
+            if count <= MOST_LINES:
+                _print(f"{problem.what}: ".encode() + tsv_path(style.show(problem.where)))
+        about = reader.info
+    if count > MOST_LINES:
+        _print(f"and {count - MOST_LINES} more".encode())
+    if not count:
+        _print(f"sound: {about.photos} photos, {about.faces} faces".encode())
+    return count
+
+
+def _print(line: bytes) -> None:
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
