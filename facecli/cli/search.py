@@ -211,7 +211,7 @@ class _Search:
 
     def _write(self, answer: SearchAnswer, results: tuple[SearchResult, ...], reader: IndexReader) -> None:
         """Write the rows to stdout."""
-        from facecli.output.formats import open_writer  # noqa: PLC0415
+        from facecli.output.formats import Format, open_writer  # noqa: PLC0415
         from facecli.output.records import json_line  # noqa: PLC0415
 
         stream = sys.stdout.buffer
@@ -219,7 +219,8 @@ class _Search:
             from facecli.searching.provenance import provenance_record  # noqa: PLC0415
 
             stream.write(json_line({"provenance": provenance_record(answer, reader.info)}))
-        writer = open_writer(self.form, stream, path_style(self.common), terminal_of(self.common))
+        terminal = terminal_of(self.common) if self.form is Format.TABLE else None
+        writer = open_writer(self.form, stream, path_style(self.common), terminal)
         writer.begin()
         for result in results:
             writer.write(result)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import BinaryIO, Protocol, assert_never
+from typing import TYPE_CHECKING, BinaryIO, Protocol, assert_never
 
 from facecli.output.records import PathStyle
-from facecli.output.terminal import Terminal
 from facecli.types import SearchResult
+
+if TYPE_CHECKING:
+    from facecli.output.terminal import Terminal
 
 
 class Format(StrEnum):
@@ -36,12 +38,13 @@ class ResultWriter(Protocol):
         """What stands after the last block."""
 
 
-def open_writer(form: Format, stream: BinaryIO, style: PathStyle, terminal: Terminal) -> ResultWriter:
-    """The writer of a format; its module is imported only now."""
+def open_writer(form: Format, stream: BinaryIO, style: PathStyle, terminal: Terminal | None = None) -> ResultWriter:
+    """The writer of a format, whose module is imported only now; a table needs to know its terminal."""
     match form:
         case Format.TABLE:
             from facecli.output.table import TableWriter  # noqa: PLC0415 (a search pays for its own format only)
 
+            assert terminal is not None
             return TableWriter(stream, style, terminal)
         case Format.TSV:
             from facecli.output.tsv import TsvWriter  # noqa: PLC0415

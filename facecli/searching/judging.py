@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,10 +18,10 @@ NEIGHBOURS = 50
 
 def judge_results(reader: IndexReader, results: Sequence[SearchResult], calibration: Calibration) -> tuple[SearchResult, ...]:
     """The results with a judgement for each match."""
-    queries = [face for result in results for face in {id(f): f for f in (result.references or (result.query,))}.values()]
-    vectors = {id(face): face.embedding for face in queries}
+    vectors = {id(face): face.embedding for result in results for face in (result.references or (result.query,))}
     near = dict(zip(vectors, _neighbours(reader, list(vectors.values())), strict=True))
-    return tuple(_judge_result(reader, result, near, calibration) for result in results)
+    bench = _Bench(reader, calibration, near, {})
+    return tuple(replace(result, judgements=tuple(bench.judge(result))) for result in results)
 
 
 def _neighbours(reader: IndexReader, vectors: Sequence[FloatArray]) -> list[list[Match]]:
@@ -30,25 +30,35 @@ def _neighbours(reader: IndexReader, vectors: Sequence[FloatArray]) -> list[list
     return reader.nearest(np.stack(vectors), top=NEIGHBOURS, minimum=None, by=By.FACE, leave_out=[None] * len(vectors))
 
 
-def _judge_result(reader: IndexReader, result: SearchResult, near: dict[int, list[Match]], calibration: Calibration) -> SearchResult:
-    judgements = []
-    for number, match in enumerate(result.matches):
-        query = result.references[number] if result.references else result.query
-        margin = _margin(reader, match, [n for n in near[id(query)] if n.face_id != query.face_id])
-        judgements.append(Judgement(judge(match.similarity, margin, calibration, reader.info.faces), margin))
-    return replace(result, judgements=tuple(judgements))
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """What the judgements of all results share."""
 
+    reader: IndexReader
+    calibration: Calibration
+    near: dict[int, list[Match]]
+    """For each query face, by its identity, the nearest faces of the index."""
+    embeddings: dict[int, FloatArray]
+    """Those that were read already, by face id."""
 
-def _margin(reader: IndexReader, match: Match, near: Sequence[Match]) -> float | None:
-    """The similarity of a match less that of the nearest face of somebody else.
+    def judge(self, result: SearchResult) -> Iterator[Judgement]:
+        """A judgement for each match."""
+        for number, match in enumerate(result.matches):
+            query = result.references[number] if result.references else result.query
+            margin = self._margin(match, [n for n in self.near[id(query)] if n.face_id not in (query.face_id, match.face_id)])
+            yield Judgement(judge(match.similarity, margin, self.calibration, self.reader.info.faces), margin)
 
-    Certainly somebody else's are another face of the same photo, and one that is hardly like the matched face.
-    """
-    others = [n for n in near if n.face_id != match.face_id]
-    if not others:
+    def _margin(self, match: Match, near: Sequence[Match]) -> float | None:
+        """The similarity of a match less that of the nearest face of somebody else.
+
+        Certainly somebody else's are another face of the same photo, and one that is hardly like the matched face.
+        """
+        for other in near:
+            if other.path == match.path or float(self._embedding(other) @ self._embedding(match)) < DIFFERENT_SIMILARITY:
+                return match.similarity - other.similarity
         return None
-    own = reader.face(match.face_id).embedding
-    for other in others:
-        if other.path == match.path or float(reader.face(other.face_id).embedding @ own) < DIFFERENT_SIMILARITY:
-            return match.similarity - other.similarity
-    return None
+
+    def _embedding(self, match: Match) -> FloatArray:
+        if match.face_id not in self.embeddings:
+            self.embeddings[match.face_id] = self.reader.face(match.face_id).embedding
+        return self.embeddings[match.face_id]

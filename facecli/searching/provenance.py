@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from facecli import __version__
 from facecli.searching.answering import SearchAnswer
 from facecli.store.records import IndexInfo
@@ -22,13 +24,13 @@ def provenance_record(answer: SearchAnswer, info: IndexInfo) -> dict[str, JsonVa
         "threshold_name": threshold.name,
         "false_match_rate": threshold.rate,
         "measured_on": f"{calibration.data} ({calibration.people} people, {calibration.pairs:,} pairs)" if calibration is not None else None,
-        "index": info.directory,
+        "index": os.fsencode(info.directory).decode(errors="replace"),
         "generation": info.generation,
         "photos": info.photos,
         "faces": info.faces,
         "queries": [
             {
-                "query": photo.query.encode("utf-8", "replace").decode(),
+                "query": os.fsencode(photo.query).decode(errors="replace"),
                 "sha256": photo.sha256,
                 "xxh3_128": photo.digest.hex(),
                 "faces": len(photo.faces),
