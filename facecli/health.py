@@ -41,7 +41,7 @@ class DeviceHealth:
     """Of the detector's outputs to those of the CPU."""
     recogniser_cosine: float = 0.0
     photos_per_second: float = 0.0
-    """One input of the detector and one face at a time, which is less than a run over many photos reaches."""
+    """About, by a short trial of the networks alone: one input of the detector and one face for each photo."""
 
 
 @dataclass(frozen=True, slots=True)

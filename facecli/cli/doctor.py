@@ -97,7 +97,7 @@ def _device_row(device: DeviceHealth) -> tuple[str, ...]:
     if not device.photos_per_second:
         return device.name, device.provider, device.state
     cosine = f"cosine {device.detector_cosine:.5f} detector, {device.recogniser_cosine:.5f} recogniser"
-    return device.name, device.provider, device.state, f"{device.photos_per_second:.1f} photos/s one by one", cosine
+    return device.name, device.provider, device.state, f"about {device.photos_per_second:.0f} photos/s", cosine
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facecli.errors import DeviceError, PackError
-from facecli.vision.device import Device
+from facecli.vision.providers import Device, open_inference
 from facecli.vision.runtime import load_onnxruntime
 
 CPU = "CPUExecutionProvider"
@@ -73,23 +73,16 @@ def open_session(model: str | bytes, device: Device, options: SessionOptions | N
 
     Raises DeviceError where a device other than the CPU did not take, and PackError where the model cannot be read.
     """
-    options = options or SessionOptions()
-    runtime = load_onnxruntime()
-    wanted = [(device.provider, dict(device.options))]
-    if device.provider != CPU:
-        wanted.append((CPU, {}))
+    settings = _settings(load_onnxruntime(), options or SessionOptions())
     try:
-        session = runtime.InferenceSession(model, sess_options=_settings(runtime, options), providers=wanted)
+        session = open_inference(model, device, settings)
+    except DeviceError:
+        raise
     except Exception as error:  # as above
-        if device.provider != CPU:
-            raise DeviceError("the device cannot be used", device.name, hint=_first_line(error)) from error
         where = model if isinstance(model, str) else "a rewritten model"
         raise PackError("not a usable ONNX model", where, hint=_first_line(error)) from error
     session.disable_fallback()
-    taken = OnnxSession(session)
-    if taken.provider != device.provider:
-        raise DeviceError("the device cannot be used", device.name, hint=f"ONNX Runtime fell back to {taken.provider}; see facecli doctor")
-    return taken
+    return OnnxSession(session)
 
 
 def _settings(runtime: Any, options: SessionOptions) -> Any:
