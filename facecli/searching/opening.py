@@ -33,4 +33,6 @@ def open_query_models(pack: ModelPack, device: str, info: IndexInfo | None, repo
     detection, precision = DetectionOptions(), Precision.EXACT
     if info is not None:
         detection, precision = replace(info.fingerprint.detection, min_face=0), info.fingerprint.precision
-    return open_models(pack, find_devices(device)[0], detection, precision, report)
+    models = open_models(pack, find_devices(device)[0], detection, precision, report)
+    report.detail(f"{pack.name} on {models.device.name} ({models.provider})")
+    return models

@@ -1,0 +1,113 @@
+"""Answers and judgements over an index of made-up faces, whose likeness is known exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BytesIO
+
+import numpy as np
+import pytest
+
+from facecli.config import By, Combine, Fingerprint, SearchOptions
+from facecli.errors import UsageError
+from facecli.searching.answering import Surroundings, search_index
+from facecli.searching.judging import judge_results
+from facecli.store.facestore import IndexReader, open_reader, open_writer
+from facecli.store.records import Batch, EmbeddingKind
+from facecli.thresholds import MEASURED
+from facecli.types import Detections, FloatArray, IndexedPhoto, PhotoFile, SilentReporter, Sureness
+
+RECOGNISER, CALIBRATION = next(iter(MEASURED.items()))
+FACES: dict[str, list[dict[int, float]]] = {
+    "/album/ann-1.jpg": [{0: 1.0}],
+    "/album/ann-2.jpg": [{0: 0.8, 1: 0.6}],
+    "/album/ann-and-cat.jpg": [{0: 0.9, 3: 0.19**0.5}, {0: 0.5, 4: 0.75**0.5}],
+    "/album/ben.jpg": [{0: 0.15, 2: 0.9775**0.5}],
+}
+"""Each photo's faces, as coordinates of their embeddings: Ann along the first axis, Cat half like her, Ben hardly."""
+
+
+def vector(coordinates: dict[int, float]) -> FloatArray:
+    made = np.zeros(512, np.float32)
+    for axis, value in coordinates.items():
+        made[axis] = value
+    return made
+
+
+def photo(number: int, path: str) -> IndexedPhoto:
+    faces = FACES[path]
+    boxes = np.array([[10 + 100 * n, 10, 90 + 100 * n, 90] for n in range(len(faces))], np.float32)
+    landmarks = np.zeros((len(faces), 5, 2), np.float32)
+    detections = Detections(boxes, np.full(len(faces), 0.9, np.float32), landmarks, np.zeros(len(faces), np.uint8))
+    return IndexedPhoto(PhotoFile(path, 1, 1), bytes([number]) * 16, 400, 300, detections, np.stack([vector(f) for f in faces]))
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndexReader]:
+    place = tmp_path_factory.mktemp("made-up") / ".facecli"
+    kind = EmbeddingKind(Fingerprint("test", "0" * 64, RECOGNISER, 512), "none")
+    with open_writer(place, kind, create=True) as writer:
+        writer.commit(Batch(tuple(photo(n, path) for n, path in enumerate(FACES))))
+        writer.finish()
+    with open_reader(place) as opened:
+        yield opened
+
+
+def face_id(reader: IndexReader, path: str, number: int = 0) -> int:
+    """The id of a photo's face, told by its box."""
+    for candidate in range(1, 10):
+        face = reader.face(candidate)
+        if face.path == path and int(face.box[0]) == 10 + 100 * number:
+            return candidate
+    raise AssertionError(path)
+
+
+AROUND = Surroundings("/", BytesIO(), SilentReporter())
+
+
+def test_the_margin_is_to_the_nearest_face_that_is_certainly_another_person(reader: IndexReader) -> None:
+    ann = face_id(reader, "/album/ann-1.jpg")
+    answer = search_index(reader, [f"face:{ann}"], SearchOptions(top=0, threshold="none", by=By.FACE), AROUND)
+    (result,) = judge_results(reader, answer.results, CALIBRATION)
+    assert [round(m.similarity, 2) for m in result.matches] == [0.9, 0.8, 0.5, 0.15]
+    margins = [j.margin for j in result.judgements]
+    # In one photo with Cat: she is the next. Ann's other photo: Cat is half like it, Ben is the next. Cat, and Ben: Ann herself is nearer.
+    assert margins == pytest.approx([0.9 - 0.5, 0.8 - 0.15, 0.5 - 0.9, 0.15 - 0.9], abs=2e-3)
+    assert [j.sureness for j in result.judgements] == [Sureness.SURE, Sureness.SURE, Sureness.UNSURE, Sureness.UNSURE]
+
+
+def test_a_block_leaves_out_all_faces_that_ask(reader: IndexReader) -> None:
+    asking = [face_id(reader, "/album/ann-1.jpg"), face_id(reader, "/album/ann-and-cat.jpg")]
+    queries = [f"face:{number}" for number in asking]
+    for how in (Combine.ANY, Combine.MEAN):
+        for top in (0, 1, 2, 3):
+            options = SearchOptions(top=top, threshold="none", by=By.FACE, combine=how)
+            (result,) = search_index(reader, queries, options, AROUND).results
+            found = [m.face_id for m in result.matches]
+            assert not set(asking) & set(found)
+            assert len(found) == (top or 3)
+            assert [m.rank for m in result.matches] == list(range(1, len(found) + 1))
+    separate = search_index(reader, queries, SearchOptions(top=1, threshold="none"), AROUND)
+    assert [r.matches[0].face_id for r in separate.results] == asking[::-1]
+
+
+def test_by_photo_another_face_of_the_asking_photo_may_answer(reader: IndexReader) -> None:
+    ann = face_id(reader, "/album/ann-and-cat.jpg")
+    (result,) = search_index(reader, [f"face:{ann}"], SearchOptions(top=0, threshold="none"), AROUND).results
+    assert [m.path for m in result.matches] == ["/album/ann-1.jpg", "/album/ann-2.jpg", "/album/ann-and-cat.jpg", "/album/ben.jpg"]
+
+
+def test_the_judgement_of_any_is_by_the_reference_that_matched(reader: IndexReader) -> None:
+    queries = [f"face:{face_id(reader, path)}" for path in ("/album/ann-1.jpg", "/album/ben.jpg")]
+    options = SearchOptions(top=0, threshold="none", by=By.FACE, combine=Combine.ANY)
+    answer = search_index(reader, queries, options, AROUND)
+    (result,) = judge_results(reader, answer.results, CALIBRATION)
+    assert len(result.judgements) == len(result.matches) == len(result.references) == 3
+    assert result.references[0].query == queries[0]
+
+
+def test_stdin_is_named_once_and_a_mean_has_no_all(reader: IndexReader) -> None:
+    with pytest.raises(UsageError, match="only once"):
+        search_index(reader, ["-", "-"], SearchOptions(), AROUND)
+    with pytest.raises(UsageError, match="one face of each"):
+        search_index(reader, ["a"], SearchOptions(face="all", combine=Combine.MEAN), AROUND)
