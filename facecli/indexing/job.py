@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ from facecli.indexing.agenda import Agenda
 from facecli.indexing.request import IndexRequest, settle
 from facecli.indexing.run import Run
 from facecli.photos.scan import Scan
+from facecli.pipeline.census import is_below
 from facecli.pipeline.plan import Pair
-from facecli.store.connection import CATALOGUE
+from facecli.store.connection import is_index
 from facecli.store.facestore import open_reader, open_writer
 from facecli.store.records import IndexInfo
 from facecli.types import IndexReport, Reporter, SilentReporter, Skipped
@@ -27,6 +27,8 @@ class Before:
 
     info: IndexInfo | None = None
     roots: tuple[str, ...] = ()
+    strays: tuple[str, ...] = ()
+    """For a migration: the photos that lie below no root."""
 
 
 def index_photos(request: IndexRequest, reporter: Reporter | None = None, stop: Callable[[], int] = lambda: 0) -> IndexReport:
@@ -37,7 +39,7 @@ def index_photos(request: IndexRequest, reporter: Reporter | None = None, stop: 
     """
     reporter = reporter or SilentReporter()
     began = time.perf_counter() if request.began is None else request.began
-    before = _ask_index(request.directory)
+    before = _ask_index(request)
     scan = _open_scan(request, before)
     settings = settle(request.options, before.info)
     if request.options.device != "auto":
@@ -48,8 +50,11 @@ def index_photos(request: IndexRequest, reporter: Reporter | None = None, stop: 
     if request.options.dry_run:
         _rehearse(request, scan, before, report)
     else:
+        kind = None if settings.migrates else settings.kind
         wait = request.options.wait_seconds
-        with open_writer(Path(request.directory), settings.kind, create=before.info is None, wait_seconds=wait) as store:
+        with open_writer(Path(request.directory), kind, create=before.info is None, wait_seconds=wait) as store:
+            if settings.migrates:
+                store.begin_migration(settings.kind)
             Run(request, settings, scan, store, report).run(reporter, stop)
     if not report.photos.seen:
         reporter.warn("no photos were found there")
@@ -57,21 +62,30 @@ def index_photos(request: IndexRequest, reporter: Reporter | None = None, stop: 
     return report
 
 
-def _ask_index(directory: str) -> Before:
+def _ask_index(request: IndexRequest) -> Before:
     """What the index says of itself, if there is one."""
-    if not os.path.lexists(os.path.join(directory, CATALOGUE)):
+    if not is_index(Path(request.directory)):
         return Before()
-    with open_reader(Path(directory)) as store:
-        return Before(store.info, store.roots())
+    with open_reader(Path(request.directory)) as store:
+        roots = store.roots()
+        strays: tuple[str, ...] = ()
+        if request.options.migrate:
+            everywhere = (*roots, *request.roots)
+            strays = tuple(p.file.path for p in store.photos() if not any(is_below(p.file.path, root) for root in everywhere))
+        return Before(store.info, roots, strays)
 
 
 def _open_scan(request: IndexRequest, before: Before) -> Scan:
-    """The walk over what was named, else over the roots that the index knows."""
+    """The walk over what was named, else over the roots that the index knows; a migration walks over everything."""
+    options = request.options
     roots = request.roots or (before.roots if request.listed is None else ())
-    if not roots and request.listed is None:
+    if options.migrate:
+        roots = tuple(dict.fromkeys((*request.roots, *before.roots)))
+    listed = (*(request.listed or ()), *before.strays)
+    if not roots and not listed and request.listed is None:
         raise UsageError("no photos were named, and the index knows no directory yet", request.directory, hint="facecli index DIRECTORY")
-    scan = Scan(roots, request.options.scan, listed=request.listed or (), leave_out=(request.directory,))
-    if roots and not request.listed and len(scan.missing_roots) == len(roots):
+    scan = Scan(roots, options.scan, listed=listed, leave_out=(request.directory,))
+    if roots and not listed and len(scan.missing_roots) == len(roots):
         raise PhotoError("no such file or directory", ", ".join(scan.missing_roots), hint="nothing was changed in the index")
     return scan
 

@@ -63,6 +63,8 @@ class Run:
         if not self._report.interrupted_by:
             self._drop_what_is_gone(writer, reporter)
             self._remember_roots()
+            if self._settings.migrates:
+                self._switch(reporter)
         self._sum_up(began, reporter)
 
     def _begin(self, reporter: Reporter) -> Iterator[Future[ChainResult] | None]:
@@ -115,7 +117,13 @@ class Run:
         mounts = set(self._scan.mounts)
         census.unlisted = list(self._scan.unlisted)
         census.unmounted = [m for m in self._store.mounts() if m not in mounts and census.root_of(m) is not None]
-        gone, skips = list(writer.replaced), []
+        if self._settings.migrates:
+            # The new set lacks what the run did not see, so that only the old one can tell what is gone.
+            for photo in self._store.unmigrated():
+                census.count(photo.file.path, known=True, seen=False)
+                census.missed.append((photo.file.path, photo.photo_id))
+        gone: list[int] = list(writer.replaced)
+        skips: list[str] = []
         if self._options.prune is not False:
             verdict = judge(census, ask_nobody=self._options.prune is True)
             self._explain(verdict, reporter)
@@ -124,6 +132,13 @@ class Run:
             with self._clock.busy("write"):
                 self._report.faces.removed += self._store.prune(gone, skips)
             self._report.photos.removed = len(gone)
+
+    def _switch(self, reporter: Reporter) -> None:
+        """Let the new embeddings take the place of the old ones, unless photos would be lost."""
+        for photo in self._store.unmigrated():
+            reporter.warn(f"not embedded anew: {photo.file.path}")
+        with self._clock.busy("write"):
+            self._report.photos.removed += self._store.finish_migration(drop_unreachable=self._options.drop_unreachable)
 
     def _explain(self, verdict: Verdict, reporter: Reporter) -> None:
         """Say what was not dropped and why."""

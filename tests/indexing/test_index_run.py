@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from facecli.config import By, IndexOptions, ScanOptions
-from facecli.errors import IndexMismatch, PhotoError, UsageError
+from facecli.errors import IndexMismatch, PhotoError, StoreError, UsageError
 from facecli.indexing import IndexRequest, index_photos
 from facecli.indexing.workshop import Workshop
 from facecli.store.facestore import open_reader
@@ -326,3 +326,52 @@ def test_a_found_face_is_found_by_search(album: Album) -> None:
         block = store.nearest(face.embedding[None], top=1, minimum=None, by=By.FACE, leave_out=[None])[0]
     assert block[0].face_id == face.face_id
     assert block[0].similarity == pytest.approx(1.0, abs=2e-3)
+
+
+def test_a_migration_embeds_everything_anew_and_then_switches(album: Album) -> None:
+    album.run()
+    report = album.run(migrate=True, det_size=320)
+    assert (report.photos.new, report.photos.total) == (6, 6)
+    with open_reader(album.index) as store:
+        assert (store.info.fingerprint.detection.det_size, store.info.migrating_to) == (320, None)
+    assert album.run().photos.unchanged == 6
+    migrated = album.bits()
+    shutil.rmtree(album.index)
+    album.run(det_size=320)
+    assert [(path, box, vector) for path, _, box, vector in migrated] == [(path, box, vector) for path, _, box, vector in album.bits()]
+
+
+def test_a_migration_that_was_stopped_goes_on_while_the_old_set_answers(album: Album) -> None:
+    album.run()
+    before = album.bits()
+    asked = iter([0, 0, 0, *[2] * 100])
+    stopped = album.run(stop=lambda: next(asked), batch_size=1, migrate=True, det_size=320)
+    assert stopped.interrupted_by == 2
+    assert album.bits() == before
+    report = album.run(migrate=True, det_size=320)
+    assert 0 < report.photos.new < 6
+    with open_reader(album.index) as store:
+        assert store.info.fingerprint.detection.det_size == 320
+
+
+def test_photos_that_cannot_be_reached_hold_the_switch_back(album: Album) -> None:
+    other = album.folder.parent / "other"
+    other.mkdir()
+    shutil.copy(album.folder / "0.png", other / "far.png")
+    album.run(album.folder, other)
+    before = album.bits()
+    (album.folder / "1.png").unlink()
+    other.rename(album.folder.parent / "unplugged")
+    with pytest.raises(StoreError, match="1 photos were not reached"):
+        album.run(migrate=True, det_size=320)
+    assert album.notes.warnings[-1] == f"not embedded anew: {other / 'far.png'}"
+    assert len(album.bits()) == len(before) - 1, "what is gone for certain is gone"
+    album.run(migrate=True, det_size=320, drop_unreachable=True)
+    with open_reader(album.index) as store:
+        assert (store.info.photos, store.info.fingerprint.detection.det_size) == (5, 320)
+
+
+def test_a_photo_named_by_itself_is_migrated_too(album: Album) -> None:
+    album.run(album.folder / "0.png", album.folder / "1.png")
+    report = album.run(album.folder / "0.png", migrate=True, det_size=320)
+    assert (report.photos.new, report.photos.total) == (2, 2)
