@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from facecli.cli.console import Console, say_error
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
-from facecli.cli.surroundings import info_nearby
+from facecli.cli.surroundings import info_nearby, results_stream
 
 if TYPE_CHECKING:
     from facecli.thresholds import Calibration
@@ -59,5 +58,5 @@ def _print(measured: Calibration, recogniser_sha256: str, *, as_json: bool) -> N
         out = json_line({"recogniser_sha256": recogniser_sha256, **measured.to_record()})
     else:
         out = "".join("\t".join(row) + "\n" for row in table_rows(measured)).encode()
-    sys.stdout.buffer.write(out)
-    sys.stdout.buffer.flush()
+    with results_stream() as stream:
+        stream.write(out)

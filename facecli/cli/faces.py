@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from facecli.cli.choices import FACE
 from facecli.cli.console import Console, say_error
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
-from facecli.cli.surroundings import info_nearby, path_style, terminal_of
+from facecli.cli.surroundings import info_nearby, path_style, results_stream, terminal_of
+from facecli.errors import PhotoError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from facecli.errors import PhotoError
     from facecli.output.face_rows import FaceWriter
     from facecli.output.placing import Folder
     from facecli.searching.reading import QueryPhoto
@@ -69,11 +69,14 @@ class _Faces:
         self.console = Console(quiet=common.quiet, verbose=common.verbose)
 
     def run(self) -> int:
-        from facecli.errors import PhotoError, UsageError  # noqa: PLC0415
-
         if self.request.embeddings and not self.request.json:
             raise UsageError("the numbers of a face are part of its JSON", "--embeddings", hint="--json --embeddings")
-        writer, folder = self._writer(), self._folder()
+        with results_stream() as stream:
+            failed = self._list(self._writer(stream), self._folder())
+        return 0 if not failed else 3 if failed < len(self.request.photos) else 2
+
+    def _list(self, writer: FaceWriter, folder: Folder | None) -> int:
+        """Write the faces of all photos; the number of photos that could not be used, each named."""
         failed = 0
         for photo in self._read():
             try:
@@ -86,8 +89,7 @@ class _Faces:
                 failed += 1
                 say_error(str(error), error.hint)
         writer.end()
-        sys.stdout.buffer.flush()
-        return 0 if not failed else 3 if failed < len(self.request.photos) else 2
+        return failed
 
     def _read(self) -> Iterator[QueryPhoto | PhotoError]:
         # Imported here, so that --help does not pay for numpy.
@@ -103,11 +105,11 @@ class _Faces:
         named = [name_photo(photo, os.getcwd()) for photo in self.request.photos]
         return read_photos(models, named, ReadingOptions(ReadOptions(), crops=self.request.crops is not None), sys.stdin.buffer)
 
-    def _writer(self) -> FaceWriter:
+    def _writer(self, stream: BinaryIO) -> FaceWriter:
         from facecli.output.face_rows import FaceFormat, FaceWriter  # noqa: PLC0415
 
         form = FaceFormat.JSON if self.request.json else FaceFormat.TABLE if sys.stdout.isatty() else FaceFormat.TSV
-        return FaceWriter(form, sys.stdout.buffer, path_style(self.common), terminal_of(self.common))
+        return FaceWriter(form, stream, path_style(self.common), terminal_of(self.common))
 
     def _folder(self) -> Folder | None:
         if self.request.crops is None:

@@ -63,6 +63,7 @@ def facecli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command; every ending of the process goes through here."""
+    _open_missing_streams()
     if sys.platform == "win32":
         say_error("native Windows is not supported", "run facecli inside WSL")
         sys.exit(2)
@@ -72,6 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _leave(code if isinstance(code, int) else 0)
     except BaseException as error:  # noqa: BLE001 (the one boundary: every ending becomes a message and an exit code)
         _leave(_report(error))
+
+
+def _open_missing_streams() -> None:
+    """Put the null device where the process was started without stdin, stdout or stderr, lest a file of the index gets their number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 (open as long as the process runs)
 
 
 def _report(error: BaseException) -> int:

@@ -12,7 +12,7 @@ import click
 from facecli.cli.choices import FACE
 from facecli.cli.console import Console, say_error
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
-from facecli.cli.surroundings import path_style, terminal_of
+from facecli.cli.surroundings import path_style, results_stream, terminal_of
 from facecli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -214,18 +214,17 @@ class _Search:
         from facecli.output.formats import Format, open_writer  # noqa: PLC0415
         from facecli.output.records import json_line  # noqa: PLC0415
 
-        stream = sys.stdout.buffer
-        if self.request.provenance:
-            from facecli.searching.provenance import provenance_record  # noqa: PLC0415
-
-            stream.write(json_line({"provenance": provenance_record(answer, reader.info)}))
         terminal = terminal_of(self.common) if self.form is Format.TABLE else None
-        writer = open_writer(self.form, stream, path_style(self.common), terminal)
-        writer.begin()
-        for result in results:
-            writer.write(result)
-        writer.end()
-        stream.flush()
+        with results_stream() as stream:
+            if self.request.provenance:
+                from facecli.searching.provenance import provenance_record  # noqa: PLC0415
+
+                stream.write(json_line({"provenance": provenance_record(answer, reader.info)}))
+            writer = open_writer(self.form, stream, path_style(self.common), terminal)
+            writer.begin()
+            for result in results:
+                writer.write(result)
+            writer.end()
 
 
 def _format(request: Request) -> Format:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
+from facecli.cli.surroundings import results_stream
 from facecli.config import ReadOptions
 from facecli.output.drawing import draw_faces, protocol_of
 from facecli.output.records import similarity_text
@@ -27,12 +27,11 @@ def show_faces(reader: IndexReader, answer: SearchAnswer, results: Sequence[Sear
     pictures = AnswerPictures(reader, answer)
     pictures.make(ReadOptions(), report)
     protocol = protocol_of(os.environ)
-    for result, asked in zip(results, answer.references, strict=True):
-        if result.matches:
-            faces = [(label, jpeg_pixels(picture.face)) for label, picture in _labelled(pictures, result, asked) if picture.face]
-            for line in draw_faces(faces, terminal.width, protocol, png_bytes):
-                sys.stdout.buffer.write(line.encode() + b"\n")
-    sys.stdout.buffer.flush()
+    with results_stream() as stream:
+        for result, asked in zip(results, answer.references, strict=True):
+            if result.matches:
+                faces = [(label, jpeg_pixels(picture.face)) for label, picture in _labelled(pictures, result, asked) if picture.face]
+                stream.writelines(line.encode() + b"\n" for line in draw_faces(faces, terminal.width, protocol, png_bytes))
 
 
 def _labelled(pictures: AnswerPictures, result: SearchResult, asked: Sequence[QueryFace]) -> Iterator[tuple[str, FacePicture]]:

@@ -12,7 +12,7 @@ import click
 from facecli.cli.choices import FACE
 from facecli.cli.console import Console
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
-from facecli.cli.surroundings import info_nearby
+from facecli.cli.surroundings import info_nearby, results_stream
 
 if TYPE_CHECKING:
     from facecli.searching.verifying import Verdict
@@ -65,8 +65,8 @@ def verify(common: Common, **given: Any) -> int:
     around = Surroundings(os.getcwd(), sys.stdin.buffer, console)
     verdict = verify_photos((asked.one, asked.other), options, around, info_nearby(common))
     console.detail(verdict.threshold.describe())
-    sys.stdout.buffer.write(_json(verdict) if asked.json else _text(verdict))
-    sys.stdout.buffer.flush()
+    with results_stream() as stream:
+        stream.write(_json(verdict) if asked.json else _text(verdict))
     return 0 if verdict.same else 1
 
 

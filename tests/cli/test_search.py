@@ -253,3 +253,15 @@ def test_a_search_imports_only_what_it_needs(search: Callable[..., Any]) -> None
     modules = {name.partition(".")[0] for name in re.findall(r"^import time:.*\|\s*(\S+)$", ran.errors, re.MULTILINE)}
     assert {"numpy", "cv2", "sqlite3"} <= modules
     assert modules & {"PIL", "scipy", "insightface", "onnx", "tqdm", "csv", "html", "skimage", "requests", "openvino"} == set()
+
+
+def test_a_stdout_that_is_full_or_closed_ends_in_one_line(shell: Shell, album_home: Path) -> None:
+    def run(redirection: str) -> tuple[int, str]:
+        line = f'"{sys.executable}" -m facecli search {YAO} {redirection}'
+        done = subprocess.run(["bash", "-c", line], cwd=album_home, env=shell.environment, capture_output=True, check=False)
+        return done.returncode, done.stderr.decode()
+
+    assert run(">/dev/full") == (2, "facecli: error: cannot be written (No space left on device): stdout\n")
+    assert run(">&-") == (0, "")
+    assert run("<&- >&- 2>&-") == (0, "")
+    assert run("| true; exit ${PIPESTATUS[0]}") == (0, "")
