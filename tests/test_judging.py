@@ -69,7 +69,7 @@ def test_the_margin_is_to_the_nearest_face_that_is_certainly_another_person(read
     ann = face_id(reader, "/album/ann-1.jpg")
     answer = search_index(reader, [f"face:{ann}"], SearchOptions(top=0, threshold="none", by=By.FACE), AROUND)
     (result,) = judge_results(reader, answer.results, CALIBRATION)
-    assert [round(m.similarity, 2) for m in result.matches] == [0.9, 0.8, 0.5, 0.15]
+    assert [(m.rank, round(m.similarity, 2)) for m in result.matches] == [(1, 0.9), (2, 0.8), (3, 0.5), (4, 0.15)]
     margins = [j.margin for j in result.judgements]
     # In one photo with Cat: she is the next. Ann's other photo: Cat is half like it, Ben is the next. Cat, and Ben: Ann herself is nearer.
     assert margins == pytest.approx([0.9 - 0.5, 0.8 - 0.15, 0.5 - 0.9, 0.15 - 0.9], abs=2e-3)

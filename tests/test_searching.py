@@ -95,9 +95,9 @@ def test_faces_that_ask_do_not_answer_each_other() -> None:
 
 
 def test_ties_go_by_face_id() -> None:
-    (block,) = combine_faces([face("a", 1)], Combine.SEPARATE)
-    result = merge_matches(block, [(block.query, [match(0.5, 7, "/b"), match(0.5, 2, "/a")])], 0, By.PHOTO)
-    assert [m.face_id for m in result.matches] == [2, 7]
+    (block,) = combine_faces([face("a", 1), face("b", 1)], Combine.ANY)
+    found = [(one, [match(0.5, 7, "/b"), match(0.5, 2, "/a")]) for one in block.faces]
+    assert [m.face_id for m in merge_matches(block, found, 0, By.PHOTO).matches] == [2, 7]
 
 
 @pytest.mark.parametrize("reason", list(SkipReason))

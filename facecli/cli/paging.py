@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from facecli.output.records import PathStyle
     from facecli.searching.answering import SearchAnswer
-    from facecli.store.facestore import IndexReader
+    from facecli.store.reading import IndexReader
     from facecli.types import Match, QueryFace, Reporter, SearchResult
 
 Box = tuple[float, float, float, float]

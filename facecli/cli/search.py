@@ -18,7 +18,7 @@ from facecli.errors import UsageError
 if TYPE_CHECKING:
     from facecli.output.formats import Format
     from facecli.searching.answering import SearchAnswer
-    from facecli.store.facestore import IndexReader
+    from facecli.store.reading import IndexReader
     from facecli.types import SearchResult
 
 EXAMPLES = """
@@ -110,8 +110,8 @@ class _Search:
 
     def run(self) -> int:
         # Imported here, so that --help does not pay for numpy.
-        from facecli.store.facestore import open_reader  # noqa: PLC0415
         from facecli.store.place import find_index  # noqa: PLC0415
+        from facecli.store.reading import open_reader  # noqa: PLC0415
 
         self._check_targets()
         with open_reader(find_index(self.common.index, os.getcwd())) as reader:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from facecli.output.terminal import Terminal
     from facecli.searching.answering import SearchAnswer
     from facecli.searching.picturing import FacePicture
-    from facecli.store.facestore import IndexReader
+    from facecli.store.reading import IndexReader
     from facecli.types import QueryFace, Reporter, SearchResult
 
 

@@ -48,8 +48,8 @@ def path_style(common: Common) -> PathStyle:
 
 def info_nearby(common: Common) -> IndexInfo | None:
     """The index whose pack a command uses that needs none; None where there is no index."""
-    from facecli.store.facestore import open_reader  # noqa: PLC0415
     from facecli.store.place import find_index  # noqa: PLC0415
+    from facecli.store.reading import open_reader  # noqa: PLC0415
 
     try:
         directory = find_index(common.index, os.getcwd())

@@ -15,7 +15,7 @@ from facecli.searching.combining import Block, combine_faces, merge_matches
 from facecli.searching.naming import STDIN, FaceQuery, PhotoQuery, choose_faces, name_query
 from facecli.searching.opening import choose_pack, open_query_models
 from facecli.searching.reading import QueryPhoto, Read, ReadingOptions, read_photos
-from facecli.store.facestore import IndexReader
+from facecli.store.reading import IndexReader
 from facecli.thresholds import Threshold, choose_threshold
 from facecli.types import QueryFace, Reporter, SearchResult
 
@@ -77,8 +77,8 @@ def _ask(reader: IndexReader, blocks: Sequence[Block], minimum: float | None, op
     if not rows:
         return
     vectors = np.stack([face.embedding for face, _ in rows])
-    # Faces that ask are dropped afterwards where several are left out of one block: ask for so many more.
-    more = max(len(block.left_out) for block in blocks)
+    # Where several faces ask for one block, a row leaves out one of them, and the others are dropped afterwards: ask for so many more.
+    more = max(len(block.left_out) - 1 if block.left_out else 0 for block in blocks)
     found = iter(
         reader.nearest(
             vectors,

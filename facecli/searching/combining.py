@@ -62,6 +62,9 @@ def _joined(faces: Sequence[QueryFace]) -> str:
 
 def merge_matches(block: Block, found: Sequence[tuple[QueryFace, Sequence[Match]]], top: int, by: By) -> SearchResult:
     """One list out of the answers to the rows of a block: the best of each photo or face, best first, ties by face id."""
+    if len(found) == 1:
+        # The index has put them in order already.
+        return SearchResult(block.query, tuple(found[0][1]))
     best: dict[str | int, tuple[Match, QueryFace]] = {}
     for face, matches in found:
         for match in matches:

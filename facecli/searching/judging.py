@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from facecli.config import By
-from facecli.store.facestore import IndexReader
+from facecli.store.reading import IndexReader
 from facecli.thresholds import DIFFERENT_SIMILARITY, Calibration, judge
 from facecli.types import FloatArray, Judgement, Match, SearchResult
 

@@ -10,7 +10,7 @@ from facecli.errors import PhotoError
 from facecli.searching.answering import SearchAnswer
 from facecli.searching.naming import STDIN
 from facecli.searching.pictures import Made, PictureTask, make_pictures
-from facecli.store.facestore import IndexReader
+from facecli.store.reading import IndexReader
 from facecli.types import FileContents, QueryFace, Reporter
 
 Box = tuple[float, float, float, float]
