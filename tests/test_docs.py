@@ -16,6 +16,7 @@ import pytest
 from facecli.cli.main import COMMANDS, facecli
 from facecli.thresholds import NAMES, PRESET_RATES
 from facecli.types import SkipReason
+from facecli.vision.device import KINDS
 
 if TYPE_CHECKING:
     from conftest import Shell
@@ -129,6 +130,11 @@ def test_the_readme_names_the_words_of_the_code() -> None:
     assert [reason for reason in SkipReason if f"`{reason}`" not in text] == []
     assert [name for name in NAMES if f"`{name}`" not in text] == []
     assert [code for code in ("0", "1", "2", "3") if f"\n| {code} | " not in text] == []
+
+
+def test_the_devices_are_those_of_the_code() -> None:
+    text = (ROOT / "docs/devices.md").read_text("utf-8")
+    assert [kind.name for kind in KINDS if f"`{kind.name}`" not in text] == []
 
 
 def test_the_presets_are_those_of_the_code() -> None:
