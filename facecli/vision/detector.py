@@ -65,6 +65,8 @@ class Detector:
 
 def _best(found: Candidates, scale: float) -> Candidates:
     """One candidate a face, in pixels of the photo, by falling score."""
+    if not len(found.scores):
+        return found
     ordered = scrfd.to_photo(found, scale)
     return ordered.select(scrfd.suppress(ordered.boxes))
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from facecli.types import ByteArray, FloatArray
 from facecli.vision.align import CROP
+from facecli.vision.letterbox import pixel_values
 from facecli.vision.session import Session
 
 
@@ -20,7 +21,7 @@ class Embedder:
         self._session = session
         self._chunk = chunk if session.input.shape[0] is None else 1
         mean, factor = normalisation
-        self._values = ((np.arange(256, dtype=np.float32) - np.float32(mean)) * np.float32(factor)).astype(np.float32)
+        self._values = pixel_values(mean, factor)
         self._own = threading.local()
         self.dimension = _dimension(session)
 

@@ -47,7 +47,7 @@ class Letterbox:
     """Writes photos into network inputs; each thread has its own buffers."""
 
     def __init__(self, mean: float, scale: float) -> None:
-        self._values = ((np.arange(256, dtype=np.float32) - np.float32(mean)) * np.float32(scale)).astype(np.float32)
+        self._values = pixel_values(mean, scale)
         self._own = threading.local()
 
     def fill(self, pixels: ByteArray, blob: FloatArray) -> Fit:
@@ -55,29 +55,40 @@ class Letterbox:
         height, width = blob.shape[1:]
         sizes = fit(pixels.shape[0], pixels.shape[1], (width, height))
         small = self._scale(pixels, sizes)
-        for channel, plane in enumerate(cv2.split(small)):
-            cv2.LUT(plane, self._values, blob[channel, : sizes.height, : sizes.width])
+        planes = self._space("planes", small.size).reshape(3, sizes.height, sizes.width)
+        cv2.split(small, list(planes))
+        for plane, target in zip(planes, blob, strict=True):
+            cv2.LUT(plane, self._values, target[: sizes.height, : sizes.width])
         blob[:, sizes.height :] = self._values[0]
         blob[:, : sizes.height, sizes.width :] = self._values[0]
         return sizes
 
     def _scale(self, pixels: ByteArray, sizes: Fit) -> ByteArray:
         view, size = view_of(pixels), (sizes.width, sizes.height)
-        code = view.flip_code
+        small = self._space("small", 3 * sizes.width * sizes.height).reshape(sizes.height, sizes.width, 3)
         if view.plain:
-            return cv2.resize(view.frame, size)  # type: ignore[return-value]
-        if not view.transposed and code is not None and _flips_exactly(view, sizes):
-            return cv2.flip(cv2.resize(view.frame, size), code)  # type: ignore[return-value]
-        return cv2.resize(make_upright(view, self._space(pixels.size)), size)  # type: ignore[return-value]
+            cv2.resize(view.frame, size, small)
+        elif not view.transposed and _flips_exactly(view, sizes):
+            code = view.flip_code
+            assert code is not None
+            cv2.flip(cv2.resize(view.frame, size), code, small)
+        else:
+            cv2.resize(make_upright(view, self._space("frame", pixels.size)), size, small)
+        return small
 
-    def _space(self, size: int) -> ByteArray | None:
-        """This thread's buffer; none for what is too large to be kept."""
+    def _space(self, name: str, size: int) -> ByteArray:
+        """A buffer of this thread, flat; what is too large to be kept is made anew."""
         if size > KEPT_BYTES:
-            return None
-        space: ByteArray | None = getattr(self._own, "space", None)
-        if space is None or space.size < size:
-            space = self._own.space = np.empty(size, np.uint8)
-        return space
+            return np.empty(size, np.uint8)
+        kept: dict[str, ByteArray] = self._own.__dict__
+        if name not in kept or kept[name].size < size:
+            kept[name] = np.empty(size, np.uint8)
+        return kept[name][:size]
+
+
+def pixel_values(mean: float, scale: float) -> FloatArray:
+    """What each of the 256 values of a pixel becomes: (value - mean) * scale, in the single precision of InsightFace's own."""
+    return ((np.arange(256, dtype=np.float32) - np.float32(mean)) * np.float32(scale)).astype(np.float32)
 
 
 def _flips_exactly(view: View, sizes: Fit) -> bool:

@@ -17,9 +17,9 @@ from facecli.vision.packs import ModelPack
 from facecli.vision.session import CPU
 
 COARSEST_STRIDE = 32
-CPU_CHUNK = 4
+CPU_CHUNK = 3
+"""The most crops of one run: the last layer's weights are read once for all of them, and the first layers' maps still fit the caches."""
 GPU_CHUNK = 64
-"""The most crops of one run."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -78,6 +78,8 @@ class LazyNetwork:
         """One stride: `logits` (anchors, h, w), `features` (channels, h, w)."""
         stride, anchors, width = self._layout.strides[level], self._layout.anchors, logits.shape[2]
         chosen, scores = _reach(logits, threshold)
+        if not len(chosen):
+            return scrfd.no_candidates()
         rows, columns = np.divmod(chosen // anchors, width)
         values = _multiply(patches(features, rows, columns), self._weights[level]) + self._biases[level]
         which, numbers = chosen % anchors, np.arange(len(chosen))

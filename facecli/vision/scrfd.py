@@ -52,8 +52,16 @@ class Candidates:
         return Candidates(self.boxes[chosen], self.scores[chosen], self.landmarks[chosen])
 
 
+def no_candidates() -> Candidates:
+    """Nothing found."""
+    return Candidates(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
+
+
 def join(parts: list[Candidates]) -> Candidates:
     """All candidates of `parts`, in their order."""
+    parts = [p for p in parts if len(p.scores)]
+    if len(parts) < 2:
+        return parts[0] if parts else no_candidates()
     return Candidates(
         np.concatenate([p.boxes for p in parts]), np.concatenate([p.scores for p in parts]), np.concatenate([p.landmarks for p in parts])
     )
@@ -93,6 +101,8 @@ def decode(outputs: list[FloatArray], layout: Layout, width: int, threshold: flo
 
 def to_photo(found: Candidates, scale: float) -> Candidates:
     """From pixels of the input to pixels of the photo, the best score first."""
+    if not len(found.scores):
+        return found
     order = np.argsort(-found.scores, kind="stable")
     return Candidates(found.boxes[order] / scale, found.scores[order], found.landmarks[order] / scale)
 

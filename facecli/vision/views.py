@@ -58,13 +58,10 @@ def view_of(pixels: ByteArray) -> View:
     return View(frame, transposed, flipped_y, flipped_x)
 
 
-def make_upright(view: View, space: ByteArray | None) -> ByteArray:
-    """Copy the photo upright and contiguous, into `space` (uint8, flat) where that is given and large enough."""
+def make_upright(view: View, space: ByteArray) -> ByteArray:
+    """Copy the photo upright and contiguous into `space`, uint8, flat, of its size."""
     height, width = view.frame.shape[:2]
-    if view.transposed:
-        height, width = width, height
-    target = np.empty((height, width, 3), np.uint8) if space is None or space.size < 3 * height * width else space[: 3 * height * width]
-    target = target.reshape(height, width, 3)
+    target = space.reshape((width, height, 3) if view.transposed else (height, width, 3))
     code = view.flip_code
     if view.transposed:
         cv2.transpose(view.frame, target)

@@ -67,8 +67,7 @@ def test_a_view_is_told_from_its_frame(flips: tuple[int, int], *, transposed: bo
     pixels = (frame.transpose(1, 0, 2) if transposed else frame)[:: flips[0], :: flips[1]]
     view = view_of(pixels)
     assert np.shares_memory(view.frame, frame)
-    np.testing.assert_array_equal(make_upright(view, np.empty(4000, np.uint8)), pixels)
-    np.testing.assert_array_equal(make_upright(view, None), pixels)
+    np.testing.assert_array_equal(make_upright(view, np.empty(pixels.size, np.uint8)), pixels)
     x, y = 4, 7
     at_x, at_y, _ = (view.to_frame() @ [x, y, 1]).astype(int)
     np.testing.assert_array_equal(view.frame[at_y, at_x], pixels[y, x])
