@@ -54,6 +54,11 @@ class Disk:
         finally:
             os.close(descriptor)
 
+    def replace(self, source: Path, target: Path, what: str) -> None:
+        """Rename a file over another."""
+        with self.step(f"rename {what}"):
+            source.replace(target)
+
     def unlink(self, path: Path, what: str) -> None:
         """Take a file away, if it is there."""
         with self.step(f"unlink {what}"):

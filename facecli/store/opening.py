@@ -17,7 +17,7 @@ from facecli.store.failures import explained
 from facecli.store.lock import HOLDER, LOCK
 from facecli.store.mending import mend_rows
 from facecli.store.place import MAKE_ONE
-from facecli.store.rebuild import new_mark, rebuild
+from facecli.store.rebuild import new_mark, restore
 from facecli.store.records import EmbeddingKind
 from facecli.store.rows import as_bytes, as_int, photo_checksum
 from facecli.store.schema import MIGRATIONS, migrate
@@ -25,7 +25,7 @@ from facecli.store.vectors import VectorFile, VectorWriter
 from facecli.store.verification import check_set
 
 BEFORE = "catalog.before-"
-_OWN = re.compile(rf"{re.escape(CATALOGUE)}(-wal|-shm|-journal)?|{LOCK}|{HOLDER}|{BEFORE}\d+(-journal)?|vectors-\d+\.faiss")
+_OWN = re.compile(rf"{re.escape(CATALOGUE)}(-wal|-shm|-journal)?|{LOCK}|{HOLDER}|{BEFORE}\d+(-journal)?|vectors-\d+\.faiss(\.new)?")
 
 
 @dataclass(slots=True)
@@ -190,12 +190,12 @@ def _open_vectors(opened: Opened, disk: Disk, row: SetRow, *, thorough: bool) ->
         writer = VectorWriter.open(row.file, disk, row.slots)
     except (IndexDamaged, FileNotFoundError, IsADirectoryError):
         opened.mended.append(f"the vector file is written anew: {row.file.path}")
-        return rebuild(catalogue, disk, row)
+        return restore(catalogue, disk, row)
     try:
         if thorough and next(check_set(catalogue, row), None) is not None:
             writer.close()
             opened.mended.append(f"the vector file is written anew: {row.file.path}")
-            return rebuild(catalogue, disk, row)
+            return restore(catalogue, disk, row)
         writer.clear_tail(row.slots)
     except BaseException:
         writer.close()

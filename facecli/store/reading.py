@@ -174,6 +174,11 @@ class IndexReader:
         """What `remove` keeps out of this content."""
         return self._catalogue.kept_out(digest)
 
+    def kept_out_faces(self, face_ids: Sequence[int]) -> int:
+        """How many of these faces `remove` keeps out."""
+        known = [face_id for face_id in face_ids if face_id < 1 << 63]
+        return sum(self._catalogue.number("SELECT count(*) FROM kept_out WHERE face_id = ?", (face_id,)) for face_id in known)
+
     def plan_removal(self, paths: Sequence[str], face_ids: Sequence[int] = ()) -> Removal:
         """What `remove` would take out: photos at and below paths, and faces; raises StoreError where one is not in the index."""
         with self._catalogue.steady():

@@ -1,10 +1,12 @@
-"""A set's vector file written anew from the catalogue: a new epoch, without the holes."""
+"""A set's vector file written anew from the catalogue: as it was, or without its holes as a new epoch."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 from collections.abc import Iterator
+
+import numpy as np
 
 from facecli.store.atomic import Disk
 from facecli.store.catalog import Catalogue, SetRow
@@ -24,7 +26,7 @@ def rebuild(catalogue: Catalogue, disk: Disk, row: SetRow) -> VectorWriter:
     connection = catalogue.connection
     epoch = catalogue.number("SELECT last_epoch FROM state") + 1
     file = VectorFile(row.file.directory, epoch, new_mark(epoch), row.file.dimension)
-    writer = VectorWriter.create(file, disk, _all_codes(catalogue, row))
+    writer = VectorWriter.create(file, disk, (codes for _, codes in _pages(catalogue, row)))
     try:
         with transaction(connection, disk, "rebuild"):
             count = _compact_slots(connection, row.set_id)
@@ -40,14 +42,41 @@ def rebuild(catalogue: Catalogue, disk: Disk, row: SetRow) -> VectorWriter:
     return writer
 
 
-def _all_codes(catalogue: Catalogue, row: SetRow) -> Iterator[Codes]:
-    """The embeddings of a set in the order of their slots, in blocks."""
+def restore(catalogue: Catalogue, disk: Disk, row: SetRow) -> VectorWriter:
+    """Write the very file that the catalogue describes: nothing in the catalogue changes, and readers of any state may use it.
+
+    Where faces and holes don't fill the slots, there is no such file, and a new epoch takes its place.
+    """
+    query = (
+        "SELECT count(*), count(DISTINCT slot), min(slot), max(slot) FROM (SELECT slot, set_id FROM faces UNION ALL SELECT slot, set_id FROM holes)"
+    )
+    rows = catalogue.rows(f"{query} WHERE set_id = ?", (row.set_id,))
+    if rows[0] != (row.slots, row.slots, 0 if row.slots else None, row.slots - 1 if row.slots else None):
+        return rebuild(catalogue, disk, row)
+    return VectorWriter.create(row.file, disk, _with_holes(catalogue, row))
+
+
+def _with_holes(catalogue: Catalogue, row: SetRow) -> Iterator[Codes]:
+    """The codes of all slots from 0 on, zeros for the holes."""
+    first = 0
+    for slots, codes in _pages(catalogue, row):
+        block = np.zeros((slots[-1] + 1 - first, row.file.dimension), "<f2")
+        block[np.array(slots) - first] = codes
+        first = slots[-1] + 1
+        yield block
+    yield np.zeros((row.slots - first, row.file.dimension), "<f2")
+
+
+def _pages(catalogue: Catalogue, row: SetRow) -> Iterator[tuple[list[int], Codes]]:
+    """The slots of a set's faces in their order, and their embeddings, a page at a time."""
     query = "SELECT slot, embedding FROM faces LEFT JOIN embeddings USING (face_id) WHERE set_id = ? AND slot > ? ORDER BY slot LIMIT ?"
-    step, last = max(1, BLOCK // row.file.code_size), -1
+    step, last = max(1, BLOCK // row.file.code_size), -(1 << 62)
     while rows := catalogue.rows(query, (row.set_id, last, step)):
         with trusted(catalogue.path):
-            yield read_codes([as_bytes(embedding) for _, embedding in rows], row.file.dimension)
-            last = as_int(rows[-1][0])
+            slots = [as_int(slot) for slot, _ in rows]
+            last = slots[-1]
+            codes = read_codes([as_bytes(embedding) for _, embedding in rows], row.file.dimension)
+        yield slots, codes
 
 
 def _compact_slots(connection: sqlite3.Connection, set_id: int) -> int:

@@ -25,6 +25,7 @@ Codes = NDArray[np.float16]
 HEADER = struct.Struct("<4siq16sBiiifqqqq")
 _TRAINED, _INNER_PRODUCT, _FP16 = 1, 0, 4
 MAX_DIMENSION = 65536
+BESIDE = ".new"
 BLOCK = 4 << 20
 """Bytes that are read at once."""
 
@@ -95,15 +96,17 @@ class VectorWriter:
 
     @classmethod
     def create(cls, file: VectorFile, disk: Disk, blocks: Iterable[Codes] = ()) -> VectorWriter:
-        """Make the file with these codes, durable under its name."""
-        disk.unlink(file.path, "leftover vectors")
-        writer = cls(file, disk, create_private(file.path))
+        """Make the file with these codes, durable under its name, in place of what stands there: written beside, then renamed."""
+        beside = file.path.with_name(file.path.name + BESIDE)
+        disk.unlink(beside, "leftover vectors")
+        writer = cls(file, disk, create_private(beside))
         try:
             count = 0
             for block in blocks:
                 writer.put(count, block)
                 count += len(block)
             writer.set_count(count)
+            disk.replace(beside, file.path, "vectors")
             disk.sync_directory(file.directory)
         except BaseException:
             writer.close()

@@ -1,0 +1,195 @@
+"""`facecli remove`: photos and faces go out of an index, for good."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from facecli.cli.console import Console
+from facecli.cli.options import Common, ExampleCommand, common_options
+from facecli.cli.surroundings import path_style
+from facecli.errors import StoreError, UsageError
+
+if TYPE_CHECKING:
+    from facecli.store.facestore import IndexWriter
+    from facecli.store.removal import Removal
+
+EXAMPLES = """
+facecli remove album/party/a.jpg     a photo, with every further copy of it
+facecli remove album/party           every photo below a directory
+facecli remove face:12               one face
+facecli remove --missing             photos whose files are gone
+facecli remove --forget a.jpg        let a removed photo come back with the next index run
+"""
+WAIT_READERS = 10.0
+"""Seconds that readers are waited for, so that nothing of what is removed is left in the state that they see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The options of one call."""
+
+    targets: tuple[str, ...]
+    missing: bool
+    forget: bool
+    dry_run: bool
+    wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What was named."""
+
+    named: tuple[str, ...]
+    paths: tuple[str, ...]
+    faces: tuple[int, ...]
+
+
+@click.command(cls=ExampleCommand, epilog=EXAMPLES)
+@click.argument("targets", metavar="[PATH|face:ID]...", nargs=-1)
+@click.option("--missing", is_flag=True, help="Drop the photos whose files are gone; they may come back.")
+@click.option("--forget", is_flag=True, help="Let what was removed come back with the next index run.")
+@click.option("--dry-run", is_flag=True, help="Name what would be removed, and remove nothing.")
+@click.option("--wait", metavar="SECONDS", type=click.FloatRange(0), default=0.0, help="Wait for another writer to end.")
+@common_options
+def remove(common: Common, **given: Any) -> None:
+    """Take photos or faces out of an index, for good.
+
+    Afterwards neither the path nor the numbers of a face can be found in any file of the index, and what was removed stays out of later
+    index runs until --forget lets it come back. All or nothing: what is not in the index is an error. One line for each photo or face
+    that goes: its path, what it is (photo, copy, face, skipped), and its number of faces or its id.
+    """
+    request = Request(**given)
+    chosen = _read_targets(request.targets)
+    if request.missing and (request.targets or request.forget):
+        raise UsageError("--missing stands alone", "facecli remove", hint="facecli remove --help")
+    if not request.missing and not request.targets:
+        raise UsageError("nothing was named to remove", "facecli remove", hint="name photos, directories or face:ID, or use --missing")
+    command = _Remove(common, request)
+    if request.missing:
+        command.drop_missing()
+    elif request.forget:
+        command.let_back(chosen)
+    else:
+        command.take_out(chosen)
+
+
+def _read_targets(targets: tuple[str, ...]) -> Targets:
+    """Tell faces from paths."""
+    faces = [target.removeprefix("face:") for target in targets if target.startswith("face:")]
+    for number in faces:
+        if not (number.isascii() and number.isdigit()):
+            raise UsageError("a face is named by its number", f"face:{number}", hint="face:12; a file of that name is ./face:…")
+    paths = tuple(os.path.abspath(target) for target in targets if not target.startswith("face:"))
+    return Targets(targets, paths, tuple(int(number) for number in faces))
+
+
+class _Remove:
+    """One run of the command."""
+
+    def __init__(self, common: Common, request: Request) -> None:
+        from facecli.store.place import find_index  # noqa: PLC0415 (not for --help)
+
+        self._directory = find_index(common.index, os.getcwd())
+        self._style = path_style(common)
+        self._console = Console(quiet=common.quiet, verbose=common.verbose)
+        self._dry_run, self._wait = request.dry_run, request.wait
+
+    def _open(self) -> IndexWriter:
+        from facecli.store.facestore import open_writer  # noqa: PLC0415 (not for --help)
+
+        return open_writer(self._directory, wait_seconds=self._wait)
+
+    def take_out(self, chosen: Targets) -> None:
+        """Remove what was named, and keep it out."""
+        from facecli.store.facestore import open_reader  # noqa: PLC0415 (not for --help)
+
+        if self._dry_run:
+            with open_reader(self._directory) as reader:
+                self._list(reader.plan_removal(chosen.paths, chosen.faces))
+            return
+        with self._open() as writer:
+            removal = writer.plan_removal(chosen.paths, chosen.faces)
+            erased = writer.remove(removal, WAIT_READERS)
+        self._list(removal)
+        self._console.warn(f"removed {_counted(removal)}; this stays out of later index runs, facecli remove --forget lets it come back")
+        self._ask_erased(erased=erased)
+
+    def _list(self, removal: Removal) -> None:
+        for kind, photos in (("photo", removal.photos), ("copy", removal.copies)):
+            for photo in photos:
+                self._row(photo.file.path, kind, str(photo.faces))
+        for face in removal.faces:
+            self._row(face.path, "face", f"face:{face.face_id}")
+        for path in removal.skips:
+            self._row(path, "skipped", "0")
+
+    def drop_missing(self) -> None:
+        """Drop the photos that are gone, by the rules of pruning."""
+        from facecli.removing import find_missing  # noqa: PLC0415 (not for --help)
+        from facecli.store.facestore import open_reader  # noqa: PLC0415 (likewise)
+
+        erased = True
+        if self._dry_run:
+            with open_reader(self._directory) as reader:
+                missing = find_missing(reader)
+        else:
+            with self._open() as writer:
+                missing = find_missing(writer)
+                writer.prune(list(missing.photos), missing.skipped_paths)
+                erased = writer.finish(WAIT_READERS).erased
+        for line in missing.spared:
+            self._console.warn(line)
+        for path in missing.photos.values():
+            self._row(path, "photo", "missing")
+        self._console.warn(f"{'would drop' if self._dry_run else 'dropped'} {len(missing.photos)} photos whose files are gone")
+        self._ask_erased(erased=erased)
+
+    def let_back(self, chosen: Targets) -> None:
+        """Forget what is kept out."""
+        from facecli.removing import ask_let_back, contents_of  # noqa: PLC0415 (not for --help)
+        from facecli.store.facestore import open_reader  # noqa: PLC0415 (likewise)
+
+        if self._dry_run:
+            with open_reader(self._directory) as reader:
+                digests = list(contents_of(reader, chosen.paths))
+                count = sum(len(kept.boxes) + kept.photo for kept in map(reader.kept_out, dict.fromkeys(digests)))
+                count += reader.kept_out_faces(chosen.faces)
+        else:
+            with self._open() as writer:
+                digests = list(contents_of(writer, chosen.paths))
+                count = writer.let_back(digests, chosen.faces)
+        ask_let_back(count, chosen.named)
+        said = "would be forgotten" if self._dry_run else "are forgotten; the next index run takes these photos and faces in again"
+        self._console.warn(f"{count} marks {said}")
+
+    def _ask_erased(self, *, erased: bool) -> None:
+        """Raise StoreError where a reader held the index open for too long."""
+        if not erased:
+            raise StoreError(
+                "it is removed, but another process reads the index, so that the erasure is not proved yet",
+                self._directory,
+                hint="the next index, remove or check --repair finishes it",
+            )
+
+    def _row(self, path: str, kind: str, detail: str) -> None:
+        from facecli.output.paths import tsv_path  # noqa: PLC0415 (not for --help)
+
+        sys.stdout.buffer.write(tsv_path(self._style.show(path)) + f"\t{kind}\t{detail}\n".encode())
+        sys.stdout.buffer.flush()
+
+
+def _counted(removal: Removal) -> str:
+    """What goes, in words."""
+    photos = len(removal.photos) + len(removal.copies)
+    faces = sum(photo.faces for photo in (*removal.photos, *removal.copies)) + len(removal.faces)
+    said = [f"{photos} {'photo' if photos == 1 else 'photos'}"] if photos else []
+    said += [f"{faces} {'face' if faces == 1 else 'faces'}"]
+    if removal.skips:
+        said.append(f"{len(removal.skips)} records of files that could not be read")
+    copies = len(removal.copies)
+    return ", ".join(said) + (f" ({copies} further {'copy' if copies == 1 else 'copies'} of a photo among them)" if copies else "")
