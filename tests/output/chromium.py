@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+PATIENCE = 60.0
+"""Seconds of silence after which a browser is given up."""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 KEYS = {"ArrowRight": 39, "ArrowLeft": 37, "ArrowUp": 38, "ArrowDown": 40, "Home": 36, "End": 35, "Enter": 13}
 
@@ -26,7 +29,8 @@ class Browser:
     def __init__(self, program: str, profile: Path) -> None:
         commands, self._commands = os.pipe()
         self._answers, answers = os.pipe()
-        flags = "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking --remote-debugging-pipe"
+        flags = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-background-networking"
+        flags += " --remote-debugging-pipe"
         line = f'exec 3<&{commands} 4>&{answers}; exec "{program}" {flags} --user-data-dir="{profile}" about:blank'
         self._process = subprocess.Popen(
             ["bash", "-c", line], pass_fds=(commands, answers), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -67,6 +71,7 @@ class Browser:
     def _wait(self, wanted: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any]:
         while True:
             while b"\0" not in self._pending:
+                assert select.select([self._answers], [], [], PATIENCE)[0], "the browser says nothing"
                 part = os.read(self._answers, 1 << 16)
                 assert part, "the browser has ended"
                 self._pending += part
