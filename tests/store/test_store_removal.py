@@ -2,47 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import KIND, at_path, ids_of, make_photo, make_photos, photo_id, write
+from evidence import pieces_of, traces
+from synthetic import KIND, OTHER_KIND, at_path, ids_of, make_photo, make_photos, photo_id, write
 
 from facecli.errors import QueryError, StoreError
 from facecli.store import erasure
 from facecli.store.facestore import open_reader, open_writer
 from facecli.store.records import Batch
-from facecli.types import IndexedPhoto, PhotoFile, Skipped, SkipReason
-
-
-def pieces_of(photos: Iterable[IndexedPhoto]) -> list[bytes]:
-    """The names and the 16-byte pieces of all embeddings of photos: what no file may hold after their removal."""
-    found = []
-    for photo in photos:
-        found.append(os.fsencode(Path(photo.file.path).name))
-        codes = photo.embeddings.astype("<f2").tobytes()
-        found += [codes[i : i + 16] for i in range(0, len(codes), 16)]
-    return found
-
-
-def traces(index: Path, pieces: list[bytes]) -> list[str]:
-    """What of the pieces stands in any file of an index.
-
-    Pieces are looked up by their first eight bytes at every offset; the few hits are compared whole.
-    """
-    starts = np.unique(np.array([int.from_bytes(piece[:8].ljust(8, b"\0"), "little") for piece in pieces], np.uint64))
-    found = []
-    for path in sorted(p for p in index.iterdir() if p.is_file()):
-        data = path.read_bytes()
-        for offset in range(8):
-            words = np.frombuffer(data[offset:], "<u8", count=max(0, len(data) - offset) // 8)
-            for place in np.flatnonzero(np.isin(words, starts)):
-                at = offset + 8 * int(place)
-                found += [f"{path.name} at {at}" for piece in pieces if data.startswith(piece, at)]
-    return found
+from facecli.types import PhotoFile, Skipped, SkipReason
 
 
 def names(count: int, *, start: int = 0) -> list[str]:
@@ -201,8 +173,6 @@ def test_a_reader_holds_the_proof_up_and_the_next_writer_finishes_it(tmp_path: P
 
 
 def test_a_removal_reaches_both_sets_of_a_migration(tmp_path: Path) -> None:
-    from synthetic import OTHER_KIND
-
     index = tmp_path / ".facecli"
     photos = [make_photo(tmp_path / name, 3) for name in names(3)]
     anew = [at_path(make_photo(f"anew-{i}"), photo.file.path) for i, photo in enumerate(photos)]
