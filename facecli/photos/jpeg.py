@@ -11,6 +11,7 @@ import numpy as np
 from facecli.photos.exif import orientation_of_exif
 from facecli.photos.picture import Header
 from facecli.photos.refusal import Refusal
+from facecli.photos.sniff import Format
 from facecli.types import ByteArray, SkipReason
 
 ACCEPT_TRUNCATED = "accept-truncated"
@@ -56,8 +57,18 @@ class JpegPicture:
         try:
             _decode(self._data, frame, strict=True)
         except ValueError as error:
-            return self._read_again(frame, str(error))
-        return ""
+            complaint = str(error)
+        else:
+            return ""
+        if "subsampling" in complaint:
+            return self._read_by_pillow(frame)
+        return self._read_again(frame, complaint)
+
+    def _read_by_pillow(self, frame: ByteArray) -> str:
+        """Decode one of those samplings that libjpeg knows and its TurboJPEG interface does not."""
+        from facecli.photos.raster import RasterPicture  # noqa: PLC0415  # rare
+
+        return RasterPicture(Format.JPEG, self._data).read_into(frame)
 
     def _read_again(self, frame: ByteArray, complaint: str) -> str:
         """Decode what a strict decoder complained about, unless the end is missing; an error that isn't recoverable comes again."""
@@ -80,10 +91,7 @@ class JpegPicture:
         try:
             _decode(self._data, frame, strict=False)
         except ValueError:
-            # With the header simplejpeg is strict whatever it is asked, so rubbish there is cut out.
-            *header, (_, scan, _) = _segments(self._data)
-            cleaned = b"".join((self._data[:2], *(self._data[at - 2 : at + size] for _, at, size in header), self._data[scan - 2 :]))
-            _decode(cleaned, frame, strict=False)
+            _decode(_with_clean_header(self._data), frame, strict=False)
         if np.array_equal(frame[-1], unlikely):
             ended = self._data.rfind(_END) > self._data.rfind(b"\xff\xda")
             raise Refusal(SkipReason.UNREADABLE if ended else SkipReason.TRUNCATED, f"JPEG: {complaint}")
@@ -105,6 +113,14 @@ def _decode(data: bytes, frame: ByteArray, *, strict: bool) -> None:
         raise Refusal(SkipReason.UNREADABLE, "the JPEG header names two sizes")
 
 
+def _with_clean_header(data: bytes) -> bytes:
+    """Without what libjpeg warns of in the header, where simplejpeg is strict whatever it is asked: rubbish, and odd versions of JFIF."""
+    *header, (_, scan, _) = _segments(data)
+    parts = (data[at - 2 : at + size] for _, at, size in header)
+    cleaned = (part[:9] + b"\1\1" + part[11:] if part[4:9] == b"JFIF\0" else part for part in parts)
+    return b"".join((data[:2], *cleaned, data[scan - 2 :]))
+
+
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """The segments up to the first scan, that included: the marker, where its length stands, and its length."""
     at = 2
@@ -112,8 +128,8 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         marker, at = _next_marker(data, at)
         if marker in _BARE:
             continue
-        size = int.from_bytes(data[at : at + 2], "big")
-        if marker == 0xD9 or size < 2:
+        size = max(2, int.from_bytes(data[at : at + 2], "big"))  # libjpeg passes over a length that is too small
+        if marker == 0xD9:
             break
         if at + size > len(data):
             raise Refusal(SkipReason.TRUNCATED, "the JPEG file ends in its header")

@@ -99,7 +99,8 @@ def _fault(error: Exception, form: Format, data: bytes) -> Refusal:
     said = " ".join(str(error).split())[:200] or type(error).__name__
     if isinstance(error, MemoryError):
         return Refusal(SkipReason.UNREADABLE, "not enough memory to decode it", OUT_OF_MEMORY)
-    if isinstance(error, NotImplementedError) or "nsupported" in said or "not supported" in said:
+    unsupported = "nsupported" in said or "not supported" in said
+    if isinstance(error, NotImplementedError) or (unsupported and "marker type" not in said):  # libjpeg means a broken file by that
         return Refusal(SkipReason.UNSUPPORTED, f"{form}: {said}")
     if "truncated" in said or "not enough image data" in said or _ends_early(form, data):
         return Refusal(SkipReason.TRUNCATED, f"{form}: {said}")

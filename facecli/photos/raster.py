@@ -18,6 +18,7 @@ from facecli.photos.sniff import Format
 from facecli.types import ByteArray, SkipReason
 
 _PLUGINS: dict[Format, tuple[str, str]] = {
+    Format.JPEG: ("PIL.JpegImagePlugin", "JpegImageFile"),
     Format.PNG: ("PIL.PngImagePlugin", "PngImageFile"),
     Format.WEBP: ("PIL.WebPImagePlugin", "WebPImageFile"),
     Format.GIF: ("PIL.GifImagePlugin", "GifImageFile"),

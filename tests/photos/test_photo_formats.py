@@ -32,6 +32,12 @@ def by_opencv(data: bytes) -> Pixels:
     return decoded[:, :, ::-1].astype(np.uint8)
 
 
+def sampled(jpeg: bytes) -> bytes:
+    """With sampling factors of 2x2, 2x1 and 1x1, which have no name; what it shows is another picture."""
+    at = jpeg.index(b"\xff\xc0") + 10
+    return jpeg[: at + 4] + b"\x21" + jpeg[at + 5 :]
+
+
 def jpegs() -> dict[str, bytes]:
     picture = scene(321, 211)
     cmyk = saved(picture.convert("CMYK"), "JPEG", quality=97)
@@ -49,6 +55,9 @@ def jpegs() -> dict[str, bytes]:
         "colour profile": saved(picture, "JPEG", icc_profile=bytes(3000)),
         "MPO": saved(picture, "MPO", save_all=True, append_images=[Image.new("RGB", (40, 40))]),
         "rubbish between segments": plain[:20] + b"\0\0\1\2" + plain[20:],
+        "segment of no length": with_segments(plain, (0xEE, b"")).replace(b"\xff\xee\0\2", b"\xff\xee\0\0"),
+        "odd version of JFIF": plain.replace(b"JFIF\0\1\1", b"JFIF\0\x79\x51"),
+        "odd sampling": sampled(plain),
     }
 
 

@@ -1,0 +1,62 @@
+"""Sound files of every format, to be damaged."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pillow_heif
+import pillow_jxl  # noqa: F401  # lets Pillow write JPEG XL
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "photos"))
+
+from picture_files import exif_block, png_chunk, raw_file, saved, scene, tiled_tiff, with_exif
+
+
+def corpus() -> dict[str, bytes]:
+    """Files by name; small, so that many can be tried."""
+    pillow_heif.register_heif_opener()
+    picture, exif = scene(), exif_block(6)
+    palette, blank = picture.quantize(64), Image.new("RGB", picture.size, "white")
+    rgba = picture.convert("RGBA")
+    rgba.putalpha(picture.convert("L"))
+    png = saved(picture, "PNG")
+    jpeg = saved(picture, "JPEG", quality=90)
+    return {
+        "baseline.jpg": jpeg,
+        "progressive.jpg": saved(picture, "JPEG", progressive=True),
+        "exif.jpg": with_exif(jpeg, 6),
+        "gray.jpg": saved(picture.convert("L"), "JPEG"),
+        "print.jpg": saved(picture.convert("CMYK"), "JPEG"),
+        "restart.jpg": saved(picture, "JPEG", restart_marker_blocks=2),
+        "frames.mpo": saved(picture, "MPO", save_all=True, append_images=[blank]),
+        "plain.png": png,
+        "alpha.png": saved(rgba, "PNG"),
+        "palette.png": saved(palette, "PNG", transparency=bytes(range(64))),
+        "gray16.png": saved(picture.convert("I;16"), "PNG"),
+        "bits.png": saved(picture.convert("1"), "PNG"),
+        "exif.png": png[:33] + png_chunk(b"eXIf", exif) + png[33:],
+        "animated.png": saved(picture, "PNG", save_all=True, append_images=[blank]),
+        "lossy.webp": saved(picture, "WEBP", exif=exif),
+        "lossless.webp": saved(rgba, "WEBP", lossless=True),
+        "animated.webp": saved(picture, "WEBP", save_all=True, append_images=[blank]),
+        "frames.gif": saved(palette, "GIF", save_all=True, append_images=[blank.quantize(4)]),
+        "plain.bmp": saved(picture, "BMP"),
+        "palette.bmp": saved(palette, "BMP"),
+        "plain.tif": saved(picture, "TIFF"),
+        "lzw.tif": saved(picture, "TIFF", compression="tiff_lzw", tiffinfo={0x0112: 6}),
+        "deflate.tif": saved(picture, "TIFF", compression="tiff_adobe_deflate"),
+        "jpeg.tif": saved(picture, "TIFF", compression="jpeg"),
+        "fax.tif": saved(picture.convert("1"), "TIFF", compression="group4"),
+        "tiles.tif": tiled_tiff(scene(64, 64), 32),
+        "plain.avif": saved(picture, "AVIF", exif=exif),
+        "plain.heic": saved(picture, "HEIF", exif=exif),
+        "plain.jxl": saved(picture, "JXL", lossless=True),
+        "plain.jp2": saved(picture, "JPEG2000"),
+        "stream.j2k": saved(picture, "JPEG2000", no_jp2=True),
+        "camera.dng": raw_file(picture, jpeg, orientation=6),
+        "sensor.dng": raw_file(picture, None),
+        "plain.ppm": saved(picture, "PPM"),
+        "plain.qoi": saved(picture.resize((24, 16)), "QOI"),
+    }
