@@ -16,6 +16,8 @@ from facecli.vision.session import Session, rows_of
 
 ONE_THREAD = 200_000
 """Multiplications below which numpy's BLAS stays in the caller's thread; the workers must not wake its own."""
+ROWS_AROUND = np.repeat(np.arange(-1, 2), 3)
+COLUMNS_AROUND = np.tile(np.arange(-1, 2), 3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,8 +63,8 @@ class LazyNetwork:
     def __init__(self, session: Session, layout: Layout, heads: list[HeadWeights]) -> None:
         self._session, self._layout = session, layout
         self.batches = session.input.shape[0] is None
-        self._weights = [_matrix(h) for h in heads]
-        self._biases = [np.concatenate((h.boxes_bias, h.landmarks_bias)) for h in heads]
+        self._weights = [np.ascontiguousarray(_by_anchor(h.boxes, h.landmarks).T) for h in heads]
+        self._biases = [_by_anchor(h.boxes_bias, h.landmarks_bias)[:, 0] for h in heads]
 
     def find(self, blob: FloatArray, threshold: float) -> list[Candidates]:
         """Evaluate the scores everywhere, and the other heads at the anchors that reach the threshold."""
@@ -70,28 +72,27 @@ class LazyNetwork:
         return [self._decode([o[number] for o in outputs], threshold) for number in range(len(blob))]
 
     def _decode(self, outputs: list[FloatArray], threshold: float) -> Candidates:
+        """The candidates of one input, from the score maps of each stride and then the feature maps."""
         count = len(self._layout.strides)
-        levels = zip(range(count), outputs[:count], outputs[count:], strict=True)
-        return scrfd.join([self._level(level, logits, features, threshold) for level, logits, features in levels])
+        parts = []
+        for level, (logits, features) in enumerate(zip(outputs[:count], outputs[count:], strict=True)):
+            chosen, scores = _reach(logits, threshold)
+            if len(chosen):
+                parts.append(self._place(level, features, chosen, scores))
+        return scrfd.join(parts)
 
-    def _level(self, level: int, logits: FloatArray, features: FloatArray, threshold: float) -> Candidates:
-        """One stride: `logits` (anchors, h, w), `features` (channels, h, w)."""
-        stride, anchors, width = self._layout.strides[level], self._layout.anchors, logits.shape[2]
-        chosen, scores = _reach(logits, threshold)
-        if not len(chosen):
-            return scrfd.no_candidates()
-        rows, columns = np.divmod(chosen // anchors, width)
-        values = _multiply(patches(features, rows, columns), self._weights[level]) + self._biases[level]
-        which, numbers = chosen % anchors, np.arange(len(chosen))
-        distances = values[:, : 4 * anchors].reshape(-1, anchors, 4)[numbers, which]
-        offsets = values[:, 4 * anchors :].reshape(-1, anchors, 10)[numbers, which]
-        return scrfd.place(scrfd.centres(chosen, width, stride, anchors), distances * stride, offsets * stride, scores)
+    def _place(self, level: int, features: FloatArray, chosen: NDArray[np.intp], scores: FloatArray) -> Candidates:
+        """What one stride's last convolutions say at the anchors `chosen`; `features` is float32 (channels, h, w)."""
+        stride, anchors, width = self._layout.strides[level], self._layout.anchors, features.shape[2]
+        values = _multiply(patches(features, chosen // anchors), self._weights[level]) + self._biases[level]
+        values = values.reshape(len(chosen), anchors, 14)[np.arange(len(chosen)), chosen % anchors] * stride
+        return scrfd.place(scrfd.centres(chosen, width, stride, anchors), values[:, :4], values[:, 4:], scores)
 
 
-def _matrix(head: HeadWeights) -> FloatArray:
-    """Both convolutions as one matrix, (channels * 9, anchors * 14)."""
-    stacked = np.concatenate((head.boxes, head.landmarks))
-    return np.ascontiguousarray(stacked.reshape(len(stacked), -1).T)
+def _by_anchor(boxes: FloatArray, landmarks: FloatArray) -> FloatArray:
+    """Put the 4 rows of each anchor's box and the 10 of its landmarks together: (anchors * 14, ...)."""
+    anchors = len(boxes) // 4
+    return np.concatenate((boxes.reshape(anchors, 4, -1), landmarks.reshape(anchors, 10, -1)), axis=1).reshape(anchors * 14, -1)
 
 
 def _reach(logits: FloatArray, threshold: float) -> tuple[NDArray[np.intp], FloatArray]:
@@ -106,14 +107,18 @@ def _reach(logits: FloatArray, threshold: float) -> tuple[NDArray[np.intp], Floa
     return chosen[reached], scores[reached]
 
 
-def patches(features: FloatArray, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> FloatArray:
-    """What a 3x3 convolution padded by one reads at some positions: float32 (n, channels * 9) from `features` (channels, h, w)."""
+def patches(features: FloatArray, positions: NDArray[np.intp]) -> FloatArray:
+    """What a 3x3 convolution padded by one reads at some positions: float32 (n, channels * 9).
+
+    features: float32 (channels, h, w). positions: indices into the map read row by row.
+    """
     channels, height, width = features.shape
-    reach = np.arange(-1, 2)
-    down, right = rows[:, None] + reach, columns[:, None] + reach
-    inside = ((down >= 0) & (down < height))[:, :, None] & ((right >= 0) & (right < width))[:, None, :]
-    picked: FloatArray = features[:, down.clip(0, height - 1)[:, :, None], right.clip(0, width - 1)[:, None, :]] * inside
-    return picked.transpose(1, 0, 2, 3).reshape(len(rows), channels * 9)
+    rows, columns = np.divmod(positions[:, None], width)
+    rows, columns = rows + ROWS_AROUND, columns + COLUMNS_AROUND
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    around = np.where(inside, rows * width + columns, 0)
+    picked: FloatArray = features.reshape(channels, -1)[:, around] * inside
+    return picked.transpose(1, 0, 2).reshape(len(positions), channels * 9)
 
 
 def _multiply(rows: FloatArray, matrix: FloatArray) -> FloatArray:
