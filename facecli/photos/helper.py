@@ -28,7 +28,8 @@ _ORPHAN_SECONDS = 5.0
 
 def main() -> None:
     """Serve requests from stdin until it closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides when to end
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # sent to the whole group: the worker decides when to end
+        signal.signal(number, signal.SIG_IGN)
     replies = os.dup(1)
     os.dup2(2, 1)  # a library that prints doesn't disturb the replies
     server = _Server(int(sys.argv[1]), int(sys.argv[2]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ HEADER_SECONDS = 30.0
 """For the start of the process, the import of its decoder and the header."""
 PIXEL_SECONDS = 30.0
 SECONDS_A_PIXEL = 1e-6
+_CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGALRM)
 _KEEP = 64_000_000
 _START = "import sys; sys.argv[3] in sys.path or sys.path.insert(0, sys.argv[3]); from facecli.photos.helper import main; main()"
 
@@ -87,32 +89,31 @@ class Helper:
         """Send a request and wait for its reply; raises Refusal where the helper refuses, crashes or takes too long."""
         process = self._process
         assert process is not None
-        assert process.stdin is not None
         try:
-            process.stdin.write(json.dumps(request).encode() + b"\n")
-            process.stdin.flush()
-        except BrokenPipeError:
-            line: bytes | None = b""
-        else:
-            line = self._await_line(seconds)
+            line = self._exchange(process, request, seconds)
+            reply: dict[str, Any] = json.loads(line) if line else {}
+        except BaseException:
+            self._end()  # a reply that was not awaited, or is none, would be taken for that of the next photo
+            raise
         if not line:
             self._end()
-            raise Refusal(SkipReason.UNREADABLE, _ending(process.returncode, seconds, in_time=line is not None))
-        try:
-            reply: dict[str, Any] = json.loads(line)
-        except ValueError:
-            self._end()  # whatever wrote into the pipe, its other end can no longer be trusted
-            raise
+            raise _ending(process.returncode, seconds, in_time=line is not None)
         if "refused" in reply:
             reason, detail, refused_by = reply["refused"]
             raise Refusal(SkipReason(reason), detail, refused_by)
         return reply
 
-    def _await_line(self, seconds: float) -> bytes | None:
+    @staticmethod
+    def _exchange(process: subprocess.Popen[bytes], request: dict[str, object], seconds: float) -> bytes | None:
         """The reply's line; empty where the helper ended, None where the time is over."""
-        assert self._process is not None
-        assert self._process.stdout is not None
-        handle = self._process.stdout.fileno()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(request).encode() + b"\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            return b""
+        handle = process.stdout.fileno()
         deadline = time.monotonic() + seconds
         line = b""
         while not line.endswith(b"\n"):
@@ -148,10 +149,15 @@ class _RemotePicture:
         return self._helper.read_pixels(frame)
 
 
-def _ending(code: int, seconds: float, *, in_time: bool) -> str:
+def _ending(code: int, seconds: float, *, in_time: bool) -> Refusal:
+    """Why there is no reply; a signal that no crash sends, such as that of a system short of memory, says nothing of the photo."""
     if not in_time:
-        return f"its decoder took more than {seconds:.0f} s"
-    return f"its decoder crashed (signal {-code})" if code < 0 else f"its decoder ended with code {code}"
+        return Refusal(SkipReason.UNREADABLE, f"its decoder took more than {seconds:.0f} s")
+    if code >= 0:
+        return Refusal(SkipReason.UNREADABLE, f"its decoder ended with code {code}")
+    if -code in _CRASHES:
+        return Refusal(SkipReason.UNREADABLE, f"its decoder crashed (signal {-code})")
+    return Refusal(SkipReason.UNREADABLE, f"its decoder was ended from outside (signal {-code})", NOT_STARTED)
 
 
 def _memory_file() -> int:

@@ -102,6 +102,39 @@ def test_crash_and_hang_are_values(fresh: PhotoReader, step: str, deed: str, sai
     assert isinstance(fresh.decode(contents(GIF)), Photo)
 
 
+def test_signals_to_the_group_do_not_harm_a_photo(fresh: PhotoReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    sabotage(monkeypatch, "tame = h._tame; h._tame = lambda form: [os.kill(os.getpid(), n) for n in (1, 2, 15)] + [tame(form)]")
+    assert isinstance(fresh.decode(contents(GIF)), Photo)
+
+
+def test_a_kill_from_outside_says_nothing_of_the_photo(fresh: PhotoReader) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        sabotage(patch, "h._tame = lambda form: os.kill(os.getpid(), 9)")
+        outcome = fresh.decode(contents(GIF))
+    assert isinstance(outcome, Skipped)
+    assert "from outside" in outcome.detail
+    assert not refusal_holds(outcome.refused_by, ReadOptions())
+
+
+@pytest.mark.parametrize("trouble", [KeyboardInterrupt, MemoryError])
+def test_an_exception_while_waiting_leaves_no_stale_reply(fresh: PhotoReader, trouble: type[BaseException]) -> None:
+    assert isinstance(fresh.decode(contents(GIF)), Photo)
+
+    def interrupted(*_: object) -> None:
+        raise trouble
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(isolation.select, "poll", interrupted)
+        if trouble is KeyboardInterrupt:
+            with pytest.raises(trouble):
+                fresh.decode(contents(GIF))
+        else:
+            assert isinstance(fresh.decode(contents(GIF)), Skipped)
+    photo = fresh.decode(contents(saved(scene(50, 40), "BMP")))
+    assert isinstance(photo, Photo)
+    np.testing.assert_array_equal(photo.pixels, np.asarray(scene(50, 40)))
+
+
 def test_what_cannot_start_is_tried_again_later(fresh: PhotoReader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolation.sys, "executable", "/nowhere/python")
     outcome = fresh.decode(contents(GIF))
