@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facecli.config import Fingerprint
-from facecli.errors import IndexMissing, QueryError
+from facecli.errors import IndexDamaged, QueryError
 from facecli.store.connection import CATALOGUE, snapshot
-from facecli.store.failures import explained, trusted
+from facecli.store.failures import REPAIR, explained, trusted
 from facecli.store.paths import StoredPaths
-from facecli.store.place import MAKE_ONE
 from facecli.store.records import KeptOut, KnownFile, StoredFace, StoredPhoto
 from facecli.store.rows import DIGEST_SIZE, as_bytes, as_float, as_int, read_box, read_boxes, read_codes, read_landmarks
 from facecli.store.vectors import MAX_DIMENSION, VectorFile
@@ -78,12 +77,12 @@ class Catalogue:
     # what an index is
 
     def sets(self) -> dict[bool, SetRow]:
-        """The sets by whether they are current; raises IndexMissing where the index was never finished being made."""
+        """The sets by whether they are current."""
         rows = self.rows("SELECT current, set_id, fingerprint, licence, model_directory, epoch, mark, slots, photos, faces FROM sets LIMIT 3")
         with trusted(self.path):
             found = {bool(row[0]): self._set(row) for row in rows}
         if True not in found:
-            raise IndexMissing("there is no index", self.directory, hint=MAKE_ONE)
+            raise IndexDamaged("the catalogue names no set of embeddings", self.path, hint=REPAIR)
         return found
 
     def _set(self, row: Row) -> SetRow:

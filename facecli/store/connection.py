@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from facecli.errors import IndexDamaged, IndexMissing, StoreError
-from facecli.store.atomic import Disk, create_private
+from facecli.store.atomic import Disk
 from facecli.store.mount import is_network
 from facecli.store.place import MAKE_ONE
 from facecli.store.schema import APPLICATION_ID, MIGRATIONS, definitions, expected
@@ -43,10 +43,8 @@ def connect(path: Path, **parameters: str) -> sqlite3.Connection:
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
-    """Open the catalogue under the writer's lock; made, private and empty, where there is none."""
+    """Open the catalogue under the writer's lock."""
     refuse_links(path.parent)
-    if not os.path.lexists(path):
-        os.close(create_private(path))
     connection = connect(path, mode="rw")
     try:
         connection.execute("PRAGMA page_size = 8192")
@@ -117,11 +115,11 @@ def refuse_links(directory: Path) -> None:
 
 
 def schema_version(connection: sqlite3.Connection, path: Path) -> int:
-    """The catalogue's version, 0 where it is empty; raises where a newer facecli or another program made it."""
+    """The catalogue's version; raises where a newer facecli or another program made it."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     mark = int(connection.execute("PRAGMA application_id").fetchone()[0])
     if version == 0 and not definitions(connection):
-        return 0
+        raise IndexDamaged("the catalogue is empty", path, hint="move the index away and index the photos anew")
     if mark != APPLICATION_ID:
         raise IndexDamaged("the catalogue was made by another program", path)
     if version > len(MIGRATIONS):

@@ -8,7 +8,8 @@ from facecli.errors import StoreError
 from facecli.store.atomic import Disk
 from facecli.store.catalog import PHOTO_COLUMNS, Catalogue, SetRow
 from facecli.store.connection import transaction
-from facecli.store.opening import Opened, add_set
+from facecli.store.creation import add_set
+from facecli.store.opening import Opened
 from facecli.store.rebuild import new_mark
 from facecli.store.records import EmbeddingKind, StoredPhoto
 from facecli.store.vectors import VectorFile, VectorWriter

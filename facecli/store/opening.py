@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from facecli.errors import IndexDamaged, IndexMismatch, IndexMissing, StoreError
+from facecli.errors import IndexDamaged, IndexMismatch, IndexMissing
 from facecli.store.atomic import Disk, create_private
 from facecli.store.catalog import Catalogue, SetRow
-from facecli.store.connection import CATALOGUE, connect, open_for_writing, schema_version, transaction
+from facecli.store.connection import CATALOGUE, connect, is_index, open_for_writing, schema_version, transaction
+from facecli.store.creation import BEFORE, OWN, make_index
 from facecli.store.failures import explained
-from facecli.store.lock import HOLDER, LOCK
 from facecli.store.mending import mend_rows
 from facecli.store.place import MAKE_ONE
-from facecli.store.rebuild import new_mark, restore
+from facecli.store.rebuild import restore
 from facecli.store.records import EmbeddingKind
 from facecli.store.rows import as_bytes, as_int, photo_checksum
 from facecli.store.schema import MIGRATIONS, migrate
-from facecli.store.vectors import VectorFile, VectorWriter
+from facecli.store.vectors import BESIDE, VectorWriter
 from facecli.store.verification import check_set
-
-BEFORE = "catalog.before-"
-_OWN = re.compile(rf"{re.escape(CATALOGUE)}(-wal|-shm|-journal)?|{LOCK}|{HOLDER}|{BEFORE}\d+(-journal)?|vectors-\d+\.faiss(\.new)?")
 
 
 @dataclass(slots=True)
@@ -43,39 +37,18 @@ class Opened:
         self.catalogue.connection.close()
 
 
-def make_directory(directory: Path) -> None:
-    """Make the directory of an index, or take an empty one; private, whatever the umask."""
-    try:
-        directory.mkdir(mode=0o700)
-    except FileExistsError:
-        if not directory.is_dir():
-            raise StoreError("the index is not a directory", directory, hint="-i DIR names another place") from None
-    except FileNotFoundError:
-        raise StoreError("the directory for the index does not exist", directory.parent, hint="make it, or name another place with -i DIR") from None
-    foreign = [name for name in os.listdir(directory) if not _OWN.fullmatch(name)]
-    if foreign and not (directory / CATALOGUE).exists():
-        raise StoreError("the directory holds other files and no index", directory, hint="-i DIR names another place")
-
-
-def make_private(directory: Path) -> None:
-    """Take all rights from others, as after a copy that had lost them."""
-    with suppress(PermissionError):
-        directory.chmod(0o700)
-        for name in os.listdir(directory):
-            if _OWN.fullmatch(name) and not (directory / name).is_symlink():
-                (directory / name).chmod(0o600)
-
-
 def prepare(directory: Path, disk: Disk, kind: EmbeddingKind | None, *, create: bool = False, repair: bool = False) -> Opened:
     """Open the catalogue under the lock, and finish or clear what an earlier writer left."""
     path = directory / CATALOGUE
     with explained(path):
-        if not os.path.lexists(path) and not create:
-            raise IndexMissing("there is no index", directory, hint=MAKE_ONE)
+        if not is_index(directory):
+            if not create or kind is None:
+                raise IndexMissing("there is no index", directory, hint=MAKE_ONE)
+            make_index(directory, disk, kind)
         catalogue = Catalogue(open_for_writing(path), directory)
         opened = Opened(catalogue)
         try:
-            _bring_up_to_date(catalogue, disk, kind if create else None)
+            _bring_up_to_date(catalogue, disk)
             if repair:
                 opened.mended += mend_rows(catalogue, disk)
             sets = catalogue.sets()
@@ -92,39 +65,15 @@ def prepare(directory: Path, disk: Disk, kind: EmbeddingKind | None, *, create: 
     return opened
 
 
-def _bring_up_to_date(catalogue: Catalogue, disk: Disk, kind: EmbeddingKind | None) -> None:
-    """Make the tables of a new index of `kind`, or migrate those of an older facecli after a copy."""
+def _bring_up_to_date(catalogue: Catalogue, disk: Disk) -> None:
+    """Migrate the catalogue of an older facecli, after a copy."""
     version = schema_version(catalogue.connection, catalogue.path)
-    if version == 0:
-        if kind is None:
-            raise IndexMissing("there is no index", catalogue.directory, hint=MAKE_ONE)
-        _found(catalogue, disk, kind)
-        return
     if version < len(MIGRATIONS):
         copy = _copy(catalogue, disk, version)
         for number in range(version + 1, len(MIGRATIONS) + 1):
             with transaction(catalogue.connection, disk, "migration"):
                 migrate(catalogue.connection, number, MIGRATIONS[number - 1])
         disk.unlink(copy, "copy")
-
-
-def _found(catalogue: Catalogue, disk: Disk, kind: EmbeddingKind) -> None:
-    """Make a new index: the vector file first, then all tables in one transaction."""
-    file = VectorFile(catalogue.directory, 1, new_mark(1), kind.fingerprint.dimension)
-    VectorWriter.create(file, disk).close()
-    with transaction(catalogue.connection, disk, "creation"):
-        for number, script in enumerate(MIGRATIONS, 1):
-            migrate(catalogue.connection, number, script)
-        catalogue.connection.execute("INSERT INTO state VALUES (1, 1, 1, 0, ?)", (os.urandom(32),))
-        add_set(catalogue, kind, file, current=True)
-
-
-def add_set(catalogue: Catalogue, kind: EmbeddingKind, file: VectorFile, *, current: bool) -> None:
-    """Record a set of embeddings and its empty vector file."""
-    named = None if kind.model_directory is None else os.fsencode(kind.model_directory)
-    query = "INSERT INTO sets (current, fingerprint, licence, model_directory, epoch, mark, slots) VALUES (?, ?, ?, ?, ?, ?, 0)"
-    record = json.dumps(kind.fingerprint.to_record())
-    catalogue.connection.execute(query, (int(current), record, kind.licence, named, file.epoch, file.mark))
 
 
 def _copy(catalogue: Catalogue, disk: Disk, version: int) -> Path:
@@ -155,10 +104,10 @@ def refuse_other_kind(row: SetRow, kind: EmbeddingKind) -> None:
 
 
 def _clear_leftovers(directory: Path, disk: Disk, sets: list[SetRow]) -> None:
-    """Unlink vector files that no set names, and copies made before a migration."""
+    """Unlink vector files that no set names, copies made before a migration, and what a creation left."""
     named = {row.file.path.name for row in sets}
     for name in sorted(os.listdir(directory)):
-        if (name.startswith("vectors-") and name not in named and _OWN.fullmatch(name)) or name.startswith(BEFORE):
+        if OWN.fullmatch(name) and name.startswith(("vectors-", BEFORE, f"{CATALOGUE}{BESIDE}")) and name not in named:
             disk.unlink(directory / name, "leftover")
 
 

@@ -12,12 +12,11 @@ from typing import Self
 import numpy as np
 
 from facecli.config import By
-from facecli.errors import IndexDamaged, IndexMissing, StoreError
+from facecli.errors import IndexDamaged, StoreError
 from facecli.store.catalog import Catalogue, SetRow
 from facecli.store.connection import CATALOGUE, open_for_reading, schema_version
 from facecli.store.failures import explained, trusted
 from facecli.store.nearest import Hit, Wanted, find_nearest
-from facecli.store.place import MAKE_ONE
 from facecli.store.records import IndexInfo, KeptOut, KnownFile, StoredFace, StoredPhoto
 from facecli.store.removal import Removal, plan_removal
 from facecli.store.rows import as_bytes, as_float, as_int, read_box
@@ -213,11 +212,9 @@ def open_reader(directory: Path) -> IndexReader:
 
 
 def _ask_readable(catalogue: Catalogue) -> None:
-    """Raise where the catalogue is empty, or of another version than this one's."""
+    """Raise where the catalogue is of another version than this one's."""
     with explained(catalogue.path):
         version = schema_version(catalogue.connection, catalogue.path)
-    if version == 0:
-        raise IndexMissing("there is no index", catalogue.directory, hint=MAKE_ONE)
     if version < len(MIGRATIONS):
         raise StoreError("the index was made by an older facecli", catalogue.directory, hint="`facecli index` brings it up to date")
 

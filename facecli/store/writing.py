@@ -10,12 +10,13 @@ from facecli.store.atomic import Disk, Step, no_step
 from facecli.store.catalog import Catalogue
 from facecli.store.commit import BatchCommit, code_array
 from facecli.store.connection import connect, is_index, transaction
+from facecli.store.creation import make_directory, make_private
 from facecli.store.deletion import Deletions
 from facecli.store.erasure import dirty, erase
 from facecli.store.failures import explained
 from facecli.store.lock import WriterLock
 from facecli.store.migration import Migration
-from facecli.store.opening import Opened, make_directory, make_private, prepare
+from facecli.store.opening import Opened, prepare
 from facecli.store.place import MAKE_ONE
 from facecli.store.reading import IndexReader
 from facecli.store.rebuild import rebuild
