@@ -39,11 +39,12 @@ def find_missing(reader: IndexReader) -> Missing:
     mounted = set().union(*(mounts_below(root) for root in roots))
     census.unmounted = [mount for mount in reader.mounts() if mount not in mounted and any(is_below(mount, root) for root in roots)]
     for root in roots:
-        for known in reader.under(root):
-            gone = is_gone(known.file.path)
-            census.count(known.file.path, known=known.photo_id is not None, seen=not gone)
-            if gone:
-                census.missed.append((known.file.path, known.photo_id))
+        for raw, _, _, photo_id in census.recall(root, reader.stats_under(root)):
+            path = os.fsdecode(raw)
+            if is_gone(path):
+                census.miss(path, photo_id)
+            else:
+                census.seen[root] += 1
     verdict = judge(census, ask_nobody=False)
     said = [f"{root} is not there; its photos are kept" for root in away]
     said += [f"{root} holds none of its photos now; they are kept" for root in verdict.emptied]

@@ -120,8 +120,8 @@ class Run:
         if self._settings.migrates:
             # The new set lacks what the run did not see, so that only the old one can tell what is gone.
             for photo in self._store.unmigrated():
-                census.count(photo.file.path, known=True, seen=False)
-                census.missed.append((photo.file.path, photo.photo_id))
+                census.miss(photo.file.path, photo.photo_id)
+                census.known[census.root_of(photo.file.path) or ""] += 1
         gone: list[int] = list(writer.replaced)
         skips: list[str] = []
         if self._options.prune is not False:

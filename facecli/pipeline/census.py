@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+from facecli.store.records import FileStat
+from facecli.types import PhotoFile, Skipped
 
 MOST_SHARE = 0.5
 LEAST_COUNT = 100
@@ -39,12 +42,32 @@ class Census:
             self._current = found
         return self._current
 
-    def count(self, path: str, *, known: bool, seen: bool) -> None:
-        """Count a path that the index knows, the scan saw, or both."""
-        root = self.root_of(path)
-        if root is not None:
-            self.known[root] += known
-            self.seen[root] += seen
+    def watch(self, found: Iterable[PhotoFile | Skipped]) -> Iterator[PhotoFile | Skipped]:
+        """Hand on what the scan finds, and count it below its root."""
+        current, before, seen = None, "", 0
+        for one in found:
+            path = one.path if isinstance(one, PhotoFile) else one.file.path
+            if current is None or not path.startswith(before):
+                if current is not None:
+                    self.seen[current] += seen
+                current, seen = self.root_of(path), 0
+                before = current.rstrip("/") + "/" if current is not None else ""
+            seen += 1
+            yield one
+        if current is not None:
+            self.seen[current] += seen
+
+    def recall(self, root: str, known: Iterable[FileStat]) -> Iterator[FileStat]:
+        """Hand on what the index knows below a root, and count its photos."""
+        count = 0
+        for row in known:
+            count += row[3] is not None
+            yield row
+        self.known[root] += count
+
+    def miss(self, path: str, photo_id: int | None) -> None:
+        """Note a path that the index knows and the scan did not find."""
+        self.missed.append((path, photo_id))
 
     def is_closed(self, path: str) -> bool:
         """Whether a path lies where nothing can be told of it just now."""

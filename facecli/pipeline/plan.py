@@ -6,19 +6,29 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import TypeAlias
 
-from facecli.store.records import KnownFile
+from facecli.store.records import FileStat, KnownFile
 from facecli.types import PhotoFile, Skipped
 
-Found = PhotoFile | Skipped
+Found: TypeAlias = PhotoFile | Skipped
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A path that the scan found, the index knows, or both."""
+    """A file that the scan found, and what the index knows at its path."""
 
-    found: Found | None
+    found: Found
     known: KnownFile | None
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A path that the index knows and the scan did not find."""
+
+    path: str
+    photo_id: int | None
+    """None for a file that could not be read."""
 
 
 class Step(Enum):
@@ -32,8 +42,6 @@ class Step(Enum):
     """Nothing: it could not be read, and nothing that was at fault has changed."""
     SKIP = auto()
     """The scan itself could not get at it."""
-    MISS = auto()
-    """The index knows it, the scan did not see it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +56,6 @@ class Rules:
     def step(self, pair: Pair) -> Step:
         """The step for a pair."""
         found, known = pair.found, pair.known
-        if found is None:
-            return Step.MISS
         if isinstance(found, Skipped):
             return Step.SKIP
         if known is None:
@@ -64,30 +70,32 @@ class Rules:
         return skip.reason.lasts and not self.retry_skipped and (not skip.refused_by or self.refusal_holds(skip.refused_by))
 
 
-def pair_up(found: Iterable[Found], known: Iterable[KnownFile], known_at: Callable[[str], KnownFile | None]) -> Iterator[Pair]:
-    """Merge two sequences that ascend by the bytes of their paths.
+_BEYOND: FileStat = (b"", -1, -1, None)
+"""Stands where the index knows no more."""
 
-    What is found outside of `known` (a file that was named by itself) is looked up by `known_at`.
+
+def pair_up(found: Iterable[Found], known: Iterable[FileStat], known_at: Callable[[str], KnownFile | None]) -> Iterator[Pair | Missed | None]:
+    """Merge two sequences that ascend by the bytes of their paths; None for a file of the size and time that the index knows.
+
+    What the index knows is looked up whole by `known_at` only where a file differs: of a million unchanged files no record is made.
     """
     rest = iter(known)
-    other = next(rest, None)
-    other_key = os.fsencode(other.file.path) if other is not None else b""
+    path, size, mtime_ns, photo_id = next(rest, _BEYOND)
     for one in found:
-        path = one.path if isinstance(one, PhotoFile) else one.file.path
-        key = os.fsencode(path)
-        while other is not None and other_key < key:
-            yield Pair(None, other)
-            other = next(rest, None)
-            other_key = os.fsencode(other.file.path) if other is not None else b""
-        if other is not None and other_key == key:
-            yield Pair(one, other)
-            other = next(rest, None)
-            other_key = os.fsencode(other.file.path) if other is not None else b""
-        else:
-            yield Pair(one, known_at(path))
-    while other is not None:
-        yield Pair(None, other)
-        other = next(rest, None)
+        key = os.fsencode(one.path if isinstance(one, PhotoFile) else one.file.path)
+        while path and path < key:
+            yield Missed(os.fsdecode(path), photo_id)
+            path, size, mtime_ns, photo_id = next(rest, _BEYOND)
+        if path == key:
+            unchanged = isinstance(one, PhotoFile) and one.mtime_ns == mtime_ns and one.size == size
+            path, size, mtime_ns, photo_id = next(rest, _BEYOND)
+            if unchanged:
+                yield None
+                continue
+        yield Pair(one, known_at(os.fsdecode(key)))
+    while path:
+        yield Missed(os.fsdecode(path), photo_id)
+        path, size, mtime_ns, photo_id = next(rest, _BEYOND)
 
 
 def path_order(root: str) -> bytes:

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from facecli.config import Fingerprint
 from facecli.errors import IndexDamaged, QueryError
 from facecli.store.connection import CATALOGUE, snapshot
 from facecli.store.failures import REPAIR, explained, trusted
 from facecli.store.paths import StoredPaths
-from facecli.store.records import KeptOut, KnownFile, StoredFace, StoredPhoto
+from facecli.store.records import FileStat, KeptOut, KnownFile, StoredFace, StoredPhoto
 from facecli.store.rows import DIGEST_SIZE, as_bytes, as_float, as_int, read_box, read_boxes, read_codes, read_landmarks
 from facecli.store.vectors import MAX_DIMENSION, VectorFile
 from facecli.types import FloatArray, FoundBy, PhotoFile, Skipped, SkipReason
@@ -111,6 +112,27 @@ class Catalogue:
                 high,
             )
             yield from self._merge(photos, skips)
+
+    def stats_under(self, root: str) -> Iterator[FileStat]:
+        """The paths of `under` as plain rows, which a run over unchanged files needs to see by the million."""
+        for low, high in self.paths.ranges(root):
+            before = b"" if low.startswith(b"/") else self.paths.base
+            skips: Iterator[Any] = self._pages("SELECT path FROM skips WHERE path >= ? AND path < ?", (), low, high)
+            query = "SELECT path, size, mtime_ns, photo_id, again FROM photos WHERE set_id = ? AND path >= ? AND path < ?"
+            photos: Iterator[Any] = self._pages(query, (self.set_id,), low, high)
+            with trusted(self.path):
+                (skip,) = next(skips, (None,))
+                for path, size, mtime_ns, photo_id, again in photos:
+                    while skip is not None and skip < path:
+                        yield before + skip, -1, -1, None
+                        (skip,) = next(skips, (None,))
+                    if skip == path:
+                        again = True  # noqa: PLW2901 (a skipped file is to be looked up whole, as one to be embedded again is)
+                        (skip,) = next(skips, (None,))
+                    yield before + path, -1 if again else size, mtime_ns, photo_id
+                while skip is not None:
+                    yield before + skip, -1, -1, None
+                    (skip,) = next(skips, (None,))
 
     def _pages(self, query: str, first: tuple[object, ...], low: bytes, high: bytes) -> Iterator[Row]:
         """The rows of a range of paths, read a page at a time, so that no reading is open while a batch is committed."""

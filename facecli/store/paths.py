@@ -14,21 +14,22 @@ class StoredPaths:
 
     def __init__(self, directory: Path) -> None:
         parent = os.fsencode(directory.parent)
-        self._base = parent if parent.endswith(b"/") else parent + b"/"
-        self._after = self._base[:-1] + b"0"
+        self.base = parent if parent.endswith(b"/") else parent + b"/"
+        """What stands before a relative path, with its slash."""
+        self._after = self.base[:-1] + b"0"
 
     def pack(self, path: str) -> bytes:
         """The stored form of an absolute path; the index's parent itself is a dot."""
         raw = os.fsencode(path)
-        if raw.startswith(self._base) and len(raw) > len(self._base):
-            return raw[len(self._base) :]
-        return b"." if raw + b"/" == self._base or raw == self._base else raw
+        if raw.startswith(self.base) and len(raw) > len(self.base):
+            return raw[len(self.base) :]
+        return b"." if raw + b"/" == self.base or raw == self.base else raw
 
     def unpack(self, stored: bytes) -> str:
         """The absolute path of a stored form."""
         if stored.startswith(b"/"):
             return os.fsdecode(stored)
-        return os.fsdecode(self._base[:-1] or b"/") if stored == b"." else os.fsdecode(self._base + stored)
+        return os.fsdecode(self.base[:-1] or b"/") if stored == b"." else os.fsdecode(self.base + stored)
 
     def ranges(self, root: str) -> list[Range]:
         """The ranges of stored paths at and below an absolute path, in the order of the absolute paths."""
@@ -38,11 +39,11 @@ class StoredPaths:
 
     def misplaced(self) -> Range:
         """The range of absolute stored paths that lie below the index's parent, as after the index was moved there."""
-        return (self._base, self._after)
+        return (self.base, self._after)
 
     def _split(self, low: bytes, high: bytes) -> list[Range]:
         """One range of absolute paths as ranges of stored ones."""
-        base = self._base
+        base = self.base
         if low.startswith(base):
             end = high[len(base) :] if high.startswith(base) else b"\xff" * 16
             return _without_absolute(low[len(base) :], end)

@@ -17,7 +17,7 @@ from facecli.store.catalog import Catalogue, SetRow
 from facecli.store.connection import CATALOGUE, open_for_reading, schema_version
 from facecli.store.failures import explained, trusted
 from facecli.store.nearest import Hit, Wanted, find_nearest
-from facecli.store.records import IndexInfo, KeptOut, KnownFile, StoredFace, StoredPhoto
+from facecli.store.records import FileStat, IndexInfo, KeptOut, KnownFile, StoredFace, StoredPhoto
 from facecli.store.removal import Removal, plan_removal
 from facecli.store.rows import as_bytes, as_float, as_int, read_box
 from facecli.store.scans import open_scan
@@ -160,6 +160,10 @@ class IndexReader:
         Read a page at a time: paths beyond the one reached are given as they are when they are reached.
         """
         return self._catalogue.under(root)
+
+    def stats_under(self, root: str) -> Iterator[FileStat]:
+        """The paths of `under` as plain rows, which costs a fifth."""
+        return self._catalogue.stats_under(root)
 
     def at(self, path: str) -> KnownFile | None:
         """What is known of one path."""

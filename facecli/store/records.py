@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from facecli.config import Fingerprint
 from facecli.types import FloatArray, FoundBy, IndexedPhoto, PhotoFile, Skipped
@@ -32,6 +33,10 @@ class KnownFile:
     digest: bytes
     skip: Skipped | None = None
     again: bool = False
+
+
+FileStat: TypeAlias = tuple[bytes, int, int, int | None]
+"""A known path as its bytes, absolute, with size, time and photo id; size -1 where `at` has more to say, and no id for a skipped file."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,77 @@
+"""The merge of what is found and what is known, and what follows from each pair."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from facecli.pipeline.plan import Missed, Pair, Rules, Step, pair_up, path_order
+from facecli.store.records import KnownFile
+from facecli.types import PhotoFile, Skipped, SkipReason
+
+FILE = PhotoFile("/a/b.jpg", 10, 20)
+
+
+def known_at(path: str) -> KnownFile:
+    return KnownFile(7, PhotoFile(path, 0, 0), b"d" * 16)
+
+
+def test_every_path_comes_once_and_in_its_place() -> None:
+    dice = random.Random(4)
+    for _ in range(200):
+        paths = sorted({os.fsdecode(bytes([47, *dice.choices([46, 47, 65, 200], k=4)])) for _ in range(12)}, key=os.fsencode)
+        found = [PhotoFile(path, 1, dice.choice([1, 2])) for path in paths if dice.random() < 0.6]
+        known = [(os.fsencode(path), 1, 1, 9) for path in paths if dice.random() < 0.6]
+        kept = {os.fsencode(f.path) for f in found if f.mtime_ns == 1} & {row[0] for row in known}
+        entries = list(pair_up(found, known, lambda path: KnownFile(1, PhotoFile(path, 0, 0), b"")))
+        assert sum(entry is None for entry in entries) == len(kept)
+        looked = [os.fsencode(e.found.path) for e in entries if isinstance(e, Pair) and isinstance(e.found, PhotoFile)]
+        assert looked == [os.fsencode(f.path) for f in found if os.fsencode(f.path) not in kept]
+        missed = [os.fsencode(e.path) for e in entries if isinstance(e, Missed)]
+        assert missed == [row[0] for row in known if row[0] not in {os.fsencode(f.path) for f in found}]
+
+
+def test_a_file_outside_of_the_known_range_is_looked_up() -> None:
+    (entry,) = pair_up([FILE], [], known_at)
+    assert isinstance(entry, Pair)
+    assert entry.known == known_at(FILE.path)
+
+
+def test_a_skipped_find_never_counts_as_unchanged() -> None:
+    skipped = Skipped(FILE, SkipReason.VANISHED, "gone")
+    (entry,) = pair_up([skipped], [(b"/a/b.jpg", 10, 20, 7)], known_at)
+    assert entry == Pair(skipped, known_at(FILE.path))
+
+
+SKIP = Skipped(FILE, SkipReason.TOO_LARGE, "…", refused_by="max-pixels=5")
+BROKEN = Skipped(FILE, SkipReason.TRUNCATED, "…")
+BUSY = Skipped(FILE, SkipReason.PERMISSION, "…")
+
+
+@pytest.mark.parametrize(
+    ("known", "changes", "step"),
+    [
+        (None, {}, Step.LOOK),
+        (KnownFile(1, FILE, b"d"), {}, Step.KEEP),
+        (KnownFile(1, FILE, b"d"), {"force": True}, Step.LOOK),
+        (KnownFile(1, PhotoFile("/a/b.jpg", 10, 21), b"d"), {}, Step.LOOK),
+        (KnownFile(1, PhotoFile("/a/b.jpg", 11, 20), b"d"), {}, Step.LOOK),
+        (KnownFile(None, FILE, b"", BROKEN), {}, Step.KEEP_SKIPPED),
+        (KnownFile(3, FILE, b"d", BROKEN), {}, Step.KEEP_SKIPPED),
+        (KnownFile(None, FILE, b"", BROKEN), {"force": True}, Step.KEEP_SKIPPED),
+        (KnownFile(None, FILE, b"", BROKEN), {"retry_skipped": True}, Step.LOOK),
+        (KnownFile(None, PhotoFile("/a/b.jpg", 9, 9), b"", Skipped(PhotoFile("/a/b.jpg", 9, 9), SkipReason.TRUNCATED, "…")), {}, Step.LOOK),
+        (KnownFile(None, FILE, b"", BUSY), {}, Step.LOOK),
+        (KnownFile(None, FILE, b"", SKIP), {}, Step.LOOK),
+        (KnownFile(None, FILE, b"", SKIP), {"refusal_holds": lambda by: by == "max-pixels=5"}, Step.KEEP_SKIPPED),
+    ],
+)
+def test_what_follows_from_a_pair(known: KnownFile | None, changes: dict[str, object], step: Step) -> None:
+    rules = Rules(**({"force": False, "retry_skipped": False, "refusal_holds": lambda _: False} | changes))  # type: ignore[arg-type]
+    assert rules.step(Pair(FILE, known)) is step
+
+
+def test_roots_are_sorted_as_the_paths_below_them() -> None:
+    assert sorted(["/a-b", "/a", "/", "/a/c"], key=path_order) == ["/", "/a-b", "/a", "/a/c"]
