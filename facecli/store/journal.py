@@ -1,0 +1,66 @@
+"""Which contents were being decoded when a run died, so that they are decoded apart the next time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+JOURNAL = "in-flight"
+_RECORD = 17
+_MOST = 1024
+"""Records that a journal may hold; the threads of a run need one each."""
+
+
+class Journal:
+    """A small file of records, one for each content that is being decoded or was when a run died; thread-safe.
+
+    A record is the number of runs that died with this content in flight, were this one to die now, and a keyed hash of the content:
+    of a photo that is removed nothing else remains here. Nothing is synced, for the death of a process loses no write, and after the
+    death of the machine a photo is merely decoded as any other.
+    """
+
+    def __init__(self, directory: Path, key: bytes) -> None:
+        self._path, self._key = directory / JOURNAL, key
+        self._lock = threading.Lock()
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        os.fchmod(self._descriptor, 0o600)
+        data = os.pread(self._descriptor, _RECORD * _MOST, 0)
+        whole = len(data) // _RECORD * _RECORD
+        records = [data[i : i + _RECORD] for i in range(0, whole, _RECORD)]
+        self._suspects = {record[1:]: (slot, record[0]) for slot, record in enumerate(records) if record[0]}
+        """Slot and number of deaths of each content that an earlier run died with."""
+        self._free = [slot for slot in reversed(range(_MOST)) if slot >= len(records) or not records[slot][0]]
+
+    @contextmanager
+    def in_flight(self, digest: bytes) -> Iterator[int]:
+        """Note a content while the block runs; gives the number of runs that died with it in flight."""
+        token = hashlib.blake2b(digest, key=self._key, digest_size=_RECORD - 1).digest()
+        with self._lock:
+            slot, deaths = self._suspects.pop(token, (None, 0))
+            if slot is None:
+                slot = self._free.pop() if self._free else self._forget_a_suspect()
+            self._write(slot, bytes([min(deaths + 1, 255)]) + token)
+        try:
+            yield deaths
+        finally:
+            with self._lock:
+                self._write(slot, bytes(_RECORD))
+                self._free.append(slot)
+
+    def _forget_a_suspect(self) -> int:
+        """The slot of the suspect that has stood longest: its photo has not come by for a thousand others."""
+        oldest = next(iter(self._suspects))
+        return self._suspects.pop(oldest)[0]
+
+    def _write(self, slot: int, record: bytes) -> None:
+        os.pwrite(self._descriptor, record, slot * _RECORD)
+
+    def close(self) -> None:
+        """Let go of the file, and take it away where it says nothing."""
+        os.close(self._descriptor)
+        if not self._suspects:
+            self._path.unlink(missing_ok=True)
