@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -167,6 +169,21 @@ def test_the_quickstart_block_is_what_the_commands_print(shell: Shell, album: Pa
     printed = [line.split("\t") for line in shell("search", "yaoming.jpg", "--threshold", "none").text.splitlines()]
     assert [row[1:3] for row in printed] == [row[1:3] for row in shown]
     assert [float(row[0]) for row in printed] == pytest.approx([float(row[0]) for row in shown], abs=0.005)
+
+
+def test_the_python_of_the_readme_runs(shell: Shell, album: Path, find_sample: Callable[[str], Path]) -> None:
+    """As it stands, but for the places."""
+    (program,) = [body for kind, body in BLOCK.findall(README.read_text("utf-8")) if kind == "python"]
+    program = program.replace("/srv/photos", str(album)).replace("portrait.jpg", str(find_sample("yaoming.jpg")))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=shell.work, env=shell.environment, check=True)
+    counts, match = done.stdout.splitlines()
+    assert counts == "4 34 []"
+    assert match.split()[1] == str(album / "sport/players.jpg")
+
+
+def test_the_readme_names_every_variable() -> None:
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "facecli").rglob("*.py"))
+    assert set(re.findall(r"\bFACECLI_[A-Z_]+\b", code)) - set(re.findall(r"\bFACECLI_[A-Z_]+\b", README.read_text("utf-8"))) == set()
 
 
 def without_times(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -17,7 +19,7 @@ from facecli.searching.opening import choose_pack, open_query_models
 from facecli.searching.reading import QueryPhoto, Read, ReadingOptions, read_photos
 from facecli.store.reading import IndexReader
 from facecli.thresholds import Threshold, choose_threshold
-from facecli.types import QueryFace, Reporter, SearchResult
+from facecli.types import QueryFace, Reporter, SearchResult, SilentReporter
 
 MANY = 10
 """From so many queries on, progress is reported."""
@@ -48,11 +50,16 @@ class SearchAnswer:
     """The query photos that were used, in order."""
 
 
-def search_index(reader: IndexReader, queries: Sequence[str], options: SearchOptions, around: Surroundings) -> SearchAnswer:
+def search_index(
+    reader: IndexReader, queries: Sequence[str], options: SearchOptions | None = None, around: Surroundings | None = None
+) -> SearchAnswer:
     """The answer of an index to queries as they were typed; a query that fails is a value.
 
-    Raises UsageError where the options do not go together, and IndexMismatch, PackError or DeviceError where the models cannot be had.
+    Without `around` the process's own working directory and stdin are taken, and nothing is reported. Raises UsageError where the options do not
+    go together, and IndexMismatch, PackError or DeviceError where the models cannot be had.
     """
+    options = options or SearchOptions()
+    around = around or Surroundings(os.getcwd(), sys.stdin.buffer, SilentReporter())
     check_stdin(queries)
     if options.combine is Combine.MEAN and options.face == "all":
         raise UsageError("a mean is made of one face of each reference", "--combine mean --face all", hint="--face largest, or --combine any")
