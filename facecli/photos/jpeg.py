@@ -20,6 +20,7 @@ _END = b"\xff\xd9"
 _BARE = frozenset((0x00, 0x01, *range(0xD0, 0xD9)))
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
+_DESCRIPTIONS = frozenset((*range(0xE1, 0xEE), 0xEF, 0xFE))
 _MOST_SEGMENTS = 20_000
 _HARD_SCANS = 64
 """Cameras and converters write about ten scans; a file of thousands is made to keep a decoder busy."""
@@ -68,7 +69,7 @@ class JpegPicture:
         """Decode one of those samplings that libjpeg knows and its TurboJPEG interface does not."""
         from facecli.photos.raster import RasterPicture  # noqa: PLC0415  # rare
 
-        return RasterPicture(Format.JPEG, self._data).read_into(frame)
+        return RasterPicture(Format.JPEG, _with_bare_header(self._data)).read_into(frame)
 
     def _read_again(self, frame: ByteArray, complaint: str) -> str:
         """Decode what a strict decoder complained about, unless the end is missing; an error that isn't recoverable comes again."""
@@ -91,7 +92,7 @@ class JpegPicture:
         try:
             _decode(self._data, frame, strict=False)
         except ValueError:
-            _decode(_with_clean_header(self._data), frame, strict=False)
+            _decode(_with_bare_header(self._data), frame, strict=False)
         if np.array_equal(frame[-1], unlikely):
             ended = self._data.rfind(_END) > self._data.rfind(b"\xff\xda")
             raise Refusal(SkipReason.UNREADABLE if ended else SkipReason.TRUNCATED, f"JPEG: {complaint}")
@@ -113,10 +114,14 @@ def _decode(data: bytes, frame: ByteArray, *, strict: bool) -> None:
         raise Refusal(SkipReason.UNREADABLE, "the JPEG header names two sizes")
 
 
-def _with_clean_header(data: bytes) -> bytes:
-    """Without what libjpeg warns of in the header, where simplejpeg is strict whatever it is asked: rubbish, and odd versions of JFIF."""
+def _with_bare_header(data: bytes) -> bytes:
+    """A header that holds what decides about pixels and nothing else.
+
+    Rubbish and odd versions of JFIF go, of which libjpeg warns and simplejpeg, strict with headers whatever it is asked, makes an error;
+    and EXIF and the like, of which Pillow warns.
+    """
     *header, (_, scan, _) = _segments(data)
-    parts = (data[at - 2 : at + size] for _, at, size in header)
+    parts = (data[at - 2 : at + size] for marker, at, size in header if marker not in _DESCRIPTIONS)
     cleaned = (part[:9] + b"\1\1" + part[11:] if part[4:9] == b"JFIF\0" else part for part in parts)
     return b"".join((data[:2], *cleaned, data[scan - 2 :]))
 

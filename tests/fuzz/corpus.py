@@ -11,7 +11,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "photos"))
 
-from picture_files import exif_block, png_chunk, raw_file, saved, scene, tiled_tiff, with_exif
+from picture_files import exif_block, png_chunk, raw_file, sampled, saved, scene, tiled_tiff, with_exif
 
 
 def corpus() -> dict[str, bytes]:
@@ -27,6 +27,7 @@ def corpus() -> dict[str, bytes]:
         "baseline.jpg": jpeg,
         "progressive.jpg": saved(picture, "JPEG", progressive=True),
         "exif.jpg": with_exif(jpeg, 6),
+        "sampled.jpg": sampled(with_exif(jpeg, 6)),
         "gray.jpg": saved(picture.convert("L"), "JPEG"),
         "print.jpg": saved(picture.convert("CMYK"), "JPEG"),
         "restart.jpg": saved(picture, "JPEG", restart_marker_blocks=2),

@@ -92,7 +92,7 @@ def start_job(arguments: argparse.Namespace, first: int, progress: str) -> subpr
     command = [sys.executable, __file__, "--first", str(first), "--progress", progress]
     for name in ("inputs", "jobs", "seed", "max_pixels"):
         command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def run_all(arguments: argparse.Namespace) -> int:
@@ -104,9 +104,9 @@ def run_all(arguments: argparse.Namespace) -> int:
         jobs = [start_job(arguments, first, place) for first, place in enumerate(places)]
         failed = 0
         for job, place in zip(jobs, places, strict=True):
-            out, _ = job.communicate()
-            sys.stdout.write(out.decode(errors="replace"))
-            if job.returncode:
+            out, printed = job.communicate()
+            sys.stdout.write(out.decode(errors="replace") + printed.decode(errors="replace"))
+            if job.returncode or printed:
                 failed += 1
                 (number,) = struct.unpack("<q", Path(place).read_bytes())
                 sys.stdout.write(f"FAILED with code {job.returncode} at input {number} of seed {arguments.seed}\n")

@@ -48,6 +48,12 @@ def with_exif(jpeg: bytes, orientation: int, *, order: str = "<") -> bytes:
     return with_segments(jpeg, (0xE1, b"Exif\0\0" + exif_block(orientation, order=order)))
 
 
+def sampled(jpeg: bytes) -> bytes:
+    """With sampling factors of 2x2, 2x1 and 1x1, which have no name; what it shows is another picture."""
+    at = jpeg.index(b"\xff\xc0") + 10
+    return jpeg[: at + 4] + b"\x21" + jpeg[at + 5 :]
+
+
 def png_chunk(kind: bytes, body: bytes) -> bytes:
     """A chunk of a PNG file."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

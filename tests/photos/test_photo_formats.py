@@ -11,7 +11,7 @@ import numpy as np
 import pillow_heif
 import pillow_jxl  # noqa: F401  # lets Pillow write JPEG XL
 import pytest
-from picture_files import Pixels, png_chunk, png_file, raw_file, saved, scene, tiled_tiff, turned, with_exif, with_segments
+from picture_files import Pixels, png_chunk, png_file, raw_file, sampled, saved, scene, tiled_tiff, turned, with_exif, with_segments
 from PIL import Image
 
 from facecli.types import Photo, Skipped, SkipReason
@@ -30,12 +30,6 @@ def by_opencv(data: bytes) -> Pixels:
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert decoded is not None
     return decoded[:, :, ::-1].astype(np.uint8)
-
-
-def sampled(jpeg: bytes) -> bytes:
-    """With sampling factors of 2x2, 2x1 and 1x1, which have no name; what it shows is another picture."""
-    at = jpeg.index(b"\xff\xc0") + 10
-    return jpeg[: at + 4] + b"\x21" + jpeg[at + 5 :]
 
 
 def jpegs() -> dict[str, bytes]:
