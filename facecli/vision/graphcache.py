@@ -1,9 +1,10 @@
-"""Rewritten models in the user's cache, one file each: a digest, a header in JSON, then arrays. No pickle, no partial file."""
+"""Rewritten models in the user's cache: a file that ONNX Runtime opens, and beside it what is known of it. No pickle, no partial file."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
 import tempfile
 from dataclasses import dataclass, field
@@ -16,15 +17,18 @@ from numpy.typing import NDArray
 
 from facecli.config import cache_directory
 
-MAGIC = b"facecli\x01"
+MAGIC = b"facecli\x02"
 DIGEST_BYTES = 16
+MODEL = ".onnx"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """What is kept for a model: facts, and arrays by name."""
+    """What is kept for a model."""
 
     facts: dict[str, Any]
+    model: str | bytes = b""
+    """The rewritten model: its bytes when it was just made, its path when it comes from the cache; empty where the original is the best."""
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
@@ -35,8 +39,9 @@ def graph_directory() -> Path:
 
 def load_entry(name: str) -> Entry | None:
     """The entry of a name; None where there is none, or none that is whole."""
+    path = graph_directory() / name
     try:
-        data = (graph_directory() / name).read_bytes()
+        data = path.read_bytes()
     except OSError:
         return None
     start = len(MAGIC) + DIGEST_BYTES
@@ -44,29 +49,26 @@ def load_entry(name: str) -> Entry | None:
         return None
     length = int.from_bytes(data[start : start + 4], "little")
     header = json.loads(data[start + 4 : start + 4 + length])
+    if header["digest"] and _digest(f"{path}{MODEL}") != header["digest"]:
+        return None
     offset, arrays = start + 4 + length, {}
     for key, kind, shape in header["arrays"]:
-        count = int(np.prod(shape))
-        arrays[key] = np.frombuffer(data, kind, count, offset).reshape(shape)
+        arrays[key] = np.frombuffer(data, kind, int(np.prod(shape)), offset).reshape(shape)
         offset += arrays[key].nbytes
-    return Entry(header["facts"], arrays)
+    return Entry(header["facts"], f"{path}{MODEL}" if header["digest"] else b"", arrays)
 
 
 def store_entry(name: str, entry: Entry) -> None:
     """Keep an entry, in the place of older ones of the same model and processor; raises OSError where the cache cannot be written."""
-    described = [(key, a.dtype.str, a.shape) for key, a in entry.arrays.items()]
-    header = json.dumps({"facts": entry.facts, "arrays": described}).encode()
-    body = b"".join((len(header).to_bytes(4, "little"), header, *(np.ascontiguousarray(a).tobytes() for a in entry.arrays.values())))
+    assert isinstance(entry.model, bytes)
     directory = make_directory()
-    handle, temporary = tempfile.mkstemp(prefix=".new-", dir=directory)
-    try:
-        with open(handle, "wb") as file:
-            file.write(MAGIC + xxhash.xxh3_128_digest(body))
-            file.write(body)
-        os.replace(temporary, directory / name)
-    except OSError:
-        os.unlink(temporary)
-        raise
+    if entry.model:
+        _write(directory / f"{name}{MODEL}", entry.model)
+    described = [(key, a.dtype.str, a.shape) for key, a in entry.arrays.items()]
+    digest = xxhash.xxh3_128_hexdigest(entry.model) if entry.model else ""
+    header = json.dumps({"facts": entry.facts, "arrays": described, "digest": digest}).encode()
+    body = b"".join((len(header).to_bytes(4, "little"), header, *(np.ascontiguousarray(a).tobytes() for a in entry.arrays.values())))
+    _write(directory / name, MAGIC + xxhash.xxh3_128_digest(body) + body)
     _forget_older(directory, name)
 
 
@@ -77,10 +79,30 @@ def make_directory() -> Path:
     return directory
 
 
+def _digest(path: str) -> str:
+    """The digest of a file's content, read in place; empty where it cannot be read."""
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return xxhash.xxh3_128_hexdigest(content)
+    except (OSError, ValueError):
+        return ""
+
+
+def _write(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+    try:
+        with open(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
+
+
 def _forget_older(directory: Path, name: str) -> None:
     """Unlink the entries that differ from `name` in their last part only, which names the versions."""
     family = name.rpartition("-")[0]
     for other in directory.glob(f"{family}-*"):
-        if other.name != name:
+        if other.name.removesuffix(MODEL) != name:
             with contextlib.suppress(OSError):
                 other.unlink()

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import xxhash
 
 from facecli.errors import FacecliError
@@ -139,10 +138,10 @@ def _optimise(shop: Workshop, rewrite: Rewrite) -> tuple[OnnxSession, Entry]:
         with contextlib.suppress(OSError):
             model, optimised = _optimised(rewrite.model, shop.device), True
     session = open_session(model, shop.device, SessionOptions(optimised=optimised))
-    arrays: dict[str, Any] = {"model": np.frombuffer(model, np.uint8)}
+    arrays: dict[str, Any] = {}
     for number, head in enumerate(rewrite.heads):
         arrays |= {f"{number}.{name}": getattr(head, name) for name in HeadWeights.__dataclass_fields__}
-    return session, Entry({"rewrite": rewrite.name, "optimised": optimised, "heads": len(rewrite.heads)}, arrays)
+    return session, Entry({"rewrite": rewrite.name, "optimised": optimised, "heads": len(rewrite.heads)}, model, arrays)
 
 
 def _optimised(model: bytes, device: Device) -> bytes:
@@ -157,10 +156,10 @@ def _optimised(model: bytes, device: Device) -> bytes:
 def _recall(shop: Workshop, role: str) -> tuple[Entry | None, OnnxSession | None]:
     """What was kept for a model: nothing, or that the original is the best, or a session of its rewrite."""
     entry = load_entry(_name(shop, role))
-    if entry is None or not entry.facts["rewrite"]:
+    if entry is None or not entry.model:
         return entry, None
     try:
-        return entry, open_session(entry.arrays["model"].tobytes(), shop.device, SessionOptions(optimised=bool(entry.facts["optimised"])))
+        return entry, open_session(entry.model, shop.device, SessionOptions(optimised=bool(entry.facts["optimised"])))
     except FacecliError as error:
         shop.report.detail(f"a rewritten model in the cache is of no use and is made again: {error.hint}")
         return None, None

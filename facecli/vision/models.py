@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -14,12 +16,36 @@ from facecli.vision.device import Device
 from facecli.vision.embedder import Embedder
 from facecli.vision.graphs import normalisation, open_detector, open_recogniser
 from facecli.vision.packs import ModelPack
+from facecli.vision.runtime import load_onnxruntime
 from facecli.vision.session import CPU
 
 COARSEST_STRIDE = 32
 CPU_CHUNK = 3
 """The most crops of one run: the last layer's weights are read once for all of them, and the first layers' maps still fit the caches."""
 GPU_CHUNK = 64
+
+
+class Opening(threading.Thread):
+    """Opens a detector beside what its caller does; a search would wait for nothing else."""
+
+    def __init__(self, action: Callable[[], Detector]) -> None:
+        super().__init__(daemon=True)
+        self._action = action
+        self._outcome: Detector | BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._outcome = self._action()
+        except BaseException as error:  # noqa: BLE001 (it is raised again where it is waited for)
+            self._outcome = error
+
+    def result(self) -> Detector:
+        """Wait for the detector, or raise what went wrong."""
+        self.join()
+        if isinstance(self._outcome, BaseException):
+            raise self._outcome
+        assert self._outcome is not None
+        return self._outcome
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,8 +77,14 @@ def open_models(
     cv2.setNumThreads(1)
     if precision is Precision.FAST:
         report.detail("fast precision has no effect without OpenVINO: the networks run in single precision")
-    detector = _detector(pack, device, detection, report)
-    session = open_recogniser(pack.recogniser, device, report)
+    load_onnxruntime()
+    opening = Opening(lambda: _detector(pack, device, detection, report))
+    opening.start()
+    try:
+        session = open_recogniser(pack.recogniser, device, report)
+    finally:
+        opening.join()
+    detector = opening.result()
     chunk = CPU_CHUNK if session.provider == CPU else GPU_CHUNK
     embedder = Embedder(session, chunk=chunk, normalisation=normalisation(pack.recogniser))
     if embedder.dimension != pack.dimension:

@@ -48,7 +48,7 @@ def test_both_networks_are_rewritten_and_kept_for_their_owner_alone(pack: ModelP
     assert session.input.shape[0] is session.outputs[0].shape[0] is None
     assert told.details == []
     files = list(cache.iterdir())
-    assert len(files) == 2
+    assert len(files) == 4
     assert all(f.stat().st_mode & 0o777 == 0o600 for f in files)
     assert cache.stat().st_mode & 0o777 == 0o700
 
@@ -72,15 +72,16 @@ def test_what_is_kept_gives_the_same_faces_without_importing_onnx(pack: ModelPac
     assert subprocess.run([sys.executable, "-c", script], check=True, env=own, capture_output=True, text=True).stdout == "\n"
 
 
-@pytest.mark.parametrize(("kept", "instead"), [(1000, b""), (-5, b"12345"), (0, b""), (0, b"x" * 40)])
-def test_a_damaged_entry_is_made_again(kept: int, instead: bytes, pack: ModelPack, cpu: Device, cache: Path) -> None:
+@pytest.mark.parametrize("damage", [(1000, b""), (-5, b"12345"), (0, b""), (0, b"x" * 40)])
+@pytest.mark.parametrize("of_model", [True, False])
+def test_a_damaged_entry_is_made_again(damage: tuple[int, bytes], pack: ModelPack, cpu: Device, cache: Path, *, of_model: bool) -> None:
     graphs.open_detector(pack.detector, cpu, Told())
-    (file,) = cache.iterdir()
+    file = next(f for f in cache.iterdir() if (f.suffix == ".onnx") == of_model)
     whole = file.read_bytes()
-    file.write_bytes(whole[:kept] + instead)
-    assert load_entry(file.name) is None
+    file.write_bytes(whole[: damage[0]] + damage[1])
+    assert load_entry(file.stem) is None
     assert isinstance(graphs.open_detector(pack.detector, cpu, Told()), LazyNetwork)
-    assert load_entry(file.name) is not None
+    assert load_entry(file.stem) is not None
 
 
 def test_without_a_cache_the_rewrites_are_used_all_the_same(pack: ModelPack, cpu: Device, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,14 +114,17 @@ def test_models_work_with_the_originals(pack: ModelPack, cpu: Device, monkeypatc
 
 
 def test_an_entry_comes_back_as_it_was() -> None:
-    arrays = {"model": np.arange(7, dtype=np.uint8), "x": np.ones((2, 3), np.float32)}
-    store_entry("a-b-1", Entry({"rewrite": "r"}, arrays))
+    arrays = {"x": np.ones((2, 3), np.float32), "y": np.arange(7, dtype=np.uint8)}
+    store_entry("a-b-1", Entry({"rewrite": "r"}, b"old", arrays))
     store_entry("a-c-1", Entry({"rewrite": ""}))
-    store_entry("a-b-2", Entry({"rewrite": "s"}, arrays))
-    assert sorted(f.name for f in graph_directory().iterdir()) == ["a-b-2", "a-c-1"]
-    entry = load_entry("a-b-2")
+    store_entry("a-b-2", Entry({"rewrite": "s"}, b"new", arrays))
+    assert sorted(f.name for f in graph_directory().iterdir()) == ["a-b-2", "a-b-2.onnx", "a-c-1"]
+    entry, original = load_entry("a-b-2"), load_entry("a-c-1")
     assert entry is not None
+    assert original is not None
+    assert not original.model
     assert entry.facts == {"rewrite": "s"}
+    assert Path(str(entry.model)).read_bytes() == b"new"
     for name, array in arrays.items():
         np.testing.assert_array_equal(entry.arrays[name], array)
         assert entry.arrays[name].dtype == array.dtype
