@@ -56,8 +56,9 @@ class Run:
                     reporter.advance(1, faces=self._report.faces.added, skipped=self._report.photos.skipped)
             writer.commit()
         finally:
-            if self._crew is not None:
+            if self._crew is not None and self._workshop is not None:
                 self._crew.close()
+                self._workshop.close()
             reporter.stop()
         self._report.interrupted_by = stop()
         if not self._report.interrupted_by:
@@ -95,7 +96,7 @@ class Run:
             from facecli.indexing.workshop import Workshop  # noqa: PLC0415
 
             self._workshop = Workshop(self._settings, self._options, self._store, self._clock, reporter)
-            self._crew = self._workshop.crew(self._jobs, self._clock.now)
+            self._crew = self._workshop.crew(self._jobs)
         return self._crew.submit(FileTask(entry.found, entry.known))
 
     def _look_again(self, task: FileTask) -> ChainResult:
@@ -104,7 +105,7 @@ class Run:
 
     def _content_is_stored(self, digest: bytes) -> None:
         if self._workshop is not None:
-            self._workshop.claims.forget(digest)
+            self._workshop.content_is_stored(digest)
 
     def _may_move(self, path: str) -> bool:
         """Whether a photo whose path is gone has moved: only where this run can see that it is gone."""

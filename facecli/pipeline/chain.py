@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from facecli.photos.decode import PhotoReader
@@ -11,10 +13,12 @@ from facecli.pipeline.clock import StageClock
 from facecli.pipeline.results import ChainResult, FileTask, Fresh, Recognised, Refused, Unaltered
 from facecli.pipeline.stages import find_faces
 from facecli.store.records import KeptOut, KnownFile
-from facecli.types import FileContents, IndexedPhoto, Skipped
+from facecli.types import FileContents, IndexedPhoto, Reporter, Skipped
 from facecli.vision.models import FaceModels
 from facecli.vision.scrfd import overlaps
 
+DEATHS = 2
+"""A content with which so many runs died is decoded in a process of its own."""
 SAME_FACE_OVERLAP = 0.9
 """From this intersection over union on, a face is the one that was removed from the same content."""
 
@@ -27,22 +31,41 @@ class ContentMemory(Protocol):
     def kept_out(self, digest: bytes) -> KeptOut: ...
 
 
+class DecodeJournal(Protocol):
+    """Where a worker notes which content it decodes; gives how many runs died with it in flight."""
+
+    def in_flight(self, digest: bytes) -> AbstractContextManager[int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the workers of a run have in common; all of it is thread-safe."""
+
+    models: Callable[[], FaceModels]
+    memory: ContentMemory
+    journal: DecodeJournal
+    claims: Claims
+    clock: StageClock
+    reporter: Reporter
+    force: bool
+    """Whether known content is looked at all the same."""
+
+
 class Chain:
     """A worker of the crew; it owns a reader with its buffers, all else is shared."""
 
-    def __init__(self, reader: PhotoReader, models: Callable[[], FaceModels], memory: ContentMemory, claims: Claims, clock: StageClock) -> None:
-        self._reader, self._models, self._memory, self._claims, self._clock = reader, models, memory, claims, clock
-        self.force = False
+    def __init__(self, reader: PhotoReader, shared: Shared) -> None:
+        self._reader, self._shared = reader, shared
 
     def __call__(self, task: FileTask) -> ChainResult:
-        with self._clock.busy("read"):
+        with self._shared.clock.busy("read"):
             contents = self._reader.read(task.file)
         if isinstance(contents, Skipped):
             return contents
-        kept = self._memory.kept_out(contents.digest)
+        kept = self._shared.memory.kept_out(contents.digest)
         if kept.photo:
             return Refused(contents.file, task.known)
-        if not self.force and (recognised := self._recognise(contents, task.known)) is not None:
+        if not self._shared.force and (recognised := self._recognise(contents, task.known)) is not None:
             return recognised
         outcome = self._look(contents)
         if isinstance(outcome, Skipped):
@@ -54,28 +77,30 @@ class Chain:
         """What the index already knows of the content."""
         if known is not None and known.photo_id is not None and known.digest == contents.digest:
             return Unaltered(contents.file, known.photo_id)
-        if self._memory.with_digest(contents.digest):
+        if self._shared.memory.with_digest(contents.digest):
             return Recognised(contents.file, contents.digest, known)
         return None
 
     def _look(self, contents: FileContents) -> Outcome:
         """Decode the photo and find its faces, once for all copies that are in flight."""
-        earlier = self._claims.claim(contents.digest)
+        earlier = self._shared.claims.claim(contents.digest)
         if earlier is not None:
             return under_name(earlier.result(), contents.file)
         try:
             outcome = self._find(contents)
         except BaseException as error:
-            self._claims.settle(contents.digest, error)
+            self._shared.claims.settle(contents.digest, error)
             raise
-        self._claims.settle(contents.digest, outcome)
+        self._shared.claims.settle(contents.digest, outcome)
         return outcome
 
     def _find(self, contents: FileContents) -> Outcome:
         try:
-            with self._clock.busy("decode"):
-                photo = self._reader.decode(contents)
-            return photo if isinstance(photo, Skipped) else find_faces(self._models(), [photo], self._clock)[0]
+            with self._shared.journal.in_flight(contents.digest) as deaths, self._shared.clock.busy("decode"):
+                photo = self._reader.decode(contents, isolated=deaths >= DEATHS)
+            if self._reader.warning:
+                self._shared.reporter.detail(f"{contents.file.path}: {self._reader.warning}")
+            return photo if isinstance(photo, Skipped) else find_faces(self._shared.models(), [photo], self._shared.clock)[0]
         finally:
             self._reader.release()
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,8 +22,9 @@ class Journal:
     death of the machine a photo is merely decoded as any other.
     """
 
-    def __init__(self, directory: Path, key: bytes) -> None:
-        self._path, self._key = directory / JOURNAL, key
+    def __init__(self, directory: Path, token: Callable[[bytes], bytes]) -> None:
+        """Open the journal of the index in `directory`; `token` gives the keyed hash of a content's digest, 16 bytes."""
+        self._path, self._token = directory / JOURNAL, token
         self._lock = threading.Lock()
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         os.fchmod(self._descriptor, 0o600)
@@ -38,7 +38,7 @@ class Journal:
     @contextmanager
     def in_flight(self, digest: bytes) -> Iterator[int]:
         """Note a content while the block runs; gives the number of runs that died with it in flight."""
-        token = hashlib.blake2b(digest, key=self._key, digest_size=_RECORD - 1).digest()
+        token = self._token(digest)
         with self._lock:
             slot, deaths = self._suspects.pop(token, (None, 0))
             if slot is None:

@@ -14,6 +14,7 @@ from facecli.store.creation import make_directory, make_private
 from facecli.store.deletion import Deletions
 from facecli.store.erasure import dirty, erase
 from facecli.store.failures import explained
+from facecli.store.journal import Journal
 from facecli.store.lock import WriterLock
 from facecli.store.migration import Migration
 from facecli.store.opening import Opened, prepare
@@ -50,6 +51,11 @@ class IndexWriter(IndexReader):
     def mended(self) -> list[str]:
         """What had to be mended when the index was opened, in words."""
         return self._opened.mended
+
+    def open_journal(self) -> Journal:
+        """Where a run notes what it is decoding, for the next one to know should it die."""
+        with explained(self._writing.path):
+            return Journal(self._writing.directory, self._catalogue.token)
 
     def commit(self, batch: Batch) -> Committed:
         """Make a batch durable. Faces that are the same as before (IoU >= 0.9, cosine >= 0.98) keep their ids.

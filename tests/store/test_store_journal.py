@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -9,14 +10,16 @@ from pathlib import Path
 
 from facecli.store.journal import JOURNAL, Journal
 
-KEY = bytes(range(32))
+
+def token(digest: bytes) -> bytes:
+    return hashlib.blake2b(digest, key=b"a key of the index", digest_size=16).digest()
 
 
 def die_with(directory: Path, *digests: bytes) -> None:
     """Let a child process die with contents in flight."""
     child = os.fork()
     if not child:
-        journal = Journal(directory, KEY)
+        journal = Journal(directory, token)
         entered = [journal.in_flight(digest) for digest in digests]
         for one in entered:
             one.__enter__()
@@ -25,7 +28,7 @@ def die_with(directory: Path, *digests: bytes) -> None:
 
 
 def deaths(directory: Path, digest: bytes) -> int:
-    journal = Journal(directory, KEY)
+    journal = Journal(directory, token)
     with journal.in_flight(digest) as count:
         pass
     journal.close()
@@ -41,7 +44,7 @@ def test_each_death_counts_until_the_content_passes(tmp_path: Path) -> None:
 
 
 def test_a_run_that_ends_well_leaves_nothing(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, KEY)
+    journal = Journal(tmp_path, token)
     with ThreadPoolExecutor(8) as crowd:
 
         def work(number: int) -> int:

@@ -1,0 +1,62 @@
+"""Runs that die while they decode: the photo they died with is decoded apart, and everything else goes on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from facecli.config import IndexOptions
+from facecli.indexing import IndexRequest, index_photos
+from facecli.photos.decode import PhotoReader
+from facecli.store.journal import JOURNAL
+from facecli.types import FileContents, IndexReport, Photo, Skipped
+
+
+@pytest.fixture
+def album(tmp_path: Path, find_sample: Callable[[str], Path]) -> Path:
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for name in ("astronaut.png", "yaoming.jpg"):
+        shutil.copy(find_sample(name), folder / name)
+    return folder
+
+
+def run(album: Path) -> IndexReport:
+    return index_photos(IndexRequest(str(album.parent / ".facecli"), (str(album),), options=IndexOptions(jobs=1)))
+
+
+def run_and_die(album: Path) -> int:
+    """Run in a child process; the exit code."""
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            run(album)
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_a_photo_with_which_two_runs_died_is_decoded_apart(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode, isolated_ones = PhotoReader.decode, []
+
+    def deadly(self: PhotoReader, contents: FileContents, *, isolated: bool = False) -> Photo | Skipped:
+        if isolated:
+            isolated_ones.append(os.path.basename(contents.file.path))
+        elif contents.file.path.endswith("yaoming.jpg"):
+            os._exit(66)
+        return decode(self, contents, isolated=isolated)
+
+    monkeypatch.setattr(PhotoReader, "decode", deadly)
+    assert [run_and_die(album) for _ in range(2)] == [66, 66]
+    assert (album.parent / ".facecli" / JOURNAL).exists()
+    report = run(album)
+    assert isolated_ones == ["yaoming.jpg"]
+    assert (report.photos.total, report.faces.total) == (2, 2)
+    assert not (album.parent / ".facecli" / JOURNAL).exists()
+    assert run(album).photos.unchanged == 2
