@@ -60,14 +60,20 @@ def tell_report(report: IndexReport, console: Console, *, dry_run: bool) -> None
     photos, faces = report.photos, report.faces
     changes = [f"{count} {word}" for word, count in asdict(photos).items() if count and word not in ("seen", "total")]
     would = "would be " if dry_run else ""
-    console.warn(f"{photos.total} photos with {faces.total} faces in the index; of {photos.seen} seen {would}{', '.join(changes) or 'none new'}")
+    held = f"{counted(photos.total, 'photo')} with {counted(faces.total, 'face')} in the index"
+    console.warn(f"{held}; of {photos.seen} seen {would}{', '.join(changes) or 'none new'}")
     known = sum(s.known for s in report.skipped)
     if known:
-        console.warn(f"{known} photos could not be read by an earlier run and have not changed since: facecli info --skipped")
+        console.warn(f"{counted(known, 'photo')} could not be read by an earlier run, unchanged since: facecli info --skipped")
     if report.kept_out:
-        console.warn(f"{report.kept_out} photos or faces stay out, as an earlier remove asked: facecli remove --forget lets them back")
+        console.warn(f"{report.kept_out} of the photos and faces stay out, as an earlier remove asked: facecli remove --forget lets them back")
     if report.device and not dry_run:
         _tell_speed(report, console)
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun, in the plural where it is not one."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _tell_speed(report: IndexReport, console: Console) -> None:
@@ -76,8 +82,8 @@ def _tell_speed(report: IndexReport, console: Console) -> None:
     bound = bottleneck(report.stages, report.jobs)
     rate = looked / report.seconds if report.seconds > 0 else 0.0
     console.warn(
-        f"{looked} photos in {report.seconds:.1f} s, {rate:.1f} photos/s, {report.faces.added} faces added, on {report.device} "
-        f"({report.provider}, {report.jobs} jobs); bound by {bound}: {ADVICE[bound]} would help"
+        f"{counted(looked, 'photo')} in {report.seconds:.1f} s, {rate:.1f} photos/s, {counted(report.faces.added, 'face')} added, on {report.device} "
+        f"({report.provider}, {counted(report.jobs, 'job')}); bound by {bound}: {ADVICE[bound]} would help"
     )
     for name, time in report.stages.items():
         console.detail(f"  {name:<7} busy {time.busy_seconds:8.2f} s  waiting {time.wait_seconds:8.2f} s")

@@ -60,6 +60,8 @@ class Run:
                 self._crew.close()
                 self._workshop.close()
             reporter.stop()
+        if self._scan.ignored:
+            reporter.detail("passed over: " + ", ".join(f"{count} {kind}" for kind, count in self._scan.ignored.most_common()))
         self._report.interrupted_by = stop()
         if not self._report.interrupted_by:
             self._drop_what_is_gone(writer, reporter)
