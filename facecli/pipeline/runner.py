@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
@@ -26,7 +27,13 @@ class Worker(Protocol[TaskIn_contra, ResultOut_co]):
 class Crew(Generic[Task, Result]):
     """Threads, each with a worker of its own, that take tasks from one queue."""
 
-    def __init__(self, make: Callable[[], Worker[Task, Result]], size: int, waited: Callable[[float], None], now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Worker[Task, Result]],
+        size: int,
+        waited: Callable[[float], None] = lambda _: None,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._make, self._waited, self._now = make, waited, now
         self._tasks: queue.SimpleQueue[tuple[Task, Future[Result]] | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._work, name=f"worker-{i}", daemon=True) for i in range(size)]

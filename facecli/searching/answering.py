@@ -161,7 +161,8 @@ class _Gathering:
 def warn_of_query(query: str, faces: Sequence[QueryFace], chosen: Sequence[QueryFace], face: str, report: Reporter) -> None:
     """Say what makes an answer less certain: several faces to choose from, a face that is small or weak."""
     if len(faces) > 1 and face == "largest":
-        report.warn(f"{query}: {len(faces)} faces, the largest is taken; --face {'2' if len(faces) == 2 else f'2 to {len(faces)}'} or --face all chooses others")
+        others = "2" if len(faces) == 2 else f"2 to {len(faces)}"
+        report.warn(f"{query}: {len(faces)} faces, the largest is taken; --face {others} or --face all chooses others")
     for one in chosen:
         side = min(one.box[2] - one.box[0], one.box[3] - one.box[1])
         if side < SMALL_FACE:

@@ -13,7 +13,7 @@ from facecli.config import ReadOptions
 from facecli.errors import PhotoError
 from facecli.photos.budget import PixelBudget, default_budget
 from facecli.photos.decode import PhotoReader, stat_photo
-from facecli.searching.crew import Worker, run_in_order
+from facecli.searching.crew import work_in_order
 from facecli.searching.naming import refusal
 from facecli.types import ByteArray, FileContents, Skipped
 
@@ -61,10 +61,10 @@ def thumbnail_side(photos: int) -> int:
 def make_pictures(tasks: Sequence[PictureTask], options: ReadOptions) -> Iterator[Made]:
     """The pictures of each photo, or why there are none; in order."""
     side, budget = thumbnail_side(len(tasks)), default_budget()
-    return run_in_order(tasks, lambda: _Painter(options, budget, side))
+    return work_in_order(tasks, lambda: _Painter(options, budget, side))
 
 
-class _Painter(Worker[PictureTask, Made]):
+class _Painter:
     def __init__(self, options: ReadOptions, budget: PixelBudget, side: int) -> None:
         self._reader, self._side = PhotoReader(options, budget), side
 

@@ -16,7 +16,7 @@ from facecli.errors import PhotoError
 from facecli.photos.budget import PixelBudget, default_budget
 from facecli.photos.decode import PhotoReader, stat_photo
 from facecli.pipeline.stages import find_faces
-from facecli.searching.crew import Worker, run_in_order
+from facecli.searching.crew import work_in_order
 from facecli.searching.naming import STDIN, PhotoQuery, refusal
 from facecli.types import ByteArray, FileContents, FloatArray, IndexedPhoto, Photo, PhotoFile, QueryFace, Skipped
 from facecli.vision.align import align_faces
@@ -63,11 +63,11 @@ def read_photos(models: FaceModels, queries: Sequence[PhotoQuery], options: Read
     chunks = [queries[start : start + size] for start in range(0, len(queries), size)]
     # A worker that holds one photo must not wait for room for the next, so only photos that go alone are counted.
     budget = default_budget() if size == 1 else None
-    for done in run_in_order(chunks, lambda: _Worker(models, options, budget, stdin)):
+    for done in work_in_order(chunks, lambda: _Worker(models, options, budget, stdin)):
         yield from done
 
 
-class _Worker(Worker[Sequence[PhotoQuery], list[Read]]):
+class _Worker:
     """Reads chunks of photos; a thread has one of its own, with a reader for each photo of a chunk."""
 
     def __init__(self, models: FaceModels, options: ReadingOptions, budget: PixelBudget | None, stdin: BinaryIO | None) -> None:
