@@ -66,6 +66,9 @@ def make_index(directory: Path, disk: Disk, kind: EmbeddingKind) -> None:
                 migrate(catalogue.connection, number, script)
             catalogue.connection.execute("INSERT INTO state VALUES (1, 1, 1, 0, ?)", (os.urandom(32),))
             add_set(catalogue, kind, file, current=True)
+        # Closing moves the log into the file too, but says nothing where the disk is full: then the file is not whole yet.
+        with disk.step("checkpoint catalogue"):
+            catalogue.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     finally:
         catalogue.connection.close()
     disk.replace(beside, directory / CATALOGUE, "catalogue")
