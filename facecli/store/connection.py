@@ -18,7 +18,7 @@ from facecli.store.schema import APPLICATION_ID, MIGRATIONS, definitions, expect
 
 CATALOGUE = "catalog.db"
 BUSY_SECONDS = 30.0
-_MOST_BYTES = 64 << 20
+_MOST_BYTES = 1 << 20
 """The longest row that is read; a forged length beyond it is refused before memory is taken."""
 _TROUBLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
 

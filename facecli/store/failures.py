@@ -23,6 +23,8 @@ def explained(path: object) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _from_sqlite(error, path) from error
+    except (UnicodeDecodeError, OverflowError) as error:
+        raise IndexDamaged("the catalogue holds something that cannot be read", path, hint=REPAIR) from error
     except OSError as error:
         raise _from_system(error, path) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 
 from facecli.errors import IndexDamaged
@@ -31,6 +32,7 @@ def mend_rows(catalogue: Catalogue, disk: Disk) -> list[str]:
         connection.execute("DELETE FROM faces WHERE set_id NOT IN (SELECT set_id FROM sets)")
         connection.execute("DELETE FROM embeddings WHERE face_id NOT IN (SELECT face_id FROM faces)")
         for row in catalogue.sets().values():
+            _lift_slots(connection, row.set_id)
             said += _mend_faces(catalogue, row)
             counts = (row.set_id, row.set_id, row.set_id)
             query = "UPDATE sets SET photos = (SELECT count(*) FROM photos WHERE set_id = ?), faces = (SELECT count(*) FROM faces WHERE set_id = ?)"
@@ -38,6 +40,13 @@ def mend_rows(catalogue: Catalogue, disk: Disk) -> list[str]:
         said += [_mend_photo(catalogue, problem) for problem in found if problem.photo_id and not problem.face_id]
         connection.execute("UPDATE state SET generation = generation + 1")
     return said
+
+
+def _lift_slots(connection: sqlite3.Connection, set_id: int) -> None:
+    """Put faces whose slot is below 0 behind all others, where a new vector file can number them."""
+    last = "(SELECT max(max(slot), -1) + 1 FROM faces WHERE set_id = ?)"
+    for (face,) in connection.execute("SELECT face_id FROM faces WHERE set_id = ? AND slot < 0", (set_id,)).fetchall():
+        connection.execute(f"UPDATE faces SET slot = {last} WHERE face_id = ?", (set_id, face))
 
 
 def _mend_faces(catalogue: Catalogue, row: SetRow) -> list[str]:
