@@ -8,7 +8,6 @@ import io
 import os
 import re
 import sys
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,24 +109,28 @@ def plugged_devices(provider: str) -> list[Any]:
     return sorted(found, key=lambda d: KINDS_OF_HARDWARE.index(d.device.type.name) if d.device.type.name in KINDS_OF_HARDWARE else 9)
 
 
-def open_inference(model: str | bytes, device: Device, options: Any = None) -> Any:
+def open_inference(model: str | bytes, device: Device, options: Any = None, *, explained: bool = True) -> Any:
     """An `onnxruntime.InferenceSession` that really runs on the device.
 
     `model` is a path or the graph's bytes, `options` a SessionOptions that nothing else uses. Raises DeviceError where ONNX Runtime takes
-    another provider instead, which it does without an error.
+    another provider instead, which it does without an error. The reason stands only in what it writes to descriptor 2; with `explained` that
+    is kept from the terminal and read, which holds up whatever any other thread writes there meanwhile.
     """
     runtime = load_onnxruntime()
     options = options if options is not None else runtime.SessionOptions()
     if device.provider == CPU:
         return runtime.InferenceSession(model, options, providers=[CPU])
-    with captured_noise() as noise, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of a provider that it does not have, and takes another; that is told below
+    with captured_noise() if explained else contextlib.nullcontext() as noise:
+        if device.provider not in built_in_providers():
+            raise DeviceError(f"device {device.name} cannot be used", f"this ONNX Runtime has no {device.provider}")
         try:
-            session = runtime.InferenceSession(model, options, providers=_select_provider(options, device))
+            # Falling back is said on standard output and goes on elsewhere; here it is an error.
+            session = runtime.InferenceSession(model, options, providers=_select_provider(options, device), enable_fallback=0)
         except Exception as error:
             raise DeviceError(f"device {device.name} cannot be used", _first_reason(str(error))) from error
     if session.get_providers()[0] != device.provider:
-        raise DeviceError(f"device {device.name} cannot be used", _first_reason(noise.text()) or f"ONNX Runtime took {session.get_providers()[0]}")
+        reason = _first_reason(noise.text()) if noise else ""
+        raise DeviceError(f"device {device.name} cannot be used", reason or f"ONNX Runtime took {session.get_providers()[0]}")
     return session
 
 

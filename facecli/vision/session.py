@@ -9,13 +9,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from facecli.errors import DeviceError, PackError
+from facecli.errors import DeviceError, DeviceFull, PackError
 from facecli.vision.providers import Device, open_inference
 from facecli.vision.runtime import load_onnxruntime
 
 CPU = "CPUExecutionProvider"
 FATAL = 4
 """The only severity that ONNX Runtime may log itself; everything it has to say comes as an exception as well."""
+
+OUT_OF_MEMORY = ("failed to allocate memory", "out of memory", "out_of_memory", "bfc_arena", "not enough memory", "alloc_failed")
+"""How ONNX Runtime and the libraries below it (CUDA, cuDNN, cuBLAS, HIP, OpenVINO, Vulkan) say that there is not the memory."""
 
 Shape = tuple[int | None, ...]
 
@@ -65,7 +68,14 @@ class OnnxSession:
         try:
             return list(self._session.run(self._names, {self.input.name: feed}))
         except Exception as error:  # ONNX Runtime's own exception classes have no common base but Exception
-            raise DeviceError("the network failed", self.provider, hint=_first_line(error)) from error
+            raise failure(error, self.provider) from error
+
+
+def failure(error: Exception, provider: str) -> DeviceError:
+    """What an exception of ONNX Runtime's says: that the device has not the memory, or that the network failed."""
+    if any(sign in str(error).lower() for sign in OUT_OF_MEMORY):
+        return DeviceFull("the device has not the memory", provider, hint=_first_line(error))
+    return DeviceError("the network failed", provider, hint=_first_line(error))
 
 
 def open_session(model: str | bytes, device: Device, options: SessionOptions | None = None) -> OnnxSession:
@@ -75,7 +85,7 @@ def open_session(model: str | bytes, device: Device, options: SessionOptions | N
     """
     settings = _settings(load_onnxruntime(), options or SessionOptions())
     try:
-        session = open_inference(model, device, settings)
+        session = open_inference(model, device, settings, explained=False)  # a worker's line on stderr must not get lost
     except DeviceError:
         raise
     except Exception as error:  # as above
