@@ -1,0 +1,74 @@
+"""`facecli info` as its users run it."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from facecli.config import Fingerprint
+from facecli.store.facestore import open_writer
+from facecli.store.records import Batch, EmbeddingKind
+from facecli.types import Detections, IndexedPhoto, PhotoFile, Skipped, SkipReason
+
+if TYPE_CHECKING:
+    from conftest import Shell
+
+RECOGNISER = "9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f"
+KIND = EmbeddingKind(Fingerprint("buffalo_sc", "d" * 64, RECOGNISER, 512), "non-commercial research only")
+
+
+@pytest.fixture
+def index(shell: Shell) -> Shell:
+    """An index of two photos without faces, one of an odd name, and a file that could not be read."""
+    with open_writer(shell.work / ".facecli", KIND, create=True) as writer:
+        none = np.zeros((0, 512), np.float32)
+        names = ["album/a.jpg", os.fsdecode(b"album/tab\t\xff.jpg")]
+        photos = [IndexedPhoto(PhotoFile(f"{shell.work}/{n}", 1, 2), bytes(16), 30, 20, Detections.none(), none) for n in names]
+        skip = Skipped(PhotoFile(f"{shell.work}/album/b.jpg", 1, 2), SkipReason.TRUNCATED, "it ends early")
+        writer.commit(Batch(photos=tuple(photos), skips=(skip,)))
+        writer.finish()
+    return shell
+
+
+def test_the_summary(index: Shell) -> None:
+    lines = dict(line.split(maxsplit=1) for line in index("info").text.splitlines())
+    assert (lines["index"], lines["photos"], lines["faces"], lines["generation"]) == (".facecli", "2", "0", "2")
+    assert lines["skipped"] == "1 (facecli info --skipped)"
+    assert lines["model"] == "buffalo_sc, 512 numbers a face"
+    assert "non-commercial" in lines["licence"]
+    assert "det-size 640" in lines["settings"]
+    assert "1 false match in" in lines["threshold"]
+    assert "catalog.db" in lines["size"]
+
+
+def test_lists_escape_what_would_break_a_line(index: Shell) -> None:
+    assert index("info", "--photos").out == b"album/a.jpg\t0\t30\t20\nalbum/tab\\t\xff.jpg\t0\t30\t20\n"
+    assert index("info", "--skipped").out == b"album/b.jpg\ttruncated\tit ends early\n"
+    assert index("info", "--skipped", "--photos", cwd=index.work / ".facecli").out.count(b"\n") == 3
+    assert index("info", "--photos", "--absolute").text.startswith(f"{index.work}/album/a.jpg\t")
+
+
+def test_json(index: Shell) -> None:
+    about = json.loads(index("info", "--json").out)
+    assert (about["photos"], about["faces"], about["skipped"], about["model"], about["dimension"]) == (2, 0, 1, "buffalo_sc", 512)
+    assert about["settings"]["det-size"] == 640
+    assert (about["pending"], about["migrating_to"]) == (False, None)
+    assert "photo_list" not in about
+    whole = json.loads(index("info", "--json", "--photos", "--skipped").out)
+    assert whole["photo_list"][0] == {"path": "album/a.jpg", "faces": 0, "width": 30, "height": 20}
+    assert whole["photo_list"][1]["path_base64"] == "YWxidW0vdGFiCf8uanBn"
+    assert whole["skipped_list"] == [{"path": "album/b.jpg", "reason": "truncated", "detail": "it ends early"}]
+
+
+def test_no_index_is_one_line_with_a_hint(shell: Shell) -> None:
+    ran = shell("info", code=2)
+    assert ran.out == b""
+    assert ran.errors.splitlines()[0].startswith("facecli: error: there is no index at or above: ")
+    assert ran.errors.splitlines()[1].startswith("hint: facecli index")
+    (shell.work / "empty").mkdir()
+    assert "there is no index: " in shell("info", "-i", "empty", code=2).errors
+    assert list((shell.work / "empty").iterdir()) == []

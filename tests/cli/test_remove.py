@@ -1,0 +1,119 @@
+"""`facecli remove` as its users run it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from facecli.store.facestore import open_reader, open_writer
+
+if TYPE_CHECKING:
+    from conftest import Shell
+
+
+@pytest.fixture
+def index(shell: Shell, album: Path) -> Path:
+    """The index of the album with a copy of one photo."""
+    shutil.copyfile(album / "party" / "gdp.jpg", album / "space" / "copy.jpg")
+    shell("index", "-q", "album")
+    return shell.work / ".facecli"
+
+
+def paths(shell: Shell) -> list[str]:
+    return [line.split("\t")[0] for line in shell("info", "--photos").text.splitlines()]
+
+
+def counts(shell: Shell, *arguments: str) -> dict[str, int]:
+    found = json.loads(shell("index", "--json", *arguments).out)["photos"]
+    return {key: value for key, value in found.items() if value}
+
+
+@pytest.mark.usefixtures("index")
+def test_a_photo_goes_with_its_copy_and_stays_out_until_it_is_let_back(shell: Shell) -> None:
+    ran = shell("remove", "party/gdp.jpg", cwd=shell.work / "album")
+    assert ran.text == "party/gdp.jpg\tphoto\t5\nspace/copy.jpg\tcopy\t5\n"
+    assert "2 photos, 10 faces (1 further copy of a photo among them)" in ran.errors
+    assert "--forget" in ran.errors
+    assert counts(shell, "--force", "album") == {"seen": 5, "changed": 3, "total": 3}
+    assert shell("remove", "--forget", "--dry-run", "album/party/gdp.jpg").errors.startswith("1 marks would be forgotten")
+    assert "are forgotten" in shell("remove", "--forget", "album/party/gdp.jpg").errors
+    assert counts(shell, "album") == {"seen": 5, "new": 2, "unchanged": 3, "total": 5}
+    assert "nothing is kept out of it" in shell("remove", "--forget", "album/party/gdp.jpg", code=2).errors
+
+
+@pytest.mark.usefixtures("index")
+def test_a_directory_goes_whole(shell: Shell) -> None:
+    assert shell("remove", "album/party/").text.count("\n") == 3
+    assert paths(shell) == ["album/space/astronaut.png", "album/sport/players.jpg"]
+    assert "are forgotten" in shell("remove", "--forget", "album").errors
+    assert counts(shell, "album")["total"] == 5
+
+
+def test_a_face_goes_alone_and_comes_back_by_its_number(shell: Shell, index: Path) -> None:
+    with open_reader(index) as reader:
+        known = reader.at(str(shell.work / "album/party/t1.jpg"))
+        assert known is not None
+        assert known.photo_id is not None
+        face = reader.faces_of(known.photo_id)[2].face_id
+    assert shell("remove", f"face:{face}").text == f"album/party/t1.jpg\tface\tface:{face}\n"
+    assert shell("search", f"face:{face}", code=2).out == b""
+    assert json.loads(shell("index", "--force", "--json", "album").out)["faces"]["total"] == 38
+    shell("remove", "--forget", f"face:{face}")
+    assert json.loads(shell("index", "--json", "album").out)["faces"]["total"] == 39
+
+
+@pytest.mark.usefixtures("index")
+def test_all_or_nothing(shell: Shell) -> None:
+    for wrong in ("album/none.jpg", "face:999", "face:x", f"{shell.work}/elsewhere"):
+        ran = shell("remove", "album/party/gdp.jpg", wrong, code=2)
+        assert ran.out == b""
+        assert ran.errors.startswith("facecli: error: ")
+    shell("remove", code=2)
+    shell("remove", "--missing", "album/party/gdp.jpg", code=2)
+    assert shell("remove", "--dry-run", "album/party").text.count("\n") == 3
+    assert len(paths(shell)) == 5
+
+
+@pytest.mark.usefixtures("index")
+def test_missing_follows_the_rules_of_pruning(shell: Shell, album: Path) -> None:
+    (album / "party" / "t1.jpg").unlink()
+    assert shell("remove", "--missing", "--dry-run").text == "album/party/t1.jpg\tphoto\tmissing\n"
+    assert len(paths(shell)) == 5
+    ran = shell("remove", "--missing")
+    assert ran.text == "album/party/t1.jpg\tphoto\tmissing\n"
+    assert "--forget" not in ran.errors
+    assert len(paths(shell)) == 4
+    album.rename(shell.work / "unplugged")
+    assert "is not there; its photos are kept" in shell("remove", "--missing").errors
+    album.mkdir()
+    assert "holds none of its photos now" in shell("remove", "--missing").errors
+    assert len(paths(shell)) == 4
+
+
+def test_a_reader_that_holds_the_index_open_is_told_of(shell: Shell, index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The removal stands; its proof is up to the next writer."""
+    from click.testing import CliRunner
+
+    from facecli.cli import remove as module
+    from facecli.errors import StoreError
+
+    monkeypatch.setattr(module, "WAIT_READERS", 0.1)
+    monkeypatch.chdir(shell.work)
+    with open_reader(index):
+        ran = CliRunner().invoke(module.remove, ["album/party/t1.jpg"])
+    assert isinstance(ran.exception, StoreError)
+    assert "not proved yet" in ran.exception.what
+    assert len(paths(shell)) == 4
+    with open_writer(index) as writer:
+        assert not writer.info.pending
+
+
+def test_a_writer_is_waited_for_or_named(shell: Shell, index: Path) -> None:
+    with open_writer(index):
+        ran = shell("remove", "album/party/t1.jpg", code=2)
+    assert "another process writes to the index (process " in ran.errors
+    assert "hint: wait for it, or let facecli wait: --wait SECONDS" in ran.errors
