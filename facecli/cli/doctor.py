@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -62,10 +63,18 @@ def _mend(problems: Sequence[Conflict], *, yes: bool) -> bool:
             continue
         for command in problem.commands:
             ran = True
-            # What pip says is no result of this command.
-            if subprocess.run(command, check=False, stdout=sys.stderr).returncode:  # noqa: S603 (shown above and agreed to)
+            if not _succeeds(command):
                 break
     return ran
+
+
+def _succeeds(command: Sequence[str]) -> bool:
+    """Run a command that mends, with what it prints on stderr, since it is no result of ours."""
+    try:
+        return not subprocess.run(command, check=False, stdout=sys.stderr).returncode  # noqa: S603 (shown and agreed to)
+    except FileNotFoundError as error:
+        hint = f"{shlex.join([sys.executable, '-m', 'ensurepip'])} brings pip into this environment"
+        raise UsageError("the program that would mend it is not here", command[0], hint=hint) from error
 
 
 def _lines(health: Health, *, colour: bool) -> list[str]:

@@ -25,7 +25,7 @@ OPENCVS = frozenset(f"opencv-{kind}python{head}" for kind in ("", "contrib-") fo
 FAISSES = frozenset({"faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-cu13"})
 """Packages that all install the module faiss."""
 HEADLESS = "opencv-python-headless"
-PACKAGE_OF = {"cv2": HEADLESS, "faiss": "facecli[cpu]", "PIL": "Pillow", "pillow_heif": "pillow-heif"}
+PACKAGE_OF = {"cv2": HEADLESS, "faiss": "faiss-cpu", "PIL": "Pillow", "pillow_heif": "pillow-heif"}
 """The packages of modules that are named otherwise."""
 BUILD_INFO = "capi/build_and_package_info.py"
 
@@ -127,7 +127,7 @@ def faiss_conflict() -> Conflict | None:
     if not found:
         if importlib.util.find_spec("faiss") is not None:
             return None
-        return Conflict("FAISS is not installed", (pip("install", "facecli[cpu]"),))
+        return Conflict("FAISS is not installed", (pip("install", "faiss-cpu"),))
     kept = max(found)
     both = " and ".join(f"{name} {version}" for name, version in found.items())
     return Conflict(f"{both} overwrite each other", (pip("uninstall", "-y", *found), pip("install", f"{kept}=={found[kept]}")))
@@ -149,6 +149,8 @@ def import_conflict(error: ImportError) -> Conflict | None:
         if name in ("", "facecli"):
             return None
         return Conflict(f"a library is missing: {name}", (pip("install", PACKAGE_OF.get(name, name)),))
+    if error.name == "cv2" and "cannot open shared object" not in str(error):
+        return Conflict(f"OpenCV cannot be loaded: {error}", swap_opencv(installed(OPENCVS) or [HEADLESS]))
     library = re.match(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file", str(error))
     if library is None or error.name != "cv2":
         return None

@@ -85,7 +85,7 @@ def test_two_special_runtimes_come_down_to_one(install: Callable[..., None]) -> 
 
 def test_faiss_twice_and_not_at_all(install: Callable[..., None]) -> None:
     install("onnxruntime==1.32.0")
-    assert mends(find_conflicts()) == ["pip install 'facecli[cpu]'"]
+    assert mends(find_conflicts()) == ["pip install faiss-cpu"]
     install("faiss-cpu==1.15.1", "faiss-gpu==1.15.1")
     assert mends(find_conflicts()) == ["pip uninstall -y faiss-cpu faiss-gpu && pip install faiss-gpu==1.15.1"]
 
@@ -98,10 +98,17 @@ def test_a_library_that_opencv_lacks_becomes_one_line_with_the_fix() -> None:
     assert told.hint == f"{PIP} uninstall -y opencv-python-headless && {PIP} install opencv-python-headless"
 
 
+def test_a_broken_opencv_is_installed_anew() -> None:
+    told = explain_import_error(ImportError("/site-packages/cv2/cv2.abi3.so: file too short", name="cv2"))
+    assert told is not None
+    assert told.what == "OpenCV cannot be loaded"
+    assert told.hint.endswith("install opencv-python-headless")
+
+
 def test_a_missing_module_is_named_with_its_package() -> None:
     told = explain_import_error(ModuleNotFoundError("No module named 'faiss'", name="faiss"))
     assert told is not None
-    assert (str(told), told.hint) == ("a library is missing: faiss", f"{PIP} install 'facecli[cpu]'")
+    assert (str(told), told.hint) == ("a library is missing: faiss", f"{PIP} install faiss-cpu")
 
 
 @pytest.mark.parametrize(
