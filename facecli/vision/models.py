@@ -11,7 +11,7 @@ import cv2
 from facecli.config import DetectionOptions, Fingerprint, Precision
 from facecli.errors import PackError, UsageError
 from facecli.types import Reporter, SilentReporter
-from facecli.vision.detector import Detector
+from facecli.vision.detector import Detector, InputShape
 from facecli.vision.device import Device
 from facecli.vision.embedder import Embedder
 from facecli.vision.graphs import normalisation, open_detector, open_recogniser
@@ -23,6 +23,7 @@ COARSEST_STRIDE = 32
 CPU_CHUNK = 3
 """The most crops of one run: the last layer's weights are read once for all of them, and the first layers' maps still fit the caches."""
 GPU_CHUNK = 64
+GPU_INPUTS = 32
 
 
 class Opening(threading.Thread):
@@ -98,4 +99,5 @@ def _detector(pack: ModelPack, device: Device, detection: DetectionOptions, repo
     if side % COARSEST_STRIDE or detection.small_scale % COARSEST_STRIDE:
         raise UsageError(f"the detector's size must be a multiple of {COARSEST_STRIDE}", f"--det-size {side}")
     network = open_detector(pack.detector, device, report)
-    return Detector(network, detection, side=(side, side), fixed=fixed is not None, normalisation=normalisation(pack.detector))
+    shape = InputShape((side, side), fixed is not None, 1 if device.provider == CPU else GPU_INPUTS)
+    return Detector(network, detection, shape, normalisation(pack.detector))
