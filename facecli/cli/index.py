@@ -43,6 +43,8 @@ SOME_SKIPPED = 3
 )
 @click.option("--batch-size", type=click.IntRange(1), default=64, metavar="N", help="The most photos that one commit holds.")
 @click.option("--det-size", type=click.IntRange(32), metavar="N", help="Side of the detector's input in pixels, a multiple of 32; default 640.")
+@click.option("--thorough/--no-thorough", default=None, help="Look for small faces in parts of large photos as well; slow. Default no.")
+@click.option("--rotate/--no-rotate", default=None, help="Look at photos without a sure face turned by 90, 180 and 270 degrees too. Default no.")
 @click.option("--min-score", type=click.FloatRange(0, 1), metavar="X", help="Least score of a face; default 0.5.")
 @click.option("--min-face", type=click.IntRange(0), metavar="PX", help="Least width and height of a face.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out what matches, as in .gitignore; repeatable.")
@@ -124,9 +126,9 @@ def _options(given: dict[str, Any]) -> IndexOptions:
         raise UsageError("--det-size must be a multiple of 32", given["det_size"])
     if given["drop_unreachable"] and not given["migrate"]:
         raise UsageError("--drop-unreachable goes with --migrate only", "facecli index")
-    same = ("model", "device", "jobs", "batch_size", "det_size", "min_score", "min_face", "force", "migrate", "drop_unreachable", "prune")
+    same = ("model", "device", "jobs", "batch_size", "det_size", "min_score", "min_face", "rotate", "thorough", "force", "migrate")
     return IndexOptions(
-        **{name: given[name] for name in (*same, "retry_skipped", "dry_run")},
+        **{name: given[name] for name in (*same, "drop_unreachable", "prune", "retry_skipped", "dry_run")},
         precision=Precision(given["precision"]) if given["precision"] else None,
         scan=ScanOptions(not given["no_recursive"], given["follow_symlinks"], given["exclude"]),
         reading=ReadOptions(given["max_pixels"], given["accept_truncated"]),

@@ -87,7 +87,8 @@ def _settings(about: IndexInfo) -> dict[str, JsonValue]:
     """The settings of the detection and the precision, by the names of their options."""
     names = ("det_size", "small_scale", "min_score", "min_face", "rotate", "tiles", "precision")
     record = about.fingerprint.to_record()
-    return {name.replace("_", "-"): record[name] for name in names}  # type: ignore[misc]  # plain values all of them
+    options = {"tiles": "thorough"}
+    return {options.get(name, name).replace("_", "-"): record[name] for name in names}  # type: ignore[misc]  # plain values all of them
 
 
 def _word(value: JsonValue) -> str:

@@ -61,7 +61,7 @@ def settle(options: IndexOptions, info: IndexInfo | None) -> Settings:
         kind = EmbeddingKind(wanted, info.licence, info.model_directory)
     differences = recorded.differences(kind.fingerprint)
     if differences and not options.migrate:
-        said = ", ".join(f"{name.replace('_', '-')} {_shown(mine)}, not {_shown(theirs)}" for name, mine, theirs in differences)
+        said = ", ".join(f"{_option(name)} {_shown(mine)}, not {_shown(theirs)}" for name, mine, theirs in differences)
         hint = "name another index with -i, or embed everything anew with --migrate"
         raise IndexMismatch(f"the index was made with {said}", info.directory, hint=hint)
     return Settings(kind, pack, migrates=bool(differences))
@@ -86,7 +86,12 @@ def _detection(base: DetectionOptions, options: IndexOptions) -> DetectionOption
     )
 
 
+def _option(setting: str) -> str:
+    """The name of the option that a setting comes from."""
+    return "thorough" if setting == "tiles" else setting.replace("_", "-")
+
+
 def _shown(value: object) -> str:
     """A setting's value for a message; a directory by its last name too."""
-    text = str(value)
+    text = ("no", "yes")[value] if isinstance(value, bool) else str(value)
     return f"{os.path.basename(text)} ({text})" if os.sep in text else text

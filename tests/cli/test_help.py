@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 HEAVY = {"numpy", "cv2", "faiss", "onnxruntime", "insightface", "PIL", "scipy", "skimage", "onnx"}
 OPTIONS = {
     "index": "--index --model --device --jobs --batch-size --det-size --min-score --min-face --exclude --no-recursive --follow-symlinks --force"
+    " --thorough --no-thorough --rotate --no-rotate"
     " --migrate --wait --retry-skipped --max-pixels --prune --no-prune --dry-run --json --files-from -i -m -d -j -0",
     "search": "--index --top --threshold --face --combine --by --paths --print0 --json --csv --html --link-to --copy-to --device --model"
     " -k -t -l -0 -i -d -m",
