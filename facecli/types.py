@@ -265,8 +265,14 @@ class IndexReport:
 class Reporter(Protocol):
     """Where a use case tells how it is going; the command line gives one that writes to stderr."""
 
+    watched: bool
+    """Whether anybody sees the counting, so that it is worth while to find out how much there is to do."""
+
     def start(self, what: str, total: int | None) -> None:
         """Begin counting `what` ("photos"), of which there are `total` if that is known."""
+
+    def expect(self, total: int) -> None:
+        """Say how many there are, when that gets known later; from any thread."""
 
     def advance(self, done: int, **counts: int) -> None:
         """`done` more are done; `counts` are totals so far, such as faces=12, skipped=1."""
@@ -287,7 +293,12 @@ class Reporter(Protocol):
 class SilentReporter:
     """A Reporter that says nothing."""
 
+    watched = False
+
     def start(self, what: str, total: int | None) -> None:
+        pass
+
+    def expect(self, total: int) -> None:
         pass
 
     def advance(self, done: int, **counts: int) -> None:

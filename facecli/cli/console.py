@@ -24,6 +24,7 @@ class Console:
 
     def __init__(self, *, quiet: bool, verbose: bool, absolute: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self.quiet = quiet
+        self.watched = not quiet
         self.verbose = verbose and not quiet
         self.absolute = absolute
         self.terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
@@ -48,11 +49,12 @@ class Console:
             self._bar = tqdm.tqdm(total=total, unit=f" {unit}", file=sys.stderr, dynamic_ncols=True, leave=False, mininterval=0.2)
 
     def expect(self, total: int) -> None:
-        """Correct the total while counting."""
+        """Say the total while counting; from any thread."""
         self._total = total
-        if self._bar is not None:
-            self._bar.total = total
-            self._bar.refresh()
+        bar = self._bar
+        if bar is not None:
+            bar.total = total
+            bar.refresh()
 
     def advance(self, done: int, **counts: int) -> None:
         """`done` more are done."""

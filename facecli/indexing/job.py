@@ -55,7 +55,7 @@ def index_photos(request: IndexRequest, reporter: Reporter | None = None, stop: 
         with open_writer(Path(request.directory), kind, create=before.info is None, wait_seconds=wait) as store:
             if settings.migrates:
                 store.begin_migration(settings.kind)
-            Run(request, settings, scan, store, report).run(reporter, stop)
+            Run(request, settings, scan, store, report).run(reporter, stop, lambda: sum(1 for _ in _open_scan(request, before)))
     if not report.photos.seen:
         reporter.warn("no photos were found there")
     report.seconds = time.perf_counter() - began

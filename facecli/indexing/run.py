@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
@@ -41,8 +42,12 @@ class Run:
         self._workshop: Workshop | None = None
         self._crew: Crew[FileTask, ChainResult] | None = None
 
-    def run(self, reporter: Reporter, stop: Callable[[], int]) -> None:
-        """Look at everything that needs a look, drop what is gone, and leave the index whole."""
+    def run(self, reporter: Reporter, stop: Callable[[], int], count_files: Callable[[], int]) -> None:
+        """Look at everything that needs a look, drop what is gone, and leave the index whole.
+
+        `count_files` walks over the files again, beside the work, so that a run of hours can say when it will end.
+        """
+        self._count_files = count_files
         began = self._clock.now()
         writer = Writer(self._store, self._report, self._clock, self._options.batch_size)
         writer.may_move, writer.committed = self._may_move, self._content_is_stored
@@ -99,6 +104,8 @@ class Run:
 
             self._workshop = Workshop(self._settings, self._options, self._store, self._clock, reporter)
             self._crew = self._workshop.crew(self._jobs)
+            if reporter.watched:
+                threading.Thread(target=lambda: reporter.expect(self._count_files()), daemon=True).start()
         return self._crew.submit(FileTask(entry.found, entry.known))
 
     def _look_again(self, task: FileTask) -> ChainResult:

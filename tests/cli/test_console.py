@@ -1,0 +1,87 @@
+"""What is said on stderr while a command works."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from facecli.cli.console import LINE_SECONDS, Console
+from facecli.types import PhotoFile, Skipped, SkipReason
+
+
+class Stderr(io.TextIOWrapper):
+    """A stderr that keeps its bytes, and is a terminal or not."""
+
+    def __init__(self, *, terminal: bool) -> None:
+        super().__init__(io.BytesIO(), "utf-8", write_through=True)
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+    def said(self) -> str:
+        self.flush()
+        assert isinstance(self.buffer, io.BytesIO)
+        return self.buffer.getvalue().decode(errors="surrogateescape")
+
+
+def test_off_a_terminal_a_plain_line_tells_the_state_every_ten_seconds(capfd: pytest.CaptureFixture[str]) -> None:
+    now = [100.0]
+    console = Console(quiet=False, verbose=False, clock=lambda: now[0])
+    console.start("photos", None)
+    for second in range(25):
+        now[0] = 100.0 + second
+        if second == 12:
+            console.expect(100)
+        console.advance(2, faces=3 * second, skipped=1)
+    console.stop()
+    assert capfd.readouterr().err.splitlines() == [
+        "22 photos, 2.2 photos/s, 30 faces, 1 skipped",
+        "42 of 100 photos, 2.1 photos/s, 28 s left, 60 faces, 1 skipped",
+    ]
+    assert LINE_SECONDS == 10
+
+
+@pytest.mark.parametrize(("rate", "left"), [(1.0, "10 min left"), (0.05, "3 h 30 min left")])
+def test_a_long_time_is_said_as_people_say_it(capfd: pytest.CaptureFixture[str], rate: float, left: str) -> None:
+    now = [0.0]
+    console = Console(quiet=False, verbose=False, clock=lambda: now[0])
+    console.start("photos", 630 if rate == 1.0 else 633)
+    now[0] = 30 / rate if rate == 1.0 else 60.0
+    console.advance(30 if rate == 1.0 else 3)
+    assert left in capfd.readouterr().err
+
+
+def test_quiet_is_silent_and_verbose_says_more(capfd: pytest.CaptureFixture[str]) -> None:
+    for quiet, verbose in ((True, True), (False, False), (False, True)):
+        console = Console(quiet=quiet, verbose=verbose)
+        console.warn("warned")
+        console.detail("detailed")
+    assert capfd.readouterr().err.split() == ["warned", "warned", "detailed"]
+
+
+def test_a_skipped_photo_is_named_as_the_user_would_type_it(
+    capfd: pytest.CaptureFixture[str], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path_factory.mktemp("here")
+    monkeypatch.chdir(here)
+    Console(quiet=False, verbose=False).skip(Skipped(PhotoFile(f"{here}/a\n\udcff.jpg", 1, 1), SkipReason.TRUNCATED, "half of it"))
+    assert capfd.readouterr().err == "skipped: a\\n\ufffd.jpg: truncated: half of it\n"
+
+
+def test_on_a_terminal_a_bar_is_drawn_and_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Stderr(terminal=True)
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    console = Console(quiet=False, verbose=False)
+    console.start("photos", 8)
+    console.advance(3, faces=5)
+    console.warn("a line above the bar")
+    console.expect(9)
+    console.stop()
+    said = stream.said()
+    assert "photo" in said
+    assert "a line above the bar\n" in said
+    assert "\r" in said

@@ -1,0 +1,155 @@
+"""`facecli index` as its users run it: its ends, its lists, its report."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from conftest import Shell
+
+
+@pytest.fixture
+def many(shell: Shell, find_sample: Callable[[str], Path]) -> Path:
+    """Forty photos that all differ, enough for a run of some seconds."""
+    folder = shell.work / "many"
+    folder.mkdir()
+    with Image.open(find_sample("gdp.jpg")) as picture:
+        for number in range(40):
+            picture.point(lambda v, n=number: int(v * (1 - n / 100))).save(folder / f"{number:02}.jpg", quality=90)
+    return folder
+
+
+def start(shell: Shell, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start the command, and wait until something is committed."""
+    command = [sys.executable, "-m", "facecli", "index", "--batch-size", "2", *arguments]
+    process = subprocess.Popen(command, cwd=shell.work, env=shell.environment, stderr=subprocess.PIPE)
+    vectors = shell.work / ".facecli" / "vectors-1.faiss"
+    deadline = time.monotonic() + 60
+    while not (vectors.exists() and vectors.stat().st_size > 5000) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return process
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_and_keeps_what_is_done(shell: Shell, many: Path, number: signal.Signals, code: int) -> None:
+    process = start(shell, str(many))
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    lines = errors.decode().splitlines()
+    assert "finishing what is in flight; once more to leave at once" in lines
+    assert lines[-1].startswith("facecli: error: stopped early; ")
+    assert shell("check").code == 0
+    report = json.loads(shell("index", "--json", many).text)
+    assert 0 < report["photos"]["unchanged"] < 40
+    assert report["photos"]["total"] == 40
+
+
+def test_a_second_signal_leaves_at_once_and_safely(shell: Shell, many: Path) -> None:
+    process = start(shell, str(many))
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode in (130, 143)
+    assert shell("check").code == 0
+    assert json.loads(shell("index", "--json", many).text)["photos"]["total"] == 40
+
+
+@pytest.mark.usefixtures("album")
+def test_lists_come_from_files_and_stdin(shell: Shell) -> None:
+    (shell.work / "list").write_text("album/sport/players.jpg\nalbum/party/gdp.jpg\n")
+
+    def total(*arguments: str, stdin: bytes = b"") -> int:
+        count: int = json.loads(shell("index", "--json", "-i", f"index{len(os.listdir(shell.work))}", *arguments, stdin=stdin).text)["photos"][
+            "total"
+        ]
+        return count
+
+    assert total("--files-from", "list") == 2
+    assert total("-", stdin=b"album/space/astronaut.png\n") == 1
+    assert total("-0", "-", stdin=b"album/space/astronaut.png\0album/party/t1.jpg") == 2
+    assert total("--files-from", "list", "album/space") == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("-0", "album"), "-0 needs a list"),
+        (("-", "--files-from", "-"), "stdin can be read only once"),
+        (("--files-from", "none"), "a list cannot be read"),
+        (("--det-size", "100", "album"), "--det-size must be a multiple of 32"),
+        (("--drop-unreachable", "album"), "--drop-unreachable goes with --migrate only"),
+        (("nowhere",), "no such file or directory"),
+        ((), "no photos were named"),
+        (("-d", "abacus", "album"), "abacus"),
+    ],
+)
+@pytest.mark.usefixtures("album")
+def test_a_wrong_call_is_one_line_and_makes_no_index(shell: Shell, arguments: tuple[str, ...], said: str) -> None:
+    ran = shell("index", *arguments, code=2)
+    (line, *hints) = ran.errors.splitlines()
+    assert line.startswith("facecli: error: ")
+    assert said in line
+    assert all(hint.startswith("hint: ") for hint in hints)
+    assert ran.out == b""
+    assert not (shell.work / ".facecli").exists()
+
+
+def report(shell: Shell, *arguments: str | Path, code: int = 0) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(shell("index", "--json", *arguments, code=code).text)
+    return found
+
+
+def test_the_report_says_what_was_passed_by_and_why(shell: Shell, album: Path) -> None:
+    (album / os.fsdecode(b"bad-\xff.jpg")).write_text("nothing\n" * 9)
+    first = report(shell, album, code=3)
+    assert first["skipped"] == [
+        {"path": "album/bad-\ufffd.jpg", "path_base64": "YWxidW0vYmFkLf8uanBn", "reason": "not-an-image", "detail": "the content is text"}
+    ]
+    assert first["bottleneck"] in first["stages"]
+    assert set(first["stages"]) == {"scan", "read", "decode", "detect", "align", "embed", "write"}
+    again = shell("index", album, code=3)
+    assert "1 photo could not be read by an earlier run, unchanged since" in again.errors
+    assert "bad-" not in again.errors
+
+
+def test_one_missing_root_of_two_is_exit_3(shell: Shell, album: Path) -> None:
+    ran = shell("index", album, "nowhere", code=3)
+    assert "no such file or directory: " in ran.errors
+    assert "4 photos with 34 faces" in ran.errors
+
+
+def test_what_was_removed_is_counted_as_kept_out(shell: Shell, album: Path) -> None:
+    shell("index", "-q", album)
+    shell("remove", "album/party/gdp.jpg")
+    ran = shell("index", album)
+    assert "1 of the photos and faces stay out" in ran.errors
+    assert report(shell, album)["photos"] == {"seen": 4, "new": 0, "changed": 0, "moved": 0, "unchanged": 3, "removed": 0, "skipped": 0, "total": 3}
+
+
+def test_a_face_that_was_removed_stays_out_of_its_photo(shell: Shell, album: Path) -> None:
+    shell("index", "-q", album)
+    rows = [line.split("\t") for line in shell("search", "album/party/gdp.jpg", "-k", "1").text.splitlines()]
+    shell("remove", f"face:{rows[0][2]}")
+    shell("index", "-q", "--force", album)
+    assert report(shell, album)["faces"]["total"] == 33
+    shutil.copy(album / "party" / "gdp.jpg", album / "copy.jpg")
+    assert report(shell, album)["faces"]["total"] == 33 + 4, "a copy of the photo has the face neither"
+
+
+def test_a_dry_run_says_what_would_be(shell: Shell, album: Path) -> None:
+    ran = shell("index", "--dry-run", album)
+    assert "of 4 seen would be 4 new" in ran.errors
+    assert not (shell.work / ".facecli").exists()
