@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 
@@ -15,9 +16,10 @@ from facecli.vision.detector import Detector, InputShape
 from facecli.vision.device import Device
 from facecli.vision.embedder import Embedder
 from facecli.vision.graphs import normalisation, open_detector, open_recogniser
-from facecli.vision.packs import ModelPack
+from facecli.vision.networks import FaceNetwork
+from facecli.vision.packs import ModelFile, ModelPack
 from facecli.vision.runtime import load_onnxruntime
-from facecli.vision.session import CPU
+from facecli.vision.session import CPU, Session
 
 COARSEST_STRIDE = 32
 CPU_CHUNK = 3
@@ -66,6 +68,34 @@ class FaceModels:
         return Fingerprint(pack.name, pack.detector.sha256, pack.recogniser.sha256, pack.dimension, detection, precision)
 
 
+class Source(Protocol):
+    """Where the networks of a pack are opened."""
+
+    @property
+    def device(self) -> Device:
+        """What stands for all devices of the source."""
+
+    def open_detector(self, file: ModelFile) -> FaceNetwork:
+        """The detector's network."""
+
+    def open_recogniser(self, file: ModelFile) -> Session:
+        """The recogniser's network."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneDevice:
+    """A device whose networks run in the threads that ask."""
+
+    device: Device
+    report: Reporter
+
+    def open_detector(self, file: ModelFile) -> FaceNetwork:
+        return open_detector(file, self.device, self.report)
+
+    def open_recogniser(self, file: ModelFile) -> Session:
+        return open_recogniser(file, self.device, self.report)
+
+
 def open_models(
     pack: ModelPack,
     device: Device,
@@ -75,14 +105,19 @@ def open_models(
 ) -> FaceModels:
     """Open both networks of `pack` on `device`; OpenCV works in the caller's own thread from now on."""
     report = report or SilentReporter()
-    cv2.setNumThreads(1)
     if precision is Precision.FAST:
         report.detail("fast precision has no effect without OpenVINO: the networks run in single precision")
+    return open_from(OneDevice(device, report), pack, detection)
+
+
+def open_from(source: Source, pack: ModelPack, detection: DetectionOptions) -> FaceModels:
+    """Open both networks of `pack` at once."""
+    cv2.setNumThreads(1)
     load_onnxruntime()
-    opening = Opening(lambda: _detector(pack, device, detection, report))
+    opening = Opening(lambda: _detector(source, pack, detection))
     opening.start()
     try:
-        session = open_recogniser(pack.recogniser, device, report)
+        session = source.open_recogniser(pack.recogniser)
     finally:
         opening.join()
     detector = opening.result()
@@ -90,14 +125,19 @@ def open_models(
     embedder = Embedder(session, chunk=chunk, normalisation=normalisation(pack.recogniser))
     if embedder.dimension != pack.dimension:
         raise PackError(f"the recogniser gives {embedder.dimension} numbers, not {pack.dimension}", pack.recogniser.path)
-    return FaceModels(pack, device, session.provider, detector, embedder)
+    return FaceModels(pack, source.device, session.provider, detector, embedder)
 
 
-def _detector(pack: ModelPack, device: Device, detection: DetectionOptions, report: Reporter) -> Detector:
-    fixed = pack.detector.input_size
-    side = fixed or detection.det_size
+def _detector(source: Source, pack: ModelPack, detection: DetectionOptions) -> Detector:
+    side = detector_side(pack, detection)
+    network = source.open_detector(pack.detector)
+    shape = InputShape((side, side), pack.detector.input_size is not None, 1 if source.device.provider == CPU else GPU_INPUTS)
+    return Detector(network, detection, shape, normalisation(pack.detector))
+
+
+def detector_side(pack: ModelPack, detection: DetectionOptions) -> int:
+    """The side of the detector's main input: the one that it is fixed to, else the one that was asked for; UsageError where it cannot be."""
+    side = pack.detector.input_size or detection.det_size
     if side % COARSEST_STRIDE or detection.small_scale % COARSEST_STRIDE:
         raise UsageError(f"the detector's size must be a multiple of {COARSEST_STRIDE}", f"--det-size {side}")
-    network = open_detector(pack.detector, device, report)
-    shape = InputShape((side, side), fixed is not None, 1 if device.provider == CPU else GPU_INPUTS)
-    return Detector(network, detection, shape, normalisation(pack.detector))
+    return side

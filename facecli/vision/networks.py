@@ -37,23 +37,30 @@ class HeadWeights:
 class FaceNetwork(Protocol):
     """A detector's network: what it finds in a batch of inputs."""
 
+    session: Session
     batches: bool
     """Whether one run takes several inputs."""
 
     def find(self, blob: FloatArray, threshold: float) -> list[Candidates]:
         """For each input of `blob`, float32 (b, 3, h, w), the candidates that reach `threshold`, in pixels of the input."""
 
+    def over(self, session: Session) -> FaceNetwork:
+        """The same network run by another session."""
+
 
 class PlainNetwork:
     """A detector that gives scores, boxes and landmarks of all anchors."""
 
     def __init__(self, session: Session, layout: Layout) -> None:
-        self._session, self._layout = session, layout
+        self.session, self._layout = session, layout
         self.batches = session.input.shape[0] is None
+
+    def over(self, session: Session) -> PlainNetwork:
+        return PlainNetwork(session, self._layout)
 
     def find(self, blob: FloatArray, threshold: float) -> list[Candidates]:
         """Evaluate all heads, then look only at the anchors that reach the threshold."""
-        outputs = self._session.run(blob)
+        outputs = self.session.run(blob)
         return [scrfd.decode(rows, self._layout, blob.shape[3], threshold) for rows in rows_of(outputs, len(blob))]
 
 
@@ -61,14 +68,17 @@ class LazyNetwork:
     """A detector that gives the scores before their sigmoid and the feature maps; boxes and landmarks are worked out here."""
 
     def __init__(self, session: Session, layout: Layout, heads: list[HeadWeights]) -> None:
-        self._session, self._layout = session, layout
+        self.session, self._layout, self._heads = session, layout, heads
         self.batches = session.input.shape[0] is None
         self._weights = [np.ascontiguousarray(_by_anchor(h.boxes, h.landmarks).T) for h in heads]
         self._biases = [_by_anchor(h.boxes_bias, h.landmarks_bias)[:, 0] for h in heads]
 
+    def over(self, session: Session) -> LazyNetwork:
+        return LazyNetwork(session, self._layout, self._heads)
+
     def find(self, blob: FloatArray, threshold: float) -> list[Candidates]:
         """Evaluate the scores everywhere, and the other heads at the anchors that reach the threshold."""
-        outputs = self._session.run(blob)
+        outputs = self.session.run(blob)
         return [self._decode([o[number] for o in outputs], threshold) for number in range(len(blob))]
 
     def _decode(self, outputs: list[FloatArray], threshold: float) -> Candidates:

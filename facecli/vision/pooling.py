@@ -3,71 +3,85 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import Future
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from facecli.errors import DeviceError, DeviceFull
-from facecli.types import Reporter
+from facecli.vision.requests import Feed, Outputs, Request, Waiting, share, split
+from facecli.vision.roster import Roster
 from facecli.vision.session import Session
 
-Feed = NDArray[Any]
-Outputs = list[NDArray[Any]]
+Blank = Callable[[tuple[int, ...], "np.dtype[Any]"], Feed]
+"""Gives an array of a shape and type with any content."""
 
 
-@dataclass(slots=True, eq=False)
-class Request:
-    """A feed that a thread waits for."""
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How requests are made into batches."""
 
-    feed: Feed
-    answer: Future[Outputs]
+    most: int
+    """Rows of the largest batch."""
+    sizes: tuple[int, ...] = ()
+    """The only sizes of batches, ascending from 1, filled up with zeros; empty for any."""
+    joins: bool = True
+    """Whether requests of several threads share a batch."""
+    threads: int = 1
+    """Threads that serve a device: with two, one batch is gathered and copied while the other is computed."""
 
 
-class Waiting:
-    """Requests that no device has taken yet, by the shape of what they feed; those of one shape can share a batch."""
+class Member:
+    """A device as one network uses it."""
 
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._queues: dict[tuple[int, ...], deque[Request]] = {}
-        self._end: BaseException | None = None
+    def __init__(self, session: Session, name: str, batching: Batching, blank: Blank = np.empty) -> None:
+        self.session, self.name, self.blank = session, name, blank
+        self.most, self.sizes, self.serving = batching.most, batching.sizes, batching.threads
+        self.full = False
+        """Whether the device has shown how much it can take."""
+        self._lock = threading.Lock()
+        self._running, self._since, self._busy = 0, 0.0, 0.0
 
-    def put(self, request: Request, *, first: bool = False) -> None:
-        """Add a request; `first` puts it back before the others. Once no device is left it fails at once."""
-        with self._changed:
-            if self._end is not None:
-                request.answer.set_exception(self._end)
-                return
-            queue = self._queues.setdefault(request.feed.shape[1:], deque())
-            (queue.appendleft if first else queue.append)(request)
-            self._changed.notify()
+    def size_for(self, rows: int) -> int:
+        """The size of a batch that holds `rows`."""
+        return min((size for size in self.sizes if size >= rows), default=rows)
 
-    def take(self, most: int) -> list[Request]:
-        """Wait for requests and take those of the fullest queue, `most` rows together; none once it has ended."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._end is not None or any(self._queues.values()))
-            if not any(self._queues.values()):
-                return []
-            queue = max(self._queues.values(), key=len)
-            taken, rows = [queue.popleft()], 0
-            rows = len(taken[0].feed)
-            while queue and rows + len(queue[0].feed) <= most:
-                taken.append(queue.popleft())
-                rows += len(taken[-1].feed)
-            return taken
+    def take_less(self, size: int) -> bool:
+        """Halve what the device takes, since it has not the memory for `size`; whether that is news."""
+        with self._lock:
+            self.full = True
+            least = max((s for s in self.sizes if s <= size // 2), default=size // 2)
+            news, self.most = least < self.most, min(self.most, max(1, least))
+            return news
 
-    def end(self, why: BaseException) -> None:
-        """Fail what waits and whatever comes."""
-        with self._changed:
-            self._end = why
-            for queue in self._queues.values():
-                while queue:
-                    queue.popleft().answer.set_exception(why)
-            self._changed.notify_all()
+    def leave(self) -> bool:
+        """One of the serving threads goes; whether another stays."""
+        with self._lock:
+            self.serving -= 1
+            return self.serving > 0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Count the block as time in which the device is in use, once for all threads."""
+        with self._lock:
+            self._running += 1
+            if self._running == 1:
+                self._since = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running -= 1
+                if not self._running:
+                    self._busy += time.perf_counter() - self._since
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the device has been in use by this network."""
+        return self._busy
 
 
 class PooledSession:
@@ -75,22 +89,26 @@ class PooledSession:
 
     A device works on whatever waits when it gets free, so that batches grow with the load and none waits for company. Fast devices
     come back sooner and so get more. A device that has not enough memory takes half as much from then on; one that fails is left out,
-    and its batch is done by the others. Both are said through `report`.
+    and its batch is done by the others. The roster says both.
     """
 
-    def __init__(self, sessions: Sequence[Session], names: Sequence[str], *, most: int, report: Reporter, sizes: Sequence[int] = ()) -> None:
-        """Serve by `sessions`, called `names` in messages, at most `most` rows a batch; `sizes`: the only batch sizes, filled up with zeros."""
-        self.provider, self.input, self.outputs = sessions[0].provider, sessions[0].input, sessions[0].outputs
-        self._most, self._report, self._sizes = most, report, tuple(sizes)
+    def __init__(self, members: Sequence[Member], batching: Batching, roster: Roster) -> None:
+        """Serve by `members`, which are made for the same batching."""
+        first = members[0].session
+        self.provider, self.input, self.outputs, self.members = first.provider, first.input, first.outputs, tuple(members)
+        self._batching, self._roster = batching, roster
         self._waiting = Waiting()
         self._lock = threading.Lock()
-        self._left = len(sessions)
-        for session, name in zip(sessions, names, strict=True):
-            threading.Thread(target=self._serve, args=(session, name), name=f"device-{name}", daemon=True).start()
+        self._left = len(members) * batching.threads
+        self.closed = False
+        for member in members:
+            for _ in range(batching.threads):
+                threading.Thread(target=self._serve, args=(member,), name=f"device-{member.name}", daemon=True).start()
 
     def run(self, feed: Feed) -> Outputs:
         """Evaluate the network on `feed`, (rows, …); raises DeviceError once no device is left."""
-        requests = [Request(feed[start : start + self._most], Future()) for start in range(0, len(feed), self._most)]
+        most = self._batching.most
+        requests = [Request(feed[start : start + most]) for start in range(0, len(feed), most)]
         for request in requests:
             self._waiting.put(request)
         answers = [request.answer.result() for request in requests]
@@ -98,98 +116,66 @@ class PooledSession:
 
     def close(self) -> None:
         """End the threads of the devices."""
+        self.closed = True
         self._waiting.end(DeviceError("the devices are closed", self.provider))
 
-    def _serve(self, session: Session, name: str) -> None:
-        """One device's thread: take a batch, run it, give each request its rows."""
-        most = self._most
-        while requests := self._waiting.take(most):
-            rows = sum(len(request.feed) for request in requests)
-            if rows > most:
-                self._put_back(_split(requests))
-                continue
-            try:
-                outputs = self._run_batch(session, [r.feed for r in requests])
-            except DeviceFull as error:
-                self._put_back(requests)
-                if rows == 1:
-                    self._drop(name, error)
-                    return
-                most = rows // 2
-                self._report.warn(f"{name} has not the memory for a batch; going on with {most} at once")
-            except Exception as error:  # noqa: BLE001 (whatever a driver raises must cost the device, not the run)
-                self._put_back(requests)
-                self._drop(name, error)
-                return
-            else:
-                _hand_out(requests, outputs)
+    @property
+    def busy_seconds(self) -> float:
+        """How long the devices have been in use, all together."""
+        return sum(member.busy_seconds for member in self.members)
 
-    def _run_batch(self, session: Session, feeds: Sequence[Feed]) -> Outputs:
-        """Run feeds as one batch, filled up to one of the sizes that the device is tuned for."""
-        rows = sum(len(feed) for feed in feeds)
-        size = min((s for s in self._sizes if s >= rows), default=rows)
-        parts = [*feeds, np.zeros((size - rows, *feeds[0].shape[1:]), feeds[0].dtype)] if size > rows else list(feeds)
-        outputs = session.run(parts[0] if len(parts) == 1 else np.concatenate(parts))
-        return [_first_rows(output, rows, size) for output in outputs]
-
-    def _put_back(self, requests: Sequence[Request]) -> None:
-        for request in reversed(requests):
-            self._waiting.put(request, first=True)
-
-    def _drop(self, name: str, error: Exception) -> None:
-        """Go on without a device."""
+    def _serve(self, member: Member) -> None:
+        """One thread of a device: take a batch, run it, give each request its rows."""
+        buffers: dict[tuple[int, ...], Feed] = {}
+        while requests := self._waiting.take(member.most if self._batching.joins else 1):
+            if self._roster.has_lost(member.name):
+                self._waiting.put_back(requests)
+                break
+            if sum(len(request.feed) for request in requests) > member.most:
+                self._waiting.put_back(split(requests))
+            elif not self._answer(member, requests, buffers):
+                break
         with self._lock:
             self._left -= 1
-            left = self._left
-        if left:
-            self._report.warn(f"{name} failed and is left out; its batch is done by the others: {error}")
-        else:
-            self._waiting.end(error if isinstance(error, DeviceError) else DeviceError(f"the device failed ({error})", name))
+            last = not self._left
+        if last:
+            self._waiting.end(self._roster.end())
+
+    def _answer(self, member: Member, requests: Sequence[Request], buffers: dict[tuple[int, ...], Feed]) -> bool:
+        """Run one batch; whether this thread is to go on."""
+        size = member.size_for(sum(len(request.feed) for request in requests))
+        try:
+            with member.running():
+                outputs = member.session.run(_gather(requests, size, member.blank, buffers))
+            shares = share(requests, outputs, size)
+        except DeviceFull as error:
+            if size > 1:
+                if member.take_less(size):
+                    self._roster.shrink(member.name, member.most)
+            elif not member.leave():
+                self._roster.lose(member.name, error)
+            self._waiting.put_back(requests)
+            return size > 1
+        except Exception as error:  # noqa: BLE001 (whatever a driver raises must cost the device, not the run)
+            self._roster.lose(member.name, error)
+            self._waiting.put_back(requests)
+            return False
+        for request, rows in zip(requests, shares, strict=True):
+            request.answer.set_result(rows)
+        return True
 
 
-def _first_rows(output: NDArray[Any], rows: int, size: int) -> NDArray[Any]:
-    """The output of the first `rows` inputs of `size`; some exports merge the axes of batch and anchors."""
-    return output[: len(output) // size * rows]
-
-
-def _split(requests: Sequence[Request]) -> list[Request]:
-    """The same requests with none of several rows, so that a smaller batch can be made of them."""
-    parts: list[Request] = []
+def _gather(requests: Sequence[Request], size: int, blank: Blank, buffers: dict[tuple[int, ...], Feed]) -> Feed:
+    """The feeds of a batch one after the other, then zeros up to `size`, in this thread's buffer for their shape; one that fits stays."""
+    first = requests[0].feed
+    if len(first) == size:
+        return first
+    buffer = buffers.get(first.shape[1:])
+    if buffer is None or len(buffer) < size or buffer.dtype != first.dtype:
+        buffer = buffers[first.shape[1:]] = blank((size, *first.shape[1:]), first.dtype)
+    batch, rows = buffer[:size], 0
     for request in requests:
-        if len(request.feed) == 1:
-            parts.append(request)
-            continue
-        pieces = [Request(request.feed[i : i + 1], Future()) for i in range(len(request.feed))]
-        _Joint(request, pieces)
-        parts += pieces
-    return parts
-
-
-class _Joint:
-    """Answers a request when all its pieces are answered."""
-
-    def __init__(self, request: Request, pieces: Sequence[Request]) -> None:
-        self._request, self._pieces, self._missing, self._lock = request, pieces, len(pieces), threading.Lock()
-        for piece in pieces:
-            piece.answer.add_done_callback(self._one_done)
-
-    def _one_done(self, _: Future[Outputs]) -> None:
-        with self._lock:
-            self._missing -= 1
-            if self._missing:
-                return
-        errors = [error for piece in self._pieces if (error := piece.answer.exception()) is not None]
-        if errors:
-            self._request.answer.set_exception(errors[0])
-        else:
-            self._request.answer.set_result([np.concatenate(o) for o in zip(*(p.answer.result() for p in self._pieces), strict=True)])
-
-
-def _hand_out(requests: Sequence[Request], outputs: Outputs) -> None:
-    """Give each request its rows of the batch."""
-    total = sum(len(request.feed) for request in requests)
-    start = 0
-    for request in requests:
-        end = start + len(request.feed)
-        request.answer.set_result([o[len(o) // total * start : len(o) // total * end] for o in outputs])
-        start = end
+        batch[rows : rows + len(request.feed)] = request.feed
+        rows += len(request.feed)
+    batch[rows:] = 0
+    return batch

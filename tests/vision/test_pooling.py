@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from facecli.errors import DeviceError, DeviceFull
 from facecli.types import SilentReporter
-from facecli.vision.pooling import PooledSession
+from facecli.vision.pooling import Batching, Member, PooledSession
+from facecli.vision.roster import Roster
 from facecli.vision.session import Tensor
 
 
@@ -62,8 +63,10 @@ def ask_many(pool: PooledSession, requests: int = 200, threads: int = 16) -> lis
         return list(crowd.map(lambda i: ask(pool, 1 + i % 5, i), range(requests)))
 
 
-def pool_of(*devices: Device, most: int = 8, sizes: tuple[int, ...] = (), notes: Notes | None = None) -> PooledSession:
-    return PooledSession(devices, [f"test:{i}" for i in range(len(devices))], most=most, report=notes or Notes(), sizes=sizes)
+def pool_of(*devices: Device, most: int = 8, sizes: tuple[int, ...] = (), threads: int = 1, notes: Notes | None = None) -> PooledSession:
+    batching = Batching(most, sizes, threads=threads)
+    names = [f"test:{i}" for i in range(len(devices))]
+    return PooledSession([Member(d, n, batching) for d, n in zip(devices, names, strict=True)], batching, Roster(names, notes or Notes()))
 
 
 @pytest.mark.parametrize("sizes", [(), (1, 4, 8)])
@@ -109,15 +112,84 @@ def test_a_device_that_fails_is_left_out_and_its_batch_is_done_by_the_others() -
     assert all(ask_many(pool))
     pool.close()
     assert len(bad.batches) == 3
-    assert notes.warnings == ["test:1 failed and is left out; its batch is done by the others: fell off the bus"]
+    assert notes.warnings == ["test:1 failed and is left out; its batch is done by the other: fell off the bus"]
 
 
-def test_when_no_device_is_left_everyone_is_told() -> None:
-    pool = pool_of(Device(fails_after=0), Device(room=0))
-    with pytest.raises(DeviceError, match=r"fell off the bus|out of memory"):
-        pool.run(np.ones((3, 3), np.float32))
+def test_a_device_that_fails_for_one_network_is_left_out_by_the_other_and_named_once() -> None:
+    notes, batching, names = Notes(), Batching(8, threads=2), ["test:0", "test:1"]
+    roster, good, bad, idle = Roster(names, notes), Device(pause=0.001), Device(pause=0.001), Device(fails_after=0)
+    detector = PooledSession([Member(good, names[0], batching), Member(idle, names[1], batching)], batching, roster)
+    recogniser = PooledSession([Member(good, names[0], batching), Member(bad, names[1], batching)], batching, roster)
+    assert all(ask_many(detector, 40))
+    assert roster.has_lost("test:1")
+    bad.batches.clear()
+    assert all(ask_many(recogniser))
+    assert bad.batches == []
+    assert len(notes.warnings) == 1
+    detector.close()
+    recogniser.close()
+
+
+def test_two_threads_of_a_device_share_what_it_can_take() -> None:
+    notes, device = Notes(), Device(room=3, pause=0.001)
+    pool = pool_of(device, sizes=(1, 2, 4, 8), threads=2, notes=notes)
+    assert all(ask_many(pool, 100))
+    pool.close()
+    assert set(device.batches) <= {1, 2}
+    assert len(notes.warnings) <= 2, "eight is halved, then four"
+    assert notes.warnings[-1] == "test:0 has not the memory for a batch of that size; going on with 2 at once"
+
+
+def test_a_device_with_room_for_one_run_at_a_time_is_served_by_one_thread() -> None:
+    class Narrow(Device):
+        running = 0
+
+        def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
+            self.running += 1
+            try:
+                time.sleep(0.002)
+                if self.running > 1:
+                    raise DeviceFull("out of memory", "test")
+                return super().run(feed)
+            finally:
+                self.running -= 1
+
+    notes, device = Notes(), Narrow()
+    pool = pool_of(device, most=1, threads=2, notes=notes)
+    assert all(ask_many(pool, 60))
+    pool.close()
+    assert notes.warnings == []
+
+
+def test_time_in_use_counts_once_for_all_threads_of_a_device() -> None:
+    device = Device(pause=0.01)
+    pool = pool_of(device, most=1, threads=2)
+    began = time.perf_counter()
+    assert all(ask_many(pool, 20))
+    elapsed = time.perf_counter() - began
+    pool.close()
+    assert 0 < pool.busy_seconds <= elapsed
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_when_no_device_is_left_everyone_is_told(threads: int) -> None:
+    notes = Notes()
+    pool = pool_of(Device(fails_after=2, pause=0.001), Device(room=0), threads=threads, notes=notes)
+    with pytest.raises(DeviceError, match=r"the device failed \((fell off the bus|out of memory)\): test:[01]") as caught:
+        ask_many(pool)
+    assert "goes on from there" in caught.value.hint
     with pytest.raises(DeviceError):
         pool.run(np.ones((1, 3), np.float32))
+    assert sum("is left out" in w for w in notes.warnings) == 1
+
+
+def test_an_answer_that_cannot_be_shared_out_costs_the_device() -> None:
+    class Odd(Device):
+        def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
+            return [np.float32(1.0)]  # type: ignore[list-item]
+
+    with pytest.raises(DeviceError, match="the device failed"):
+        pool_of(Odd()).run(np.ones((1, 3), np.float32))
 
 
 def test_shapes_do_not_mix() -> None:

@@ -1,0 +1,115 @@
+"""What threads want of a network, until a device has answered it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Feed = NDArray[Any]
+Outputs = list[NDArray[Any]]
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A feed (rows, ...) that a thread waits for."""
+
+    feed: Feed
+    answer: Future[Outputs] = field(default_factory=Future)
+
+
+class Waiting:
+    """Requests that no device has taken yet, by the shape of what they feed; those of one shape can share a batch."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._queues: dict[tuple[int, ...], deque[Request]] = {}
+        self._end: BaseException | None = None
+
+    def put(self, request: Request, *, first: bool = False) -> None:
+        """Add a request; `first` puts it back before the others. Once no device is left it fails at once."""
+        with self._changed:
+            if self._end is not None:
+                request.answer.set_exception(self._end)
+                return
+            queue = self._queues.setdefault(request.feed.shape[1:], deque())
+            (queue.appendleft if first else queue.append)(request)
+            self._changed.notify()
+
+    def put_back(self, requests: Sequence[Request]) -> None:
+        """Put requests back in front, in their order."""
+        for request in reversed(requests):
+            self.put(request, first=True)
+
+    def take(self, most: int) -> list[Request]:
+        """Wait for requests and take those of the fullest queue, `most` rows together, at least one; none once it has ended."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._end is not None or any(self._queues.values()))
+            if not any(self._queues.values()):
+                return []
+            queue = max(self._queues.values(), key=len)
+            taken = [queue.popleft()]
+            rows = len(taken[0].feed)
+            while queue and rows + len(queue[0].feed) <= most:
+                taken.append(queue.popleft())
+                rows += len(taken[-1].feed)
+            return taken
+
+    def end(self, why: BaseException) -> None:
+        """Fail what waits and whatever comes."""
+        with self._changed:
+            self._end = why
+            for queue in self._queues.values():
+                while queue:
+                    queue.popleft().answer.set_exception(why)
+            self._changed.notify_all()
+
+
+def split(requests: Sequence[Request]) -> list[Request]:
+    """The same requests with none of several rows, so that a smaller batch can be made of them."""
+    parts: list[Request] = []
+    for request in requests:
+        if len(request.feed) == 1:
+            parts.append(request)
+            continue
+        pieces = [Request(request.feed[i : i + 1]) for i in range(len(request.feed))]
+        _Joint(request, pieces)
+        parts += pieces
+    return parts
+
+
+class _Joint:
+    """Answers a request when all its pieces are answered."""
+
+    def __init__(self, request: Request, pieces: Sequence[Request]) -> None:
+        self._request, self._pieces, self._missing, self._lock = request, pieces, len(pieces), threading.Lock()
+        for piece in pieces:
+            piece.answer.add_done_callback(self._one_done)
+
+    def _one_done(self, _: Future[Outputs]) -> None:
+        with self._lock:
+            self._missing -= 1
+            if self._missing:
+                return
+        errors = [error for piece in self._pieces if (error := piece.answer.exception()) is not None]
+        if errors:
+            self._request.answer.set_exception(errors[0])
+        else:
+            self._request.answer.set_result([np.concatenate(o) for o in zip(*(p.answer.result() for p in self._pieces), strict=True)])
+
+
+def share(requests: Sequence[Request], outputs: Outputs, size: int) -> list[Outputs]:
+    """Each request's rows of the outputs of a batch of `size`; some exports merge the axes of batch and anchors."""
+    shares: list[Outputs] = []
+    start = 0
+    for request in requests:
+        end = start + len(request.feed)
+        shares.append([o[len(o) // size * start : len(o) // size * end] for o in outputs])
+        start = end
+    return shares
