@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from typing import Any
 
 DRIVER = "libcuda.so.1"
 TROUBLES = {
@@ -31,11 +32,18 @@ class CudaDriver:
         return self.version // 1000
 
 
+def load_driver() -> Any:
+    """The driver's library; None where it is not installed."""
+    try:
+        return ctypes.CDLL(DRIVER)
+    except OSError:
+        return None
+
+
 def read_driver() -> CudaDriver:
     """How many GPUs the driver offers this process (CUDA_VISIBLE_DEVICES counts), or why none."""
-    try:
-        library = ctypes.CDLL(DRIVER)
-    except OSError:
+    library = load_driver()
+    if library is None:
         return CudaDriver(trouble="NVIDIA's driver is not installed")
     version, gpus = ctypes.c_int(0), ctypes.c_int(0)
     library.cuDriverGetVersion(ctypes.byref(version))

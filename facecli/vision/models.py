@@ -67,6 +67,13 @@ class FaceModels:
         pack = self.pack
         return Fingerprint(pack.name, pack.detector.sha256, pack.recogniser.sha256, pack.dimension, detection, precision)
 
+    def close(self) -> None:
+        """Let go of the devices, where they have threads of their own."""
+
+    def device_seconds(self) -> dict[str, float]:
+        """How long the devices were in use, by stage; empty where the threads that ask do the work."""
+        return {}
+
 
 class Source(Protocol):
     """Where the networks of a pack are opened."""

@@ -16,6 +16,7 @@ from facecli.vision.requests import Feed, Outputs, Request, Waiting, share, spli
 from facecli.vision.roster import Roster
 from facecli.vision.session import Session
 
+CLOSING_SECONDS = 5.0
 Blank = Callable[[tuple[int, ...], "np.dtype[Any]"], Feed]
 """Gives an array of a shape and type with any content."""
 
@@ -48,6 +49,16 @@ class Member:
     def size_for(self, rows: int) -> int:
         """The size of a batch that holds `rows`."""
         return min((size for size in self.sizes if size >= rows), default=rows)
+
+    def begin_small(self) -> None:
+        """Take single rows only, until the device has been seen to take more."""
+        self.most = self.sizes[0]
+
+    def take_more(self, size: int) -> None:
+        """Take up to `size` rows, unless the memory has ended before."""
+        with self._lock:
+            if not self.full:
+                self.most = max(self.most, size)
 
     def take_less(self, size: int) -> bool:
         """Halve what the device takes, since it has not the memory for `size`; whether that is news."""
@@ -100,10 +111,13 @@ class PooledSession:
         self._waiting = Waiting()
         self._lock = threading.Lock()
         self._left = len(members) * batching.threads
-        self.closed = False
-        for member in members:
-            for _ in range(batching.threads):
-                threading.Thread(target=self._serve, args=(member,), name=f"device-{member.name}", daemon=True).start()
+        self._threads = [
+            threading.Thread(target=self._serve, args=(member,), name=f"device-{member.name}", daemon=True)
+            for member in members
+            for _ in range(batching.threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def run(self, feed: Feed) -> Outputs:
         """Evaluate the network on `feed`, (rows, …); raises DeviceError once no device is left."""
@@ -115,9 +129,10 @@ class PooledSession:
         return answers[0] if len(answers) == 1 else [np.concatenate(parts) for parts in zip(*answers, strict=True)]
 
     def close(self) -> None:
-        """End the threads of the devices."""
-        self.closed = True
+        """End the threads of the devices; one that is lost to its driver is left to itself."""
         self._waiting.end(DeviceError("the devices are closed", self.provider))
+        for thread in self._threads:
+            thread.join(CLOSING_SECONDS)
 
     @property
     def busy_seconds(self) -> float:

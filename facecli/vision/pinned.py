@@ -1,0 +1,64 @@
+"""Host memory that a GPU reads by itself: page-locked, so that a copy needs no detour and runs beside the work."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import weakref
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facecli.vision.cuda import load_driver
+from facecli.vision.pooling import Blank
+from facecli.vision.providers import Device
+
+PORTABLE = 1
+"""The memory counts as page-locked for every device, not only for the one it was asked from."""
+KINDS = ("cuda", "tensorrt")
+
+
+def blank_for(device: Device) -> Blank:
+    """What gives the arrays that batches for a device are gathered in."""
+    if device.kind not in KINDS:
+        return np.empty
+    driver = load_driver()
+    return np.empty if driver is None else PageLocked(driver, device.number)
+
+
+class PageLocked:
+    """Arrays in page-locked memory, given back with their last view; ordinary ones where the driver has none to give."""
+
+    def __init__(self, driver: Any, number: int) -> None:
+        self._driver, self._number = driver, number
+
+    def __call__(self, shape: tuple[int, ...], kind: np.dtype[Any]) -> NDArray[Any]:
+        size = math.prod(shape) * kind.itemsize
+        address = self._allocate(size)
+        if address is None:
+            return np.empty(shape, kind)
+        block = (ctypes.c_byte * size).from_address(address)
+        # At the end of the process a thread may still gather a batch there, and the driver takes everything back.
+        weakref.finalize(block, self._free, address).atexit = False
+        return np.ndarray(shape, kind, buffer=memoryview(block))
+
+    def _allocate(self, size: int) -> int | None:
+        """The address of a new block; None where there is none."""
+        address = ctypes.c_void_p()
+        failed = self._enter() or self._driver.cuMemHostAlloc(ctypes.byref(address), ctypes.c_size_t(size), PORTABLE)
+        return None if failed else address.value
+
+    def _free(self, address: int) -> None:
+        self._enter()
+        self._driver.cuMemFreeHost(ctypes.c_void_p(address))
+
+    def _enter(self) -> int:
+        """Let this thread work in the device's primary context, which is that of ONNX Runtime; 0 if it does."""
+        device, context = ctypes.c_int(0), ctypes.c_void_p()
+        failed: int = (
+            self._driver.cuDeviceGet(ctypes.byref(device), self._number)
+            or self._driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
+            or self._driver.cuCtxSetCurrent(context)
+        )
+        return failed

@@ -1,0 +1,151 @@
+"""A pack's networks on devices that want batches: fed by many threads, each with one photo, which share the devices' batches.
+
+The workers stay what they are on the CPU, only there are more of them than cores: one that waits for the device holds its photo and takes
+no processor. So batches fill up without a stage of its own that collects photos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from facecli.config import DetectionOptions, Precision
+from facecli.errors import DeviceError
+from facecli.types import Reporter
+from facecli.vision.align import CROP
+from facecli.vision.graphs import open_detector, open_recogniser
+from facecli.vision.models import FaceModels, detector_side, open_from, open_models
+from facecli.vision.networks import FaceNetwork
+from facecli.vision.packs import ModelFile, ModelPack
+from facecli.vision.pinned import blank_for
+from facecli.vision.pooling import Batching, Member, PooledSession
+from facecli.vision.providers import CPU, Device
+from facecli.vision.roster import Roster
+from facecli.vision.session import Session
+from facecli.vision.warming import Warming
+
+SERVING_THREADS = 2
+"""One gathers and copies a batch while the device computes the other's."""
+COLOURS = 3
+Opened = TypeVar("Opened")
+
+
+@dataclass(frozen=True, slots=True)
+class Pooling:
+    """How the devices of a run are fed."""
+
+    report: Reporter
+    batch_size: int = 64
+    """Rows of the largest batch."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PooledModels(FaceModels):
+    """Models whose networks run on devices of their own."""
+
+    pool: DevicePool
+
+    def close(self) -> None:
+        self.pool.close()
+
+    def device_seconds(self) -> dict[str, float]:
+        return self.pool.seconds()
+
+
+def open_models_on(pack: ModelPack, devices: Sequence[Device], detection: DetectionOptions, precision: Precision, pooling: Pooling) -> FaceModels:
+    """Open both networks of `pack` on every device; a CPU alone runs them in the threads that ask, without a queue."""
+    if len(devices) == 1 and devices[0].provider == CPU:
+        return open_models(pack, devices[0], detection, precision, pooling.report)
+    pool = DevicePool(devices, pooling)
+    try:
+        models = open_from(pool, pack, detection)
+    except BaseException:
+        pool.close()
+        raise
+    sides = {detector_side(pack, detection)} | ({detection.small_scale} if detection.small_scale and pack.detector.input_size is None else set())
+    pool.warm_up({"detect": [(COLOURS, side, side) for side in sorted(sides)], "embed": [(COLOURS, CROP, CROP)]})
+    return PooledModels(models.pack, models.device, models.provider, models.detector, models.embedder, pool)
+
+
+def batching_for(device: Device, batch_size: int) -> Batching:
+    """How batches are made for a kind of device.
+
+    A CPU gains nothing from larger batches, and the last bits of an embedding depend on how many share its batch: so each request stays
+    its own, and the answers are those of a CPU without a queue. Other devices are tuned for each size anew (seconds on some), so theirs are
+    few: the powers of two.
+    """
+    if device.provider == CPU:
+        return Batching(batch_size, joins=False)
+    sizes = [1]
+    while 2 * sizes[-1] <= batch_size:
+        sizes.append(2 * sizes[-1])
+    return Batching(sizes[-1], tuple(sizes), threads=SERVING_THREADS)
+
+
+def joint_name(devices: Sequence[Device]) -> str:
+    """All devices of a kind in one name: cuda:0,1."""
+    first = devices[0]
+    return first.name if len(devices) == 1 else f"{first.kind}:{','.join(str(device.number) for device in devices)}"
+
+
+@dataclass(slots=True, eq=False)
+class DevicePool:
+    """A source of networks that run on several devices as if they were one."""
+
+    devices: Sequence[Device]
+    pooling: Pooling
+    roster: Roster = field(init=False)
+    sessions: dict[str, PooledSession] = field(init=False, default_factory=dict)
+    """The networks by the stage that they serve."""
+    closed: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        self.roster = Roster([device.name for device in self.devices], self.pooling.report)
+
+    @property
+    def device(self) -> Device:
+        return replace(self.devices[0], name=joint_name(self.devices))
+
+    def open_detector(self, file: ModelFile) -> FaceNetwork:
+        networks = self._on_each(lambda device: open_detector(file, device, self.pooling.report))
+        return networks[0].over(self._pool("detect", [network.session for network in networks]))
+
+    def open_recogniser(self, file: ModelFile) -> Session:
+        return self._pool("embed", self._on_each(lambda device: open_recogniser(file, device, self.pooling.report)))
+
+    def _on_each(self, action: Callable[[Device], Opened]) -> list[Opened]:
+        """The first device alone, since it leaves in the cache what the others then take from there; those all at once."""
+        first = action(self.devices[0])
+        with ThreadPoolExecutor(max(1, len(self.devices) - 1)) as others:
+            return [first, *others.map(action, self.devices[1:])]
+
+    def _pool(self, stage: str, sessions: Sequence[Session]) -> PooledSession:
+        """One session over those of the devices, of which all must give the same."""
+        batching = batching_for(self.devices[0], self.pooling.batch_size)
+        if sessions[0].input.shape[0] is not None:
+            batching = replace(batching, most=1, sizes=batching.sizes[:1])
+        members = [Member(s, d.name, batching, blank_for(d)) for s, d in zip(sessions, self.devices, strict=True)]
+        if any(session.outputs != sessions[0].outputs for session in sessions):
+            raise DeviceError("the devices run different forms of a network", joint_name(self.devices), hint="name one of them with --device")
+        self.sessions[stage] = PooledSession(members, batching, self.roster)
+        return self.sessions[stage]
+
+    def warm_up(self, shapes: dict[str, list[tuple[int, ...]]]) -> None:
+        """Run each size of batch once on each device, beside the work; a device takes no larger ones before."""
+        if not self.sessions["detect"].members[0].sizes:
+            return
+        for number in range(len(self.devices)):
+            networks = [(self.sessions[stage].members[number], shapes[stage]) for stage in shapes]
+            Warming(networks, lambda: self.closed).start()
+
+    def seconds(self) -> dict[str, float]:
+        """How long the devices were in use, by stage."""
+        return {stage: session.busy_seconds for stage, session in self.sessions.items()}
+
+    def close(self) -> None:
+        """End the threads of the devices."""
+        self.closed = True
+        for session in self.sessions.values():
+            session.close()
