@@ -16,7 +16,7 @@ from typing import Any
 
 import xxhash
 
-from facecli.errors import FacecliError
+from facecli.errors import FacecliError, PackError
 from facecli.types import FloatArray, Reporter
 from facecli.vision import proving
 from facecli.vision.device import Device
@@ -28,7 +28,7 @@ from facecli.vision.runtime import load_onnxruntime
 from facecli.vision.scrfd import LAYOUTS
 from facecli.vision.session import CPU, OnnxSession, Session, SessionOptions, open_session
 
-VERSION = 1
+VERSION = 2
 """Raised when a rewrite gives another graph."""
 PROVING_SIDE = 320
 OUTPUTS_OF_A_STRIDE = 3
@@ -87,7 +87,10 @@ def open_detector(file: ModelFile, device: Device, report: Reporter) -> FaceNetw
     if entry is not None and session is not None:
         return _network(session, _heads_of(entry))
     original = open_session(file.path, device)
-    plain = PlainNetwork(original, LAYOUTS[len(original.outputs)])
+    layout = LAYOUTS.get(len(original.outputs))
+    if layout is None or not layout.landmarks:
+        raise PackError("the detector gives no landmarks, so faces cannot be aligned", file.path, hint="take another pack, such as buffalo_l")
+    plain = PlainNetwork(original, layout)
     if entry is not None:
         return plain
     blob = proving.proving_photos(file.input_size or PROVING_SIDE, shop.normalisation)

@@ -170,6 +170,20 @@ def test_slopes_of_any_sign_and_size_are_kept() -> None:
     assert replace_prelus(graph) == len(slopes) == 3
 
 
+@pytest.mark.parametrize(("largest", "depthwise"), [(0.9, 2), (1.5, 3)])
+def test_a_prelu_after_a_depthwise_convolution_bends_its_weights(largest: float, depthwise: int) -> None:
+    toy = Toy()
+    slopes = np.linspace(-0.8, largest, 8).astype(np.float32).reshape(8, 1, 1)
+    y = toy.add("PRelu", toy.conv(toy.conv("input", (3, 8)), (8, 8), stride=2, group=8), toy.constant(slopes))
+    data = toy.model(["None", 3, 16, 16], [(toy.add("Flatten", y), ["None", 512])])
+    graph = read(data)
+    assert rewrite_recogniser(graph) == []
+    assert kinds(graph).count("Conv") == 1 + depthwise
+    original, rewritten = opened(data), opened(graph)
+    crops = feed(original, 2)
+    np.testing.assert_allclose(rewritten.run(crops)[0], original.run(crops)[0], rtol=1e-4, atol=1e-4)
+
+
 def test_a_prelu_with_one_slope_for_all_is_left() -> None:
     toy = Toy()
     y = toy.add("PRelu", toy.conv("input", (3, 4)), toy.constant(np.full((1, 1, 1), 0.1, np.float32)))

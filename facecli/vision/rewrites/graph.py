@@ -30,7 +30,8 @@ class Graph:
 
     model: Any
     nodes: list[Any] = field(default_factory=list)
-    _constants: dict[str, Array] = field(default_factory=dict)
+    _constants: dict[str, Any] = field(default_factory=dict)
+    """The initializers by name, left in their packed form: a large model's would fill the memory twice."""
     _count: int = 0
 
     @classmethod
@@ -41,7 +42,7 @@ class Graph:
         except Exception as error:
             raise ValueError("not an ONNX model") from error
         graph = cls(model, list(model.graph.node))
-        graph._constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+        graph._constants = {i.name: i for i in model.graph.initializer}
         return graph
 
     @property
@@ -56,7 +57,7 @@ class Graph:
     def constant(self, name: str) -> Array | None:
         """The value of an initializer or of a Constant node."""
         if name in self._constants:
-            return self._constants[name]
+            return numpy_helper.to_array(self._constants[name])
         node = self.producer(name)
         if node is None or node.op_type != "Constant":
             return None
@@ -84,8 +85,8 @@ class Graph:
     def add_constant(self, word: str, value: Array) -> str:
         """Keep a value in the graph; its name."""
         name = self.fresh(word)
-        self._constants[name] = np.ascontiguousarray(value)
-        self.model.graph.initializer.append(numpy_helper.from_array(self._constants[name], name))
+        self.model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self._constants[name] = self.model.graph.initializer[-1]
         return name
 
     def conv(self, source: str, weights: Array, bias: Array | None, shape: ConvShape, target: str = "") -> Any:
@@ -130,9 +131,11 @@ class Graph:
                 kept.append(node)
                 needed.update(node.input)
         self.nodes = kept[::-1]
-        used = [i for i in self.model.graph.initializer if i.name in needed]
-        del self.model.graph.initializer[:]
-        self.model.graph.initializer.extend(used)
+        initializers = self.model.graph.initializer
+        for number in reversed(range(len(initializers))):
+            if initializers[number].name not in needed:
+                del initializers[number]
+        self._constants = {i.name: i for i in initializers}
 
     def to_bytes(self) -> bytes:
         """The model, with shapes of inner values left for ONNX Runtime to infer."""

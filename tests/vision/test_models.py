@@ -1,0 +1,91 @@
+"""Opening a pack: what goes wrong is said in one line, and what was opened can be used by many threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from facecli.config import DetectionOptions, Precision
+from facecli.errors import PackError, UsageError
+from facecli.types import Detections
+from facecli.vision.device import Device
+from facecli.vision.models import FaceModels, open_models
+from facecli.vision.packs import ModelPack, find_pack
+
+
+@pytest.fixture
+def pack() -> ModelPack:
+    return find_pack(None)
+
+
+@pytest.mark.parametrize("role", ["detector", "recogniser"])
+def test_a_broken_model_file_is_named(role: str, pack: ModelPack, cpu: Device, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no model at all")
+    changed = replace(pack, **{role: replace(getattr(pack, role), path=str(broken), sha256="0" * 64)})
+    with pytest.raises(PackError) as told:
+        open_models(changed, cpu, DetectionOptions())
+    assert told.value.where == str(broken)
+    assert told.value.hint
+
+
+def test_a_model_that_gives_no_landmarks_is_refused(pack: ModelPack, cpu: Device) -> None:
+    changed = replace(pack, detector=replace(pack.recogniser, sha256="1" * 64, input_size=None))
+    with pytest.raises(PackError, match="no landmarks"):
+        open_models(changed, cpu, DetectionOptions())
+
+
+def test_an_embedding_of_another_length_is_refused(pack: ModelPack, cpu: Device) -> None:
+    with pytest.raises(PackError, match="gives 512 numbers, not 128"):
+        open_models(replace(pack, dimension=128), cpu, DetectionOptions())
+
+
+@pytest.mark.parametrize("options", [DetectionOptions(det_size=600), DetectionOptions(small_scale=100)])
+def test_a_size_that_the_detector_cannot_divide_is_refused(options: DetectionOptions, pack: ModelPack, cpu: Device) -> None:
+    with pytest.raises(UsageError, match="multiple of 32"):
+        open_models(pack, cpu, options)
+
+
+def test_the_fingerprint_names_both_files(models: FaceModels, pack: ModelPack) -> None:
+    mark = models.fingerprint(DetectionOptions(det_size=320), Precision.FAST)
+    assert (mark.detector_sha256, mark.recogniser_sha256) == (pack.detector.sha256, pack.recogniser.sha256)
+    assert (mark.dimension, mark.detection.det_size, mark.precision) == (512, 320, Precision.FAST)
+
+
+def test_faces_that_are_too_small_or_too_weak_are_left_out(
+    models: FaceModels, pack: ModelPack, cpu: Device, read_rgb: Callable[[str], NDArray[np.uint8]]
+) -> None:
+    photo = read_rgb("players.jpg")
+    everything = models.detector.detect([photo])[0]
+    large = open_models(pack, cpu, DetectionOptions(min_face=30)).detector.detect([photo])[0]
+    sure = open_models(pack, cpu, DetectionOptions(min_score=0.8)).detector.detect([photo])[0]
+    sides = (everything.boxes[:, 2:] - everything.boxes[:, :2]).min(axis=1)
+    np.testing.assert_array_equal(large.boxes, everything.boxes[sides >= 30])
+    np.testing.assert_array_equal(sure.boxes, everything.boxes[everything.scores >= 0.8])
+    assert 0 < len(sure) < len(everything)
+    assert 0 < len(large) < len(everything)
+
+
+def test_threads_share_the_models(models: FaceModels, read_rgb: Callable[[str], NDArray[np.uint8]]) -> None:
+    photos = [read_rgb(name) for name in ("gdp.jpg", "astronaut.png", "t1.jpg", "yaoming.jpg")]
+    expected = models.detector.detect(photos)
+    found: dict[int, Detections] = {}
+
+    def work(number: int) -> None:
+        for _ in range(3):
+            found[number] = models.detector.detect([photos[number]])[0]
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(len(photos))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, faces in enumerate(expected):
+        np.testing.assert_array_equal(found[number].boxes, faces.boxes)
+        np.testing.assert_array_equal(found[number].landmarks, faces.landmarks)
