@@ -253,6 +253,8 @@ class IndexReport:
     faces: FaceCounts = field(default_factory=FaceCounts)
     jobs: int = 1
     """Worker threads."""
+    devices: int = 0
+    """Devices that ran the networks beside the workers; 0 where the workers ran them themselves."""
     stages: dict[str, StageTime] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     kept_out: int = 0

@@ -38,7 +38,7 @@ def report_record(report: IndexReport, *, absolute: bool, working_directory: str
         "faces": asdict(report.faces),
         "kept_out": report.kept_out,
         "stages": {name: {k: round(v, 4) for k, v in asdict(time).items()} for name, time in report.stages.items()},
-        "bottleneck": bottleneck(report.stages, report.jobs) if report.stages else "",
+        "bottleneck": bottleneck(report.stages, report.jobs, report.devices) if report.stages else "",
         "skipped": [_skip_record(s, shown_path(s.file.path, absolute=absolute, working_directory=working_directory)) for s in report.skipped],
     }
 
@@ -79,7 +79,7 @@ def counted(count: int, noun: str) -> str:
 def _tell_speed(report: IndexReport, console: Console) -> None:
     """The rate, the device that was really used, and what bound the run."""
     looked = report.photos.new + report.photos.changed
-    bound = bottleneck(report.stages, report.jobs)
+    bound = bottleneck(report.stages, report.jobs, report.devices)
     rate = looked / report.seconds if report.seconds > 0 else 0.0
     console.warn(
         f"{counted(looked, 'photo')} in {report.seconds:.1f} s, {rate:.1f} photos/s, {counted(report.faces.added, 'face')} added, on {report.device} "

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
+from facecli.errors import DeviceError
 from facecli.indexing.agenda import Agenda
 from facecli.indexing.request import IndexRequest, Settings
 from facecli.photos.scan import Scan
 from facecli.pipeline.census import Verdict, is_below, judge
 from facecli.pipeline.clock import StageClock
-from facecli.pipeline.cores import usable_cores
 from facecli.pipeline.plan import Pair
 from facecli.pipeline.results import ChainResult, FileTask
 from facecli.pipeline.runner import Crew, run_in_order
@@ -37,7 +37,6 @@ class Run:
     def __init__(self, request: IndexRequest, settings: Settings, scan: Scan, store: IndexWriter, report: IndexReport) -> None:
         self._options, self._settings, self._scan, self._store, self._report = request.options, settings, scan, store, report
         self._agenda = Agenda(request.options, scan, store, report)
-        self._jobs = request.options.jobs or usable_cores()
         self._clock = StageClock()
         self._workshop: Workshop | None = None
         self._crew: Crew[FileTask, ChainResult] | None = None
@@ -60,6 +59,9 @@ class Run:
                     writer.take(result, self._look_again)
                     reporter.advance(1, faces=self._report.faces.added, skipped=self._report.photos.skipped)
             writer.commit()
+        except DeviceError:
+            writer.commit()
+            raise
         finally:
             if self._crew is not None and self._workshop is not None:
                 self._crew.close()
@@ -103,7 +105,7 @@ class Run:
             from facecli.indexing.workshop import Workshop  # noqa: PLC0415
 
             self._workshop = Workshop(self._settings, self._options, self._store, self._clock, reporter)
-            self._crew = self._workshop.crew(self._jobs)
+            self._crew = self._workshop.crew()
             if reporter.watched:
                 threading.Thread(target=lambda: reporter.expect(self._count_files()), daemon=True).start()
         return self._crew.submit(FileTask(entry.found, entry.known))
@@ -176,8 +178,10 @@ class Run:
         report.photos.total, report.faces.total = info.photos, info.faces
         if info.faces > WARN_FACES:
             reporter.warn(f"the index holds {info.faces} faces; above {WARN_FACES} an exact search takes more than a second")
+        times = self._clock.times()
         if self._workshop is not None:
             report.device, report.provider = self._workshop.models.device.name, self._workshop.models.provider
-        times = self._clock.times()
+            report.jobs, report.devices = self._workshop.jobs, self._workshop.devices
+            self._workshop.sort_times(times)
         times["write"].wait_seconds = max(0.0, self._clock.now() - began - times["write"].busy_seconds - times["scan"].busy_seconds)
-        report.stages, report.jobs = times, self._jobs
+        report.stages = times

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 from facecli.config import IndexOptions
@@ -12,12 +12,17 @@ from facecli.photos.decode import PhotoReader
 from facecli.pipeline.chain import Chain, Shared
 from facecli.pipeline.claims import Claims
 from facecli.pipeline.clock import StageClock
+from facecli.pipeline.cores import usable_cores
 from facecli.pipeline.results import ChainResult, FileTask
 from facecli.pipeline.runner import Crew
 from facecli.store.facestore import IndexWriter
-from facecli.types import Reporter
+from facecli.types import Reporter, StageTime
 from facecli.vision.device import find_devices
-from facecli.vision.models import FaceModels, open_models
+from facecli.vision.models import FaceModels
+from facecli.vision.pooled import Pooling, devices_apart, open_models_on
+
+BYTES_OF_A_THREAD = 64_000_000
+"""What a waiting worker holds at the most without having it given back: the pixels of a photo of 12 to 20 megapixels."""
 
 
 class Workshop:
@@ -27,20 +32,23 @@ class Workshop:
     """
 
     def __init__(self, settings: Settings, options: IndexOptions, store: IndexWriter, clock: StageClock, reporter: Reporter) -> None:
-        pack, device = settings.find_pack(), find_devices(options.device)[0]
+        pack, devices = settings.find_pack(), find_devices(options.device)
         wanted = settings.kind.fingerprint
+        pooling = Pooling(reporter, options.batch_size)
         opener = ThreadPoolExecutor(1)
-        self._models = opener.submit(open_models, pack, device, wanted.detection, wanted.precision, reporter)
+        self._models = opener.submit(open_models_on, pack, devices, wanted.detection, wanted.precision, pooling)
         opener.shutdown(wait=False)
         self._reading = options.reading
         self._budget = PixelBudget(options.max_memory) if options.max_memory else default_budget()
+        self.devices = devices_apart(devices)
+        self.jobs = options.jobs or usable_cores() + (extra_threads(options.batch_size, self._budget.total) if self.devices else 0)
         self._journal = store.open_journal()
         self._shared = Shared(self._models.result, store, self._journal, Claims(), clock, reporter, options.force)
 
-    def crew(self, jobs: int) -> Crew[FileTask, ChainResult]:
+    def crew(self) -> Crew[FileTask, ChainResult]:
         """The threads of the run."""
         clock = self._shared.clock
-        return Crew(lambda: self._make_chain(self._shared), jobs, lambda seconds: clock.add("read", wait=seconds), clock.now)
+        return Crew(lambda: self._make_chain(self._shared), self.jobs, lambda seconds: clock.add("read", wait=seconds), clock.now)
 
     @property
     def models(self) -> FaceModels:
@@ -60,8 +68,24 @@ class Workshop:
             chain.close()
 
     def close(self) -> None:
-        """Let go of the journal; the threads must have ended."""
+        """Let go of the journal and the devices; the threads must have ended."""
         self._journal.close()
+        self._models.add_done_callback(_close_models)
+
+    def sort_times(self, times: dict[str, StageTime]) -> None:
+        """Count as work of a stage what its devices did, and as waiting what the workers spent on it, where the two are not the same."""
+        for stage, seconds in self.models.device_seconds().items():
+            times[stage] = StageTime(busy_seconds=seconds, wait_seconds=times[stage].busy_seconds)
 
     def _make_chain(self, shared: Shared) -> Chain:
         return Chain(PhotoReader(self._reading, self._budget), shared)
+
+
+def extra_threads(batch_size: int, memory: int) -> int:
+    """How many more threads than cores there are where devices work in their stead: a batch, all of which waits, as far as memory allows."""
+    return min(batch_size, memory // BYTES_OF_A_THREAD)
+
+
+def _close_models(opened: Future[FaceModels]) -> None:
+    if opened.exception() is None:
+        opened.result().close()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from facecli.pipeline.cores import usable_cores
 from facecli.types import StageTime
 
 STAGES = ("scan", "read", "decode", "detect", "align", "embed", "write")
@@ -52,14 +53,16 @@ class StageClock:
             return {stage: StageTime(t.busy_seconds, t.wait_seconds) for stage, t in self._times.items()}
 
 
-def bottleneck(times: dict[str, StageTime], jobs: int) -> str:
-    """The stage that bound the run.
+def bottleneck(times: dict[str, StageTime], jobs: int, devices: int = 0) -> str:
+    """The stage that bound the run: the busiest one of those that share what was busiest.
 
-    Scanning and writing share one thread, the other stages `jobs` threads; where the workers' share of their threads is the
-    larger, the busiest of their stages bound the run.
+    Scanning and writing share one thread, the other stages `jobs` threads. Where the networks run on devices of their own, their stages are
+    measured in the devices' time and share those; the workers, of which most wait, then share the cores.
     """
-    single = {stage: times[stage].busy_seconds for stage in ("scan", "write")}
-    shared = {stage: time.busy_seconds for stage, time in times.items() if stage not in single}
-    if sum(single.values()) >= sum(shared.values()) / max(jobs, 1):
-        return max(single, key=single.__getitem__)
-    return max(shared, key=shared.__getitem__)
+    single, worked, networks = ("scan", "write"), ("read", "decode", "align"), ("detect", "embed")
+    apart = {single: 1, worked: min(jobs, usable_cores()), networks: devices}
+    together = {single: 1, (*worked, *networks): max(jobs, 1)}
+    shares = apart if devices else together
+    loads = {stages: sum(times[stage].busy_seconds for stage in stages) / share for stages, share in shares.items()}
+    busiest = max(loads, key=loads.__getitem__)
+    return max(busiest, key=lambda stage: times[stage].busy_seconds)

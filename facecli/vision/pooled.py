@@ -56,7 +56,7 @@ class PooledModels(FaceModels):
 
 def open_models_on(pack: ModelPack, devices: Sequence[Device], detection: DetectionOptions, precision: Precision, pooling: Pooling) -> FaceModels:
     """Open both networks of `pack` on every device; a CPU alone runs them in the threads that ask, without a queue."""
-    if len(devices) == 1 and devices[0].provider == CPU:
+    if not devices_apart(devices):
         return open_models(pack, devices[0], detection, precision, pooling.report)
     pool = DevicePool(devices, pooling)
     try:
@@ -67,6 +67,11 @@ def open_models_on(pack: ModelPack, devices: Sequence[Device], detection: Detect
     sides = {detector_side(pack, detection)} | ({detection.small_scale} if detection.small_scale and pack.detector.input_size is None else set())
     pool.warm_up({"detect": [(COLOURS, side, side) for side in sorted(sides)], "embed": [(COLOURS, CROP, CROP)]})
     return PooledModels(models.pack, models.device, models.provider, models.detector, models.embedder, pool)
+
+
+def devices_apart(devices: Sequence[Device]) -> int:
+    """How many devices work beside the threads that ask; 0 for a CPU alone, which is those threads."""
+    return 0 if len(devices) == 1 and devices[0].provider == CPU else len(devices)
 
 
 def batching_for(device: Device, batch_size: int) -> Batching:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from facecli.pipeline import clock as clock_module
 from facecli.pipeline.clock import STAGES, StageClock, bottleneck
 from facecli.pipeline.cores import usable_cores
 
@@ -36,6 +37,24 @@ def test_what_bound_the_run(busy: dict[str, float], jobs: int, bound: str) -> No
     for stage, seconds in busy.items():
         clock.add(stage, busy=seconds)
     assert bottleneck(clock.times(), jobs) == bound
+
+
+@pytest.mark.parametrize(
+    ("busy", "devices", "bound"),
+    [
+        ({"decode": 3.9, "align": 2.0, "detect": 4.0, "embed": 2.0}, 1, "detect"),
+        ({"decode": 3.9, "align": 2.0, "detect": 4.0, "embed": 2.0}, 3, "decode"),
+        ({"decode": 3.9, "detect": 4.0, "write": 5.0}, 2, "write"),
+    ],
+)
+def test_devices_of_their_own_share_nothing_with_the_workers(
+    busy: dict[str, float], devices: int, bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock_module, "usable_cores", lambda: 2)
+    clock = StageClock()
+    for stage, seconds in busy.items():
+        clock.add(stage, busy=seconds)
+    assert bottleneck(clock.times(), 40, devices) == bound
 
 
 @pytest.mark.parametrize(
