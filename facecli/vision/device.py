@@ -6,6 +6,7 @@ import json
 import shlex
 from dataclasses import dataclass
 
+from facecli.config import cache_directory
 from facecli.errors import DeviceError
 from facecli.vision.conflicts import installed, pip, runtime_conflict
 from facecli.vision.cuda import CudaDriver, read_driver
@@ -29,6 +30,10 @@ __all__ = ["CPU", "Device", "HardwareMissing", "find_devices", "present_kinds"]
 EXACT_OPENVINO = json.dumps({kind: {"INFERENCE_PRECISION_HINT": "f32"} for kind in ("CPU", "GPU")})
 """Without it OpenVINO computes in bfloat16 where the processor can: cosine 0.999 instead of 1.0."""
 
+EXACT_CUDA = (("use_tf32", "0"), ("cudnn_conv_algo_search", "HEURISTIC"), ("arena_extend_strategy", "kSameAsRequested"))
+"""TF32 rounds to 10 bits. cuDNN chooses its algorithms by what it knows of the GPU: trying them all, the default, takes seconds for each of some
+twenty shapes and chooses otherwise from run to run. Memory grows by what is asked for and not by doubling, so that a small card holds more."""
+
 
 class HardwareMissing(DeviceError):
     """The software for a device is installed, and there is no such device in the machine."""
@@ -48,7 +53,7 @@ class Kind:
 
 
 KINDS = (
-    Kind("cuda", "CUDAExecutionProvider", "onnxruntime-gpu[cuda,cudnn]", (("use_tf32", "0"),), numbered=True),
+    Kind("cuda", "CUDAExecutionProvider", "onnxruntime-gpu[cuda,cudnn]", EXACT_CUDA, numbered=True),
     Kind("tensorrt", "TensorrtExecutionProvider", "onnxruntime-gpu[cuda,cudnn]", numbered=True),
     Kind("migraphx", "MIGraphXExecutionProvider", "onnxruntime-migraphx", numbered=True),
     Kind("rocm", "ROCMExecutionProvider", "onnxruntime-rocm", numbered=True),
@@ -138,7 +143,20 @@ def _built_in(kind: Kind, numbers: list[int]) -> tuple[Device, ...]:
     if not kind.numbered:
         _check_numbers(kind.name, numbers, 1)
         return (Device(kind.name, kind.provider, kind.options),)
-    return tuple(Device(f"{kind.name}:{n}", kind.provider, (*kind.options, ("device_id", str(n)))) for n in numbers or [0])
+    options = (*kind.options, *(_engine_cache() if kind.name == "tensorrt" else ()))
+    return tuple(Device(f"{kind.name}:{n}", kind.provider, (*options, ("device_id", str(n)))) for n in numbers or [0])
+
+
+def _engine_cache() -> tuple[tuple[str, str], ...]:
+    """TensorRT compiles for minutes; what it has compiled is kept, with what it has timed, where there is a cache."""
+    path = cache_directory() / "tensorrt"
+    try:
+        # It would make the directory itself, readable for all.
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return ()
+    kinds = ("engine", "timing")
+    return tuple(pair for kind in kinds for pair in ((f"trt_{kind}_cache_enable", "1"), (f"trt_{kind}_cache_path", str(path))))
 
 
 def _plugged(kind: Kind, numbers: list[int]) -> tuple[Device, ...]:

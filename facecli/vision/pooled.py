@@ -11,10 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+import numpy as np
+
 from facecli.config import DetectionOptions, Precision
 from facecli.errors import DeviceError
 from facecli.types import Reporter
 from facecli.vision.align import CROP
+from facecli.vision.binding import BoundSession
 from facecli.vision.graphs import open_detector, open_recogniser
 from facecli.vision.models import FaceModels, detector_side, open_from, open_models
 from facecli.vision.networks import FaceNetwork
@@ -23,7 +26,7 @@ from facecli.vision.pinned import blank_for
 from facecli.vision.pooling import Batching, Member, PooledSession
 from facecli.vision.providers import CPU, Device
 from facecli.vision.roster import Roster
-from facecli.vision.session import Session
+from facecli.vision.session import OnnxSession, Session
 from facecli.vision.warming import Warming
 
 SERVING_THREADS = 2
@@ -131,11 +134,18 @@ class DevicePool:
         batching = batching_for(self.devices[0], self.pooling.batch_size)
         if sessions[0].input.shape[0] is not None:
             batching = replace(batching, most=1, sizes=batching.sizes[:1])
-        members = [Member(s, d.name, batching, blank_for(d)) for s, d in zip(sessions, self.devices, strict=True)]
+        members = [self._member(session, device, batching) for session, device in zip(sessions, self.devices, strict=True)]
         if any(session.outputs != sessions[0].outputs for session in sessions):
             raise DeviceError("the devices run different forms of a network", joint_name(self.devices), hint="name one of them with --device")
         self.sessions[stage] = PooledSession(members, batching, self.roster)
         return self.sessions[stage]
+
+    def _member(self, session: Session, device: Device, batching: Batching) -> Member:
+        """A device's share in a network, its buffers where the device reads them best."""
+        blank = blank_for(device)
+        if blank is not np.empty and isinstance(session, OnnxSession):
+            session = BoundSession(session, blank)
+        return Member(session, device.name, batching, blank)
 
     def warm_up(self, shapes: dict[str, list[tuple[int, ...]]]) -> None:
         """Run each size of batch once on each device, beside the work; a device takes no larger ones before."""

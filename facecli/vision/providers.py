@@ -17,6 +17,8 @@ from facecli.vision.runtime import captured_noise, load_onnxruntime
 CPU = "CPUExecutionProvider"
 PLUG_IN = "onnxruntime-ep-"
 """How the packages of plug-in providers begin; the rest is the device's name."""
+NO_TF32 = "NVIDIA_TF32_OVERRIDE"
+"""Read by NVIDIA's libraries when they are loaded; TensorRT, which computes in TF32 too, has no option of ONNX Runtime's against it."""
 KINDS_OF_HARDWARE = ("GPU", "NPU", "CPU")
 """The order in which the devices of one plug-in are numbered."""
 TINY_MODEL = (
@@ -57,6 +59,7 @@ def built_in_providers() -> list[str]:
 def preload_cuda() -> str:
     """Load the CUDA and cuDNN libraries of the nvidia packages, so that the provider finds them; what could not be loaded, else nothing."""
     runtime = load_onnxruntime()
+    os.environ[NO_TF32] = "0"
     said = io.StringIO()
     # It prints what it misses on stdout.
     with contextlib.redirect_stdout(said), contextlib.suppress(RuntimeError, OSError):

@@ -57,7 +57,8 @@ class OnnxSession:
     """An ONNX Runtime session."""
 
     def __init__(self, session: Any) -> None:
-        self._session = session
+        self.native = session
+        """The `onnxruntime.InferenceSession`."""
         self.provider = str(session.get_providers()[0])
         self.input = _tensor(session.get_inputs()[0])
         self.outputs = tuple(_tensor(o) for o in session.get_outputs())
@@ -66,7 +67,7 @@ class OnnxSession:
     def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
         """Evaluate the network on `feed`; a failure is a DeviceError."""
         try:
-            return list(self._session.run(self._names, {self.input.name: feed}))
+            return list(self.native.run(self._names, {self.input.name: feed}))
         except Exception as error:  # ONNX Runtime's own exception classes have no common base but Exception
             raise failure(error, self.provider) from error
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facecli.errors import DeviceError
+from facecli.errors import DeviceError, DeviceFull
 from facecli.vision import cuda, device, providers, trial
 from facecli.vision.conflicts import Conflict
 from facecli.vision.cuda import CudaDriver, read_driver
@@ -21,6 +21,7 @@ from facecli.vision.device import HardwareMissing, find_devices
 from facecli.vision.packs import find_pack
 from facecli.vision.providers import CPU, TINY_MODEL, Device, installed_plug_ins, open_inference
 from facecli.vision.runtime import captured_noise, load_onnxruntime
+from facecli.vision.session import failure
 from facecli.vision.trial import Outcome, choose, run_trial
 
 CUDA = "CUDAExecutionProvider"
@@ -93,11 +94,24 @@ def test_cuda_is_every_gpu_that_the_driver_offers(with_cuda: Callable[[CudaDrive
     found = find_devices("cuda")
     assert [d.name for d in found] == ["cuda:0", "cuda:1", "cuda:2"]
     assert list(found) == proved, "each is opened before it is promised"
-    assert dict(found[2].options) == {"use_tf32": "0", "device_id": "2"}
+    assert dict(found[2].options) == dict(device.EXACT_CUDA) | {"device_id": "2"}
+    assert dict(found[2].options)["use_tf32"] == "0"
     assert [d.name for d in find_devices("cuda:2,0")] == ["cuda:2", "cuda:0"]
     with pytest.raises(DeviceError, match="no such device: cuda:3") as caught:
         find_devices("cuda:0,3")
     assert "there are 3" in caught.value.hint
+
+
+def test_tensorrt_keeps_what_it_has_compiled_where_only_the_user_reads_it(
+    with_cuda: Callable[[CudaDriver], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with_cuda(CudaDriver(gpus=1, version=13000))
+    monkeypatch.setattr(device, "built_in_providers", lambda: ["TensorrtExecutionProvider", CUDA, CPU])
+    monkeypatch.setattr(device, "open_inference", lambda *_: None)
+    options = dict(find_devices("tensorrt:0")[0].options)
+    path = tmp_path / "cache" / "facecli" / "tensorrt"
+    assert (options["trt_engine_cache_enable"], options["trt_engine_cache_path"], options["trt_timing_cache_path"]) == ("1", str(path), str(path))
+    assert path.stat().st_mode & 0o777 == 0o700
 
 
 def test_cuda_without_a_driver_is_never_the_cpu(with_cuda: Callable[[CudaDriver], None]) -> None:
@@ -122,6 +136,27 @@ def test_a_cuda_library_that_is_missing_is_said(with_cuda: Callable[[CudaDriver]
     with pytest.raises(DeviceError, match=r"Failed to load libcublas\.so\.13") as caught:
         find_devices("cuda")
     assert "'onnxruntime-gpu[cuda,cudnn]'" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (
+            "while running Conv node. bfc_arena.cc:376 Failed to allocate memory for requested buffer of size 9",
+            DeviceFull,
+        ),
+        ("CUDA failure 2: out of memory ; GPU=0 ; hostname=here ; expr=cudaMalloc", DeviceFull),
+        ("CUDNN failure 5003: CUDNN_STATUS_ALLOC_FAILED", DeviceFull),
+        ("CUBLAS_STATUS_ALLOC_FAILED", DeviceFull),
+        ("[CL_EXT] CL_OUT_OF_MEMORY", DeviceFull),
+        ("CUDA failure 719: unspecified launch failure", DeviceError),
+        ("Got invalid dimensions for input", DeviceError),
+    ],
+)
+def test_a_device_without_memory_is_told_from_one_that_fails(said: str, kind: type[DeviceError]) -> None:
+    error = failure(RuntimeError(said), CUDA)
+    assert type(error) is kind
+    assert error.hint == said
 
 
 def test_a_session_that_fell_back_is_an_error_and_quiet(capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,209 @@
+"""Index runs over several devices, which here are sessions on the processor: the same faces, whatever happens to the devices."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from facecli.config import IndexOptions
+from facecli.errors import DeviceError, DeviceFull
+from facecli.indexing import IndexRequest, index_photos
+from facecli.indexing import workshop as workshop_module
+from facecli.store.facestore import open_reader
+from facecli.types import IndexReport, SilentReporter
+from facecli.vision import pooled
+from facecli.vision.networks import FaceNetwork
+from facecli.vision.packs import ModelFile
+from facecli.vision.pooling import Batching
+from facecli.vision.providers import Device
+from facecli.vision.session import Session
+
+FACES = [(110, 330), (320, 210), (520, 340), (795, 410), (955, 130), (1170, 340)]
+PHOTOS = 24
+Behaviour = Callable[[NDArray[Any], int], None]
+"""Called with what a device is fed and how often it was fed before: may wait, and may raise."""
+
+
+@dataclass
+class Notes(SilentReporter):
+    """A reporter that keeps its warnings."""
+
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+class Behaved:
+    """A session that does something else first."""
+
+    def __init__(self, session: Session, behaviour: Behaviour, counts: dict[str, int], name: str) -> None:
+        self.provider, self.input, self.outputs = session.provider, session.input, session.outputs
+        self._session, self._behaviour, self._counts, self._name = session, behaviour, counts, name
+
+    def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
+        self._behaviour(feed, self._counts.get(self._name, 0))
+        self._counts[self._name] = self._counts.get(self._name, 0) + 1
+        return self._session.run(feed)
+
+
+@pytest.fixture(scope="session")
+def crowd(tmp_path_factory: pytest.TempPathFactory, find_sample: Callable[[str], Path]) -> Path:
+    """Photos of one, two or three faces, none like another."""
+    folder = tmp_path_factory.mktemp("crowd")
+    group = Image.open(find_sample("t1.jpg"))
+    for number in range(PHOTOS):
+        faces = [FACES[(number + i) % len(FACES)] for i in range(1 + number % 3)]
+        photo = Image.new("RGB", (210 * len(faces), 230))
+        for i, (x, y) in enumerate(faces):
+            photo.paste(group.crop((x - 105, y - 115, x + 105, y + 115)).rotate(number / 3), (210 * i, 0))
+        photo.save(folder / f"{number:02}.png")
+    return folder
+
+
+@pytest.fixture
+def behave(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Behaviour]], dict[str, int]]:
+    """A function that lets devices behave in some way; it gives how often each was used, filled during the run."""
+
+    def set_up(behaviours: dict[str, Behaviour]) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        open_detector, open_recogniser = pooled.open_detector, pooled.open_recogniser
+
+        def behaved(session: Session, name: str) -> Session:
+            return Behaved(session, behaviours.get(name, lambda _, __: None), counts, name)
+
+        def detector(file: ModelFile, device: Device, report: Any) -> FaceNetwork:
+            network = open_detector(file, device, report)
+            return network.over(behaved(network.session, device.name))
+
+        monkeypatch.setattr(pooled, "open_detector", detector)
+        monkeypatch.setattr(pooled, "open_recogniser", lambda file, device, report: behaved(open_recogniser(file, device, report), device.name))
+        return counts
+
+    return set_up
+
+
+def index(target: Path, photos: Path, device: str, notes: Notes | None = None, **options: Any) -> IndexReport:
+    return index_photos(IndexRequest(str(target), (str(photos),), None, IndexOptions(device=device, **options)), notes or Notes())
+
+
+def faces_of(target: Path) -> list[tuple[str, bytes, NDArray[np.float32]]]:
+    """Name, box with score and embedding of every face."""
+    with open_reader(target) as store:
+        return [
+            (Path(photo.file.path).name, np.float32([*face.box, face.score]).tobytes(), face.embedding)
+            for photo in store.photos()
+            for face in store.faces_of(photo.photo_id)
+        ]
+
+
+def bits(faces: Sequence[tuple[str, bytes, NDArray[np.float32]]]) -> list[tuple[str, bytes, bytes]]:
+    return [(name, box, embedding.tobytes()) for name, box, embedding in faces]
+
+
+def alike(faces: Sequence[tuple[str, bytes, NDArray[np.float32]]], others: Sequence[tuple[str, bytes, NDArray[np.float32]]]) -> bool:
+    """Whether the faces are the same to the bit, and their embeddings but for the rounding to 16 bits."""
+    same = [(name, box) for name, box, _ in faces] == [(name, box) for name, box, _ in others]
+    return same and all(np.allclose(a, b, rtol=0, atol=2e-4) for (_, _, a), (_, _, b) in zip(faces, others, strict=True))
+
+
+@pytest.fixture(scope="session")
+def expected(crowd: Path, tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> list[tuple[str, bytes, NDArray[np.float32]]]:
+    """What the processor alone finds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(shared_cache))
+        target = tmp_path_factory.mktemp("alone") / "index"
+        index(target, crowd, "cpu")
+        return faces_of(target)
+
+
+def slow(_feed: NDArray[Any], _before: int) -> None:
+    time.sleep(0.05)
+
+
+def lost_after(runs: int) -> Behaviour:
+    def behave(_feed: NDArray[Any], before: int) -> None:
+        time.sleep(0.002)
+        if before >= runs:
+            raise RuntimeError("fell off the bus")
+
+    return behave
+
+
+def small(feed: NDArray[Any], _before: int) -> None:
+    if len(feed) > 1:
+        raise DeviceFull("the device has not the memory", "test", hint="Failed to allocate memory for requested buffer")
+
+
+def test_several_devices_find_what_one_finds_to_the_bit(tmp_path: Path, crowd: Path, expected: Any, behave: Any) -> None:
+    used = behave({"cpu:1": slow})
+    report = index(tmp_path / "index", crowd, "cpu:0,1")
+    assert len(expected) == PHOTOS * 2
+    assert bits(faces_of(tmp_path / "index")) == bits(expected)
+    assert (report.device, report.provider, report.devices) == ("cpu:0,1", "CPUExecutionProvider", 2)
+    assert used["cpu:0"] > used["cpu:1"] > 0, "both work, and the slow one less"
+    assert report.stages["detect"].busy_seconds > 0
+    assert report.stages["detect"].wait_seconds > 0
+
+
+def test_a_device_that_is_lost_costs_a_line_and_nothing_else(tmp_path: Path, crowd: Path, expected: Any, behave: Any) -> None:
+    used, notes = behave({"cpu:1": lost_after(5)}), Notes()
+    report = index(tmp_path / "index", crowd, "cpu:0,1", notes)
+    assert bits(faces_of(tmp_path / "index")) == bits(expected)
+    assert notes.warnings == ["cpu:1 failed and is left out; its batch is done by the other: fell off the bus"]
+    assert (report.photos.new, used["cpu:1"] in (5, 6)) == (PHOTOS, True), "both networks may be at their fifth run"
+
+
+def test_a_device_with_little_memory_takes_less_at_once(tmp_path: Path, crowd: Path, expected: Any, behave: Any) -> None:
+    notes = Notes()
+    behave({"cpu:0": small, "cpu:1": small})
+    index(tmp_path / "index", crowd, "cpu:0,1", notes)
+    assert alike(faces_of(tmp_path / "index"), expected)
+    assert set(notes.warnings) == {f"cpu:{n} has not the memory for a batch of that size; going on with 1 at once" for n in (0, 1)}
+
+
+def test_when_the_last_device_is_lost_what_is_done_is_kept(tmp_path: Path, crowd: Path, expected: Any, behave: Any) -> None:
+    notes = Notes()
+    behave({"cpu:0": lost_after(9), "cpu:1": lost_after(20)})
+    with pytest.raises(DeviceError, match=r"the device failed \(fell off the bus\): cpu:[01]") as caught:
+        index(tmp_path / "index", crowd, "cpu:0,1", notes, jobs=2)
+    assert (caught.value.exit_code, len(notes.warnings)) == (2, 1)
+    kept = faces_of(tmp_path / "index")
+    assert 0 < len(kept) < len(expected)
+    report = index(tmp_path / "index", crowd, "cpu")
+    assert report.photos.unchanged > 0
+    assert bits(faces_of(tmp_path / "index")) == bits(expected)
+
+
+def test_batches_pooled_over_photos_and_filled_up_find_the_same(
+    tmp_path: Path, crowd: Path, expected: Any, behave: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU: few sizes, shared by the threads, two threads a device, warmed up beside the work."""
+    sizes: set[int] = set()
+    behave({"cpu:0": lambda feed, _: sizes.add(len(feed))})
+    monkeypatch.setattr(pooled, "batching_for", lambda _device, size: Batching(size, (1, 2, 4, 8), threads=2))
+    index(tmp_path / "index", crowd, "cpu:0,1", batch_size=8)
+    assert alike(faces_of(tmp_path / "index"), expected)
+    assert max(sizes) > 2
+    assert sizes <= {1, 2, 4, 8}
+
+
+def test_threads_are_as_many_as_a_batch_and_the_memory_allow() -> None:
+    assert workshop_module.extra_threads(64, 2_000_000_000) == 31
+    assert workshop_module.extra_threads(16, 2_000_000_000) == 16
+    assert workshop_module.extra_threads(64, 10_000_000) == 0
+
+
+def test_other_devices_than_a_processor_get_powers_of_two() -> None:
+    batching = pooled.batching_for(Device("cuda:0", "CUDAExecutionProvider"), 48)
+    assert (batching.most, batching.sizes, batching.joins, batching.threads) == (32, (1, 2, 4, 8, 16, 32), True, 2)
+    assert pooled.batching_for(Device("cuda:0", "CUDAExecutionProvider"), 1).sizes == (1,)
+    assert not pooled.batching_for(Device("cpu:0", "CPUExecutionProvider"), 64).joins
