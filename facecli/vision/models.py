@@ -17,6 +17,7 @@ from facecli.vision.device import Device
 from facecli.vision.embedder import Embedder
 from facecli.vision.graphs import normalisation, open_detector, open_recogniser
 from facecli.vision.networks import FaceNetwork
+from facecli.vision.openvino_session import with_openvino
 from facecli.vision.packs import ModelFile, ModelPack
 from facecli.vision.runtime import load_onnxruntime
 from facecli.vision.session import CPU, Session
@@ -94,13 +95,15 @@ class OneDevice:
     """A device whose networks run in the threads that ask."""
 
     device: Device
+    precision: Precision
     report: Reporter
 
     def open_detector(self, file: ModelFile) -> FaceNetwork:
         return open_detector(file, self.device, self.report)
 
     def open_recogniser(self, file: ModelFile) -> Session:
-        return open_recogniser(file, self.device, self.report)
+        session = open_recogniser(file, self.device, self.report)
+        return with_openvino(session, file, self.precision, self.report) if self.device.provider == CPU else session
 
 
 def open_models(
@@ -111,10 +114,7 @@ def open_models(
     report: Reporter | None = None,
 ) -> FaceModels:
     """Open both networks of `pack` on `device`; OpenCV works in the caller's own thread from now on."""
-    report = report or SilentReporter()
-    if precision is Precision.FAST:
-        report.detail("fast precision has no effect without OpenVINO: the networks run in single precision")
-    return open_from(OneDevice(device, report), pack, detection)
+    return open_from(OneDevice(device, precision, report or SilentReporter()), pack, detection)
 
 
 def open_from(source: Source, pack: ModelPack, detection: DetectionOptions) -> FaceModels:

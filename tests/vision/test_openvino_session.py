@@ -1,0 +1,135 @@
+"""A run changes over to OpenVINO where that is better here, and stays with ONNX Runtime where it is not."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from facecli.config import Precision
+from facecli.types import SilentReporter
+from facecli.vision import openvino_session
+from facecli.vision.cache import read_record
+from facecli.vision.device import Device
+from facecli.vision.graphs import open_recogniser
+from facecli.vision.openvino_session import ChangingSession, OpenVinoSession, with_openvino
+from facecli.vision.packs import find_pack
+from facecli.vision.session import Session, Tensor
+
+needs_openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="the package openvino is not installed")
+
+
+class Counting:
+    """A session that counts its rows."""
+
+    input, outputs = Tensor("x", (None, 2)), (Tensor("y", (None, 2)),)
+
+    def __init__(self, provider: str) -> None:
+        self.provider, self.rows = provider, 0
+        self._lock = threading.Lock()
+
+    def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
+        with self._lock:
+            self.rows += len(feed)
+        return [feed]
+
+
+class Told(SilentReporter):
+    def __init__(self) -> None:
+        self.details: list[str] = []
+
+    def detail(self, message: str) -> None:
+        self.details.append(message)
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+@pytest.fixture
+def session(cpu: Device) -> Session:
+    return open_recogniser(find_pack(None).recogniser, cpu, SilentReporter())
+
+
+def test_the_other_session_is_opened_once_and_takes_over() -> None:
+    first, other, opened = Counting("first"), Counting("other"), []
+    changing = ChangingSession(first, lambda: opened.append(1) or other, 10)
+    threads = [threading.Thread(target=lambda: [changing.run(np.zeros((2, 2))) for _ in range(20)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert opened == [1]
+    assert first.rows + other.rows == 160
+    assert other.rows > 0
+    assert changing.provider == "other"
+
+
+def test_a_session_that_cannot_be_had_changes_nothing() -> None:
+    first = Counting("first")
+    changing = ChangingSession(first, lambda: None, 3)
+    for _ in range(5):
+        changing.run(np.zeros((2, 2)))
+    assert first.rows == 10
+
+
+@needs_openvino
+def test_openvino_gives_the_same_embeddings(session: Session) -> None:
+    crops = np.random.default_rng(0).normal(0, 0.5, (3, 3, 112, 112)).astype(np.float32)
+    other = OpenVinoSession(find_pack(None).recogniser.path, session, "f32", 1)
+    one, two = session.run(crops)[0], other.run(crops)[0]
+    assert one.shape == two.shape
+    cosines = np.sum(one * two, axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(two, axis=1)
+    assert cosines.min() > 0.9999
+
+
+@needs_openvino
+@pytest.mark.parametrize("better", [True, False])
+def test_the_answer_of_the_trial_is_kept(session: Session, monkeypatch: pytest.MonkeyPatch, *, better: bool) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(openvino_session, "_is_better", lambda *_: bool(asked.append(1)) or better)
+    file, crops = find_pack(None).recogniser, np.zeros((40, 3, 112, 112), np.float32)
+    for _ in range(2):
+        changing = with_openvino(session, file, Precision.EXACT, SilentReporter())
+        for _ in range(2):
+            changing.run(crops)
+        assert changing.provider == ("OpenVINO" if better else "CPUExecutionProvider")
+    assert asked == [1]
+    assert list(read_record("openvino").values()) == [better]
+
+
+@needs_openvino
+def test_what_is_not_the_same_is_not_better(session: Session) -> None:
+    class Wrong:
+        provider, input, outputs = "wrong", session.input, session.outputs
+
+        def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
+            return [session.run(feed)[0] + np.linspace(0, 5, 512, dtype=np.float32)]
+
+    assert not openvino_session._is_better(session, Wrong(), find_pack(None).recogniser, Precision.FAST)
+
+
+@needs_openvino
+def test_a_failure_of_openvino_is_said_and_costs_nothing(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no such\nthing")
+
+    monkeypatch.setattr(openvino_session, "OpenVinoSession", fail)
+    told = Told()
+    changing = with_openvino(session, find_pack(None).recogniser, Precision.EXACT, told)
+    assert changing.run(np.zeros((70, 3, 112, 112), np.float32))[0].shape == (70, 512)
+    assert told.details == ["OpenVINO cannot be used: no such thing"]
+
+
+def test_without_openvino_nothing_changes(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(openvino_session.importlib.util, "find_spec", lambda name: None if name == "openvino" else found(name))
+    told = Told()
+    assert with_openvino(session, find_pack(None).recogniser, Precision.FAST, told) is session
+    assert len(told.details) == 1
