@@ -59,6 +59,9 @@ class Scan(Protocol):
 
     total: int
 
+    def portion(self, queries: int) -> int:
+        """How many of so many queries it answers at once in bounded memory."""
+
     def best(self, queries: FloatArray, count: int) -> tuple[Labels, FloatArray]:
         """The `count` most similar of each query (q, d), falling: labels (q, count), -1 where there is none, and rough similarities."""
 
@@ -68,7 +71,7 @@ class Scan(Protocol):
 
 def find_nearest(scan: Scan, queries: FloatArray, wanted: Wanted, leave_out: Sequence[int | None]) -> list[list[Hit]]:
     """The answer to each query; similarity falling, then face id. `queries` float32 (q, d), unit length."""
-    step = max(1, _QUERY_BYTES // (4 * max(1, scan.total)))
+    step = scan.portion(len(queries))
     answers: list[list[Hit]] = []
     for start in range(0, len(queries), step):
         block = queries[start : start + step]
@@ -131,6 +134,11 @@ def rescore(codes: Codes, query: FloatArray) -> FloatArray:
     for start in range(0, len(codes), 4096):
         out[start : start + 4096] = np.einsum("nd,d->n", codes[start : start + 4096].astype(np.float64), wide)
     return out.clip(-1, 1)
+
+
+def portion(total: int) -> int:
+    """How many queries have room for a similarity to each of `total` codes."""
+    return max(1, _QUERY_BYTES // (4 * max(1, total)))
 
 
 def similarities(blocks: Iterator[tuple[int, Codes]], queries: FloatArray, total: int) -> FloatArray:

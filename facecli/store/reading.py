@@ -13,6 +13,7 @@ import numpy as np
 
 from facecli.config import By
 from facecli.errors import IndexDamaged, StoreError
+from facecli.store.accelerated import open_scan
 from facecli.store.catalog import Catalogue, SetRow
 from facecli.store.connection import CATALOGUE, open_for_reading, schema_version
 from facecli.store.failures import explained, trusted
@@ -20,7 +21,6 @@ from facecli.store.nearest import Hit, Wanted, find_nearest
 from facecli.store.records import FileStat, IndexInfo, KeptOut, KnownFile, StoredFace, StoredPhoto
 from facecli.store.removal import Removal, plan_removal
 from facecli.store.rows import as_bytes, as_float, as_int, read_box
-from facecli.store.scans import open_scan
 from facecli.store.schema import MIGRATIONS
 from facecli.store.vectors import Codes
 from facecli.store.verification import Problem, check_all

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from facecli.errors import IndexDamaged
 from facecli.store.catalog import Catalogue, SetRow
 from facecli.store.failures import trusted
-from facecli.store.nearest import Identified, Labels, Scan, pick_best, similarities
+from facecli.store.nearest import Identified, Labels, Scan, pick_best, portion, similarities
 from facecli.store.rows import as_bytes, as_int, read_codes
 from facecli.store.vectors import BLOCK, Codes
 from facecli.types import FloatArray
@@ -45,6 +45,9 @@ class MappedScan:
         """The slots that no face holds."""
         slots = np.array(self._catalogue.holes(self._row.set_id), np.int64)
         return slots[(slots >= 0) & (slots < self.total)]
+
+    def portion(self, queries: int) -> int:
+        return portion(self.total)
 
     def best(self, queries: FloatArray, count: int) -> tuple[Labels, FloatArray]:
         rough = similarities(self._blocks(), queries, self.total)
@@ -125,6 +128,9 @@ class CatalogueScan:
             ids = np.array([(as_int(face), as_int(photo)) for face, photo in rows], np.int64).reshape(len(rows), 2)
         self._faces, self._photos = ids[:, 0], ids[:, 1]
         self.total = len(ids)
+
+    def portion(self, queries: int) -> int:
+        return portion(self.total)
 
     def best(self, queries: FloatArray, count: int) -> tuple[Labels, FloatArray]:
         return pick_best(similarities(self._blocks(), queries, self.total), count)
