@@ -1,0 +1,98 @@
+"""The device of these tests: every CUDA GPU, or what FACECLI_TEST_DEVICE names, which then must be there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from facecli.config import IndexOptions
+from facecli.errors import DeviceError
+from facecli.indexing import IndexRequest, index_photos
+from facecli.indexing import workshop as workshop_module
+from facecli.store.facestore import open_reader
+from facecli.store.records import StoredFace
+from facecli.types import IndexReport, SilentReporter
+from facecli.vision.device import find_devices
+from facecli.vision.providers import Device
+
+
+@pytest.fixture(scope="session")
+def gpus() -> tuple[Device, ...]:
+    """The devices; where there are none, the test is skipped and says why."""
+    named = os.environ.get("FACECLI_TEST_DEVICE", "")
+    try:
+        return find_devices(named or "cuda")
+    except DeviceError as error:
+        if named:
+            raise
+        pytest.skip(f"no CUDA device: {error}")
+
+
+@dataclass
+class Notes(SilentReporter):
+    """A reporter that keeps its warnings."""
+
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+@dataclass
+class Indexed:
+    """What a run found: for each photo by its name its faces."""
+
+    report: IndexReport
+    faces: dict[str, list[StoredFace]]
+    notes: Notes
+
+    def cosines(self, other: Indexed) -> NDArray[np.float64]:
+        """Of each face with the same face of another run; the faces must be the same, in the same order."""
+        assert self.faces.keys() == other.faces.keys()
+        found = []
+        for name, faces in self.faces.items():
+            assert len(faces) == len(other.faces[name]), name
+            for mine, theirs in zip(faces, other.faces[name], strict=True):
+                np.testing.assert_allclose(mine.box, theirs.box, atol=0.5)
+                assert mine.found_by == theirs.found_by
+                one, two = mine.embedding.astype(np.float64), theirs.embedding.astype(np.float64)
+                found.append(one @ two / np.linalg.norm(one) / np.linalg.norm(two))
+        return np.array(found)
+
+
+@pytest.fixture
+def index_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Indexed]:
+    """A function that indexes photos on devices, each with further options of its provider."""
+
+    def index(devices: Sequence[Device], photos: Path, *, further: dict[str, str] | None = None, **options: Any) -> Indexed:
+        changed = tuple(replace(d, options=(*d.options, *(further or {}).items())) for d in devices)
+        monkeypatch.setattr(workshop_module, "find_devices", lambda _: changed)
+        target, notes = tmp_path / f"index-{len(list(tmp_path.iterdir()))}", Notes()
+        report = index_photos(IndexRequest(str(target), (str(photos),), None, IndexOptions(**options)), notes)
+        with open_reader(target) as store:
+            found = {Path(photo.file.path).name: store.faces_of(photo.photo_id) for photo in store.photos()}
+        return Indexed(report, found, notes)
+
+    return index
+
+
+@pytest.fixture(scope="session")
+def gallery(tmp_path_factory: pytest.TempPathFactory, find_sample: Callable[[str], Path]) -> Path:
+    """The sample photos, and many of their parts in several sizes, so that batches fill up."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("gallery")
+    for name in ("players.jpg", "gdp.jpg", "t1.jpg", "astronaut.png", "Tom_Hanks_54745.png"):
+        picture = Image.open(find_sample(name)).convert("RGB")
+        picture.save(folder / f"{Path(name).stem}.png")
+        for number in range(24):
+            left, top = number * picture.width // 60, number * picture.height // 90
+            picture.crop((left, top, left + picture.width // 2, top + picture.height * 2 // 3)).save(folder / f"{Path(name).stem}-{number:02}.png")
+    return folder

@@ -1,0 +1,61 @@
+"""FAISS on real GPUs gives the processor's neighbours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+
+from facecli.config import By, Fingerprint
+from facecli.store import accelerated
+from facecli.store.facestore import open_reader, open_writer
+from facecli.store.records import Batch, EmbeddingKind
+from facecli.types import Detections, IndexedPhoto, PhotoFile
+
+pytestmark = pytest.mark.gpu
+DIMENSION, PHOTOS, FACES = 512, 300, 40
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    """12,000 faces by chance."""
+    chance = np.random.default_rng(1)
+    photos = []
+    for number in range(PHOTOS):
+        vectors = chance.standard_normal((FACES, DIMENSION)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        corner = np.arange(FACES, dtype=np.float32)[:, None] * 50 + np.zeros((1, 2), np.float32)
+        boxes = np.concatenate([corner, corner + 40], axis=1)
+        found = Detections(boxes, np.full(FACES, 0.9, np.float32), np.zeros((FACES, 5, 2), np.float32), np.zeros(FACES, np.uint8))
+        photos.append(IndexedPhoto(PhotoFile(str(tmp_path / f"{number:04}.jpg"), 10, 10), number.to_bytes(16, "big"), 3000, 3000, found, vectors))
+    kind = EmbeddingKind(Fingerprint("buffalo_sc", "d" * 64, "e" * 64, DIMENSION), "non-commercial research only")
+    with open_writer(tmp_path / ".facecli", kind, create=True) as writer:
+        writer.commit(Batch(photos=tuple(photos)))
+        writer.finish()
+    return tmp_path / ".facecli"
+
+
+@pytest.mark.skipif(getattr(faiss, "get_num_gpus", lambda: 0)() == 0, reason="this FAISS has no GPU")
+@pytest.mark.parametrize("by", list(By))
+def test_the_neighbours_are_those_of_the_processor(index: Path, by: By, monkeypatch: pytest.MonkeyPatch) -> None:
+    queries = np.random.default_rng(2).standard_normal((500, DIMENSION)).astype(np.float32)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    with open_reader(index) as reader:
+        wanted = reader.nearest(queries, top=10, minimum=None, by=by)
+    monkeypatch.setattr("facecli.store.scans.FAISS_FROM", 0)
+    monkeypatch.setattr(accelerated, "COMPARISONS_FROM", 1000)
+    monkeypatch.setattr(accelerated, "SHARD_BYTES", 2 * DIMENSION * 5000)
+    asked: list[int] = []
+    search = accelerated.Gpu.search
+
+    def counting(self: accelerated.Gpu, *arguments: object) -> object:
+        found = search(self, *arguments)  # type: ignore[arg-type]
+        asked.append(1)
+        return found
+
+    monkeypatch.setattr(accelerated.Gpu, "search", counting)
+    with open_reader(index) as reader:
+        assert reader.nearest(queries, top=10, minimum=None, by=by) == wanted
+    assert len(asked) >= 3
