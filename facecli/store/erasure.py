@@ -12,7 +12,7 @@ from facecli.store.failures import explained
 from facecli.store.traces import Traces, file_size
 from facecli.store.vectors import VectorWriter
 
-SMALL = 32 << 20
+SMALL = 16 << 20
 """Bytes of a catalogue that is written anew rather than searched: it takes less than a second."""
 _POLL_SECONDS = 0.02
 _UNERASED = "SELECT slot FROM holes h JOIN sets s USING (set_id) WHERE set_id = ? AND NOT erased AND slot >= 0 AND slot < s.slots"

@@ -17,7 +17,7 @@ from facecli.store.accelerated import open_scan
 from facecli.store.catalog import Catalogue, SetRow
 from facecli.store.connection import CATALOGUE, open_for_reading, schema_version
 from facecli.store.failures import explained, trusted
-from facecli.store.nearest import Hit, Wanted, find_nearest
+from facecli.store.nearest import Hit, Scan, Wanted, find_nearest
 from facecli.store.records import FileStat, IndexInfo, KeptOut, KnownFile, StoredFace, StoredPhoto
 from facecli.store.removal import Removal, plan_removal
 from facecli.store.rows import as_bytes, as_float, as_int, read_box
@@ -38,6 +38,7 @@ class IndexReader:
         self._keeps_state = keeps_state
         self._codes: Codes | None = None
         self._info: IndexInfo | None = None
+        self._scan: Scan | None = None
         self.notice = ""
         """Why the vector file cannot be used, so that a search scans the catalogue; empty where it can."""
 
@@ -49,7 +50,7 @@ class IndexReader:
 
     def close(self) -> None:
         """Let go of the index."""
-        self._codes = None
+        self._codes = self._scan = None
         self._catalogue.connection.close()
 
     @property
@@ -100,7 +101,9 @@ class IndexReader:
                     self._catalogue.directory,
                     hint="search with the model that the index was made with",
                 )
-            scan = open_scan(self._catalogue, row, self._vectors(row))
+            scan = self._scan
+            if scan is None or not self._keeps_state:
+                scan = self._scan = open_scan(self._catalogue, row, self._vectors(row))
             answers = find_nearest(scan, vectors, Wanted(top, minimum, by), leave_out)
             return [self._matches(hits) for hits in answers]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -57,9 +58,9 @@ def _copies(catalogue: Catalogue, named: dict[int, StoredPhoto]) -> dict[int, St
     """The photos with the same contents as the named ones."""
     found: dict[int, StoredPhoto] = {}
     for digest in dict.fromkeys(photo.digest for photo in named.values()):
-        rows = catalogue.rows("SELECT photo_id FROM photos WHERE digest = ? AND set_id = ? ORDER BY path", (digest, catalogue.set_id))
+        rows = catalogue.rows("SELECT photo_id FROM photos WHERE digest = ? AND set_id = ?", (digest, catalogue.set_id))
         others = [catalogue.photo(as_int(number)) for (number,) in rows if number not in named]
-        found |= {photo.photo_id: photo for photo in others if photo is not None}
+        found |= {photo.photo_id: photo for photo in sorted(filter(None, others), key=lambda photo: os.fsencode(photo.file.path))}
     return found
 
 

@@ -82,6 +82,10 @@ class MappedScan:
 class FaissScan(MappedScan):
     """FAISS over the same file, which it maps for itself; numpy where it cannot."""
 
+    def __init__(self, catalogue: Catalogue, row: SetRow, codes: Codes) -> None:
+        super().__init__(catalogue, row, codes)
+        self._read: Any = None
+
     def best(self, queries: FloatArray, count: int) -> tuple[Labels, FloatArray]:
         index = self._index()
         if index is None:
@@ -101,12 +105,13 @@ class FaissScan(MappedScan):
         """The file as FAISS reads it, checked before; None where it has been replaced, or is being grown at this very moment."""
         import faiss  # noqa: PLC0415 (as above)
 
-        for _ in range(_FAISS_TRIES):
+        for _ in range(_FAISS_TRIES if self._read is None else 0):
             try:
-                return self._read_index(faiss)
+                self._read = self._read_index(faiss)
+                break
             except (IndexDamaged, OSError, RuntimeError):
                 time.sleep(0.01)
-        return None
+        return self._read
 
     def _read_index(self, faiss: Any) -> Any:
         descriptor = self._row.file.open()

@@ -41,7 +41,7 @@ CREATE TABLE photos (
     checksum INTEGER NOT NULL,
     UNIQUE (set_id, path)
 ) STRICT;
-CREATE INDEX photos_by_digest ON photos (digest);
+CREATE INDEX photos_by_digest ON photos (digest, set_id);
 CREATE TABLE faces (
     face_id INTEGER PRIMARY KEY AUTOINCREMENT,
     set_id INTEGER NOT NULL,

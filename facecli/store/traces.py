@@ -6,7 +6,7 @@ SQLite's secure_delete zeroes what it frees, but a page whose cells were moved t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,10 @@ MOST_ITEMS = 20_000
 """Deletions beyond which the file is written anew without a search."""
 _WORD = 8
 _CHUNK = 8 << 20
+_TREES = (2, 5, 10, 13)
+"""The first byte of a page that belongs to a tree: inner and leaf pages of indexes and tables."""
+_LEAST_LEAF = 8
+_LEAST_PAGE = 512
 _TAIL = 24
 """Bytes of a path's end that are looked for as well, since a stale copy may have lost its beginning."""
 Words = NDArray[np.uint64]
@@ -39,49 +43,70 @@ class Traces:
             self.paths, self.blobs, self.complete = [], [], False
 
     def found_in(self, path: Path) -> bool:
-        """Whether a file holds any of the paths (or the end of one), or 16 bytes in a row of any blob."""
+        """Whether a catalogue holds, outside of its rows, any of the paths (or the end of one), or 16 bytes in a row of any blob."""
         texts = {text for item in self.paths for text in (item, item[-_TAIL:])}
-        words = _sliding_words(self.blobs)
-        overlap = max((len(text) for text in texts), default=_WORD)
-        with path.open("rb", buffering=0) as file:
-            before = b""
-            while chunk := file.read(_CHUNK):
-                if any(text in before + chunk for text in texts) or _holds_words(chunk, words):
-                    return True
-                before = chunk[-overlap:]
+        words: Words | None = None
+        for rest in leftovers(path):
+            if any(text in rest for text in texts):
+                return True
+            words = _sliding_words(self.blobs) if words is None else words
+            if _holds_word(rest, words):
+                return True
         return False
+
+
+def leftovers(path: Path) -> Iterator[bytes]:
+    """What stands in a database file beside its rows, without the zeros around each piece, some megabytes of the file at a time.
+
+    By SQLite's file format a page of a tree says in its header how many cells it has and where they begin; between the pointers to the
+    cells and the cells is a gap. Pages of no tree are given whole.
+    """
+    with path.open("rb", buffering=0) as file:
+        size = int.from_bytes(file.read(18)[16:18], "big")
+        size = 65536 if size == 1 else size
+        if size < _LEAST_PAGE:
+            return
+        file.seek(0)
+        yield file.read(size)
+        while chunk := file.read(max(1, _CHUNK // size) * size):
+            yield _gaps(chunk, size)
+
+
+def _gaps(chunk: bytes, size: int) -> bytes:
+    """The gaps of whole pages, stripped of zeros, one after the other."""
+    pages = np.frombuffer(chunk, np.uint8, count=len(chunk) // size * size).reshape(-1, size)
+    kinds, cells = pages[:, 0], pages[:, 3:5].astype(np.int64) @ (256, 1)
+    content = pages[:, 5:7].astype(np.int64) @ (256, 1)
+    is_tree = np.isin(kinds, _TREES)
+    starts = np.where(is_tree, np.where(kinds < _LEAST_LEAF, 12, 8) + 2 * cells, 0)
+    ends = np.where(is_tree & (content > 0), content, size).clip(max=size)
+    places = zip((starts + np.arange(len(pages)) * size).tolist(), (ends + np.arange(len(pages)) * size).tolist(), strict=True)
+    return b"".join(filter(None, (chunk[start:end].strip(b"\0") for start, end in places)))
 
 
 def _sliding_words(blobs: list[bytes]) -> Words:
     """Every run of eight bytes of the blobs, at any offset, sorted.
 
-    Whatever piece of 15 bytes or more stands anywhere in a file holds a run that begins at a multiple of eight in the file.
+    Whatever piece of 15 bytes or more stands anywhere holds a run that begins at a multiple of eight.
     """
-    parts: list[Words] = []
+    parts: list[Words] = [np.zeros(0, np.uint64)]
     for blob in blobs:
         raw = np.frombuffer(blob, np.uint8)
         if len(raw) >= _WORD:
             parts.append(np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(raw, _WORD)).view("<u8").reshape(-1))
-    words: Words = np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.uint64)
-    nonzero: Words = words[words != 0]
-    return nonzero
+    words = np.concatenate(parts)
+    words.sort()
+    return words
 
 
-def _holds_words(chunk: bytes, words: Words) -> bool:
-    """Whether a word at a multiple of eight bytes of the chunk is one of the sorted words."""
-    if not len(words):
+def _holds_word(rest: bytes, words: Words) -> bool:
+    """Whether eight bytes at a multiple of eight are one of the sorted words; zeros are nobody's."""
+    aligned = np.frombuffer(rest, "<u8", count=len(rest) // _WORD)
+    aligned = aligned[aligned != 0]
+    if not len(words) or not len(aligned):
         return False
-    aligned = np.frombuffer(chunk, "<u8", count=len(chunk) // _WORD)
-    table = np.zeros(1 << 16, bool)
-    table[_short(words)] = True
-    likely = aligned[table[_short(aligned)]]
-    places = np.searchsorted(words, likely).clip(max=len(words) - 1)
-    return bool((words[places] == likely).any())
-
-
-def _short(words: Words) -> NDArray[np.uint16]:
-    """Sixteen bits of each word, for a table that fits the processor's cache."""
-    return ((words * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(48)).astype(np.uint16)
+    places = np.searchsorted(words, aligned).clip(max=len(words) - 1)
+    return bool((words[places] == aligned).any())
 
 
 def file_size(path: Path) -> int:

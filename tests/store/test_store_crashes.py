@@ -206,7 +206,7 @@ def ask_sound(index: Path) -> None:
         query = np.ones((1, DIMENSION), np.float32) / np.float32(8)
         (matches,) = reader.nearest(query, top=0, minimum=None, by=By.FACE)
         assert len(matches) == reader.info.faces
-        reader._codes = None
+        reader._codes = reader._scan = None
         assert reader.nearest(query, top=0, minimum=None, by=By.FACE) == [matches]
 
 
