@@ -107,7 +107,7 @@ class DevicePool:
     roster: Roster = field(init=False)
     sessions: dict[str, PooledSession] = field(init=False, default_factory=dict)
     """The networks by the stage that they serve."""
-    closed: bool = field(init=False, default=False)
+    warmings: list[Warming] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self.roster = Roster([device.name for device in self.devices], self.pooling.report)
@@ -148,12 +148,13 @@ class DevicePool:
         return Member(session, device.name, batching, blank)
 
     def warm_up(self, shapes: dict[str, list[tuple[int, ...]]]) -> None:
-        """Run each size of batch once on each device, beside the work; a device takes no larger ones before."""
+        """Run each size of batch once on each device before it is used, beside the work."""
         if not self.sessions["detect"].members[0].sizes:
             return
         for number in range(len(self.devices)):
             networks = [(self.sessions[stage].members[number], shapes[stage]) for stage in shapes]
-            Warming(networks, lambda: self.closed).start()
+            self.warmings.append(Warming(networks))
+            self.warmings[-1].start()
 
     def seconds(self) -> dict[str, float]:
         """How long the devices were in use, by stage."""
@@ -161,6 +162,7 @@ class DevicePool:
 
     def close(self) -> None:
         """End the threads of the devices."""
-        self.closed = True
+        for warming in self.warmings:
+            warming.close()
         for session in self.sessions.values():
             session.close()

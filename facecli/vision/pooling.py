@@ -43,6 +43,7 @@ class Member:
         self.most, self.sizes, self.serving = batching.most, batching.sizes, batching.threads
         self.full = False
         """Whether the device has shown how much it can take."""
+        self._wish: Callable[[Member], None] = lambda _: None
         self._lock = threading.Lock()
         self._running, self._since, self._busy = 0, 0.0, 0.0
 
@@ -50,9 +51,14 @@ class Member:
         """The size of a batch that holds `rows`."""
         return min((size for size in self.sizes if size >= rows), default=rows)
 
-    def begin_small(self) -> None:
-        """Take single rows only, until the device has been seen to take more."""
-        self.most = self.sizes[0]
+    def begin_small(self, wish: Callable[[Member], None]) -> None:
+        """Take single rows only, until the device has been seen to take more; `wish` is called where a batch was full."""
+        self.most, self._wish = self.sizes[0], wish
+
+    def note(self, rows: int) -> None:
+        """See how many rows a batch has."""
+        if rows >= self.most and not self.full and self.sizes and self.most < self.sizes[-1]:
+            self._wish(self)
 
     def take_more(self, size: int) -> None:
         """Take up to `size` rows, unless the memory has ended before."""
@@ -146,7 +152,9 @@ class PooledSession:
             if self._roster.has_lost(member.name):
                 self._waiting.put_back(requests)
                 break
-            if sum(len(request.feed) for request in requests) > member.most:
+            rows = sum(len(request.feed) for request in requests)
+            member.note(rows)
+            if rows > member.most:
                 self._waiting.put_back(split(requests))
             elif not self._answer(member, requests, buffers):
                 break

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -43,50 +45,103 @@ class Network:
         return [feed]
 
 
-def warmed(networks: list[Network], shapes: list[list[tuple[int, ...]]]) -> list[Member]:
-    members = [Member(network, "test:0", SIZES) for network in networks]
-    warming = Warming(list(zip(members, shapes, strict=True)))
-    assert [member.most for member in members] == [1 for _ in members], "nothing large is taken before it was tried"
-    warming.start()
-    warming.join()
-    return members
+class Warmed:
+    """A device that is warmed up with some networks; each batch that is noted is waited for."""
+
+    def __init__(self, networks: list[Network], shapes: list[list[tuple[int, ...]]]) -> None:
+        self.members = [Member(network, "test:0", SIZES) for network in networks]
+        self.warming = Warming(list(zip(self.members, shapes, strict=True)))
+        assert [member.most for member in self.members] == [1 for _ in networks], "nothing large is taken before it was tried"
+        self.warming.start()
+
+    def fill(self, number: int) -> None:
+        """Let a member's batch be full, and wait until the device has grown by that or shown that it cannot."""
+        member = self.members[number]
+        before = member.most
+        member.note(before)
+        deadline = time.monotonic() + 30
+        while member.most == before and not member.full and time.monotonic() < deadline:
+            time.sleep(0.001)
 
 
-def test_every_shape_is_run_once_in_every_size() -> None:
+@pytest.fixture
+def warm() -> Iterator[Callable[..., Warmed]]:
+    """A function that warms up networks; the threads end with the test."""
+    begun: list[Warmed] = []
+
+    def begin(networks: list[Network], shapes: list[list[tuple[int, ...]]]) -> Warmed:
+        begun.append(Warmed(networks, shapes))
+        return begun[-1]
+
+    yield begin
+    for warmed in begun:
+        warmed.warming.close()
+        assert not warmed.warming.is_alive()
+
+
+def test_every_shape_is_run_once_in_every_size_that_is_wanted(warm: Callable[..., Warmed]) -> None:
     network = Network([1000])
-    member = warmed([network], [[(4,), (10,)]])[0]
-    assert network.shapes == [(size, rows) for size in SIZES.sizes for rows in (4, 10)]
-    assert (member.most, member.full) == (8, False)
+    warmed = warm([network], [[(4,), (10,)]])
+    for _ in range(2):
+        warmed.fill(0)
+    assert network.shapes == [(size, rows) for size in (1, 2, 4) for rows in (4, 10)]
+    warmed.fill(0)
+    assert (warmed.members[0].most, warmed.members[0].full) == (8, False)
+    warmed.members[0].note(8)
+    warmed.warming.close()
+    assert len(network.shapes) == 2 * len(SIZES.sizes), "the largest is the end of it"
 
 
-def test_networks_grow_together_so_that_none_takes_what_another_needs_to_run_at_all() -> None:
+def test_a_batch_that_is_not_full_asks_for_nothing(warm: Callable[..., Warmed]) -> None:
+    network = Network([1000])
+    warmed = warm([network], [[(4,)]])
+    warmed.fill(0)
+    warmed.members[0].note(1)
+    warmed.warming.close()
+    assert (warmed.members[0].most, network.shapes) == (2, [(1, 4), (2, 4)])
+
+
+def test_a_network_grows_alone_and_no_further_than_the_memory_goes(warm: Callable[..., Warmed]) -> None:
     memory = [50]
-    wide, narrow = warmed([Network(memory), Network(memory)], [[(10,)], [(2,)]])
+    warmed = warm([Network(memory), Network(memory)], [[(10,)], [(2,)]])
+    wide, narrow = warmed.members
+    for _ in range(3):
+        warmed.fill(0)
     assert (wide.most, wide.full) == (4, True), "eight wide rows do not fit"
-    assert (narrow.most, narrow.full) == (4, True), "nor eight narrow ones beside four wide ones"
+    assert (narrow.most, narrow.full) == (1, False), "nobody asked it to grow"
+    warmed.fill(1)
+    warmed.fill(1)
+    warmed.fill(1)
+    assert (narrow.most, narrow.full) == (4, True), "nor do eight narrow ones beside four wide ones"
 
 
-def test_a_batch_that_failed_meanwhile_is_not_tried_again() -> None:
+def test_what_has_failed_in_the_work_is_not_tried_again(warm: Callable[..., Warmed]) -> None:
     network = Network([1000])
-    member = Member(network, "test:0", SIZES)
-    warming = Warming([(member, [(4,)])])
-    assert not member.take_less(2), "from one row on there is nothing to take less of"
-    warming.start()
-    warming.join()
-    assert (member.most, network.shapes) == (1, [])
+    warmed = warm([network], [[(4,)]])
+    warmed.fill(0)
+    warmed.fill(0)
+    assert warmed.members[0].take_less(4)
+    warmed.members[0].note(2)
+    warmed.warming.close()
+    assert (warmed.members[0].most, network.shapes) == (2, [(1, 4), (2, 4), (4, 4)])
 
 
-def test_a_device_that_fails_while_it_warms_up_is_left_to_the_work() -> None:
+def test_a_device_that_fails_while_it_warms_up_is_left_to_the_work(warm: Callable[..., Warmed]) -> None:
     class Broken(Network):
         def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
             raise DeviceError("the network failed", "test")
 
-    assert [member.most for member in warmed([Broken([10])], [[(4,)]])] == [1]
+    warmed = warm([Broken([10])], [[(4,)]])
+    warmed.members[0].note(1)
+    warmed.warming.join(30)
+    assert not warmed.warming.is_alive()
+    assert warmed.members[0].most == 1
 
 
 def test_nothing_is_warmed_up_for_a_run_that_is_over() -> None:
     network = Network([1000])
-    warming = Warming([(Member(network, "test:0", SIZES), [(4,)])], lambda: True)
+    warming = Warming([(Member(network, "test:0", SIZES), [(4,)])])
+    warming.close()
     warming.start()
     warming.join()
     assert network.shapes == []
