@@ -1,0 +1,194 @@
+"""What an index costs as it grows: `python tests/benchmarks/scale.py [--faces 10000 100000 1000000]`.
+
+Makes indexes of faces by chance, five to a photo, over real (empty) files of the recorded size and time, and measures the opening, one
+query in a fresh process and in a warm one, a batch-wise commit of 1,000 faces, a run that finds nothing new (beside `find -printf` over the
+same files), the removal of 100 photos with its proof, and the check. Prints a table, or JSON. Each figure is the best of some tries, but for
+those that change the index.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from facecli.config import By, Fingerprint
+from facecli.store.facestore import IndexWriter, open_reader, open_writer
+from facecli.store.records import Batch, EmbeddingKind
+from facecli.types import Detections, FloatArray, IndexedPhoto, PhotoFile
+
+DIMENSION, FACES, BATCH, FOLDER = 512, 5, 64, 1000
+KIND = EmbeddingKind(Fingerprint("scale", "d" * 64, "e" * 64, DIMENSION), "made by chance")
+COLD = """
+import sys, time; began = time.perf_counter()
+import numpy; from pathlib import Path; from facecli.config import By; from facecli.store.facestore import open_reader
+query = numpy.frombuffer(sys.stdin.buffer.read(), "f4").reshape(1, -1)
+with open_reader(Path(sys.argv[1])) as reader:
+    reader.nearest(query, top=10, minimum=None, by=By.PHOTO)
+print(time.perf_counter() - began)
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The figures of one size; seconds unless said otherwise."""
+
+    faces: int
+    photos: int
+    megabytes: float
+    opening: float
+    opening_growth_mb: float
+    """How much the process grew by opening the index."""
+    query_cold: float
+    query_warm: float
+    adding_1000: float
+    commit_ms: float
+    """Milliseconds of one commit of 64 photos while the index was made."""
+    no_op_run: float
+    find_printf: float
+    removing_100: float
+    check: float
+
+
+def some_embeddings(chance: np.random.Generator, count: int) -> FloatArray:
+    found = chance.standard_normal((count, DIMENSION), dtype=np.float32)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def photo_at(file: PhotoFile, chance: np.random.Generator) -> IndexedPhoto:
+    """A photo of five faces by chance."""
+    corners = chance.uniform(0, 900, (FACES, 2)).astype(np.float32)
+    boxes = np.concatenate([corners, corners + 60], axis=1)
+    marks = chance.uniform(0, 900, (FACES, 5, 2)).astype(np.float32)
+    found = Detections(boxes, np.full(FACES, 0.8, np.float32), marks, np.zeros(FACES, np.uint8))
+    return IndexedPhoto(file, chance.bytes(16), 4000, 3000, found, some_embeddings(chance, FACES))
+
+
+def make_file(path: Path, number: int) -> PhotoFile:
+    """A sparse file of a photo's size and a time of its own; it is never read."""
+    with path.open("wb") as file:
+        file.truncate(2_000_000 + number)
+    os.utime(path, ns=(10**18 + number, 10**18 + number))
+    return PhotoFile(str(path), 2_000_000 + number, 10**18 + number)
+
+
+def batches(folder: Path, count: int, chance: np.random.Generator, size: int = BATCH) -> Iterator[Batch]:
+    """Photos in batches, a thousand to a folder."""
+    photos: list[IndexedPhoto] = []
+    for number in range(count):
+        place = folder / f"{number // FOLDER:04}"
+        place.mkdir(parents=True, exist_ok=True)
+        photos.append(photo_at(make_file(place / f"IMG_{number:07}.jpg", number), chance))
+        if len(photos) == size or number == count - 1:
+            yield Batch(photos=tuple(photos))
+            photos = []
+
+
+def timed(action: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def best(action: Callable[[], object], tries: int = 5) -> float:
+    return min(timed(action) for _ in range(tries))
+
+
+def measure(home: Path, faces: int) -> Row:
+    """Make an index of some faces and measure it."""
+    index, album, chance = home / ".facecli", home / "album", np.random.default_rng(faces)
+    with open_writer(index, KIND, create=True) as writer:
+        writer.set_roots([str(album)], [])
+        commits = [timed(lambda batch=batch: writer.commit(batch)) for batch in batches(album, faces // FACES, chance)]
+        writer.finish()
+    with open_reader(index) as reader:
+        assert reader.info.faces == faces
+        photos = reader.info.photos
+    before = memory_mb()
+    opening = best(lambda: open_reader(index).close(), 20)
+    growth = memory_mb() - before
+    query = some_embeddings(chance, 1)
+    cold = min(float(run([sys.executable, "-c", COLD, str(index)], query.tobytes())) for _ in range(3))
+    with open_reader(index) as reader:
+        warm = best(lambda: reader.nearest(query, top=10, minimum=None, by=By.PHOTO))
+    no_op = best(lambda: run([sys.executable, "-m", "facecli", "index", "-q", "-i", str(index), str(album)]), 2)
+    find = best(lambda: run(["find", str(album), "-printf", r"%p %s %T@\n"]), 2)
+    size = sum(path.stat().st_size for path in index.iterdir()) / 1e6
+    with open_writer(index) as writer:
+        adding = sum(timed(lambda batch=batch: writer.commit(batch)) for batch in batches(home / "more", 1000 // FACES, chance))
+        removing = timed(lambda: remove_some(writer, photos))
+    check = timed(lambda: ask_sound(index))
+    commit_ms = statistics.median(commits) * 1000
+    return Row(faces, photos, size, opening, growth, cold, warm, adding, commit_ms, no_op, find, removing, check)
+
+
+def remove_some(writer: IndexWriter, photos: int) -> None:
+    """Remove 100 photos from all over the index, to the proof."""
+    step = max(1, photos // 100)
+    paths = [photo.file.path for number, photo in enumerate(writer.photos()) if number % step == 0][:100]
+    if not writer.remove(writer.plan_removal(paths)):
+        raise RuntimeError("the removal is not proved")
+
+
+def ask_sound(index: Path) -> None:
+    with open_reader(index) as reader:
+        found = list(map(str, reader.check()))
+    if found:
+        raise RuntimeError(found[0])
+
+
+def run(command: list[str], stdin: bytes = b"") -> str:
+    """The output of a command that must succeed."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FACECLI_")}
+    return subprocess.run(command, input=stdin, capture_output=True, check=True, env=environment).stdout.decode()
+
+
+def memory_mb() -> float:
+    """The most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+
+def table(rows: list[Row]) -> str:
+    """The figures as a Markdown table, one column a size."""
+    lines = [("faces (photos)", [f"{row.faces:,} ({row.photos:,})" for row in rows])]
+    lines += [("size on disk", [f"{row.megabytes:,.0f} MB" for row in rows])]
+    lines += [("opening", [f"{row.opening * 1000:.1f} ms" for row in rows])]
+    lines += [("memory that the opening takes", [f"{row.opening_growth_mb:.1f} MB" for row in rows])]
+    lines += [("one query, fresh process", [f"{row.query_cold * 1000:.0f} ms" for row in rows])]
+    lines += [("one query, warm", [f"{row.query_warm * 1000:.1f} ms" for row in rows])]
+    lines += [("adding 1,000 faces", [f"{row.adding_1000 * 1000:.0f} ms" for row in rows])]
+    lines += [("one commit of 64 photos", [f"{row.commit_ms:.0f} ms" for row in rows])]
+    lines += [("a run that finds nothing new", [f"{row.no_op_run:.2f} s" for row in rows])]
+    lines += [("`find -printf` over the files", [f"{row.find_printf:.2f} s" for row in rows])]
+    lines += [("removing 100 photos, proved", [f"{row.removing_100:.2f} s" for row in rows])]
+    lines += [("check", [f"{row.check:.1f} s" for row in rows])]
+    head = "| | " + " | ".join(lines[0][1]) + " |\n|---|" + "---|" * len(rows)
+    return head + "".join(f"\n| {name} | " + " | ".join(cells) + " |" for name, cells in lines[1:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--faces", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--work", type=Path, help="where the indexes are made, and taken away again (2.5 GB for a million faces)")
+    asked = parser.parse_args()
+    rows = []
+    for faces in asked.faces:
+        with tempfile.TemporaryDirectory(dir=asked.work) as home:
+            rows.append(measure(Path(home), faces))
+    sys.stdout.write((json.dumps([asdict(row) for row in rows]) if asked.json else table(rows)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
