@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,7 +96,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def stopping(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """A stop that comes when three photos have been looked at; what looks at a fourth waits for it."""
+    """A stop that comes when three photos have been looked at; what looks at a fourth waits for it, and until it has had its effect."""
     looked: list[int] = []
     asked = threading.Event()
     detect = Detector.detect
@@ -103,6 +104,7 @@ def stopping(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     def waiting(self: Detector, photos: list[np.ndarray]) -> object:
         if len(looked) >= 3:
             asked.wait(60)
+            time.sleep(1.5)
         found = detect(self, photos)
         looked.append(1)
         return found
