@@ -97,20 +97,22 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.fixture
 def stopping(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """A stop that comes when three photos have been looked at; what looks at a fourth waits for it, and until it has had its effect."""
-    looked: list[int] = []
+    begun: list[int] = []
+    done: list[int] = []
     asked = threading.Event()
     detect = Detector.detect
 
     def waiting(self: Detector, photos: list[np.ndarray]) -> object:
-        if len(looked) >= 3:
+        begun.append(1)
+        if len(begun) > 3:
             asked.wait(60)
-            time.sleep(1.5)
+            time.sleep(1.0)
         found = detect(self, photos)
-        looked.append(1)
+        done.append(1)
         return found
 
     def stop() -> int:
-        if len(looked) >= 3:
+        if len(done) >= 3:
             asked.set()
         return 15 if asked.is_set() else 0
 
