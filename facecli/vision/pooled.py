@@ -61,6 +61,8 @@ def open_models_on(pack: ModelPack, devices: Sequence[Device], detection: Detect
     """Open both networks of `pack` on every device; a CPU alone runs them in the threads that ask, without a queue."""
     if not devices_apart(devices):
         return open_models(pack, devices[0], detection, precision, pooling.report)
+    if precision is Precision.FAST:
+        pooling.report.detail(f"fast precision has no effect on {joint_name(devices)}: the networks run in single precision")
     pool = DevicePool(devices, pooling)
     try:
         models = open_from(pool, pack, detection)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from facecli.errors import DeviceError, DeviceFull
+from facecli.errors import DeviceFull
 from facecli.vision.pooling import Member
 
 Shapes = Sequence[tuple[int, ...]]
@@ -36,7 +36,7 @@ class Warming(threading.Thread):
 
     def run(self) -> None:
         # Whatever else goes wrong here goes wrong in the work too, where it is told.
-        with contextlib.suppress(DeviceError):
+        with contextlib.suppress(Exception):
             for member, shapes in self._networks:
                 self._grow(member, shapes, member.sizes[0])
             while (wish := self._next()) is not None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from facecli.errors import DeviceError, DeviceFull
+from facecli.errors import DeviceFull
 from facecli.vision import pinned
 from facecli.vision.pinned import PageLocked, blank_for
 from facecli.vision.pooling import Batching, Member
@@ -129,7 +129,7 @@ def test_what_has_failed_in_the_work_is_not_tried_again(warm: Callable[..., Warm
 def test_a_device_that_fails_while_it_warms_up_is_left_to_the_work(warm: Callable[..., Warmed]) -> None:
     class Broken(Network):
         def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
-            raise DeviceError("the network failed", "test")
+            raise RuntimeError("fell off the bus")
 
     warmed = warm([Broken([10])], [[(4,)]])
     warmed.members[0].note(1)
