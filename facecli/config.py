@@ -48,10 +48,10 @@ class DetectionOptions:
     min_score: float = 0.5
     min_face: int = 0
     """Least width and height of a face's box in pixels of the photo."""
-    rotate: bool = False
-    """Whether a photo in which nothing was found is tried at 90, 180 and 270 degrees."""
+    rotate: bool = True
+    """Whether a photo in which no sure face was found is tried at 90, 180 and 270 degrees."""
     tiles: bool = False
-    """Whether overlapping tiles are searched as well, for small faces."""
+    """Whether overlapping tiles are searched as well, for small faces; panoramas are, in coarser ones, in any case."""
 
 
 @dataclass(frozen=True, slots=True)

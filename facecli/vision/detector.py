@@ -11,21 +11,22 @@ import numpy as np
 from facecli.config import DetectionOptions
 from facecli.types import ByteArray, Detections, FloatArray, FoundBy
 from facecli.vision import scrfd
+from facecli.vision.joining import CLEARLY, add_better_read, add_new, as_detections, best_score
 from facecli.vision.letterbox import Letterbox
-from facecli.vision.looks import QUARTERS, place_tile, tiles_of, turn, turn_back
+from facecli.vision.looks import QUARTERS, Tile, place_tile, tiles_of, turn, turn_back
 from facecli.vision.networks import FaceNetwork
 from facecli.vision.scrfd import Candidates
 
-SAME_FACE = 0.4
-"""A face of a later pass is new where it overlaps every face of the earlier ones by no more."""
-PART_OF_A_FACE = 0.5
-"""What lies in a face by more of its own area, in a tile, is a part of that face."""
+STRIDE = 32
+"""The input's sides are multiples of this."""
 SURE = 0.75
-"""A photo with a face of this score is upright: four of five faces reach it, and none that was seen sideways or upside down."""
-CLEARLY = 0.05
-"""By so much the surest face of a turned photo must be surer."""
-TILE_SIDES = 2
-"""A tile's side, in sides of the detector's input: it is seen at half its size, where faces from some 20 pixels on are found."""
+"""A photo with a face of this score is upright: none that was seen sideways or upside down reaches it, but for a few."""
+HINT = 0.25
+"""A photo in which nothing at all has this score shows no face that lies on its side either: such a face scores, only too low."""
+GLANCE = 0.4
+"""The score from which on a first, small look at a turned photo asks for a second."""
+UPRIGHT = 0.6
+"""The score that the surest face of a turned photo must have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,51 +48,71 @@ class Detector:
         """Set up the passes; `normalisation` is mean and factor of the network's input."""
         self._network, self._options, self._side = network, options, shape.side
         self._small = (options.small_scale, options.small_scale) if options.small_scale and not shape.fixed else None
+        # An accelerator is tuned for each shape of input, so there the small look is a large one.
+        self._glance = shape.side if shape.fixed or shape.most > 1 else (_half(shape.side[0]), _half(shape.side[1]))
         self._most = shape.most if network.batches else 1
         self._letterbox = Letterbox(*normalisation)
         self._own = threading.local()
 
     def detect(self, photos: Sequence[ByteArray]) -> list[Detections]:
         """Find the faces of each photo, uint8 (h, w, 3) RGB; main pass first, each pass by falling score."""
-        found = self._look_twice(photos)
-        if self._options.tiles:
-            found = [_add(faces, self._look_at_tiles(photo, faces)) for photo, faces in zip(photos, found, strict=True)]
-        if self._options.rotate:
-            found = [faces if _best_score(faces) >= SURE else self._look_at_turned(photo, faces) for photo, faces in zip(photos, found, strict=True)]
-        return [self._large_enough(faces) for faces in found]
+        seen = zip(photos, self._look_twice(photos), strict=True)
+        return [self._large_enough(self._look_further(photo, faces, peak)) for photo, (faces, peak) in seen]
 
-    def _look_twice(self, photos: Sequence[ByteArray]) -> list[Detections]:
-        """The main pass, and the small one where there is one."""
-        found = [_detections(c, FoundBy.MAIN) for c in self._look(photos, self._side)]
-        if self._small:
-            more = self._look(photos, self._small)
-            found = [_add(main, _detections(c, FoundBy.SMALL_SCALE)) for main, c in zip(found, more, strict=True)]
-        return found
+    def _look_twice(self, photos: Sequence[ByteArray]) -> list[tuple[Detections, float]]:
+        """The main pass, and the small one where there is one: the faces of each photo, and the best score of anything in it."""
+        main = self._look(photos, self._side)
+        found = [(as_detections(c, FoundBy.MAIN), c.peak) for c in main]
+        if not self._small:
+            return found
+        small = self._look(photos, self._small)
+        return [(add_new(faces, as_detections(c, FoundBy.SMALL_SCALE)), max(peak, c.peak)) for (faces, peak), c in zip(found, small, strict=True)]
 
-    def _look_at_turned(self, photo: ByteArray, upright: Detections) -> Detections:
-        """The faces of a photo that may lie on its side or its head: of the four ways to look at it the one with the surest face.
+    def _look_further(self, photo: ByteArray, faces: Detections, peak: float) -> Detections:
+        """Further looks where they may show more: at tiles, and at the photo turned where nothing shows that it is upright."""
+        faces = add_better_read(faces, self._look_at_tiles(photo))
+        surest = max(peak, best_score(faces))
+        if self._options.rotate and HINT <= surest < SURE:
+            faces = self._look_at_turned(photo, faces, least=max(UPRIGHT, surest + CLEARLY))
+        return faces
+
+    def _look_at_turned(self, photo: ByteArray, faces: Detections, *, least: float) -> Detections:
+        """Add the faces of a photo that lies on its side or its head, where the surest of them has a score of `least`.
 
         Seen the wrong way up, a face is often found all the same, weakly and with landmarks that are of no use.
         """
         height, width = photo.shape[:2]
-        best, score = upright, _best_score(upright) + CLEARLY
-        for quarters in QUARTERS:
-            seen = self._look_twice([turn(photo, quarters)])[0]
-            if _best_score(seen) > score:
+        found = faces
+        for quarters in self._likely_turns(photo):
+            turned = turn(photo, quarters)
+            [(seen, peak)] = self._look_twice([turned])
+            seen = add_better_read(seen, self._look_at_tiles(turned))
+            surest = max(peak, best_score(seen))
+            if surest >= least:
+                least = surest
                 back = turn_back(Candidates(seen.boxes, seen.scores, seen.landmarks), quarters, height, width)
-                best, score = _detections(back, FoundBy.ROTATED), _best_score(seen)
-        return best
+                found = add_better_read(faces, as_detections(back, FoundBy.ROTATED))
+        return found
 
-    def _look_at_tiles(self, photo: ByteArray, known: Detections) -> Detections:
-        """The faces that only show in parts of the photo."""
+    def _likely_turns(self, photo: ByteArray) -> list[int]:
+        """The turns of a photo that show something in a small look; all where its faces may be too small for that."""
+        if self._tiles_of(photo):
+            return list(QUARTERS)
+        blob = self._blob(1, self._glance)
+        self._letterbox.fill(photo, blob[0])
+        inputs = {quarters: np.ascontiguousarray(turn(blob[0], quarters, (1, 2))) for quarters in QUARTERS}
+        return [quarters for quarters in QUARTERS if self._network.find(inputs[quarters][None], 1.0)[0].peak >= GLANCE]
+
+    def _look_at_tiles(self, photo: ByteArray) -> Detections:
+        """The faces that show in parts of the photo."""
         height, width = photo.shape[:2]
-        tiles = tiles_of(height, width, TILE_SIDES * min(self._side))
+        tiles = self._tiles_of(photo)
         seen = self._look([tile.cut(photo) for tile in tiles], self._side)
         placed = scrfd.join([place_tile(c, tile, height, width) for c, tile in zip(seen, tiles, strict=True)])
-        best = _best(placed, 1.0)
-        if len(known) and len(best.scores):
-            best = best.select(scrfd.covered(best.boxes, known.boxes).max(axis=1) <= PART_OF_A_FACE)
-        return _detections(best, FoundBy.TILE)
+        return as_detections(_best(placed, 1.0), FoundBy.TILE)
+
+    def _tiles_of(self, photo: ByteArray) -> list[Tile]:
+        return tiles_of(photo.shape[0], photo.shape[1], min(self._side), small_faces=self._options.tiles)
 
     def _look(self, photos: Sequence[ByteArray], side: tuple[int, int]) -> list[Candidates]:
         """One pass over all photos at one size."""
@@ -126,20 +147,5 @@ def _best(found: Candidates, scale: float) -> Candidates:
     return ordered.select(scrfd.suppress(ordered.boxes))
 
 
-def _detections(found: Candidates, by: FoundBy) -> Detections:
-    return Detections(found.boxes, found.scores, found.landmarks, np.full(len(found.scores), by, np.uint8))
-
-
-def _best_score(found: Detections) -> float:
-    return float(found.scores.max()) if len(found) else 0.0
-
-
-def _add(main: Detections, more: Detections) -> Detections:
-    """The faces of `main`, then those of `more` that are none of them."""
-    if not len(more):
-        return main
-    if len(main):
-        more = more.select(scrfd.overlaps(more.boxes, main.boxes).max(axis=1) <= SAME_FACE)
-    join = np.concatenate
-    boxes, scores = join((main.boxes, more.boxes)), join((main.scores, more.scores))
-    return Detections(boxes, scores, join((main.landmarks, more.landmarks)), join((main.found_by, more.found_by)))
+def _half(side: int) -> int:
+    return max(STRIDE, side // 2 // STRIDE * STRIDE)

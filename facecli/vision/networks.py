@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -86,9 +86,8 @@ class LazyNetwork:
         count = len(self._layout.strides)
         parts = []
         for level, (logits, features) in enumerate(zip(outputs[:count], outputs[count:], strict=True)):
-            chosen, scores = _reach(logits, threshold)
-            if len(chosen):
-                parts.append(self._place(level, features, chosen, scores))
+            chosen, scores, peak = _reach(logits, threshold)
+            parts.append(replace(self._place(level, features, chosen, scores), peak=peak) if len(chosen) else scrfd.no_candidates(peak))
         return scrfd.join(parts)
 
     def _place(self, level: int, features: FloatArray, chosen: NDArray[np.intp], scores: FloatArray) -> Candidates:
@@ -105,16 +104,18 @@ def _by_anchor(boxes: FloatArray, landmarks: FloatArray) -> FloatArray:
     return np.concatenate((boxes.reshape(anchors, 4, -1), landmarks.reshape(anchors, 10, -1)), axis=1).reshape(anchors * 14, -1)
 
 
-def _reach(logits: FloatArray, threshold: float) -> tuple[NDArray[np.intp], FloatArray]:
-    """The anchors, in their order, whose score reaches `threshold`, and their scores."""
+def _reach(logits: FloatArray, threshold: float) -> tuple[NDArray[np.intp], FloatArray, float]:
+    """The anchors, in their order, whose score reaches `threshold`, their scores, and the best score of all."""
     least = math.log(threshold / (1 - threshold)) if 0 < threshold < 1 else (-math.inf if threshold <= 0 else math.inf)
-    if logits.max() < least - 1e-3:
-        return np.empty(0, np.intp), np.empty(0, np.float32)
+    best = float(logits.max())
+    peak = 1 / (1 + math.exp(-max(best, -99.0)))
+    if best < least - 1e-3:
+        return np.empty(0, np.intp), np.empty(0, np.float32), peak
     ordered = logits.transpose(1, 2, 0).reshape(-1)
     chosen = np.flatnonzero(ordered >= least - 1e-3)
     scores = (1 / (1 + np.exp(-ordered[chosen].astype(np.float64)))).astype(np.float32)
     reached = scores >= threshold
-    return chosen[reached], scores[reached]
+    return chosen[reached], scores[reached], peak
 
 
 def patches(features: FloatArray, positions: NDArray[np.intp]) -> FloatArray:

@@ -6,7 +6,7 @@ SCRFD: Guo et al., "Sample and Computation Redistribution for Efficient Face Det
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,25 +46,27 @@ class Candidates:
     """float32 (n,)."""
     landmarks: FloatArray
     """float32 (n, 5, 2)."""
+    peak: float = 0.0
+    """The best score of all anchors, whether it reached the threshold or not."""
 
     def select(self, chosen: NDArray[np.generic]) -> Candidates:
         """Those at `chosen`, a mask (n,) or integer indices."""
-        return Candidates(self.boxes[chosen], self.scores[chosen], self.landmarks[chosen])
+        return Candidates(self.boxes[chosen], self.scores[chosen], self.landmarks[chosen], self.peak)
 
 
-def no_candidates() -> Candidates:
+def no_candidates(peak: float = 0.0) -> Candidates:
     """Nothing found."""
-    return Candidates(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
+    return Candidates(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32), peak)
 
 
 def join(parts: list[Candidates]) -> Candidates:
     """All candidates of `parts`, in their order."""
+    peak = max((p.peak for p in parts), default=0.0)
     parts = [p for p in parts if len(p.scores)]
     if len(parts) < 2:
-        return parts[0] if parts else no_candidates()
-    return Candidates(
-        np.concatenate([p.boxes for p in parts]), np.concatenate([p.scores for p in parts]), np.concatenate([p.landmarks for p in parts])
-    )
+        return replace(parts[0], peak=peak) if parts else no_candidates(peak)
+    boxes, scores = np.concatenate([p.boxes for p in parts]), np.concatenate([p.scores for p in parts])
+    return Candidates(boxes, scores, np.concatenate([p.landmarks for p in parts]), peak)
 
 
 def centres(chosen: NDArray[np.intp], width: int, stride: int, anchors: int) -> FloatArray:
@@ -95,7 +97,8 @@ def decode(outputs: list[FloatArray], layout: Layout, width: int, threshold: flo
         chosen = np.flatnonzero(scores >= threshold)
         distances = outputs[level + levels][chosen] * stride
         offsets = outputs[level + 2 * levels][chosen] * stride
-        parts.append(place(centres(chosen, width // stride, stride, layout.anchors), distances, offsets, scores[chosen]))
+        placed = place(centres(chosen, width // stride, stride, layout.anchors), distances, offsets, scores[chosen])
+        parts.append(replace(placed, peak=float(scores.max())))
     return join(parts)
 
 
@@ -104,7 +107,7 @@ def to_photo(found: Candidates, scale: float) -> Candidates:
     if not len(found.scores):
         return found
     order = np.argsort(-found.scores, kind="stable")
-    return Candidates(found.boxes[order] / scale, found.scores[order], found.landmarks[order] / scale)
+    return Candidates(found.boxes[order] / scale, found.scores[order], found.landmarks[order] / scale, found.peak)
 
 
 def suppress(boxes: FloatArray) -> NDArray[np.intp]:
