@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 import time
 from collections.abc import Iterator
@@ -117,9 +119,22 @@ class FaissScan(MappedScan):
         descriptor = self._row.file.open()
         try:
             self._row.file.check(descriptor, self.total)
-            return faiss.read_index(f"/dev/fd/{descriptor}", faiss.IO_FLAG_MMAP_IFC)
+            index = faiss.read_index(f"/dev/fd/{descriptor}", faiss.IO_FLAG_MMAP_IFC)
+            _read_ahead(int(index.codes.data()), int(index.codes.size()))
+            return index
         finally:
             os.close(descriptor)
+
+
+def _read_ahead(address: int, length: int) -> None:
+    """Let the kernel read ahead in a mapping again.
+
+    FAISS tells it not to; a scan from the first byte to the last then waits for the disk at every page (5 s instead of 0.2 for 200 MB).
+    """
+    start = address // mmap.PAGESIZE * mmap.PAGESIZE
+    madvise = getattr(ctypes.CDLL(None), "madvise", None)
+    if madvise is not None and length:
+        madvise(ctypes.c_void_p(start), ctypes.c_size_t(address + length - start), mmap.MADV_NORMAL)
 
 
 class CatalogueScan:
