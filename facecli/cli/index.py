@@ -39,7 +39,7 @@ SOME_SKIPPED = 3
     metavar="N",
     envvar="FACECLI_JOBS",
     show_envvar=True,
-    help="Worker threads; default one per core.",
+    help="Worker threads; default one per core, more where a GPU works.",
 )
 @click.option("--batch-size", type=click.IntRange(1), default=64, metavar="N", help="The most photos that one commit holds.")
 @click.option("--det-size", type=click.IntRange(32), metavar="N", help="Side of the detector's input in pixels, a multiple of 32; default 640.")
