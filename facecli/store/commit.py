@@ -71,7 +71,8 @@ class BatchCommit:
     def _photo_row(self, photo_id: int) -> tuple[bytes, bytes, int, int] | None:
         query = "SELECT path, digest, width, height FROM photos WHERE photo_id = ? AND set_id = ?"
         row = self._connection.execute(query, (photo_id, self._row.set_id)).fetchone()
-        return row and (as_bytes(row[0]), as_bytes(row[1]), as_int(row[2]), as_int(row[3]))
+        with trusted(self._catalogue.path):
+            return row and (as_bytes(row[0]), as_bytes(row[1]), as_int(row[2]), as_int(row[3]))
 
     # photos
 
@@ -130,7 +131,8 @@ class BatchCommit:
     def _old_faces(self, photo_id: int) -> list[_OldFace]:
         query = "SELECT face_id, slot, box, embedding FROM faces LEFT JOIN embeddings USING (face_id) WHERE photo_id = ? ORDER BY face_id"
         rows = self._connection.execute(query, (photo_id,)).fetchall()
-        return [_OldFace(as_int(face), as_int(slot), as_bytes(box), embedding or b"") for face, slot, box, embedding in rows]
+        with trusted(self._catalogue.path):
+            return [_OldFace(as_int(face), as_int(slot), as_bytes(box), as_bytes(code or b"")) for face, slot, box, code in rows]
 
     def _keep_face(self, old: _OldFace, face: FaceRow, photo_id: int) -> None:
         """The same face, perhaps a little elsewhere; another embedding takes a new slot, since slots in use are never written."""
