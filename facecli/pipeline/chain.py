@@ -13,14 +13,11 @@ from facecli.pipeline.clock import StageClock
 from facecli.pipeline.results import ChainResult, FileTask, Fresh, Recognised, Refused, Unaltered
 from facecli.pipeline.stages import find_faces
 from facecli.store.records import KeptOut, KnownFile
-from facecli.types import FileContents, IndexedPhoto, Reporter, Skipped
+from facecli.types import FileContents, Reporter, Skipped
 from facecli.vision.models import FaceModels
-from facecli.vision.scrfd import overlaps
 
 DEATHS = 2
 """A content with which so many runs died is decoded in a process of its own."""
-SAME_FACE_OVERLAP = 0.9
-"""From this intersection over union on, a face is the one that was removed from the same content."""
 
 
 class ContentMemory(Protocol):
@@ -62,16 +59,12 @@ class Chain:
             contents = self._reader.read(task.file)
         if isinstance(contents, Skipped):
             return contents
-        kept = self._shared.memory.kept_out(contents.digest)
-        if kept.photo:
+        if self._shared.memory.kept_out(contents.digest).photo:
             return Refused(contents.file, task.known)
         if not self._shared.force and (recognised := self._recognise(contents, task.known)) is not None:
             return recognised
         outcome = self._look(contents)
-        if isinstance(outcome, Skipped):
-            return outcome
-        photo = without_faces(outcome, kept)
-        return Fresh(photo, task.known, len(outcome.detections) - len(photo.detections))
+        return outcome if isinstance(outcome, Skipped) else Fresh(outcome, task.known)
 
     def _recognise(self, contents: FileContents, known: KnownFile | None) -> Unaltered | Recognised | None:
         """What the index already knows of the content."""
@@ -107,11 +100,3 @@ class Chain:
     def close(self) -> None:
         """Give the reader's helper process and buffers back."""
         self._reader.close()
-
-
-def without_faces(photo: IndexedPhoto, kept: KeptOut) -> IndexedPhoto:
-    """The photo without the faces that a removal keeps out, told by their boxes."""
-    if not len(kept.boxes) or not len(photo.detections):
-        return photo
-    stay = overlaps(photo.detections.boxes, kept.boxes).max(axis=1) < SAME_FACE_OVERLAP
-    return IndexedPhoto(photo.file, photo.digest, photo.width, photo.height, photo.detections.select(stay), photo.embeddings[stay])

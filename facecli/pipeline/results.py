@@ -48,8 +48,6 @@ class Fresh:
 
     photo: IndexedPhoto
     known: KnownFile | None
-    left_out: int
-    """Faces that an earlier removal keeps out."""
 
 
 ChainResult: TypeAlias = Unaltered | Recognised | Refused | Fresh | Skipped

@@ -41,9 +41,8 @@ class Writer:
     def take(self, result: ChainResult, again: Callable[[FileTask], ChainResult]) -> None:
         """Take the result of one file; `again` looks at a file whose recognised content has gone from the index meanwhile."""
         match result:
-            case Fresh(photo, known, left_out):
+            case Fresh(photo, known):
                 self._add(photo, known)
-                self._report.kept_out += left_out
             case Unaltered(file, photo_id):
                 self._touches.append((photo_id, file))
                 self._report.photos.unchanged += 1
@@ -108,6 +107,7 @@ class Writer:
                 committed = self._store.commit(batch)
             self._report.faces.added += committed.faces_added
             self._report.faces.removed += committed.faces_removed
+            self._report.kept_out += committed.faces_kept_out
             for photo in self._photos:
                 self.committed(photo.digest)
         self._empty()
