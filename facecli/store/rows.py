@@ -14,6 +14,7 @@ from facecli.types import ByteArray, FloatArray, IndexedPhoto
 DIGEST_SIZE = 16
 _BOX, _LANDMARKS = struct.Struct("<4f"), struct.Struct("<10f")
 _FACE, _PHOTO = struct.Struct("<qqdq"), struct.Struct("<qqqqqq")
+_MOST = 1e38
 Box = tuple[float, float, float, float]
 
 
@@ -97,9 +98,11 @@ def as_int(value: object) -> int:
 
 
 def as_float(value: object) -> float:
-    """A value of a row that must be a number."""
+    """A value of a row that must be a number, and one that a float32 can hold."""
     if not isinstance(value, int | float):
         raise TypeError("no number")
+    if not abs(value) < _MOST:
+        raise ValueError("a number out of bounds")
     return float(value)
 
 

@@ -16,7 +16,7 @@ KEPT_OUT_IOU = 0.5
 
 def overlaps(first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
     """Intersection over union of boxes (n, 4) and (m, 4), x1, y1, x2, y2 in pixels: float64 (n, m)."""
-    a, b = first[:, None].astype(np.float64), second[None].astype(np.float64)
+    a, b = (np.nan_to_num(boxes.astype(np.float64)) for boxes in (first[:, None], second[None]))
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     shared = sides.clip(0).prod(axis=-1)
     union = (a[..., 2:] - a[..., :2]).prod(axis=-1) + (b[..., 2:] - b[..., :2]).prod(axis=-1) - shared
@@ -45,7 +45,7 @@ def match_faces(old: tuple[FloatArray, Codes], new: tuple[FloatArray, Codes]) ->
 
 
 def _unit(codes: Codes) -> NDArray[np.float64]:
-    wide = codes.astype(np.float64)
+    wide = np.nan_to_num(codes.astype(np.float64), posinf=0, neginf=0)
     length = np.linalg.norm(wide, axis=1, keepdims=True)
     unit: NDArray[np.float64] = np.divide(wide, length, out=np.zeros_like(wide), where=length > 0)
     return unit

@@ -154,8 +154,9 @@ def _read_face(catalogue: Catalogue, row: SetRow, values: tuple[object, ...]) ->
         where = catalogue.paths.unpack(as_bytes(path)) if path is not None else str(catalogue.path)
         numbers = as_int(slot), as_int(face_id), as_int(photo_id)
     try:
+        recorded = as_int(checksum)
         face = FaceRow(as_bytes(box), as_float(score), as_int(found_by), as_bytes(landmarks), as_bytes(embedding))
         is_face = len(face.box) == 16 and len(face.landmarks) == 40 and len(face.embedding) == row.file.code_size
-    except TypeError:
+    except (TypeError, ValueError):
         return CheckedFace(*numbers, where, None, 0, path is not None)
-    return CheckedFace(*numbers, where, face if is_face else None, as_int(checksum), path is not None)
+    return CheckedFace(*numbers, where, face if is_face else None, recorded, path is not None)
