@@ -116,6 +116,8 @@ class _Search:
         self._check_targets()
         with open_reader(find_index(self.common.index, os.getcwd())) as reader:
             answer = self._ask(reader)
+            if reader.notice:
+                self.console.detail(f"the catalogue is searched in place of the vectors: {reader.notice}")
             self._explain(answer, reader)
             results = self._judge(answer, reader)
             self._write(answer, results, reader)

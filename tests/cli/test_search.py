@@ -68,6 +68,16 @@ def test_the_person_comes_first_and_nobody_else_passes(search: Callable[..., Any
     assert "threshold 0.28 (auto): about 1 false match in 2,100 comparisons (measured on 24 people)" in ran.errors
 
 
+def test_without_vectors_the_catalogue_answers_and_says_so(shell: Shell, album_home: Path) -> None:
+    shutil.copytree(album_home, shell.work / "copy")
+    wanted = shell("search", YAO, "-t", "none", cwd=shell.work / "copy").text
+    (vectors,) = (shell.work / "copy" / ".facecli").glob("vectors-*.faiss")
+    vectors.unlink()
+    ran = shell("search", "-v", YAO, "-t", "none", cwd=shell.work / "copy")
+    assert ran.text == wanted
+    assert "the catalogue is searched in place of the vectors: the vector file cannot be read" in ran.errors
+
+
 def test_all_formats_tell_the_same_matches(search: Callable[..., Any]) -> None:
     every = (YAO, "-k", "0", "-t", "none", "--by", "face")
     rows = [line.split("\t") for line in search(*every).text.splitlines()]
