@@ -9,7 +9,7 @@ import numpy as np
 import xxhash
 
 from facecli.store.vectors import Codes
-from facecli.types import ByteArray, FloatArray, IndexedPhoto
+from facecli.types import FloatArray, IndexedPhoto
 
 DIGEST_SIZE = 16
 _BOX, _LANDMARKS = struct.Struct("<4f"), struct.Struct("<10f")
@@ -74,13 +74,6 @@ def read_codes(blobs: list[bytes], dimension: int) -> Codes:
 def read_boxes(blobs: list[bytes]) -> FloatArray:
     """float32 (n, 4)."""
     return np.array([read_box(blob) for blob in blobs], np.float32).reshape(len(blobs), 4)
-
-
-def read_passes(values: list[int]) -> ByteArray:
-    """uint8 (n,); raises ValueError on what is no pass of the detector."""
-    if any(not 0 <= value < 256 for value in values):
-        raise ValueError("no pass of the detector")
-    return np.array(values, np.uint8)
 
 
 def as_bytes(value: object) -> bytes:
