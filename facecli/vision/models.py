@@ -9,7 +9,7 @@ from typing import Protocol
 
 import cv2
 
-from facecli.config import DetectionOptions, Fingerprint, Precision
+from facecli.config import DetectionOptions, Precision
 from facecli.errors import PackError, UsageError
 from facecli.types import Reporter, SilentReporter
 from facecli.vision.detector import Detector, InputShape
@@ -62,11 +62,6 @@ class FaceModels:
     """ONNX Runtime's name of what really runs the networks."""
     detector: Detector
     embedder: Embedder
-
-    def fingerprint(self, detection: DetectionOptions, precision: Precision) -> Fingerprint:
-        """What decides the embeddings that these models give."""
-        pack = self.pack
-        return Fingerprint(pack.name, pack.detector.sha256, pack.recogniser.sha256, pack.dimension, detection, precision)
 
     def close(self) -> None:
         """Let go of the devices, where they have threads of their own."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from facecli.config import DetectionOptions, Precision
+from facecli.config import DetectionOptions
 from facecli.errors import PackError, UsageError
 from facecli.types import Detections
 from facecli.vision.device import Device
@@ -50,12 +50,6 @@ def test_an_embedding_of_another_length_is_refused(pack: ModelPack, cpu: Device)
 def test_a_size_that_the_detector_cannot_divide_is_refused(options: DetectionOptions, pack: ModelPack, cpu: Device) -> None:
     with pytest.raises(UsageError, match="multiple of 32"):
         open_models(pack, cpu, options)
-
-
-def test_the_fingerprint_names_both_files(models: FaceModels, pack: ModelPack) -> None:
-    mark = models.fingerprint(DetectionOptions(det_size=320), Precision.FAST)
-    assert (mark.detector_sha256, mark.recogniser_sha256) == (pack.detector.sha256, pack.recogniser.sha256)
-    assert (mark.dimension, mark.detection.det_size, mark.precision) == (512, 320, Precision.FAST)
 
 
 def test_faces_that_are_too_small_or_too_weak_are_left_out(
