@@ -13,9 +13,10 @@ import pytest
 import facecli
 
 ROOT = Path(facecli.__file__).parent
-LEAVES = ("errors", "types", "config", "thresholds")
+LEAVES = ("boxes", "errors", "types", "config", "thresholds")
 WORLDS = ("photos", "vision", "store")
 MAY_IMPORT = {
+    "boxes": (),
     "errors": (),
     "types": ("errors",),
     "config": ("types", "errors"),

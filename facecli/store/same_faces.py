@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from facecli import boxes
 from facecli.store.vectors import Codes
 from facecli.types import FloatArray
 
@@ -15,13 +16,8 @@ KEPT_OUT_IOU = 0.5
 
 
 def overlaps(first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
-    """Intersection over union of boxes (n, 4) and (m, 4), x1, y1, x2, y2 in pixels: float64 (n, m)."""
-    a, b = (np.nan_to_num(boxes.astype(np.float64)) for boxes in (first[:, None], second[None]))
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    shared = sides.clip(0).prod(axis=-1)
-    union = (a[..., 2:] - a[..., :2]).prod(axis=-1) + (b[..., 2:] - b[..., :2]).prod(axis=-1) - shared
-    ratio: NDArray[np.float64] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return ratio
+    """Intersection over union, float64 (n, m), of boxes (n, 4) and (m, 4), x1, y1, x2, y2 in pixels, in which damage may have left no number."""
+    return boxes.overlaps(np.nan_to_num(first.astype(np.float64)), np.nan_to_num(second.astype(np.float64)))
 
 
 def match_faces(old: tuple[FloatArray, Codes], new: tuple[FloatArray, Codes]) -> dict[int, int]:

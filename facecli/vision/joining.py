@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from facecli.boxes import covered, overlaps
 from facecli.types import Detections, FloatArray, FoundBy
-from facecli.vision import scrfd
 from facecli.vision.scrfd import Candidates
 
 SAME_FACE = 0.4
@@ -32,7 +32,7 @@ def best_score(found: Detections) -> float:
 def add_new(known: Detections, more: Detections) -> Detections:
     """The faces of `known`, then those of `more` that are none of them."""
     if len(known) and len(more):
-        more = more.select(scrfd.overlaps(more.boxes, known.boxes).max(axis=1) <= SAME_FACE)
+        more = more.select(overlaps(more.boxes, known.boxes).max(axis=1) <= SAME_FACE)
     return _join(known, more)
 
 
@@ -43,7 +43,7 @@ def add_better_read(known: Detections, more: Detections) -> Detections:
     its side or is almost too small, and its embedding is like nobody's. It stays all the same: it is what InsightFace finds.
     """
     if len(known) and len(more):
-        common = (scrfd.overlaps(more.boxes, known.boxes) > SAME_FACE) | (scrfd.covered(more.boxes, known.boxes) > PART_OF_A_FACE)
+        common = (overlaps(more.boxes, known.boxes) > SAME_FACE) | (covered(more.boxes, known.boxes) > PART_OF_A_FACE)
         held: NDArray[np.bool_] = np.any(common & ~_reads_better(more, known), axis=1)
         more = more.select(~held)
     return _join(known, more)

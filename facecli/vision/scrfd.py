@@ -129,30 +129,3 @@ def suppress(boxes: FloatArray) -> NDArray[np.intp]:
         common = width * height
         rest = rest[common / (areas[best] + areas[rest] - common) <= NMS_IOU]
     return np.array(kept, np.intp)
-
-
-def overlaps(boxes: FloatArray, others: FloatArray) -> FloatArray:
-    """Intersection over union, float32 (n, m), of `boxes` (n, 4) and `others` (m, 4)."""
-    common = _intersections(boxes, others)
-    union = _areas(boxes)[:, None] + _areas(others)[None, :] - common
-    shares: FloatArray = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
-    return shares
-
-
-def covered(boxes: FloatArray, others: FloatArray) -> FloatArray:
-    """How much of each of `boxes` (n, 4) lies in each of `others` (m, 4): float32 (n, m)."""
-    common, areas = _intersections(boxes, others), _areas(boxes)[:, None]
-    shares: FloatArray = np.divide(common, areas, out=np.zeros_like(common), where=areas > 0)
-    return shares
-
-
-def _intersections(boxes: FloatArray, others: FloatArray) -> FloatArray:
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    common: FloatArray = np.prod(np.maximum(high - low, 0), axis=2)
-    return common
-
-
-def _areas(boxes: FloatArray) -> FloatArray:
-    areas: FloatArray = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
-    return areas

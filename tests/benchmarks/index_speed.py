@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 from speed_corpora import make_corpora
 
+from facecli.boxes import overlaps
 from facecli.store.facestore import open_reader
 from facecli.types import FoundBy
-from facecli.vision.scrfd import overlaps
 
 HERE = Path(__file__).resolve().parent
 COUNTS = {"small": 200, "web": 64, "large": 40}

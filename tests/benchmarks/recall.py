@@ -23,13 +23,13 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from conftest import sample
 
+from facecli.boxes import overlaps
 from facecli.config import DetectionOptions
 from facecli.types import ByteArray, Detections, FloatArray
 from facecli.vision.align import align_faces
 from facecli.vision.device import Device
 from facecli.vision.models import FaceModels, open_models
 from facecli.vision.packs import find_pack
-from facecli.vision.scrfd import overlaps
 
 SAMPLES = ("players.jpg", "gdp.jpg", "t1.jpg", "astronaut.png", "yaoming.jpg")
 FACELESS = ("coffee.png", "rocket.jpg", "chelsea.png", "motorcycle_left.png", "hubble_deep_field.jpg", "retina.jpg", "coins.png", "page.png")

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from facecli.boxes import covered, overlaps
 from facecli.config import DetectionOptions
 from facecli.types import Detections, FoundBy
 from facecli.vision.align import align_faces
 from facecli.vision.device import Device
 from facecli.vision.looks import Tile, place_tile, tile_side, tiles_of, turn, turn_back
 from facecli.vision.models import FaceModels, open_models
-from facecli.vision.scrfd import Candidates, covered, overlaps
+from facecli.vision.scrfd import Candidates
 
 Read = Callable[[str], NDArray[np.uint8]]
 Open = Callable[[DetectionOptions], FaceModels]

@@ -62,10 +62,3 @@ def test_decoding_gives_what_a_loop_over_all_anchors_gives() -> None:
         np.testing.assert_allclose(found.boxes, boxes, rtol=1e-5)
         np.testing.assert_allclose(found.landmarks, landmarks, rtol=1e-5)
         assert found.boxes.dtype == found.landmarks.dtype == np.float32
-
-
-def test_overlap_of_boxes() -> None:
-    boxes = np.array([[0, 0, 10, 10], [20, 20, 20, 20]], np.float32)
-    others = np.array([[5, 0, 15, 10], [0, 0, 10, 10], [30, 30, 40, 40]], np.float32)
-    np.testing.assert_allclose(scrfd.overlaps(boxes, others), [[1 / 3, 1, 0], [0, 0, 0]], rtol=1e-6)
-    assert scrfd.overlaps(boxes[:0], others).shape == (0, 3)

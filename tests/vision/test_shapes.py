@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from facecli.boxes import overlaps
 from facecli.config import DetectionOptions
 from facecli.types import Detections, FoundBy
 from facecli.vision.align import align_faces
 from facecli.vision.device import Device
 from facecli.vision.joining import add_better_read, add_new
 from facecli.vision.models import FaceModels, open_models
-from facecli.vision.scrfd import overlaps
 
 Read = Callable[[str], NDArray[np.uint8]]
 Open = Callable[[DetectionOptions], FaceModels]
