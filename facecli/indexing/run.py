@@ -46,13 +46,12 @@ class Run:
 
         `count_files` walks over the files again, beside the work, so that a run of hours can say when it will end.
         """
-        self._count_files = count_files
         began = self._clock.now()
         writer = Writer(self._store, self._report, self._clock, self._options.batch_size)
         writer.may_move, writer.committed = self._may_move, self._content_is_stored
         reporter.start("photos", None)
         try:
-            for result in run_in_order(self._begin(reporter), window=WINDOW, stop=stop):
+            for result in run_in_order(self._begin(reporter, count_files), window=WINDOW, stop=stop):
                 if isinstance(result, Skipped):
                     reporter.skip(result)
                 if result is not None:
@@ -77,7 +76,7 @@ class Run:
                 self._switch(reporter)
         self._sum_up(began, reporter)
 
-    def _begin(self, reporter: Reporter) -> Iterator[Future[ChainResult] | None]:
+    def _begin(self, reporter: Reporter, count_files: Callable[[], int]) -> Iterator[Future[ChainResult] | None]:
         """Begin what the workers are to do, in the order of the paths."""
         began, idle = self._clock.now(), 0
         for entry in self._agenda:
@@ -88,12 +87,12 @@ class Run:
             self._clock.add("scan", busy=self._clock.now() - began)
             reporter.advance(idle)
             idle = 0
-            yield self._submit(entry, reporter) if entry is not None else None
+            yield self._submit(entry, reporter, count_files) if entry is not None else None
             began = self._clock.now()
         self._clock.add("scan", busy=self._clock.now() - began)
         reporter.advance(idle)
 
-    def _submit(self, entry: Pair | Skipped, reporter: Reporter) -> Future[ChainResult]:
+    def _submit(self, entry: Pair | Skipped, reporter: Reporter, count_files: Callable[[], int]) -> Future[ChainResult]:
         """Hand a file to the workers; what the scan could not get at is its own result."""
         if isinstance(entry, Skipped):
             future: Future[ChainResult] = Future()
@@ -107,7 +106,7 @@ class Run:
             self._workshop = Workshop(self._settings, self._options, self._store, self._clock, reporter)
             self._crew = self._workshop.crew()
             if reporter.watched:
-                threading.Thread(target=lambda: reporter.expect(self._count_files()), daemon=True).start()
+                threading.Thread(target=lambda: reporter.expect(count_files()), daemon=True).start()
         return self._crew.submit(FileTask(entry.found, entry.known))
 
     def _look_again(self, task: FileTask) -> ChainResult:

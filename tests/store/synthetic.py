@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from facecli.config import Fingerprint
 from facecli.store.facestore import IndexReader, open_writer
-from facecli.store.records import Batch, EmbeddingKind
+from facecli.store.records import Batch, EmbeddingKind, KnownFile
 from facecli.types import Detections, FloatArray, IndexedPhoto, PhotoFile
 
 DIMENSION = 64
@@ -79,3 +80,10 @@ def photo_id(reader: IndexReader, path: str | Path) -> int:
     assert known is not None
     assert known.photo_id is not None
     return known.photo_id
+
+
+def known_under(reader: IndexReader, root: str | Path) -> Iterator[KnownFile]:
+    """What the index knows at or below a path, each path as it is when it is reached."""
+    for path, *_ in reader.stats_under(str(root)):
+        if (known := reader.at(os.fsdecode(path))) is not None:
+            yield known

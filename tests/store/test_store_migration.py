@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from synthetic import DIMENSION, KIND, OTHER_KIND, at_path, ids_of, make_photo, make_photos, photo_id, write
+from synthetic import DIMENSION, KIND, OTHER_KIND, at_path, ids_of, known_under, make_photo, make_photos, photo_id, write
 
 from facecli.config import By
 from facecli.errors import StoreError
@@ -37,10 +37,10 @@ def anew(photo: IndexedPhoto) -> IndexedPhoto:
 def test_the_old_set_answers_until_the_switch(index: Path, photos: list[IndexedPhoto]) -> None:
     with open_writer(index) as writer:
         writer.begin_migration(WIDER)
-        assert list(writer.under("/")) == []
+        assert list(known_under(writer, "/")) == []
         assert [photo.file.path for photo in writer.unmigrated()] == [photo.file.path for photo in photos]
         writer.commit(Batch(photos=tuple(map(anew, photos[:4]))))
-        assert [known.file.path for known in writer.under("/")] == [photo.file.path for photo in photos[:4]]
+        assert [known.file.path for known in known_under(writer, "/")] == [photo.file.path for photo in photos[:4]]
     with open_reader(index) as reader:
         assert (reader.info.fingerprint, reader.info.migrating_to) == (KIND.fingerprint, WIDER.fingerprint)
         assert (reader.info.photos, reader.info.faces) == (6, 18)
@@ -97,7 +97,7 @@ def test_the_kind_that_the_index_has_ends_a_migration(index: Path, photos: list[
         writer.begin_migration(WIDER)
         writer.commit(Batch(photos=tuple(map(anew, photos[:4]))))
         writer.begin_migration(KIND)
-        assert len(list(writer.under("/"))) == 6
+        assert len(list(known_under(writer, "/"))) == 6
         assert list(writer.unmigrated()) == []
         assert writer.finish_migration(drop_unreachable=False) == 0
         assert writer.info.migrating_to is None
