@@ -12,7 +12,7 @@ from facecli.photos.decode import PhotoReader
 from facecli.pipeline.chain import Chain, Shared
 from facecli.pipeline.claims import Claims
 from facecli.pipeline.clock import StageClock
-from facecli.pipeline.cores import usable_cores
+from facecli.pipeline.cores import count_workers
 from facecli.pipeline.results import ChainResult, FileTask
 from facecli.pipeline.runner import Crew
 from facecli.store.facestore import IndexWriter
@@ -20,9 +20,6 @@ from facecli.types import Reporter, StageTime
 from facecli.vision.device import find_devices
 from facecli.vision.models import FaceModels
 from facecli.vision.pooled import Pooling, devices_apart, open_models_on
-
-BYTES_OF_A_THREAD = 64_000_000
-"""What a waiting worker holds at the most without having it given back: the pixels of a photo of 12 to 20 megapixels."""
 
 
 class Workshop:
@@ -41,7 +38,7 @@ class Workshop:
         self._reading = options.reading
         self._budget = PixelBudget(options.max_memory) if options.max_memory else default_budget()
         self.devices = devices_apart(devices)
-        self.jobs = options.jobs or usable_cores() + (extra_threads(options.batch_size, self._budget.total) if self.devices else 0)
+        self.jobs = options.jobs or count_workers(self.devices, options.batch_size, self._budget.total)
         self._journal = store.open_journal()
         self._shared = Shared(self._models.result, store, self._journal, Claims(), clock, reporter, options.force)
 
@@ -79,11 +76,6 @@ class Workshop:
 
     def _make_chain(self, shared: Shared) -> Chain:
         return Chain(PhotoReader(self._reading, self._budget), shared)
-
-
-def extra_threads(batch_size: int, memory: int) -> int:
-    """How many more threads than cores there are where devices work in their stead: a batch, all of which waits, as far as memory allows."""
-    return min(batch_size, memory // BYTES_OF_A_THREAD)
 
 
 def _close_models(opened: Future[FaceModels]) -> None:

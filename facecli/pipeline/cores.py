@@ -1,4 +1,4 @@
-"""How many processors a run may use."""
+"""How many processors a run may use, and how many workers it has."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ import os
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
+BYTES_OF_A_WORKER = 64_000_000
+"""What a waiting worker holds at the most without having it given back: the pixels of a photo of 12 to 20 megapixels."""
+
+
+def count_workers(devices: int, batch_size: int, memory: int) -> int:
+    """How many workers there are: one for each processor, and where `devices` work in their stead as many more as a batch holds.
+
+    All of a batch waits; so many may as `memory`, the bytes for decoded photos, allows.
+    """
+    return usable_cores() + (min(batch_size, memory // BYTES_OF_A_WORKER) if devices else 0)
 
 
 def usable_cores(cgroup: Path = CGROUP) -> int:

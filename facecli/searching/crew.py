@@ -18,13 +18,13 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
-def work_in_order(tasks: Sequence[Task], open_worker: Callable[[], Worker[Task, Result]]) -> Iterator[Result]:
-    """The result of each task, in order; each thread opens a worker for itself."""
+def work_in_order(tasks: Sequence[Task], open_worker: Callable[[], Worker[Task, Result]], most: int | None = None) -> Iterator[Result]:
+    """The result of each task, in order; each thread, of `most` or of one for each processor, opens a worker for itself."""
     if len(tasks) <= FEW:
         with closing(open_worker()) as worker:
             yield from map(worker, tasks)
         return
-    size = min(usable_cores(), len(tasks))
+    size = min(most or usable_cores(), len(tasks))
     with closing(Crew(open_worker, size)) as crew:
         for result in run_in_order(map(crew.submit, tasks), window=size * AHEAD, stop=lambda: False):
             assert result is not None

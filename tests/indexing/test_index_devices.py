@@ -16,7 +16,6 @@ from PIL import Image
 from facecli.config import IndexOptions
 from facecli.errors import DeviceError, DeviceFull
 from facecli.indexing import IndexRequest, index_photos
-from facecli.indexing import workshop as workshop_module
 from facecli.store.facestore import open_reader
 from facecli.types import IndexReport, SilentReporter
 from facecli.vision import pooled
@@ -194,12 +193,6 @@ def test_batches_pooled_over_photos_and_filled_up_find_the_same(
     assert alike(faces_of(tmp_path / "index"), expected)
     assert max(sizes) > 2
     assert sizes <= {1, 2, 4, 8}
-
-
-def test_threads_are_as_many_as_a_batch_and_the_memory_allow() -> None:
-    assert workshop_module.extra_threads(64, 2_000_000_000) == 31
-    assert workshop_module.extra_threads(16, 2_000_000_000) == 16
-    assert workshop_module.extra_threads(64, 10_000_000) == 0
 
 
 def test_other_devices_than_a_processor_get_powers_of_two() -> None:
