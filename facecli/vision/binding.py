@@ -11,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facecli.vision.pooling import Blank
+from facecli.vision.runtime import load_onnxruntime
 from facecli.vision.session import OnnxSession, failure
 
 Shape = tuple[int, ...]
+SHRINK = "memory.enable_memory_arena_shrinkage"
+"""ONNX Runtime's name for a run at the end of which an arena gives back what nothing uses."""
 
 
 @dataclass(slots=True, eq=False)
@@ -27,9 +30,10 @@ class Own:
 class BoundSession:
     """A Session that runs by I/O binding; a shape's first run, which tells how large its outputs are, goes the ordinary way."""
 
-    def __init__(self, session: OnnxSession, blank: Blank) -> None:
+    def __init__(self, session: OnnxSession, blank: Blank, arena: str) -> None:
+        """Run `session` from and into arrays that `blank` gives; `arena` is ONNX Runtime's name of the device's memory, such as gpu:0."""
         self.provider, self.input, self.outputs = session.provider, session.input, session.outputs
-        self._session, self._blank = session, blank
+        self._session, self._blank, self._arena = session, blank, arena
         self._own = threading.local()
 
     def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
@@ -44,6 +48,19 @@ class BoundSession:
         self._run_into(np.ascontiguousarray(feed), views)
         # The buffers are written again by the next run, while others still look at this one's rows.
         return [view.copy() for view in views]
+
+    def give_back_memory(self, row: Shape) -> None:
+        """Let the device have back what no run uses now, by one run over a row of the shape `row`.
+
+        The arena keeps what it once took, piece by piece. The pieces of small batches are of no use to a larger one, and a network that has
+        grown from one row by doubling would hold twice what it needs.
+        """
+        options = load_onnxruntime().RunOptions()
+        options.add_run_config_entry(SHRINK, self._arena)
+        try:
+            self._session.native.run(None, {self.input.name: np.zeros((1, *row), np.float32)}, options)
+        except Exception as error:  # as below
+            raise failure(error, self.provider) from error
 
     def _run_into(self, feed: NDArray[Any], outputs: list[NDArray[Any]]) -> None:
         native = self._session.native

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 DRIVER = "libcuda.so.1"
+GPU_KINDS = ("cuda", "tensorrt")
+"""The kinds of device that are GPUs of this driver, with its numbers."""
+NAME_BYTES = 256
 TROUBLES = {
     100: "NVIDIA's driver sees no GPU",
     802: "the GPU is not ready yet",
@@ -32,6 +35,18 @@ class CudaDriver:
         return self.version // 1000
 
 
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU as the driver describes it."""
+
+    number: int
+    name: str
+    memory_free: int
+    """Bytes that nobody uses now, this process included."""
+    memory_total: int
+    """Bytes."""
+
+
 def load_driver() -> Any:
     """The driver's library; None where it is not installed."""
     try:
@@ -51,3 +66,40 @@ def read_driver() -> CudaDriver:
     if result:
         return CudaDriver(version=version.value, trouble=TROUBLES.get(result, f"NVIDIA's driver answers with error {result}"))
     return CudaDriver(gpus.value, version.value, "" if gpus.value else TROUBLES[100])
+
+
+def enter_context(driver: Any, number: int) -> int:
+    """Let this thread work in a GPU's primary context, which is that of ONNX Runtime; 0 if it does, else the driver's error.
+
+    The context stays for as long as the process lives, as it does once ONNX Runtime has used the GPU.
+    """
+    device, context = ctypes.c_int(0), ctypes.c_void_p()
+    failed: int = (
+        driver.cuDeviceGet(ctypes.byref(device), number)
+        or driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
+        or driver.cuCtxSetCurrent(context)
+    )
+    return failed
+
+
+def read_gpu(number: int) -> Gpu | None:
+    """A GPU, and its memory as it is now; None where the driver does not tell."""
+    driver = load_driver()
+    if driver is None:
+        return None
+    device, name = ctypes.c_int(0), ctypes.create_string_buffer(NAME_BYTES)
+    free, total = ctypes.c_size_t(0), ctypes.c_size_t(0)
+    failed = (
+        driver.cuInit(0)
+        or enter_context(driver, number)
+        or driver.cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total))
+        or driver.cuDeviceGet(ctypes.byref(device), number)
+        or driver.cuDeviceGetName(name, NAME_BYTES, device)
+    )
+    return None if failed else Gpu(number, name.value.decode(errors="replace"), free.value, total.value)
+
+
+def read_gpus() -> tuple[Gpu, ...]:
+    """All GPUs that the driver offers this process and tells of."""
+    found = (read_gpu(number) for number in range(read_driver().gpus))
+    return tuple(gpu for gpu in found if gpu is not None)

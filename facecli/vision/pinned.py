@@ -10,18 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facecli.vision.cuda import load_driver
+from facecli.vision.cuda import GPU_KINDS, enter_context, load_driver
 from facecli.vision.pooling import Blank
 from facecli.vision.providers import Device
 
 PORTABLE = 1
 """The memory counts as page-locked for every device, not only for the one it was asked from."""
-KINDS = ("cuda", "tensorrt")
 
 
 def blank_for(device: Device) -> Blank:
     """What gives the arrays that batches for a device are gathered in."""
-    if device.kind not in KINDS:
+    if device.kind not in GPU_KINDS:
         return np.empty
     driver = load_driver()
     return np.empty if driver is None else PageLocked(driver, device.number)
@@ -46,19 +45,9 @@ class PageLocked:
     def _allocate(self, size: int) -> int | None:
         """The address of a new block; None where there is none."""
         address = ctypes.c_void_p()
-        failed = self._enter() or self._driver.cuMemHostAlloc(ctypes.byref(address), ctypes.c_size_t(size), PORTABLE)
+        failed = enter_context(self._driver, self._number) or self._driver.cuMemHostAlloc(ctypes.byref(address), ctypes.c_size_t(size), PORTABLE)
         return None if failed else address.value
 
     def _free(self, address: int) -> None:
-        self._enter()
+        enter_context(self._driver, self._number)
         self._driver.cuMemFreeHost(ctypes.c_void_p(address))
-
-    def _enter(self) -> int:
-        """Let this thread work in the device's primary context, which is that of ONNX Runtime; 0 if it does."""
-        device, context = ctypes.c_int(0), ctypes.c_void_p()
-        failed: int = (
-            self._driver.cuDeviceGet(ctypes.byref(device), self._number)
-            or self._driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
-            or self._driver.cuCtxSetCurrent(context)
-        )
-        return failed

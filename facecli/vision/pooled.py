@@ -18,7 +18,10 @@ from facecli.errors import DeviceError
 from facecli.types import Reporter
 from facecli.vision.align import CROP
 from facecli.vision.binding import BoundSession
+from facecli.vision.capacity import largest_batches, row_bytes
+from facecli.vision.cuda import GPU_KINDS, read_gpu
 from facecli.vision.graphs import open_detector, open_recogniser
+from facecli.vision.halving import HalfSession
 from facecli.vision.models import FaceModels, detector_side, open_from, open_models
 from facecli.vision.networks import FaceNetwork
 from facecli.vision.packs import ModelFile, ModelPack
@@ -61,16 +64,17 @@ def open_models_on(pack: ModelPack, devices: Sequence[Device], detection: Detect
     """Open both networks of `pack` on every device; a CPU alone runs them in the threads that ask, without a queue."""
     if not devices_apart(devices):
         return open_models(pack, devices[0], detection, precision, pooling.report)
-    if precision is Precision.FAST:
-        pooling.report.detail(f"fast precision has no effect on {joint_name(devices)}: the networks run in single precision")
-    pool = DevicePool(devices, pooling)
+    pool = DevicePool(devices, pooling, precision)
     try:
         models = open_from(pool, pack, detection)
     except BaseException:
         pool.close()
         raise
+    if precision is Precision.FAST and not pool.in_half:
+        pooling.report.detail(f"fast precision has no effect on {joint_name(devices)}: the networks run in single precision")
     sides = {detector_side(pack, detection)} | ({detection.small_scale} if detection.small_scale and pack.detector.input_size is None else set())
-    pool.warm_up({"detect": [(COLOURS, side, side) for side in sorted(sides)], "embed": [(COLOURS, CROP, CROP)]})
+    pool.fit_memory(max(sides))
+    pool.warm_up({"detect": [(COLOURS, side, side) for side in sorted(sides, reverse=True)], "embed": [(COLOURS, CROP, CROP)]})
     return PooledModels(models.pack, models.device, models.provider, models.detector, models.embedder, pool)
 
 
@@ -106,9 +110,12 @@ class DevicePool:
 
     devices: Sequence[Device]
     pooling: Pooling
+    precision: Precision = Precision.EXACT
     roster: Roster = field(init=False)
     sessions: dict[str, PooledSession] = field(init=False, default_factory=dict)
     """The networks by the stage that they serve."""
+    in_half: set[str] = field(init=False, default_factory=set)
+    """The names of the devices whose recogniser computes in half precision."""
     warmings: list[Warming] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -123,7 +130,9 @@ class DevicePool:
         return networks[0].over(self._pool("detect", [network.session for network in networks]))
 
     def open_recogniser(self, file: ModelFile) -> Session:
-        return self._pool("embed", self._on_each(lambda device: open_recogniser(file, device, self.pooling.report)))
+        sessions = self._on_each(lambda device: open_recogniser(file, device, self.pooling.report, self.precision))
+        self.in_half = {device.name for device, session in zip(self.devices, sessions, strict=True) if isinstance(session, HalfSession)}
+        return self._pool("embed", sessions)
 
     def _on_each(self, action: Callable[[Device], Opened]) -> list[Opened]:
         """The first device alone, since it leaves in the cache what the others then take from there; those all at once."""
@@ -146,8 +155,22 @@ class DevicePool:
         """A device's share in a network, its buffers where the device reads them best."""
         blank = blank_for(device)
         if blank is not np.empty and isinstance(session, OnnxSession):
-            session = BoundSession(session, blank)
+            session = BoundSession(session, blank, f"gpu:{device.number}")
         return Member(session, device.name, batching, blank)
+
+    def fit_memory(self, side: int) -> None:
+        """Plan no larger batches than a GPU has the memory for, where its driver tells how much is free; `side` is that of the detector's input."""
+        for number, device in enumerate(self.devices):
+            gpu = read_gpu(device.number) if device.kind in GPU_KINDS else None
+            if gpu is None:
+                continue
+            members = {stage: session.members[number] for stage, session in self.sessions.items()}
+            wanted = {stage: member.most for stage, member in members.items()}
+            most = largest_batches(gpu.memory_free, row_bytes(side, half=device.name in self.in_half), wanted, SERVING_THREADS)
+            for stage, member in members.items():
+                member.take_at_most(most[stage])
+            free = f"{gpu.memory_free / 1e9:.1f} of {gpu.memory_total / 1e9:.1f} GB free"
+            self.pooling.report.detail(f"{device.name}: {free}, so at most {most['detect']} photos and {most['embed']} faces at once")
 
     def warm_up(self, shapes: dict[str, list[tuple[int, ...]]]) -> None:
         """Run each size of batch once on each device before it is used, beside the work."""

@@ -51,6 +51,11 @@ class Member:
         """The size of a batch that holds `rows`."""
         return min((size for size in self.sizes if size >= rows), default=rows)
 
+    def take_at_most(self, size: int) -> None:
+        """Never take more than `size` rows."""
+        self.sizes = tuple(s for s in self.sizes if s <= size) or self.sizes[:1]
+        self.most = min(self.most, size)
+
     def begin_small(self, wish: Callable[[Member], None]) -> None:
         """Take single rows only, until the device has been seen to take more; `wish` is called where a batch was full."""
         self.most, self._wish = self.sizes[0], wish

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from facecli.errors import DeviceFull
+from facecli.errors import DeviceError, DeviceFull
+from facecli.vision.binding import BoundSession
 from facecli.vision.pooling import Member
 
 Shapes = Sequence[tuple[int, ...]]
@@ -24,7 +25,7 @@ class Warming(threading.Thread):
     """
 
     def __init__(self, networks: Sequence[tuple[Member, Shapes]]) -> None:
-        """Warm up members of one device, each with the shapes of its rows; they take one row at a time from now on."""
+        """Warm up members of one device, each with the shapes of its rows, the largest first; they take one row at a time from now on."""
         super().__init__(name=f"warming-{networks[0][0].name}", daemon=True)
         self._networks = networks
         self._changed = threading.Condition()
@@ -66,6 +67,10 @@ class Warming(threading.Thread):
             return None if self._over else self._wishes.popitem()
 
     def _grow(self, member: Member, shapes: Shapes, size: int) -> None:
+        if size > member.sizes[0] and isinstance(member.session, BoundSession):
+            # Where an arena cannot shrink, the batch takes more memory and is the same.
+            with contextlib.suppress(DeviceError):
+                member.session.give_back_memory(shapes[0])
         try:
             for shape in shapes:
                 if not self._over:
