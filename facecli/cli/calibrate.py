@@ -33,12 +33,12 @@ def calibrate(common: Common, directory: str, model: str | None, device: str, js
     """
     from facecli.searching.calibrating import find_calibration, keep_calibration  # noqa: PLC0415 (not for --help)
     from facecli.searching.measuring import measure, read_people  # noqa: PLC0415
-    from facecli.searching.opening import choose_pack, open_query_models  # noqa: PLC0415
+    from facecli.searching.opening import ModelSource, choose_pack  # noqa: PLC0415
 
     console = Console(quiet=common.quiet, verbose=common.verbose)
     info = info_nearby(common) if model is None else None
     pack = choose_pack(model, info)
-    sample = read_people(directory, open_query_models(pack, device, info, console), console)
+    sample = read_people(directory, ModelSource(pack, device, info, console))
     for failure in sample.failures:
         say_error(str(failure), failure.hint)
     measured = measure(sample, directory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from facecli.cli.surroundings import info_nearby, path_style, results_stream, te
 from facecli.errors import PhotoError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from facecli.output.face_rows import FaceWriter
     from facecli.output.placing import Folder
@@ -78,32 +79,33 @@ class _Faces:
     def _list(self, writer: FaceWriter, folder: Folder | None) -> int:
         """Write the faces of all photos; the number of photos that could not be used, each named."""
         failed = 0
-        for photo in self._read():
-            try:
-                if isinstance(photo, PhotoError):
-                    raise photo
-                self._write(photo, writer, folder)
-            except PhotoError as error:
-                if len(self.request.photos) == 1:
-                    raise
-                failed += 1
-                say_error(str(error), error.hint)
+        with contextlib.closing(self._read()) as photos:
+            for photo in photos:
+                try:
+                    if isinstance(photo, PhotoError):
+                        raise photo
+                    self._write(photo, writer, folder)
+                except PhotoError as error:
+                    if len(self.request.photos) == 1:
+                        raise
+                    failed += 1
+                    say_error(str(error), error.hint)
         writer.end()
         return failed
 
-    def _read(self) -> Iterator[QueryPhoto | PhotoError]:
+    def _read(self) -> Generator[QueryPhoto | PhotoError]:
         # Imported here, so that --help does not pay for numpy.
         from facecli.config import ReadOptions  # noqa: PLC0415
         from facecli.searching.answering import check_stdin  # noqa: PLC0415
         from facecli.searching.naming import name_photo  # noqa: PLC0415
-        from facecli.searching.opening import choose_pack, open_query_models  # noqa: PLC0415
+        from facecli.searching.opening import ModelSource, choose_pack  # noqa: PLC0415
         from facecli.searching.reading import ReadingOptions, read_photos  # noqa: PLC0415
 
         check_stdin(self.request.photos)
         info = info_nearby(self.common)
-        models = open_query_models(choose_pack(self.request.model, info), self.request.device, info, self.console)
+        source = ModelSource(choose_pack(self.request.model, info), self.request.device, info, self.console)
         named = [name_photo(photo, os.getcwd()) for photo in self.request.photos]
-        return read_photos(models, named, ReadingOptions(ReadOptions(), crops=self.request.crops is not None), sys.stdin.buffer)
+        return read_photos(source, named, ReadingOptions(ReadOptions(), crops=self.request.crops is not None), sys.stdin.buffer)
 
     def _writer(self, stream: BinaryIO) -> FaceWriter:
         from facecli.output.face_rows import FaceFormat, FaceWriter  # noqa: PLC0415

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -15,7 +16,7 @@ from facecli.errors import FacecliError, PhotoError, UsageError
 from facecli.searching.calibrating import find_calibration
 from facecli.searching.combining import Block, combine_faces, merge_matches
 from facecli.searching.naming import STDIN, FaceQuery, PhotoQuery, choose_faces, name_query
-from facecli.searching.opening import choose_pack, open_query_models
+from facecli.searching.opening import ModelSource, choose_pack
 from facecli.searching.reading import QueryPhoto, Read, ReadingOptions, read_photos
 from facecli.store.reading import IndexReader
 from facecli.thresholds import Threshold, choose_threshold
@@ -113,18 +114,23 @@ class _Gathering:
     def gather(self, queries: Sequence[str]) -> None:
         """Fill the lists."""
         named = [self._name(query) for query in queries]
-        photos = self._read([n for n in named if isinstance(n, PhotoQuery)])
         report = self.around.report
         if len(queries) >= MANY:
             report.start("queries", len(queries))
-        for query in named:
-            try:
-                self.faces += self._faces_of(query, photos)
-            except PhotoError as error:
-                self.failures.append(error)
-            if len(queries) >= MANY:
-                report.advance(1, failed=len(self.failures))
-        report.stop()
+        try:
+            with closing(self._read([n for n in named if isinstance(n, PhotoQuery)])) as photos:
+                for query in named:
+                    self._take(query, photos)
+                    if len(queries) >= MANY:
+                        report.advance(1, failed=len(self.failures))
+        finally:
+            report.stop()
+
+    def _take(self, query: PhotoQuery | FaceQuery | PhotoError, photos: Iterator[Read]) -> None:
+        try:
+            self.faces += self._faces_of(query, photos)
+        except PhotoError as error:
+            self.failures.append(error)
 
     def _name(self, query: str) -> PhotoQuery | FaceQuery | PhotoError:
         try:
@@ -132,15 +138,14 @@ class _Gathering:
         except PhotoError as error:
             return error
 
-    def _read(self, queries: Sequence[PhotoQuery]) -> Iterator[Read]:
-        info = self.reader.info
-        if not queries:
-            if self.options.model is not None:
-                choose_pack(self.options.model, info)
-            return iter(())
-        models = open_query_models(choose_pack(self.options.model, info), self.options.device, info, self.around.report)
+    def _read(self, queries: Sequence[PhotoQuery]) -> Generator[Read]:
+        """The photos among the queries; a model that was named must be the index's even where it has nothing to look at."""
+        info, named = self.reader.info, self.options.model
+        if not queries and named is None:
+            return _no_photos()
+        source = ModelSource(choose_pack(named, info), self.options.device, info, self.around.report)
         wanted = ReadingOptions(self.options.reading, sha256=self.options.provenance)
-        return read_photos(models, queries, wanted, self.around.stdin)
+        return read_photos(source, queries, wanted, self.around.stdin)
 
     def _faces_of(self, query: PhotoQuery | FaceQuery | PhotoError, photos: Iterator[Read]) -> Sequence[QueryFace]:
         """The faces that one query asks for; raises PhotoError."""
@@ -156,6 +161,10 @@ class _Gathering:
         warn_of_query(photo.query, photo.faces, chosen, self.options.face, self.around.report)
         self.photos.append(photo)
         return chosen
+
+
+def _no_photos() -> Generator[Read]:
+    yield from ()
 
 
 def warn_of_query(query: str, faces: Sequence[QueryFace], chosen: Sequence[QueryFace], face: str, report: Reporter) -> None:

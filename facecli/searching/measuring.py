@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +14,10 @@ from facecli.config import ReadOptions, ScanOptions
 from facecli.errors import PhotoError, UsageError
 from facecli.photos.scan import Scan
 from facecli.searching.naming import PhotoQuery, refusal
+from facecli.searching.opening import ModelSource
 from facecli.searching.reading import ReadingOptions, read_photos
 from facecli.thresholds import Calibration, Point
-from facecli.types import FloatArray, PhotoFile, Reporter
-from facecli.vision.models import FaceModels
+from facecli.types import FloatArray, PhotoFile
 
 STEP = 0.02
 THRESHOLDS = np.round(np.arange(-1, 1 + STEP / 2, STEP), 2)
@@ -39,22 +40,26 @@ class Sample:
     failures: tuple[PhotoError, ...]
 
 
-def read_people(directory: str, models: FaceModels, report: Reporter) -> Sample:
+def read_people(directory: str, source: ModelSource) -> Sample:
     """The faces of all photos below the folders of `directory`; raises UsageError where that is no directory with folders."""
     queries, people, failures = _list_photos(directory)
     embeddings, whose = [], []
+    report = source.report
     report.start("photos", len(queries))
-    for person, photo in zip(people, read_photos(models, queries, ReadingOptions(ReadOptions())), strict=True):
-        if isinstance(photo, PhotoError):
-            failures.append(photo)
-        elif photo.faces:
-            embeddings.append(photo.faces[0].embedding)
-            whose.append(person)
-        else:
-            report.warn(f"{photo.query}: no face found")
-        report.advance(1, faces=len(whose))
-    report.stop()
-    stacked = np.stack(embeddings) if embeddings else np.zeros((0, models.pack.dimension), np.float32)
+    try:
+        with closing(read_photos(source, queries, ReadingOptions(ReadOptions()))) as photos:
+            for person, photo in zip(people, photos, strict=True):
+                if isinstance(photo, PhotoError):
+                    failures.append(photo)
+                elif photo.faces:
+                    embeddings.append(photo.faces[0].embedding)
+                    whose.append(person)
+                else:
+                    report.warn(f"{photo.query}: no face found")
+                report.advance(1, faces=len(whose))
+    finally:
+        report.stop()
+    stacked = np.stack(embeddings) if embeddings else np.zeros((0, source.pack.dimension), np.float32)
     return Sample(stacked, np.array(whose, np.int32), tuple(failures))
 
 

@@ -1,16 +1,67 @@
-"""The models that queries need: those of the index, or those that were named."""
+"""The models that queries need: those of the index, or those that were named, on as many devices as the photos are worth."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from facecli.config import DetectionOptions, Precision
 from facecli.errors import IndexMismatch
 from facecli.store.records import IndexInfo
 from facecli.types import Reporter
-from facecli.vision.device import find_devices
+from facecli.vision.device import Device, find_devices
 from facecli.vision.models import FaceModels, open_models
 from facecli.vision.packs import ModelPack, find_pack, find_recorded_pack
+
+MANY_PHOTOS = 16
+"""From so many photos on, all devices are opened and given batches; before, a second one would still be starting when the first is done."""
+BATCH_SIZE = 64
+"""Photos of the largest batch, as in an index run that is not told otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Where the models come from that look at a query as the index looked at its photos, but at faces of any size."""
+
+    pack: ModelPack
+    device: str
+    """As it was named: auto, cpu, cuda:0,1."""
+    info: IndexInfo | None
+    """The index, where there is one."""
+    report: Reporter
+
+    def open(self, photos: int) -> QueryModels:
+        """The models for so many photos; whoever opens them closes them. Raises DeviceError and PackError."""
+        detection, precision = DetectionOptions(), Precision.EXACT
+        if self.info is not None:
+            fingerprint = self.info.fingerprint
+            detection, precision = replace(fingerprint.detection, min_face=0), fingerprint.precision
+        devices = find_devices(self.device)
+        if photos >= MANY_PHOTOS:
+            opened = self._open_on_all(devices, detection, precision)
+        else:
+            opened = QueryModels(open_models(self.pack, devices[0], detection, precision, self.report), 0)
+        self.report.detail(f"{self.pack.name} on {opened.models.device.name} ({opened.models.provider})")
+        return opened
+
+    def _open_on_all(self, devices: tuple[Device, ...], detection: DetectionOptions, precision: Precision) -> QueryModels:
+        # Imported here: a single query has no use for it.
+        from facecli.vision.pooled import Pooling, devices_apart, open_models_on  # noqa: PLC0415
+
+        models = open_models_on(self.pack, devices, detection, precision, Pooling(self.report, BATCH_SIZE))
+        return QueryModels(models, devices_apart(devices))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QueryModels:
+    """Models that are open."""
+
+    models: FaceModels
+    devices: int
+    """How many devices work beside the threads that ask and gather batches from them; 0 where the threads run the networks themselves."""
+
+    def close(self) -> None:
+        """Let go of the devices."""
+        self.models.close()
 
 
 def choose_pack(named: str | None, info: IndexInfo | None) -> ModelPack:
@@ -26,13 +77,3 @@ def choose_pack(named: str | None, info: IndexInfo | None) -> ModelPack:
             f"the index was made with model {recorded.model}, not {pack.name}", info.directory, hint="leave -m away, or name another -i"
         )
     return pack
-
-
-def open_query_models(pack: ModelPack, device: str, info: IndexInfo | None, report: Reporter) -> FaceModels:
-    """Models that look at a query as the index looked at its photos, but at faces of any size."""
-    detection, precision = DetectionOptions(), Precision.EXACT
-    if info is not None:
-        detection, precision = replace(info.fingerprint.detection, min_face=0), info.fingerprint.precision
-    models = open_models(pack, find_devices(device)[0], detection, precision, report)
-    report.detail(f"{pack.name} on {models.device.name} ({models.provider})")
-    return models

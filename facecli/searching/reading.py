@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import BinaryIO, TypeAlias
 
@@ -12,19 +13,17 @@ import xxhash
 from numpy.typing import NDArray
 
 from facecli.config import ReadOptions
-from facecli.errors import PhotoError
-from facecli.photos.budget import PixelBudget, default_budget
+from facecli.errors import DeviceError, PhotoError
+from facecli.photos.budget import default_budget
 from facecli.photos.decode import PhotoReader, stat_photo
+from facecli.pipeline.cores import count_workers
 from facecli.pipeline.stages import find_faces
 from facecli.searching.crew import work_in_order
 from facecli.searching.naming import STDIN, PhotoQuery, refusal
+from facecli.searching.opening import BATCH_SIZE, ModelSource
 from facecli.types import ByteArray, FileContents, FloatArray, IndexedPhoto, Photo, PhotoFile, QueryFace, Skipped
 from facecli.vision.align import align_faces
-from facecli.vision.device import CPU
 from facecli.vision.models import FaceModels
-
-ACCELERATOR_BATCH = 4
-"""Photos that a detector on a GPU gets at once; on the CPU a batch gains nothing and each photo goes alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,57 +56,55 @@ class QueryPhoto:
 Read: TypeAlias = QueryPhoto | PhotoError
 
 
-def read_photos(models: FaceModels, queries: Sequence[PhotoQuery], options: ReadingOptions, stdin: BinaryIO | None = None) -> Iterator[Read]:
-    """Each photo with its faces, or why it cannot be used; in the order of `queries`."""
-    size = 1 if models.device.provider == CPU else ACCELERATOR_BATCH
-    chunks = [queries[start : start + size] for start in range(0, len(queries), size)]
-    # A worker that holds one photo must not wait for room for the next, so only photos that go alone are counted.
-    budget = default_budget() if size == 1 else None
-    for done in work_in_order(chunks, lambda: _Worker(models, options, budget, stdin)):
-        yield from done
+def read_photos(source: ModelSource, queries: Sequence[PhotoQuery], options: ReadingOptions, stdin: BinaryIO | None = None) -> Generator[Read]:
+    """Each photo with its faces, or why it cannot be used; in the order of `queries`.
+
+    The models are opened for the first photo and closed after the last, or when the generator is closed: whoever may leave it early closes it.
+    Raises DeviceError and PackError.
+    """
+    if not queries:
+        return
+    with closing(source.open(len(queries))) as opened:
+        budget = default_budget()
+        workers = count_workers(opened.devices, BATCH_SIZE, budget.total)
+        try:
+            yield from work_in_order(queries, lambda: _Worker(opened.models, PhotoReader(options.reading, budget), options, stdin), workers)
+        except DeviceError as error:
+            if not opened.devices:
+                raise
+            # The devices' own hint is meant for an index run, which keeps what was done before.
+            raise DeviceError(error.what, error.where, hint="--device names another, `facecli doctor` tests every one") from error
 
 
 class _Worker:
-    """Reads chunks of photos; a thread has one of its own, with a reader for each photo of a chunk."""
+    """Reads photos one after another; a thread has one of its own."""
 
-    def __init__(self, models: FaceModels, options: ReadingOptions, budget: PixelBudget | None, stdin: BinaryIO | None) -> None:
-        self._models, self._options, self._budget, self._stdin = models, options, budget, stdin
-        self._readers: list[PhotoReader] = []
+    def __init__(self, models: FaceModels, reader: PhotoReader, options: ReadingOptions, stdin: BinaryIO | None) -> None:
+        self._models, self._reader, self._options, self._stdin = models, reader, options, stdin
 
     def close(self) -> None:
-        """Give the readers' memory back."""
-        for reader in self._readers:
-            reader.close()
+        """Give the reader's memory back."""
+        self._reader.close()
 
-    def __call__(self, chunk: Sequence[PhotoQuery]) -> list[Read]:
-        """The faces of the photos of one chunk."""
-        while len(self._readers) < len(chunk):
-            self._readers.append(PhotoReader(self._options.reading, self._budget))
+    def __call__(self, query: PhotoQuery) -> Read:
+        """The faces of one photo."""
         try:
-            opened = [self._open(query, reader) for query, reader in zip(chunk, self._readers, strict=False)]
-            photos = [photo for _, photo in (pair for pair in opened if not isinstance(pair, PhotoError))]
-            found = iter(find_faces(self._models, photos)) if photos else iter(())
-            return [
-                pair if isinstance(pair, PhotoError) else self._finish(query.query, pair[0], pair[1], next(found))
-                for query, pair in zip(chunk, opened, strict=True)
-            ]
+            contents = self._contents(query)
+            if isinstance(contents, Skipped):
+                return refusal(contents, query.query)
+            photo = self._reader.decode(contents)
+            if isinstance(photo, Skipped):
+                return refusal(photo, query.query)
+            return self._finish(query.query, contents, photo, find_faces(self._models, [photo])[0])
         finally:
-            for reader in self._readers:
-                reader.release()
+            self._reader.release()
 
-    def _open(self, query: PhotoQuery, reader: PhotoReader) -> tuple[FileContents, Photo] | PhotoError:
-        contents = self._contents(query, reader)
-        photo = contents if isinstance(contents, Skipped) else reader.decode(contents)
-        if isinstance(contents, Skipped):
-            return refusal(contents, query.query)
-        return refusal(photo, query.query) if isinstance(photo, Skipped) else (contents, photo)
-
-    def _contents(self, query: PhotoQuery, reader: PhotoReader) -> FileContents | Skipped:
+    def _contents(self, query: PhotoQuery) -> FileContents | Skipped:
         if query.path == STDIN:
             data = self._stdin.read() if self._stdin is not None else b""
             return FileContents(PhotoFile(STDIN, len(data), 0), xxhash.xxh3_128_digest(data), data)
         file = stat_photo(query.path)
-        return file if isinstance(file, Skipped) else reader.read(file)
+        return file if isinstance(file, Skipped) else self._reader.read(file)
 
     def _finish(self, query: str, contents: FileContents, photo: Photo, found: IndexedPhoto) -> QueryPhoto:
         order = area_order(found.detections.boxes)

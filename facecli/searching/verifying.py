@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import product
 
@@ -10,7 +11,7 @@ from facecli.errors import PhotoError, UsageError
 from facecli.searching.answering import Surroundings, check_stdin, warn_of_query
 from facecli.searching.calibrating import find_calibration
 from facecli.searching.naming import choose_faces, name_photo
-from facecli.searching.opening import choose_pack, open_query_models
+from facecli.searching.opening import ModelSource, choose_pack
 from facecli.searching.reading import ReadingOptions, read_photos
 from facecli.store.records import IndexInfo
 from facecli.thresholds import Threshold, choose_threshold
@@ -42,12 +43,13 @@ def verify_photos(queries: tuple[str, str], options: SearchOptions, around: Surr
     threshold = choose_threshold(options.threshold, find_calibration(pack.recogniser.sha256), 1)
     if threshold.minimum is None:
         raise UsageError("there is no verdict without a threshold", threshold.describe(), hint="-t NUMBER, or facecli calibrate DIR")
-    models = open_query_models(pack, options.device, info, around.report)
+    source = ModelSource(pack, options.device, info, around.report)
     chosen = []
-    for photo in read_photos(models, named, ReadingOptions(options.reading), around.stdin):
-        if isinstance(photo, PhotoError):
-            raise photo
-        chosen.append(choose_faces(photo.query, photo.faces, options.face))
-        warn_of_query(photo.query, photo.faces, chosen[-1], options.face, around.report)
+    with closing(read_photos(source, named, ReadingOptions(options.reading), around.stdin)) as photos:
+        for photo in photos:
+            if isinstance(photo, PhotoError):
+                raise photo
+            chosen.append(choose_faces(photo.query, photo.faces, options.face))
+            warn_of_query(photo.query, photo.faces, chosen[-1], options.face, around.report)
     similarity, _, pair = max((float(a.embedding @ b.embedding), -number, (a, b)) for number, (a, b) in enumerate(product(*chosen)))
     return Verdict(pair, similarity, threshold)

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from misbehaving import PHOTOS, lost_after, slow, small
 from numpy.typing import NDArray
-from PIL import Image
 
 from facecli.config import IndexOptions
-from facecli.errors import DeviceError, DeviceFull
+from facecli.errors import DeviceError
 from facecli.indexing import IndexRequest, index_photos
 from facecli.store.facestore import open_reader
 from facecli.types import IndexReport, SilentReporter
 from facecli.vision import pooled
-from facecli.vision.networks import FaceNetwork
-from facecli.vision.packs import ModelFile
 from facecli.vision.pooling import Batching
 from facecli.vision.providers import Device
-from facecli.vision.session import Session
-
-FACES = [(110, 330), (320, 210), (520, 340), (795, 410), (955, 130), (1170, 340)]
-PHOTOS = 24
-Behaviour = Callable[[NDArray[Any], int], None]
-"""Called with what a device is fed and how often it was fed before: may wait, and may raise."""
 
 
 @dataclass
@@ -39,55 +30,6 @@ class Notes(SilentReporter):
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)
-
-
-class Behaved:
-    """A session that does something else first."""
-
-    def __init__(self, session: Session, behaviour: Behaviour, counts: dict[str, int], name: str) -> None:
-        self.provider, self.input, self.outputs = session.provider, session.input, session.outputs
-        self._session, self._behaviour, self._counts, self._name = session, behaviour, counts, name
-
-    def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
-        self._behaviour(feed, self._counts.get(self._name, 0))
-        self._counts[self._name] = self._counts.get(self._name, 0) + 1
-        return self._session.run(feed)
-
-
-@pytest.fixture(scope="session")
-def crowd(tmp_path_factory: pytest.TempPathFactory, find_sample: Callable[[str], Path]) -> Path:
-    """Photos of one, two or three faces, none like another."""
-    folder = tmp_path_factory.mktemp("crowd")
-    group = Image.open(find_sample("t1.jpg"))
-    for number in range(PHOTOS):
-        faces = [FACES[(number + i) % len(FACES)] for i in range(1 + number % 3)]
-        photo = Image.new("RGB", (210 * len(faces), 230))
-        for i, (x, y) in enumerate(faces):
-            photo.paste(group.crop((x - 105, y - 115, x + 105, y + 115)).rotate(number / 3), (210 * i, 0))
-        photo.save(folder / f"{number:02}.png")
-    return folder
-
-
-@pytest.fixture
-def behave(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Behaviour]], dict[str, int]]:
-    """A function that lets devices behave in some way; it gives how often each was used, filled during the run."""
-
-    def set_up(behaviours: dict[str, Behaviour]) -> dict[str, int]:
-        counts: dict[str, int] = {}
-        open_detector, open_recogniser = pooled.open_detector, pooled.open_recogniser
-
-        def behaved(session: Session, name: str) -> Session:
-            return Behaved(session, behaviours.get(name, lambda _, __: None), counts, name)
-
-        def detector(file: ModelFile, device: Device, report: Any) -> FaceNetwork:
-            network = open_detector(file, device, report)
-            return network.over(behaved(network.session, device.name))
-
-        monkeypatch.setattr(pooled, "open_detector", detector)
-        monkeypatch.setattr(pooled, "open_recogniser", lambda file, device, report: behaved(open_recogniser(file, device, report), device.name))
-        return counts
-
-    return set_up
 
 
 def index(target: Path, photos: Path, device: str, notes: Notes | None = None, **options: Any) -> IndexReport:
@@ -122,24 +64,6 @@ def expected(crowd: Path, tmp_path_factory: pytest.TempPathFactory, shared_cache
         target = tmp_path_factory.mktemp("alone") / "index"
         index(target, crowd, "cpu")
         return faces_of(target)
-
-
-def slow(_feed: NDArray[Any], _before: int) -> None:
-    time.sleep(0.05)
-
-
-def lost_after(runs: int) -> Behaviour:
-    def behave(_feed: NDArray[Any], before: int) -> None:
-        time.sleep(0.002)
-        if before >= runs:
-            raise RuntimeError("fell off the bus")
-
-    return behave
-
-
-def small(feed: NDArray[Any], _before: int) -> None:
-    if len(feed) > 1:
-        raise DeviceFull("the device has not the memory", "test", hint="Failed to allocate memory for requested buffer")
 
 
 def test_several_devices_find_what_one_finds_to_the_bit(tmp_path: Path, crowd: Path, expected: Any, behave: Any) -> None:

@@ -1,0 +1,85 @@
+"""Devices that misbehave: sessions on the processor that are slow, get lost or lack memory, and photos for them to look at."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from facecli.errors import DeviceFull
+from facecli.vision import pooled
+from facecli.vision.networks import FaceNetwork
+from facecli.vision.packs import ModelFile
+from facecli.vision.providers import Device
+from facecli.vision.session import Session
+
+FACES = [(110, 330), (320, 210), (520, 340), (795, 410), (955, 130), (1170, 340)]
+"""Where the faces of t1.jpg are: x, y."""
+PHOTOS = 24
+Behaviour = Callable[[NDArray[Any], int], None]
+"""Called with what a device is fed and how often it was fed before: may wait, and may raise."""
+
+
+class Behaved:
+    """A session that does something else first."""
+
+    def __init__(self, session: Session, behaviour: Behaviour, counts: dict[str, int], name: str) -> None:
+        self.provider, self.input, self.outputs = session.provider, session.input, session.outputs
+        self._session, self._behaviour, self._counts, self._name = session, behaviour, counts, name
+
+    def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
+        self._behaviour(feed, self._counts.get(self._name, 0))
+        self._counts[self._name] = self._counts.get(self._name, 0) + 1
+        return self._session.run(feed)
+
+
+def let_behave(patch: pytest.MonkeyPatch, behaviours: dict[str, Behaviour]) -> dict[str, int]:
+    """Let devices behave in some way by their names; gives how often each was used, filled during the run."""
+    counts: dict[str, int] = {}
+    open_detector, open_recogniser = pooled.open_detector, pooled.open_recogniser
+
+    def behaved(session: Session, name: str) -> Session:
+        return Behaved(session, behaviours.get(name, lambda _, __: None), counts, name)
+
+    def detector(file: ModelFile, device: Device, report: Any) -> FaceNetwork:
+        network = open_detector(file, device, report)
+        return network.over(behaved(network.session, device.name))
+
+    patch.setattr(pooled, "open_detector", detector)
+    patch.setattr(pooled, "open_recogniser", lambda file, device, *rest: behaved(open_recogniser(file, device, *rest), device.name))
+    return counts
+
+
+def slow(_feed: NDArray[Any], _before: int) -> None:
+    time.sleep(0.05)
+
+
+def lost_after(runs: int) -> Behaviour:
+    def behave(_feed: NDArray[Any], before: int) -> None:
+        time.sleep(0.002)
+        if before >= runs:
+            raise RuntimeError("fell off the bus")
+
+    return behave
+
+
+def small(feed: NDArray[Any], _before: int) -> None:
+    if len(feed) > 1:
+        raise DeviceFull("the device has not the memory", "test", hint="Failed to allocate memory for requested buffer")
+
+
+def make_crowd(folder: Path, group: Path) -> Path:
+    """Put photos of one, two or three faces into `folder`, cut out of a photo of six, none like another."""
+    faces_of = Image.open(group)
+    for number in range(PHOTOS):
+        faces = [FACES[(number + i) % len(FACES)] for i in range(1 + number % 3)]
+        photo = Image.new("RGB", (210 * len(faces), 230))
+        for i, (x, y) in enumerate(faces):
+            photo.paste(faces_of.crop((x - 105, y - 115, x + 105, y + 115)).rotate(number / 3), (210 * i, 0))
+        photo.save(folder / f"{number:02}.png")
+    return folder
