@@ -14,7 +14,7 @@ from facecli.errors import DeviceError, FacecliError, PackError
 from facecli.store.libraries import FaissBuild, faiss_build, sqlite_version
 from facecli.types import Reporter
 from facecli.vision.conflicts import FAISSES, OPENCVS, RUNTIMES, Conflict, find_conflicts, import_conflict, installed, pip
-from facecli.vision.cuda import read_driver
+from facecli.vision.cuda import Gpu, read_driver, read_gpus
 from facecli.vision.device import SLOW_TO_START, HardwareMissing, find_devices, present_kinds
 from facecli.vision.inventory import PackState, Presence, list_packs
 from facecli.vision.manifests import known_pack
@@ -58,6 +58,8 @@ class Health:
     """Everything that `facecli doctor` tells."""
 
     versions: dict[str, str]
+    gpus: tuple[Gpu, ...]
+    """Those that NVIDIA's driver tells of, whether anything here uses them or not; their memory before anything was run."""
     devices: tuple[DeviceHealth, ...]
     automatic: str
     """What `--device auto` takes; empty where nothing runs."""
@@ -78,10 +80,12 @@ def check_health(report: Reporter) -> Health:
     problems = [*find_conflicts(), *_import_problems()]
     packs = list_packs()
     problems += _pack_problems(packs)
+    gpus = read_gpus()
     devices, device_problems = _check_devices(report)
     problems += device_problems
     return Health(
         versions=_versions(),
+        gpus=gpus,
         devices=tuple(devices),
         automatic=_automatic(),
         faiss=_faiss(),

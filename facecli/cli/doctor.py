@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from facecli.health import DeviceHealth, Health
     from facecli.vision.conflicts import Conflict
+    from facecli.vision.cuda import Gpu
 
 EPILOG = """\b
 Exit codes: 0 healthy, 1 something is wrong.
@@ -81,6 +82,8 @@ def _lines(health: Health, *, colour: bool) -> list[str]:
     """The report for people."""
     lines = [*_title("Versions", colour)[1:], *_table([(name, version) for name, version in health.versions.items()])]
     lines += [*_title("Devices", colour), *_table([_device_row(d) for d in health.devices]), f"  auto takes {health.automatic or 'nothing'}"]
+    if health.gpus:
+        lines += [*_title("Memory of GPUs", colour), *_table([_gpu_row(gpu) for gpu in health.gpus])]
     lines += [*_title("FAISS", colour), *_faiss_lines(health)]
     lines += [*_title("Model packs", colour)]
     lines += _table([(p.name, str(p.presence), p.licence, p.directory) for p in health.packs if p.files])
@@ -107,6 +110,10 @@ def _device_row(device: DeviceHealth) -> tuple[str, ...]:
         return device.name, device.provider, device.state
     cosine = f"cosine {device.detector_cosine:.5f} detector, {device.recogniser_cosine:.5f} recogniser"
     return device.name, device.provider, device.state, f"about {device.photos_per_second:.0f} photos/s", cosine
+
+
+def _gpu_row(gpu: Gpu) -> tuple[str, ...]:
+    return f"cuda:{gpu.number}", gpu.name, f"{gpu.memory_free / 1e9:.1f} of {gpu.memory_total / 1e9:.1f} GB free"
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

@@ -73,7 +73,7 @@ def open_models_on(pack: ModelPack, devices: Sequence[Device], detection: Detect
     if precision is Precision.FAST and not pool.in_half:
         pooling.report.detail(f"fast precision has no effect on {joint_name(devices)}: the networks run in single precision")
     sides = {detector_side(pack, detection)} | ({detection.small_scale} if detection.small_scale and pack.detector.input_size is None else set())
-    pool.fit_memory(max(sides))
+    pool.fit_memory(pack, max(sides))
     pool.warm_up({"detect": [(COLOURS, side, side) for side in sorted(sides, reverse=True)], "embed": [(COLOURS, CROP, CROP)]})
     return PooledModels(models.pack, models.device, models.provider, models.detector, models.embedder, pool)
 
@@ -158,7 +158,7 @@ class DevicePool:
             session = BoundSession(session, blank, f"gpu:{device.number}")
         return Member(session, device.name, batching, blank)
 
-    def fit_memory(self, side: int) -> None:
+    def fit_memory(self, pack: ModelPack, side: int) -> None:
         """Plan no larger batches than a GPU has the memory for, where its driver tells how much is free; `side` is that of the detector's input."""
         for number, device in enumerate(self.devices):
             gpu = read_gpu(device.number) if device.kind in GPU_KINDS else None
@@ -166,7 +166,8 @@ class DevicePool:
                 continue
             members = {stage: session.members[number] for stage, session in self.sessions.items()}
             wanted = {stage: member.most for stage, member in members.items()}
-            most = largest_batches(gpu.memory_free, row_bytes(side, half=device.name in self.in_half), wanted, SERVING_THREADS)
+            row = row_bytes(pack, side, half=device.name in self.in_half)
+            most = largest_batches(gpu.memory_free, row, wanted, SERVING_THREADS)
             for stage, member in members.items():
                 member.take_at_most(most[stage])
             free = f"{gpu.memory_free / 1e9:.1f} of {gpu.memory_total / 1e9:.1f} GB free"

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from made_up_driver import GB, MadeUpDriver
 
 from facecli import health
+from facecli.cli.doctor import _lines, _record
 from facecli.errors import DeviceError
 from facecli.health import check_health
 from facecli.types import SilentReporter
+from facecli.vision import cuda
 from facecli.vision.conflicts import Conflict, pip
 from facecli.vision.device import HardwareMissing
 from facecli.vision.providers import CPU, Device
@@ -46,6 +49,7 @@ def test_the_same_as_json(shell: Shell) -> None:
     assert report["devices"][0]["recogniser_cosine"] == pytest.approx(1.0)
     assert report["devices"][0]["photos_per_second"] > 0
     assert report["faiss"]["gpus"] == 0
+    assert report["gpus"] == []
     assert report["versions"]["facecli"]
 
 
@@ -108,6 +112,18 @@ def test_a_damaged_pack_is_a_problem(shell: Shell, tmp_path: Path) -> None:
     ran = shell("doctor", code=1)
     assert "the model pack buffalo_s is damaged" in ran.text
     assert "models pull buffalo_s" in ran.text
+
+
+def test_the_memory_of_each_gpu_is_shown_also_where_nothing_can_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "load_driver", lambda: MadeUpDriver(gpus=2, free=3 * GB, total=4 * GB))
+    found = check_health(SilentReporter())
+    lines = _lines(found, colour=False)
+    start = lines.index("Memory of GPUs")
+    assert lines[start + 1 : start + 3] == ["  cuda:0  Made-up 70  3.0 of 4.0 GB free", "  cuda:1  Made-up 71  3.0 of 4.0 GB free"]
+    assert _record(found)["gpus"][1] == {"number": 1, "name": "Made-up 71", "memory_free": 3 * GB, "memory_total": 4 * GB}
+    assert [d.name for d in found.devices] == ["cpu"]
+    monkeypatch.setattr(cuda, "load_driver", lambda: MadeUpDriver(broken=True))
+    assert "Memory of GPUs" not in _lines(check_health(SilentReporter()), colour=False)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_up_driver import MadeUpDriver
 from numpy.typing import NDArray
 
 from facecli.errors import DeviceFull
@@ -147,42 +147,8 @@ def test_nothing_is_warmed_up_for_a_run_that_is_over() -> None:
     assert network.shapes == []
 
 
-class FakeDriver:
-    """A driver whose page-locked memory is ordinary memory."""
-
-    def __init__(self, *, full: bool = False) -> None:
-        self.blocks: dict[int, ctypes.Array[ctypes.c_char]] = {}
-        self.entered: list[int | None] = []
-        self.full = full
-
-    def cuDeviceGet(self, device: Any, number: int) -> int:  # noqa: N802 (the driver's name)
-        device._obj.value = 70 + number
-        return 0
-
-    def cuDevicePrimaryCtxRetain(self, context: Any, device: ctypes.c_int) -> int:  # noqa: N802 (as above)
-        context._obj.value = device.value
-        return 0
-
-    def cuCtxSetCurrent(self, context: ctypes.c_void_p) -> int:  # noqa: N802 (as above)
-        self.entered.append(context.value)
-        return 0
-
-    def cuMemHostAlloc(self, address: Any, size: ctypes.c_size_t, flags: int) -> int:  # noqa: N802 (as above)
-        if self.full or flags != pinned.PORTABLE:
-            return 2
-        block = ctypes.create_string_buffer(size.value)
-        address._obj.value = ctypes.addressof(block)
-        self.blocks[ctypes.addressof(block)] = block
-        return 0
-
-    def cuMemFreeHost(self, address: ctypes.c_void_p) -> int:  # noqa: N802 (as above)
-        assert address.value is not None
-        del self.blocks[address.value]
-        return 0
-
-
 def test_page_locked_memory_lives_as_long_as_its_last_view() -> None:
-    driver = FakeDriver()
+    driver = MadeUpDriver()
     array = PageLocked(driver, 1)((3, 4), np.dtype(np.float32))
     assert (array.shape, array.dtype, array.ctypes.data) == ((3, 4), np.float32, next(iter(driver.blocks)))
     assert driver.entered == [71]
@@ -198,12 +164,12 @@ def test_page_locked_memory_lives_as_long_as_its_last_view() -> None:
 
 
 def test_where_there_is_no_page_locked_memory_ordinary_memory_serves() -> None:
-    array = PageLocked(FakeDriver(full=True), 0)((2, 2), np.dtype(np.uint8))
+    array = PageLocked(MadeUpDriver(full=True), 0)((2, 2), np.dtype(np.uint8))
     assert (array.shape, array.dtype) == ((2, 2), np.uint8)
 
 
 def test_only_devices_of_nvidia_ask_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pinned, "load_driver", FakeDriver)
+    monkeypatch.setattr(pinned, "load_driver", MadeUpDriver)
     assert blank_for(Device("cpu:1", CPU)) is np.empty
     assert isinstance(blank_for(Device("cuda:1", "CUDAExecutionProvider")), PageLocked)
     monkeypatch.setattr(pinned, "load_driver", lambda: None)

@@ -1,0 +1,313 @@
+"""A recogniser in half precision: converted, held to what it gave before, timed, kept; the processor stands for the accelerator."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from made_up_driver import MadeUpDriver
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from toys import iresnet
+
+from facecli.config import DetectionOptions, Precision
+from facecli.errors import DeviceFull
+from facecli.types import SilentReporter
+from facecli.vision import cuda, graphs, halving, proving
+from facecli.vision.device import Device
+from facecli.vision.halving import HalfSession, choose_precision
+from facecli.vision.packs import find_pack
+from facecli.vision.pooled import PooledModels, Pooling, open_models_on
+from facecli.vision.providers import CPU
+from facecli.vision.rewrites import half
+from facecli.vision.rewrites.graph import Graph
+from facecli.vision.rewrites.half import halve
+from facecli.vision.rewrites.surgery import open_axes
+from facecli.vision.rewriting import Workshop
+from facecli.vision.session import OnnxSession, Session, open_session
+
+PROCESSOR = Device("cpu", CPU)
+
+
+class Told(SilentReporter):
+    """Keeps what --verbose would show."""
+
+    def __init__(self) -> None:
+        self.details: list[str] = []
+
+    def detail(self, message: str) -> None:
+        self.details.append(message)
+
+
+class Slow:
+    """A session that takes its time."""
+
+    def __init__(self, session: Session, seconds: float = 0.1) -> None:
+        self.provider, self.input, self.outputs = session.provider, session.input, session.outputs
+        self.session, self.seconds = session, seconds
+
+    def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
+        time.sleep(self.seconds)
+        return self.session.run(feed)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(halving, "ROUNDS", 2)
+    monkeypatch.setattr(halving, "ROWS", (4, 2, 1))
+    return tmp_path / "facecli" / "graphs"
+
+
+@pytest.fixture
+def shop() -> Workshop:
+    return Workshop(find_pack(None).recogniser, PROCESSOR, Told())
+
+
+def said(shop: Workshop) -> list[str]:
+    assert isinstance(shop.report, Told)
+    return shop.report.details
+
+
+def single(shop: Workshop) -> Session:
+    return open_session(shop.file.path, shop.device)
+
+
+def choose(shop: Workshop, precision: Precision = Precision.EXACT, *, slow: bool = True) -> Session:
+    """Choose beside a session in single precision, which is slow or not."""
+    return choose_precision(shop, precision, lambda: Slow(single(shop)) if slow else single(shop))
+
+
+def halved(data: bytes) -> onnx.ModelProto:
+    graph = Graph.read(data)
+    open_axes(graph)
+    assert halve(graph)
+    return onnx.load_model_from_string(graph.to_bytes())
+
+
+def rounded(model: onnx.ModelProto, feed: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a model gives where every value between two nodes is rounded as its type says.
+
+    ONNX Runtime's processor has no kernels in half precision, and rounds nothing between those that it casts; so each node is run alone.
+    """
+    values = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+    values[next(i.name for i in model.graph.input if i.name not in values)] = feed
+    waiting = list(model.graph.node)
+    while waiting:
+        node = waiting.pop(next(n for n, node in enumerate(waiting) if all(name in values for name in node.input)))
+        inputs = {name: values[name] for name in node.input}
+        described = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for n, v in inputs.items()]
+        alone = helper.make_graph([node], "alone", described, [onnx.ValueInfoProto(name=node.output[0])])
+        one = helper.make_model(alone, opset_imports=model.opset_import, ir_version=model.ir_version)
+        values[node.output[0]] = open_session(one.SerializeToString(), PROCESSOR).native.run(None, inputs)[0]
+    return values[model.graph.output[0].name]
+
+
+def test_every_weight_is_halved_and_input_and_output_are_not(shop: Workshop) -> None:
+    model = halved(Path(shop.file.path).read_bytes())
+    assert {i.data_type for i in model.graph.initializer} == {TensorProto.FLOAT16}
+    session = open_session(model.SerializeToString(), PROCESSOR)
+    assert (session.native.get_inputs()[0].type, session.native.get_outputs()[0].type) == ("tensor(float)", "tensor(float)")
+    assert session.input.shape[0] is session.outputs[0].shape[0] is None
+
+
+def test_the_default_pack_keeps_its_embeddings_where_every_value_is_rounded(shop: Workshop) -> None:
+    crops = proving.proving_crops(shop.normalisation)
+    cosines = proving.cosines(single(shop).run(crops)[0], rounded(halved(Path(shop.file.path).read_bytes()), crops))
+    assert proving.is_kept(cosines, Precision.EXACT)
+    assert cosines.min() >= 0.9999, "and by far"
+    assert cosines.min() < 1 - 1e-6, "it was rounded"
+
+
+def test_the_pattern_of_the_large_packs_keeps_them_too() -> None:
+    data = iresnet(32)
+    crops = np.random.default_rng(0).normal(0, 1, (4, 3, 32, 32)).astype(np.float32)
+    expected = proving.embeddings_of(open_session(data, PROCESSOR), crops)
+    assert proving.is_kept(proving.cosines(expected, rounded(halved(data), crops)), Precision.EXACT)
+
+
+@pytest.mark.parametrize("precision", list(Precision))
+def test_what_is_proved_and_faster_is_taken_told_and_kept(precision: Precision, shop: Workshop, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = choose(shop, precision)
+    assert isinstance(chosen, HalfSession)
+    [line] = said(shop)
+    assert line.startswith("w600k_mbf.onnx on cpu computes in half precision: cosine 0.9999")
+    [entry] = [f.stem for f in cache.iterdir() if f.suffix == ".onnx"]
+    assert f"-recogniser-half-{precision}-" in entry
+    monkeypatch.setattr(halving, "maker", pytest.fail)
+    again = choose_precision(shop, precision, pytest.fail)
+    assert isinstance(again, HalfSession)
+    assert said(shop) == [line, line]
+    crops = proving.proving_crops(shop.normalisation)
+    np.testing.assert_array_equal(again.run(crops)[0], chosen.run(crops)[0])
+
+
+def test_what_is_no_faster_is_left_told_and_not_tried_again(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = halving.open_rewrite
+    monkeypatch.setattr(halving, "open_rewrite", lambda *made: (Slow(opened(*made)[0]), opened(*made)[1]))
+    assert type(choose(shop, slow=False)) is OnnxSession
+    [line] = said(shop)
+    assert line.startswith("w600k_mbf.onnx on cpu computes in single precision, for in half precision it takes ")
+    assert line.endswith("% of the time")
+    monkeypatch.setattr(halving, "maker", pytest.fail)
+    assert type(choose(shop, slow=False)) is OnnxSession
+    assert said(shop) == [line, line]
+
+
+def spoil(change: Callable[[NDArray[Any]], NDArray[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the conversion get weights wrong."""
+
+    def wrong(graph: Graph) -> bool:
+        done = halve(graph)
+        for constant in graph.model.graph.initializer:
+            constant.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(constant)), constant.name))
+        return done
+
+    monkeypatch.setattr(half, "halve", wrong)
+
+
+def coarse(weights: NDArray[Any]) -> NDArray[Any]:
+    """Two of the ten bits that half precision has."""
+    return (weights.view(np.uint16) & 0xFF00).view(np.float16)
+
+
+def overflown(weights: NDArray[Any]) -> NDArray[Any]:
+    return np.where(np.arange(weights.size).reshape(weights.shape) == 0, np.inf, weights).astype(np.float16)
+
+
+@pytest.mark.parametrize("change", [coarse, overflown, np.zeros_like])
+def test_embeddings_that_differ_or_are_no_numbers_are_refused(
+    change: Callable[[NDArray[Any]], NDArray[Any]], shop: Workshop, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(change, monkeypatch)
+    assert isinstance(choose(shop), Slow)
+    assert "single precision, for in half precision its embeddings differ (cosine " in said(shop)[0]
+    assert [f.suffix for f in cache.iterdir()] == [""], "the refusal is kept, no model"
+
+
+def test_a_graph_that_the_converter_does_not_take_stays(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise KeyError("no such node")
+
+    monkeypatch.setattr(half, "convert_float_to_float16", fail)
+    assert isinstance(choose(shop), Slow)
+    assert said(shop)[0].endswith("for in half precision its graph cannot be written")
+
+
+def test_a_device_that_does_not_run_it_stays(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        open_session(b"nothing", PROCESSOR)
+
+    monkeypatch.setattr(halving, "open_rewrite", fail)
+    assert isinstance(choose(shop), Slow)
+    assert "for in half precision it fails (" in said(shop)[0]
+
+
+class Narrow(Slow):
+    """A session that has room for some rows."""
+
+    def __init__(self, session: Session, room: int) -> None:
+        super().__init__(session)
+        self.room, self.seen = room, list[int]()
+
+    def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
+        if len(feed) > self.room:
+            raise DeviceFull("the device has not the memory", "test", hint="out of memory")
+        self.seen.append(len(feed))
+        return super().run(feed)
+
+
+def test_the_trial_takes_fewer_rows_where_memory_is_short_and_comes_again_where_there_is_none(shop: Workshop, cache: Path) -> None:
+    full = Narrow(single(shop), 0)
+    assert choose_precision(shop, Precision.EXACT, lambda: full) is full
+    assert "it has not the memory now (out of memory)" in said(shop)[0]
+    assert not cache.exists() or not [f for f in cache.iterdir() if "half" in f.name]
+    narrow = Narrow(single(shop), 2)
+    assert isinstance(choose_precision(shop, Precision.EXACT, lambda: narrow), HalfSession)
+    assert set(narrow.seen) == {1, 2}
+
+
+def test_a_recogniser_for_one_crop_at_a_time_is_tried_with_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proving, "CROP", 32)
+    monkeypatch.setattr(proving, "proving_crops", lambda _: np.random.default_rng(0).normal(0, 1, (5, 3, 32, 32)).astype(np.float32))
+    path = tmp_path / "toy.onnx"
+    path.write_bytes(iresnet(32))
+    file = dataclasses.replace(find_pack(None).recogniser, path=str(path), sha256="7" * 64)
+    shop = Workshop(file, PROCESSOR, Told())
+    assert single(shop).input.shape[0] == 1
+    assert isinstance(choose(shop), HalfSession)
+
+
+def test_what_a_precision_promises() -> None:
+    assert proving.is_kept(np.array([0.9991, *[1.0] * 20]), Precision.EXACT)
+    assert not proving.is_kept(np.array([0.9989, *[1.0] * 99]), Precision.EXACT)
+    assert not proving.is_kept(np.array([0.9995, 1.0]), Precision.EXACT)
+    assert proving.is_kept(np.array([0.9989, *[1.0] * 99]), Precision.FAST)
+    assert not proving.is_kept(np.array([0.9979, *[1.0] * 99]), Precision.FAST)
+    assert not proving.is_kept(np.array([0.9985, 1.0]), Precision.FAST)
+
+
+def test_what_is_no_direction_has_no_cosine() -> None:
+    expected = np.ones((4, 2), np.float32)
+    given = np.array([[1, 1], [np.nan, 1], [np.inf, np.inf], [0, 0]], np.float32)
+    np.testing.assert_allclose(proving.cosines(expected, given), [1, -1, -1, -1])
+
+
+@pytest.fixture
+def as_accelerators(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[PooledModels, Told]]:
+    """A function that opens the default pack on two processors as if they were accelerators, with half precision faster there or not."""
+    monkeypatch.setattr(graphs, "CPU", "")
+
+    def start(precision: Precision, *, faster: bool) -> tuple[PooledModels, Told]:
+        monkeypatch.setattr(halving, "LEAST_GAIN", 1e9 if faster else 0.0)
+        told = Told()
+        models = open_models_on(find_pack(None), (Device("cpu:0", CPU), Device("cpu:1", CPU)), DetectionOptions(), precision, Pooling(told))
+        assert isinstance(models, PooledModels)
+        return models, told
+
+    return start
+
+
+@pytest.mark.parametrize("precision", list(Precision))
+def test_on_accelerators_the_recogniser_alone_is_halved(
+    precision: Precision, as_accelerators: Callable[..., tuple[PooledModels, Told]], models: Any, cache: Path
+) -> None:
+    opened, told = as_accelerators(precision, faster=True)
+    assert opened.pool.in_half == {"cpu:0", "cpu:1"}
+    assert len([line for line in told.details if "computes in half precision" in line]) == 2
+    assert not [line for line in told.details if "no effect" in line]
+    assert [f.name for f in cache.iterdir() if "half" in f.name and "-detector" in f.name] == []
+    crops = np.random.default_rng(0).integers(0, 256, (8, 112, 112, 3), np.uint8)
+    assert proving.is_kept((opened.embedder.embed(crops) * models.embedder.embed(crops)).sum(axis=1), precision)
+    opened.close()
+
+
+def test_fast_precision_without_effect_is_said(as_accelerators: Callable[..., tuple[PooledModels, Told]]) -> None:
+    opened, told = as_accelerators(Precision.FAST, faster=False)
+    opened.close()
+    assert opened.pool.in_half == set()
+    assert "fast precision has no effect on cpu:0,1: the networks run in single precision" in told.details
+    opened, told = as_accelerators(Precision.EXACT, faster=False)
+    opened.close()
+    assert not [line for line in told.details if "no effect" in line]
+
+
+def test_the_processor_itself_is_not_asked(shop: Workshop, cache: Path) -> None:
+    assert not isinstance(graphs.open_recogniser(shop.file, PROCESSOR, shop.report, Precision.FAST), HalfSession)
+    assert said(shop) == []
+    assert not [f for f in cache.iterdir() if "half" in f.name]
+
+
+def test_each_make_of_gpu_has_an_answer_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "load_driver", MadeUpDriver)
+    one, same, other = (halving._hardware(Device(name, CPU)) for name in ("cuda:0", "tensorrt:0", "cuda:1"))
+    assert one == same != other
+    monkeypatch.setattr(cuda, "load_driver", lambda: None)
+    assert halving._hardware(Device("cuda:0", CPU)) == halving._hardware(Device("cuda:1", CPU))
+    assert halving._hardware(Device("cpu:7", CPU))
