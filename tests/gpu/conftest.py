@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from facecli.config import IndexOptions
@@ -37,12 +38,21 @@ def gpus() -> tuple[Device, ...]:
 
 @dataclass
 class Notes(SilentReporter):
-    """A reporter that keeps its warnings."""
+    """A reporter that keeps its warnings, and what --verbose shows."""
 
     warnings: list[str] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)
+
+    def detail(self, message: str) -> None:
+        self.details.append(message)
+
+
+@pytest.fixture
+def notes() -> Notes:
+    return Notes()
 
 
 @dataclass

@@ -7,21 +7,29 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
+from facecli.config import DetectionOptions, Precision
 from facecli.errors import DeviceFull
+from facecli.types import SilentReporter
+from facecli.vision import pooled
+from facecli.vision.binding import BoundSession
+from facecli.vision.cuda import GPU_KINDS, Gpu, read_gpu
 from facecli.vision.packs import find_pack
+from facecli.vision.pooled import PooledModels, Pooling, open_models_on
 from facecli.vision.providers import CPU, Device
 from facecli.vision.session import open_session
 
 pytestmark = pytest.mark.gpu
 MB = 1 << 20
 SMALL_CARD_MB = 4096
+SMALL_CARD = Gpu(0, "a small card", 3_300_000_000, SMALL_CARD_MB * MB)
+"""What is free on one when CUDA and the networks are loaded."""
 
 
 def limited(device: Device, size: int) -> Device:
@@ -74,3 +82,46 @@ def test_a_card_of_four_gigabytes_is_enough(gpus: tuple[Device, ...], index_on: 
         found = index_on(gpus[:1], gallery, further={"gpu_mem_limit": str(1600 * MB)})
     assert sum(len(faces) for faces in found.faces.values()) > 200
     assert peak[0] < SMALL_CARD_MB, f"{peak[0]} MB in use"
+
+
+def test_batches_are_planned_by_what_the_driver_says_is_free(gpus: tuple[Device, ...], notes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    if gpus[0].kind not in GPU_KINDS:
+        pytest.skip("only NVIDIA's driver is asked")
+    now = read_gpu(gpus[0].number)
+    assert now is not None
+    assert 0 < now.memory_free <= now.memory_total
+    largest = []
+    for gpu in (now, SMALL_CARD, replace(SMALL_CARD, memory_free=0)):
+        monkeypatch.setattr(pooled, "read_gpu", lambda _, gpu=gpu: gpu)
+        models = open_models_on(find_pack(None), gpus[:1], DetectionOptions(), Precision.EXACT, Pooling(notes, 64))
+        assert isinstance(models, PooledModels)
+        largest.append({stage: session.members[0].sizes[-1] for stage, session in models.pool.sessions.items()})
+        models.close()
+    assert all(largest[0][stage] >= largest[1][stage] > largest[2][stage] == 1 for stage in largest[0])
+    assert len([line for line in notes.details if "GB free, so at most" in line]) == 3
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is None, reason="nvidia-smi tells how much memory is in use")
+def test_what_is_planned_for_a_small_card_fits_it(
+    gpus: tuple[Device, ...], index_on: Callable[..., Any], gallery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing limits the networks here but the plan."""
+    monkeypatch.setattr(pooled, "read_gpu", lambda _: SMALL_CARD)
+    peak: list[int] = []
+    with peak_memory(peak):
+        found = index_on(gpus[:1], gallery)
+    assert sum(len(faces) for faces in found.faces.values()) > 200
+    assert peak[0] < SMALL_CARD_MB, f"{peak[0]} MB in use"
+    assert found.notes.warnings == []
+
+
+def test_a_network_gives_back_what_it_does_not_use(gpus: tuple[Device, ...]) -> None:
+    models = open_models_on(find_pack(None), gpus[:1], DetectionOptions(), Precision.EXACT, Pooling(SilentReporter(), 8))
+    assert isinstance(models, PooledModels)
+    session = models.pool.sessions["embed"].members[0].session
+    assert isinstance(session, BoundSession)
+    crops = np.random.default_rng(0).standard_normal((8, 3, 112, 112), np.float32)
+    before = session.run(crops)[0]
+    session.give_back_memory((3, 112, 112))
+    np.testing.assert_allclose(session.run(crops)[0], before, rtol=1e-3, atol=1e-3)
+    models.close()

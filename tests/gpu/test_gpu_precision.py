@@ -1,0 +1,55 @@
+"""Half precision on a GPU: chosen by a trial, told, and the embeddings kept, whatever it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from facecli.config import DetectionOptions, Precision
+from facecli.vision import halving
+from facecli.vision.packs import find_pack
+from facecli.vision.pooled import PooledModels, Pooling, open_models_on
+from facecli.vision.providers import Device
+from facecli.vision.proving import LEAST_OF
+
+pytestmark = pytest.mark.gpu
+WHATEVER, NEVER = 1e9, 0.0
+"""Shares of single precision's time that half precision may take."""
+
+
+@pytest.fixture(autouse=True)
+def _fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_what_is_chosen_is_said_with_its_reason_and_kept(gpus: tuple[Device, ...], notes: Any) -> None:
+    said = []
+    for _ in range(2):
+        models = open_models_on(find_pack(None), gpus[:1], DetectionOptions(), Precision.EXACT, Pooling(notes, 8))
+        assert isinstance(models, PooledModels)
+        kind = "half" if models.pool.in_half else "single"
+        said.append([line for line in notes.details if f"w600k_mbf.onnx on {gpus[0].name} computes in {kind} precision" in line])
+        models.close()
+    assert [len(lines) for lines in said] == [1, 2]
+    assert said[1][0] == said[1][1], "the second time it is not tried again"
+
+
+@pytest.mark.parametrize("precision", list(Precision))
+def test_half_precision_keeps_every_face_and_its_embedding(
+    precision: Precision, gpus: tuple[Device, ...], index_on: Callable[..., Any], gallery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(halving, "LEAST_GAIN", NEVER)
+    single = index_on(gpus, gallery, precision=precision)
+    assert all("single precision, for in half precision it takes" in line for line in single.notes.details if "computes in" in line)
+    monkeypatch.setenv("XDG_CACHE_HOME", f"{gallery}-{precision}-cache")
+    monkeypatch.setattr(halving, "LEAST_GAIN", WHATEVER)
+    half = index_on(gpus, gallery, precision=precision)
+    assert [line for line in half.notes.details if "computes in half precision" in line], "the proof holds on this GPU"
+    cosines, (least, mean) = half.cosines(single), LEAST_OF[precision]
+    assert cosines.min() >= least
+    assert cosines.mean() >= mean
+    assert np.median(cosines) < 1 - 5e-7, "it was another precision"
