@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 DEFAULT_PACK = "buffalo_sc"
 INDEX_NAME = ".facecli"
@@ -37,8 +39,7 @@ class By(StrEnum):
     FACE = "face"
 
 
-@dataclass(frozen=True, slots=True)
-class DetectionOptions:
+class DetectionOptions(Struct, frozen=True):
     """How faces are looked for; part of the fingerprint."""
 
     det_size: int = 640
@@ -54,16 +55,14 @@ class DetectionOptions:
     """Whether overlapping tiles are searched as well, for small faces; panoramas are, in coarser ones, in any case."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReadOptions:
+class ReadOptions(Struct, frozen=True):
     """How files become pixels."""
 
     max_pixels: int = 200_000_000
     accept_truncated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ScanOptions:
+class ScanOptions(Struct, frozen=True):
     """Which files of a directory are looked at."""
 
     recursive: bool = True
@@ -72,8 +71,7 @@ class ScanOptions:
     """Patterns as in .gitignore."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
+class Fingerprint(Struct, frozen=True):
     """Everything that decides which embedding a photo gets; two of these never stand in one set."""
 
     model: str
@@ -90,16 +88,16 @@ class Fingerprint:
     def to_record(self) -> dict[str, object]:
         """A flat record of plain values, for JSON."""
         record = asdict(self)
-        record |= record.pop("detection")
+        record |= asdict(self.detection)
+        del record["detection"]
         record["precision"] = str(self.precision)
         return record
 
     @classmethod
     def from_record(cls, record: dict[str, object]) -> Fingerprint:
         """Read what `to_record` gave; raises KeyError, TypeError or ValueError on anything else."""
-        names = [f.name for f in fields(DetectionOptions)]
-        detection = DetectionOptions(**{n: _kind_of(n)(record[n]) for n in names})
-        rest = {f.name: record[f.name] for f in fields(cls) if f.name not in ("detection", "precision")}
+        detection = DetectionOptions(**{n: _kind_of(n)(record[n]) for n in DetectionOptions.__struct_fields__})
+        rest = {n: record[n] for n in cls.__struct_fields__ if n not in ("detection", "precision")}
         return cls(**rest, detection=detection, precision=Precision(str(record["precision"])))  # type: ignore[arg-type]
 
     def differences(self, other: Fingerprint) -> list[tuple[str, object, object]]:
@@ -117,8 +115,7 @@ def _kind_of(name: str) -> type:
     return type(getattr(DetectionOptions(), name))
 
 
-@dataclass(frozen=True, slots=True)
-class IndexOptions:
+class IndexOptions(Struct, frozen=True):
     """What an index run was asked for; None where an option was not named, so that the index's own value holds."""
 
     model: str | None = None
@@ -147,8 +144,7 @@ class IndexOptions:
     """Bytes of decoded pixels in flight; None for the lesser of 2 GB and a quarter of the memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class SearchOptions:
+class SearchOptions(Struct, frozen=True):
     """What a search was asked for."""
 
     top: int = 10

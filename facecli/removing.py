@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from facecli.config import ReadOptions, ScanOptions
 from facecli.errors import PhotoError, StoreError
@@ -16,8 +17,7 @@ from facecli.store.facestore import IndexReader
 from facecli.types import PhotoFile, Skipped
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(Struct, frozen=True):
     """What of an index is gone from the disk for certain, by the rules of pruning."""
 
     photos: dict[int, str]

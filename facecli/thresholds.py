@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from facecli.errors import UsageError
 from facecli.types import JsonValue, Sureness
@@ -28,8 +29,7 @@ DIFFERENT_SIMILARITY = 0.2
 """Two indexed faces less alike than this are taken for two people (of pairs of one person 93 % are more alike, with the default pack)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(Struct, frozen=True):
     """One row of a calibration."""
 
     threshold: float
@@ -39,8 +39,7 @@ class Point:
     """Share of comparisons of one person at or over the threshold."""
 
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
+class Calibration(Struct, frozen=True):
     """How often a recogniser confuses people, as measured."""
 
     points: tuple[Point, ...]
@@ -127,8 +126,7 @@ The crops are hard for true matches (low resolution, years apart, some wrong lab
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Threshold:
+class Threshold(Struct, frozen=True):
     """The least similarity of a match, and what is known about it."""
 
     name: str

@@ -8,11 +8,11 @@ UTF-8 holds surrogates), and become the file's very bytes through `os.fsencode`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Protocol
 
 import numpy as np
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
@@ -47,8 +47,7 @@ class FoundBy(IntEnum):
     TILE = 3
 
 
-@dataclass(frozen=True, slots=True)
-class PhotoFile:
+class PhotoFile(Struct, frozen=True):
     """A file as the scan saw it."""
 
     path: str
@@ -56,8 +55,7 @@ class PhotoFile:
     mtime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(Struct, frozen=True):
     """A file that could not be read, as a value."""
 
     file: PhotoFile
@@ -69,8 +67,7 @@ class Skipped:
     """Whether an earlier run had recorded it, and it was not read again."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileContents:
+class FileContents(Struct, frozen=True):
     """The bytes of a photo's file, read once."""
 
     file: PhotoFile
@@ -78,8 +75,7 @@ class FileContents:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Photo:
+class Photo(Struct, frozen=True, eq=False):
     """A decoded photo.
 
     `pixels` is uint8 (height, width, 3), RGB, upright. It may be a view with negative strides onto a buffer that its decoder reuses:
@@ -99,8 +95,7 @@ class Photo:
         return int(self.pixels.shape[0])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Detections:
+class Detections(Struct, frozen=True, eq=False):
     """The faces of one photo, in the order of the detector (falling score; main pass first)."""
 
     boxes: FloatArray
@@ -126,8 +121,7 @@ class Detections:
         return Detections(empty((0, 4), np.float32), empty(0, np.float32), empty((0, 5, 2), np.float32), empty(0, np.uint8))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FaceCrops:
+class FaceCrops(Struct, frozen=True, eq=False):
     """Aligned faces pooled across photos."""
 
     pixels: ByteArray
@@ -136,8 +130,7 @@ class FaceCrops:
     """int32 (m,): which photo of the batch each crop belongs to."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class IndexedPhoto:
+class IndexedPhoto(Struct, frozen=True, eq=False):
     """A photo with its faces: what the store's writer takes as one unit."""
 
     file: PhotoFile
@@ -149,8 +142,7 @@ class IndexedPhoto:
     """float32 (n, d), unit length, one row a face of `detections`."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class QueryFace:
+class QueryFace(Struct, frozen=True, eq=False):
     """A face that is searched for."""
 
     query: str
@@ -165,8 +157,7 @@ class QueryFace:
     """The indexed face that `face:ID` named; it is left out of its own answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(Struct, frozen=True):
     """An indexed face that is near to a query face."""
 
     rank: int
@@ -188,8 +179,7 @@ class Sureness(StrEnum):
     UNSURE = "unsure"
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Struct, frozen=True):
     """How sure a match is, and why."""
 
     sureness: Sureness
@@ -197,8 +187,7 @@ class Judgement:
     """Its similarity less that of the nearest face that is certainly another person's; None where none is near."""
 
 
-@dataclass(frozen=True, slots=True)
-class SearchResult:
+class SearchResult(Struct, frozen=True):
     """One block of an answer: a query and its matches, best first."""
 
     query: QueryFace
@@ -209,16 +198,14 @@ class SearchResult:
     """For each match how sure it is; empty where nobody asked, or the pack is not calibrated."""
 
 
-@dataclass(slots=True)
-class StageTime:
+class StageTime(Struct):
     """How long a stage worked and how long it waited, in seconds summed over its threads."""
 
     busy_seconds: float = 0.0
     wait_seconds: float = 0.0
 
 
-@dataclass(slots=True)
-class PhotoCounts:
+class PhotoCounts(Struct):
     """The photos of an index run."""
 
     seen: int = 0
@@ -231,8 +218,7 @@ class PhotoCounts:
     total: int = 0
 
 
-@dataclass(slots=True)
-class FaceCounts:
+class FaceCounts(Struct):
     """The faces of an index run."""
 
     added: int = 0
@@ -240,8 +226,7 @@ class FaceCounts:
     total: int = 0
 
 
-@dataclass(slots=True)
-class IndexReport:
+class IndexReport(Struct):
     """What an index run did."""
 
     index: str

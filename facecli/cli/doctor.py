@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import to_builtins
 
 from facecli.cli.console import Console
 from facecli.cli.options import Common, common_options
@@ -133,9 +134,7 @@ def _style(text: str, name: str, colour: bool) -> str:  # noqa: FBT001 (as above
 
 def _record(health: Health) -> dict[str, Any]:
     """The report for scripts."""
-    from dataclasses import asdict  # noqa: PLC0415
-
-    record = asdict(health) | {"healthy": health.healthy}
+    record: dict[str, Any] = to_builtins(health) | {"healthy": health.healthy}
     for name in ("problems", "advice"):
         record[name] = [{"what": c.what, "command": c.mend} for c in getattr(health, name)]
     return record

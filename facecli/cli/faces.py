@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
+from msgspec import Struct
 
 from facecli.cli.choices import FACE
 from facecli.cli.console import Console, say_error
@@ -30,8 +30,7 @@ facecli faces --crops crops/ group.jpg   the aligned faces as PNG files
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """The options of one call."""
 
     photos: tuple[str, ...]

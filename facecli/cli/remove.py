@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import Struct
 
 from facecli.cli.console import Console
 from facecli.cli.options import Common, ExampleCommand, common_options
@@ -29,8 +29,7 @@ WAIT_READERS = 10.0
 """Seconds that readers are waited for, so that nothing of what is removed is left in the state that they see."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """The options of one call."""
 
     targets: tuple[str, ...]
@@ -40,8 +39,7 @@ class Request:
     wait: float
 
 
-@dataclass(frozen=True, slots=True)
-class Targets:
+class Targets(Struct, frozen=True):
     """What was named."""
 
     named: tuple[str, ...]

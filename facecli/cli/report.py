@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import asdict
+
+from msgspec.structs import asdict
 
 from facecli.cli.console import Console
 from facecli.output.paths import path_record, shown_path

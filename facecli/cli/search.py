@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import Struct
 
 from facecli.cli.choices import FACE
 from facecli.cli.console import Console, say_error
@@ -33,8 +33,7 @@ curl -s URL | facecli search -              the image on stdin
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """The options of one call."""
 
     queries: tuple[str, ...]

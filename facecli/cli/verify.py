@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import Struct
 
 from facecli.cli.choices import FACE
 from facecli.cli.console import Console
@@ -24,8 +24,7 @@ facecli verify --json -t strict a.jpg b.jpg
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """The options of one call."""
 
     one: str

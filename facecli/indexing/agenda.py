@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import chain as joined
+
+from msgspec.structs import replace
 
 from facecli.config import IndexOptions
 from facecli.photos.decode import refusal_holds

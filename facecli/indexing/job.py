@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from facecli.errors import PhotoError, UsageError
 from facecli.indexing.agenda import Agenda
@@ -21,8 +22,7 @@ from facecli.types import IndexReport, Reporter, SilentReporter, Skipped
 from facecli.vision.device import find_devices
 
 
-@dataclass(frozen=True, slots=True)
-class Before:
+class Before(Struct, frozen=True):
     """What an index says of itself before a run; nothing where there is none yet."""
 
     info: IndexInfo | None = None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from facecli.config import DetectionOptions, Fingerprint, IndexOptions, Precision
 from facecli.errors import IndexMismatch
@@ -11,8 +13,7 @@ from facecli.store.records import EmbeddingKind, IndexInfo
 from facecli.vision.packs import ModelPack, find_pack, find_recorded_pack
 
 
-@dataclass(frozen=True, slots=True)
-class IndexRequest:
+class IndexRequest(Struct, frozen=True):
     """One run: which index, which photos, how."""
 
     directory: str
@@ -26,8 +27,7 @@ class IndexRequest:
     """When the run began, on the clock of time.perf_counter; None for when it is called."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """What the embeddings of a run are made with, and whether the index has others."""
 
     kind: EmbeddingKind

@@ -10,8 +10,9 @@ import hashlib
 import html
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
+
+from msgspec import Struct
 
 from facecli.types import JsonValue
 
@@ -19,8 +20,7 @@ Box = tuple[float, float, float, float]
 MINUS = "\N{MINUS SIGN}"
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(Struct, frozen=True):
     """A photo on the page."""
 
     path: str
@@ -38,8 +38,7 @@ class Picture:
     """Why not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
+class Card(Struct, frozen=True):
     """A match on the page."""
 
     picture: Picture
@@ -51,8 +50,7 @@ class Card:
     margin: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(Struct, frozen=True):
     """A query with its matches."""
 
     title: str
@@ -60,8 +58,7 @@ class Section:
     cards: tuple[Card, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Gallery:
+class Gallery(Struct, frozen=True):
     """A whole page."""
 
     sections: Sequence[Section]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from facecli.output.paths import path_record, shown_path
 from facecli.types import JsonValue, Match, QueryFace, SearchResult
@@ -14,8 +15,7 @@ FIELDS = ("query", "query_face", "query_box", "rank", "similarity", "path", "fac
 Box = tuple[float, float, float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class PathStyle:
+class PathStyle(Struct, frozen=True):
     """How paths are shown."""
 
     absolute: bool

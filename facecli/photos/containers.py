@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from facecli.photos.exif import orientation_of_exif
 from facecli.photos.refusal import Refusal
@@ -14,8 +14,7 @@ _PICTURE_CHUNKS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
 _MOST_CHUNKS = 500_000
 
 
-@dataclass(frozen=True, slots=True)
-class PngOutline:
+class PngOutline(Struct, frozen=True):
     """What the chunks of a PNG file say."""
 
     width: int
@@ -55,8 +54,7 @@ def outline_png(data: bytes) -> PngOutline:
     return PngOutline(int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big"), orientation, complete, picture)
 
 
-@dataclass(frozen=True, slots=True)
-class WebpOutline:
+class WebpOutline(Struct, frozen=True):
     """What the chunks of a WebP file say."""
 
     width: int

@@ -10,10 +10,10 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from msgspec.structs import asdict
 
 from facecli.photos.opening import decoder_faults, open_picture
 from facecli.photos.picture import Picture

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from facecli.photos.exif import orientation_of_exif
 from facecli.photos.picture import Header
@@ -26,8 +26,7 @@ _HARD_SCANS = 64
 """Cameras and converters write about ten scans; a file of thousands is made to keep a decoder busy."""
 
 
-@dataclass(slots=True)
-class _Frame:
+class _Frame(Struct):
     width: int
     height: int
     precision: int

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from facecli.photos.containers import ends_early
 from facecli.photos.exif import is_raw
@@ -21,8 +22,7 @@ OUT_OF_MEMORY = "memory"
 NOT_STARTED = "helper-process"
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
+class Reader(Struct, frozen=True):
     """A package that facecli can do without."""
 
     module: str

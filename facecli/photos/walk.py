@@ -7,9 +7,9 @@ import stat
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 import pathspec
+from msgspec import Struct, field
 
 from facecli.config import ScanOptions
 from facecli.photos.kinds import IMAGE, is_hidden, kind_by_name
@@ -21,8 +21,7 @@ _DIRECTORY = "directory"
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 
-@dataclass(slots=True)
-class Findings:
+class Findings(Struct):
     """What walks find besides photos."""
 
     unlisted: list[str] = field(default_factory=list)
@@ -30,8 +29,7 @@ class Findings:
     ignored: Counter[str] = field(default_factory=Counter)
 
 
-@dataclass(slots=True)
-class _Folder:
+class _Folder(Struct):
     """A directory on the way down."""
 
     prefix: str

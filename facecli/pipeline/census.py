@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from facecli.store.records import FileStat
 from facecli.types import PhotoFile, Skipped
@@ -74,8 +75,7 @@ class Census:
         return any(is_below(path, place) for place in (*self.unlisted, *self.unmounted))
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What a census comes to."""
 
     gone: list[int]

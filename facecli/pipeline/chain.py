@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from facecli.photos.decode import PhotoReader
 from facecli.pipeline.claims import Claims, Outcome, under_name
@@ -34,8 +35,7 @@ class DecodeJournal(Protocol):
     def in_flight(self, digest: bytes) -> AbstractContextManager[int]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
+class Shared(Struct, frozen=True):
     """What the workers of a run have in common; all of it is thread-safe."""
 
     models: Callable[[], FaceModels]

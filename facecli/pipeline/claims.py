@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import TypeAlias
+
+from msgspec.structs import replace
 
 from facecli.types import IndexedPhoto, PhotoFile, Skipped
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from facecli.store.records import FileStat, KnownFile
 from facecli.types import PhotoFile, Skipped
@@ -14,16 +15,14 @@ from facecli.types import PhotoFile, Skipped
 Found: TypeAlias = PhotoFile | Skipped
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(Struct, frozen=True):
     """A file that the scan found, and what the index knows at its path."""
 
     found: Found
     known: KnownFile | None
 
 
-@dataclass(frozen=True, slots=True)
-class Missed:
+class Missed(Struct, frozen=True):
     """A path that the index knows and the scan did not find."""
 
     path: str
@@ -44,8 +43,7 @@ class Step(Enum):
     """The scan itself could not get at it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """What decides between the steps."""
 
     force: bool

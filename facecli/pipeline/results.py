@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from facecli.store.records import KnownFile
 from facecli.types import IndexedPhoto, PhotoFile, Skipped
 
 
-@dataclass(frozen=True, slots=True)
-class FileTask:
+class FileTask(Struct, frozen=True):
     """A file that the plan wants looked at, and what the index knows of its path."""
 
     file: PhotoFile
     known: KnownFile | None
 
 
-@dataclass(frozen=True, slots=True)
-class Unaltered:
+class Unaltered(Struct, frozen=True):
     """The file has a new time but the content that the index knows under its path."""
 
     file: PhotoFile
     photo_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Recognised:
+class Recognised(Struct, frozen=True):
     """The index knows the content under other paths."""
 
     file: PhotoFile
@@ -34,16 +32,14 @@ class Recognised:
     known: KnownFile | None
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """The content was removed from the index and is kept out."""
 
     file: PhotoFile
     known: KnownFile | None
 
 
-@dataclass(frozen=True, slots=True)
-class Fresh:
+class Fresh(Struct, frozen=True):
     """The content was looked at in this run."""
 
     photo: IndexedPhoto

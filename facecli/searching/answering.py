@@ -6,10 +6,10 @@ import os
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import numpy as np
+from msgspec import Struct, field
 
 from facecli.config import Combine, SearchOptions
 from facecli.errors import FacecliError, PhotoError, UsageError
@@ -28,8 +28,7 @@ SMALL_FACE = 60
 WEAK_SCORE = 0.6
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """Where a command runs, and whom it tells how it is going."""
 
     working_directory: str
@@ -37,8 +36,7 @@ class Surroundings:
     report: Reporter
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SearchAnswer:
+class SearchAnswer(Struct, frozen=True, eq=False):
     """What a search found."""
 
     results: tuple[SearchResult, ...]
@@ -100,8 +98,7 @@ def _ask(reader: IndexReader, blocks: Sequence[Block], minimum: float | None, op
         yield merge_matches(block, [(face, next(found)) for face, _ in block.rows()], options.top, options.by)
 
 
-@dataclass(slots=True)
-class _Gathering:
+class _Gathering(Struct):
     """Finds the faces of the queries, in their order."""
 
     reader: IndexReader

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from facecli.config import By
 from facecli.store.reading import IndexReader
@@ -30,8 +31,7 @@ def _neighbours(reader: IndexReader, vectors: Sequence[FloatArray]) -> list[list
     return reader.nearest(np.stack(vectors), top=NEIGHBOURS, minimum=None, by=By.FACE, leave_out=[None] * len(vectors))
 
 
-@dataclass(frozen=True, slots=True)
-class _Bench:
+class _Bench(Struct, frozen=True):
     """What the judgements of all results share."""
 
     reader: IndexReader

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from facecli.config import ReadOptions, ScanOptions
@@ -29,8 +29,7 @@ BLOCK = 1024
 """Rows compared at once."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Sample:
+class Sample(Struct, frozen=True, eq=False):
     """The faces that are compared."""
 
     embeddings: FloatArray

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from facecli.errors import PhotoError, QueryError
 from facecli.types import QueryFace, Skipped, SkipReason
@@ -23,16 +24,14 @@ SAID = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class PhotoQuery:
+class PhotoQuery(Struct, frozen=True):
     """A query by a photo: `path` is absolute, or `-` for the image on stdin."""
 
     query: str
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class FaceQuery:
+class FaceQuery(Struct, frozen=True):
     """A query by a face of the index."""
 
     query: str

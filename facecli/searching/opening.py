@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from facecli.config import DetectionOptions, Precision
 from facecli.errors import IndexMismatch
@@ -18,8 +19,7 @@ BATCH_SIZE = 64
 """Photos of the largest batch, as in an index run that is not told otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSource:
+class ModelSource(Struct, frozen=True):
     """Where the models come from that look at a query as the index looked at its photos, but at faces of any size."""
 
     pack: ModelPack
@@ -51,8 +51,7 @@ class ModelSource:
         return QueryModels(models, devices_apart(devices))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class QueryModels:
+class QueryModels(Struct, frozen=True, eq=False):
     """Models that are open."""
 
     models: FaceModels

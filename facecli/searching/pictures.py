@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import cv2
 import numpy as np
+from msgspec import Struct
 
 from facecli.config import ReadOptions
 from facecli.errors import PhotoError
@@ -29,8 +29,7 @@ THUMBNAIL_SIDES = ((100, 480), (400, 360))
 SMALLEST_THUMBNAIL = 240
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PictureTask:
+class PictureTask(Struct, frozen=True, eq=False):
     """A photo to be shown, with the faces that are cut out of it."""
 
     path: str
@@ -39,8 +38,7 @@ class PictureTask:
     """Its bytes, where it was not read from a file."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Pictures:
+class Pictures(Struct, frozen=True, eq=False):
     """JPEG files of one photo."""
 
     width: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from facecli.config import ReadOptions
 from facecli.errors import PhotoError
@@ -16,8 +17,7 @@ from facecli.types import FileContents, QueryFace, Reporter
 Box = tuple[float, float, float, float]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FacePicture:
+class FacePicture(Struct, frozen=True, eq=False):
     """A face with the photo that shows it; empty where the photo cannot be read."""
 
     path: str

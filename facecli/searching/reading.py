@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import xxhash
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from facecli.config import ReadOptions
@@ -26,8 +26,7 @@ from facecli.vision.align import align_faces
 from facecli.vision.models import FaceModels
 
 
-@dataclass(frozen=True, slots=True)
-class ReadingOptions:
+class ReadingOptions(Struct, frozen=True):
     """What is wanted of each photo."""
 
     reading: ReadOptions
@@ -37,8 +36,7 @@ class ReadingOptions:
     """Whether to compute the SHA-256 of the file."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class QueryPhoto:
+class QueryPhoto(Struct, frozen=True, eq=False):
     """A photo that was named on the command line, with its faces."""
 
     query: str

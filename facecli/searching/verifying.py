@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import product
+
+from msgspec import Struct
 
 from facecli.config import SearchOptions
 from facecli.errors import PhotoError, UsageError
@@ -18,8 +19,7 @@ from facecli.thresholds import Threshold, choose_threshold
 from facecli.types import QueryFace
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Verdict:
+class Verdict(Struct, frozen=True, eq=False):
     """How alike the two most alike of the chosen faces are."""
 
     faces: tuple[QueryFace, QueryFace]

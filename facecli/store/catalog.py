@@ -9,9 +9,10 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from facecli.config import Fingerprint
 from facecli.errors import IndexDamaged, QueryError
@@ -32,8 +33,7 @@ PHOTO_COLUMNS = "path, photo_id, size, mtime_ns, digest, width, height, (SELECT 
 _PHOTOS = f"SELECT {PHOTO_COLUMNS} FROM photos p"
 
 
-@dataclass(frozen=True, slots=True)
-class SetRow:
+class SetRow(Struct, frozen=True):
     """One set of embeddings: the current one, or that which a migration builds."""
 
     set_id: int

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from facecli.store.catalog import Catalogue, SetRow
 from facecli.store.deletion import Deletions
@@ -18,8 +18,7 @@ from facecli.store.traces import Traces
 from facecli.types import IndexedPhoto, PhotoFile, Skipped
 
 
-@dataclass(frozen=True, slots=True)
-class _OldFace:
+class _OldFace(Struct, frozen=True):
     face_id: int
     slot: int
     box: bytes

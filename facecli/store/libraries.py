@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class FaissBuild:
+class FaissBuild(Struct, frozen=True):
     """The FAISS that is installed."""
 
     version: str

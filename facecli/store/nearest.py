@@ -7,10 +7,10 @@ compared with the threshold and sorted by are computed once more in float64, and
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from facecli.config import By
@@ -27,8 +27,7 @@ _SIGN_AND_CODE = np.int32(-0x70002000)
 """The bits of a float32 that a float16 can set once it is widened: its sign, five bits of exponent, ten of fraction."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What is asked of a search."""
 
     top: int
@@ -37,8 +36,7 @@ class Wanted:
     by: By
 
 
-@dataclass(frozen=True, slots=True)
-class Identified:
+class Identified(Struct, frozen=True):
     """Who the labels of a scan are."""
 
     face_ids: Labels
@@ -46,8 +44,7 @@ class Identified:
     codes: Codes
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(Struct, frozen=True):
     """A face and how similar it is."""
 
     face_id: int

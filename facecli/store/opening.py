@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from facecli.errors import IndexDamaged, IndexMismatch, IndexMissing
 from facecli.store.atomic import Disk, create_private
@@ -22,8 +23,7 @@ from facecli.store.vectors import BESIDE, VectorWriter
 from facecli.store.verification import check_set
 
 
-@dataclass(slots=True)
-class Opened:
+class Opened(Struct):
     """A catalogue that is ready to be written, and the vector files of its sets."""
 
     catalogue: Catalogue

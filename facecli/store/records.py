@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from facecli.config import Fingerprint
 from facecli.types import FloatArray, FoundBy, IndexedPhoto, PhotoFile, Skipped
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddingKind:
+class EmbeddingKind(Struct, frozen=True):
     """What the embeddings of an index are made with."""
 
     fingerprint: Fingerprint
@@ -20,8 +20,7 @@ class EmbeddingKind:
     """Where the pack was named by its directory; None where its name finds it."""
 
 
-@dataclass(slots=True)
-class KnownFile:
+class KnownFile(Struct):
     """A path that the index knows: a stored photo, a recorded lasting skip, or both where a stored photo became unreadable.
 
     Where `skip` is set, `file` is what the skipped file looked like. A photo that must be embedded again though its file may be
@@ -39,8 +38,7 @@ FileStat: TypeAlias = tuple[bytes, int, int, int | None]
 """A known path as its bytes, absolute, with size, time and photo id; size -1 where `at` has more to say, and no id for a skipped file."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StoredFace:
+class StoredFace(Struct, frozen=True, eq=False):
     """A face of the index."""
 
     face_id: int
@@ -55,8 +53,7 @@ class StoredFace:
     """float32 (d,): the float16 values that are stored."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredPhoto:
+class StoredPhoto(Struct, frozen=True):
     """A photo of the index."""
 
     photo_id: int
@@ -67,8 +64,7 @@ class StoredPhoto:
     faces: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class KeptOut:
+class KeptOut(Struct, frozen=True, eq=False):
     """What `remove` keeps out of one content."""
 
     photo: bool
@@ -80,8 +76,7 @@ class KeptOut:
         return self.photo or len(self.boxes) > 0
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """One unit of durability: all of it stands after a commit, or nothing."""
 
     photos: tuple[IndexedPhoto, ...] = ()
@@ -94,8 +89,7 @@ class Batch:
     """Files that could not be read; those whose reason lasts are recorded, and a photo stored under their path stays."""
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(Struct, frozen=True):
     """What a commit did."""
 
     faces_added: int = 0
@@ -104,8 +98,7 @@ class Committed:
     faces_kept_out: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Struct, frozen=True):
     """What the end of a run did."""
 
     erased: bool = True
@@ -114,8 +107,7 @@ class Finished:
     """Whether the vector file was written anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class IndexInfo:
+class IndexInfo(Struct, frozen=True):
     """An index at a glance."""
 
     directory: str

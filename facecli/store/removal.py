@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from facecli.errors import StoreError
 from facecli.store.catalog import Catalogue
@@ -19,8 +19,7 @@ from facecli.store.same_faces import KEPT_OUT_IOU, overlaps
 _AT_PATH = "SELECT digest FROM photos WHERE set_id IN (SELECT set_id FROM sets) AND path = ?"
 
 
-@dataclass(frozen=True, slots=True)
-class Removal:
+class Removal(Struct, frozen=True):
     """What a removal takes out."""
 
     photos: tuple[StoredPhoto, ...] = ()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 import numpy as np
 import xxhash
+from msgspec import Struct
 
 from facecli.store.vectors import Codes
 from facecli.types import FloatArray, IndexedPhoto
@@ -18,8 +18,7 @@ _MOST = 1e38
 Box = tuple[float, float, float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class FaceRow:
+class FaceRow(Struct, frozen=True):
     """A face as it is stored, without its id and place."""
 
     box: bytes

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 MOST_ITEMS = 20_000
@@ -26,8 +26,7 @@ _TAIL = 24
 Words = NDArray[np.uint64]
 
 
-@dataclass(slots=True)
-class Traces:
+class Traces(Struct):
     """Bytes that were deleted: paths, and blobs (embeddings, digests) of which any piece counts."""
 
     paths: list[bytes] = field(default_factory=list)

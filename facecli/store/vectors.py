@@ -10,10 +10,10 @@ import mmap
 import os
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from facecli.errors import IndexDamaged
@@ -30,8 +30,7 @@ BLOCK = 4 << 20
 """Bytes that are read at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class VectorFile:
+class VectorFile(Struct, frozen=True):
     """The name, mark and shape of a set's vector file, as the catalogue has them."""
 
     directory: Path

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from facecli.errors import IndexDamaged
 from facecli.store.catalog import Catalogue, SetRow
@@ -22,8 +22,7 @@ _FACES = (
 _PHOTOS = "SELECT photo_id, digest, path, checksum, set_id, size, mtime_ns, width, height FROM photos WHERE photo_id > ? ORDER BY photo_id LIMIT ?"
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """Something that does not agree."""
 
     what: str
@@ -36,8 +35,7 @@ class Problem:
         return f"{self.what}: {self.where}"
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedFace:
+class CheckedFace(Struct, frozen=True):
     """A face as it was read for the check."""
 
     slot: int

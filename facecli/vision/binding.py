@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from facecli.vision.pooling import Blank
@@ -19,8 +19,7 @@ SHRINK = "memory.enable_memory_arena_shrinkage"
 """ONNX Runtime's name for a run at the end of which an arena gives back what nothing uses."""
 
 
-@dataclass(slots=True, eq=False)
-class Own:
+class Own(Struct, eq=False):
     """What one thread has: the shapes of outputs that it knows, and buffers that it uses again."""
 
     shapes: dict[Shape, list[Shape]] = field(default_factory=dict)

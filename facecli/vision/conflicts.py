@@ -11,8 +11,9 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from facecli.errors import FacecliError
 
@@ -33,8 +34,7 @@ BUILD_INFO = "capi/build_and_package_info.py"
 Command = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
+class Conflict(Struct, frozen=True):
     """Something about the installation that is wrong."""
 
     what: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 DRIVER = "libcuda.so.1"
 GPU_KINDS = ("cuda", "tensorrt")
@@ -20,8 +21,7 @@ TROUBLES = {
 """Results of cuInit, as cuda.h numbers them."""
 
 
-@dataclass(frozen=True, slots=True)
-class CudaDriver:
+class CudaDriver(Struct, frozen=True):
     """What the driver says."""
 
     gpus: int = 0
@@ -35,8 +35,7 @@ class CudaDriver:
         return self.version // 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Gpu:
+class Gpu(Struct, frozen=True):
     """A GPU as the driver describes it."""
 
     number: int

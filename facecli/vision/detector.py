@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from facecli.config import DetectionOptions
 from facecli.types import ByteArray, Detections, FloatArray, FoundBy
@@ -29,8 +29,7 @@ UPRIGHT = 0.6
 """The score that the surest face of a turned photo must have."""
 
 
-@dataclass(frozen=True, slots=True)
-class InputShape:
+class InputShape(Struct, frozen=True):
     """What a detector's network takes."""
 
     side: tuple[int, int]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from facecli.config import cache_directory
 from facecli.errors import DeviceError
@@ -39,8 +40,7 @@ class HardwareMissing(DeviceError):
     """The software for a device is installed, and there is no such device in the machine."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """A kind of device, as users name it, and what brings it."""
 
     name: str

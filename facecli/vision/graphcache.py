@@ -7,12 +7,12 @@ import json
 import mmap
 import os
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xxhash
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from facecli.config import cache_directory
@@ -22,8 +22,7 @@ DIGEST_BYTES = 16
 MODEL = ".onnx"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Entry:
+class Entry(Struct, frozen=True, eq=False):
     """What is kept for a model."""
 
     facts: dict[str, Any]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xxhash
+from msgspec import Struct
 
 from facecli.config import Precision
 from facecli.errors import DeviceFull, FacecliError
@@ -38,8 +38,7 @@ class HalfSession(OnnxSession):
     """An ONNX Runtime session whose network computes in half precision."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """What came of trying."""
 
     fits: bool

@@ -10,8 +10,10 @@ import json
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from facecli.errors import PackError
 from facecli.vision.cache import add_to_record, read_record
@@ -26,8 +28,7 @@ MANIFEST = "manifest.json"
 CROP_SIDE = 112
 
 
-@dataclass(frozen=True, slots=True)
-class ModelReading:
+class ModelReading(Struct, frozen=True):
     """What a model file is and how its input is made: (pixel - mean) / scale, RGB."""
 
     role: Role

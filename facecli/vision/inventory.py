@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from facecli.config import insightface_directory
 from facecli.errors import PackError
@@ -22,8 +23,7 @@ class Presence(StrEnum):
     REFUSED = "not run"
 
 
-@dataclass(frozen=True, slots=True)
-class FileState:
+class FileState(Struct, frozen=True):
     """A model file and what its hash says."""
 
     path: str
@@ -37,8 +37,7 @@ class FileState:
         return bool(self.found) and self.expected in ("", self.found)
 
 
-@dataclass(frozen=True, slots=True)
-class PackState:
+class PackState(Struct, frozen=True):
     """A pack, and what of it lies on this machine."""
 
     name: str

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import threading
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from msgspec import Struct
 
 from facecli.types import ByteArray, FloatArray
 from facecli.vision.views import View, make_upright, view_of
@@ -16,8 +16,7 @@ KEPT_BYTES = 64_000_000
 """The largest buffer that a thread keeps for the next photo."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
+class Fit(Struct, frozen=True):
     """The size that a photo is scaled to, and by how much."""
 
     width: int

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from facecli.types import ByteArray, FloatArray
@@ -28,8 +28,7 @@ NARROWEST = 16
 """The shorter side, in pixels, of a strip that may hold a face."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tile:
+class Tile(Struct, frozen=True):
     """A part of a photo."""
 
     left: int

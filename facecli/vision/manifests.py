@@ -6,8 +6,9 @@ another export of the detector than InsightFace's archive of that name. The hash
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from facecli.config import DEFAULT_PACK
 
@@ -24,8 +25,7 @@ class Role(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class KnownModel:
+class KnownModel(Struct, frozen=True):
     """A model file that was published under this content."""
 
     file: str
@@ -75,8 +75,7 @@ MODELS = {m.sha256: m for m in (SCRFD_500M, DET_500M, DET_2G, DET_10G, W600K_MBF
 """The known models by their hash."""
 
 
-@dataclass(frozen=True, slots=True)
-class KnownPack:
+class KnownPack(Struct, frozen=True):
     """A pack as it was published."""
 
     name: str
@@ -100,8 +99,7 @@ PACKS = (
 """The packs that can be named; the name buffalo_sc means the wheel's pair (InsightFace's archive of that name holds what buffalo_s does)."""
 
 
-@dataclass(frozen=True, slots=True)
-class RefusedPack:
+class RefusedPack(Struct, frozen=True):
     """A pack that InsightFace publishes and facecli does not run."""
 
     name: str

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import cv2
+from msgspec import Struct
 
 from facecli.config import DetectionOptions, Precision
 from facecli.errors import PackError, UsageError
@@ -52,8 +52,7 @@ class Opening(threading.Thread):
         return self._outcome
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FaceModels:
+class FaceModels(Struct, frozen=True, eq=False):
     """What finds faces and embeds them; thread-safe."""
 
     pack: ModelPack
@@ -85,8 +84,7 @@ class Source(Protocol):
         """The recogniser's network."""
 
 
-@dataclass(frozen=True, slots=True)
-class OneDevice:
+class OneDevice(Struct, frozen=True):
     """A device whose networks run in the threads that ask."""
 
     device: Device

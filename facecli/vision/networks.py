@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from facecli.types import FloatArray
@@ -20,8 +21,7 @@ ROWS_AROUND = np.repeat(np.arange(-1, 2), 3)
 COLUMNS_AROUND = np.tile(np.arange(-1, 2), 3)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class HeadWeights:
+class HeadWeights(Struct, frozen=True, eq=False):
     """The last convolutions of one stride: 3x3 over the feature map, padded by one."""
 
     boxes: FloatArray

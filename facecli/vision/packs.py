@@ -7,7 +7,8 @@ import importlib.util
 import os
 import shlex
 import sys
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from facecli.config import DEFAULT_PACK, insightface_directory
 from facecli.errors import PackError
@@ -25,8 +26,7 @@ Found = tuple[str, str]
 """A model file's path and its SHA-256."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFile:
+class ModelFile(Struct, frozen=True):
     """A model on disk; its input is (pixel - mean) / scale, RGB, float32 (n, 3, height, width)."""
 
     path: str
@@ -37,8 +37,7 @@ class ModelFile:
     """Side of the only square that it takes; None where any multiple of 32 will do."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelPack:
+class ModelPack(Struct, frozen=True):
     """A detector and a recogniser that belong together."""
 
     name: str

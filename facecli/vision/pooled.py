@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from facecli.config import DetectionOptions, Precision
 from facecli.errors import DeviceError
@@ -38,8 +39,7 @@ COLOURS = 3
 Opened = TypeVar("Opened")
 
 
-@dataclass(frozen=True, slots=True)
-class Pooling:
+class Pooling(Struct, frozen=True):
     """How the devices of a run are fed."""
 
     report: Reporter
@@ -47,8 +47,7 @@ class Pooling:
     """Rows of the largest batch."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PooledModels(FaceModels):
+class PooledModels(FaceModels, frozen=True, eq=False):
     """Models whose networks run on devices of their own."""
 
     pool: DevicePool
@@ -104,22 +103,17 @@ def joint_name(devices: Sequence[Device]) -> str:
     return first.name if len(devices) == 1 else f"{first.kind}:{','.join(str(device.number) for device in devices)}"
 
 
-@dataclass(slots=True, eq=False)
 class DevicePool:
     """A source of networks that run on several devices as if they were one."""
 
-    devices: Sequence[Device]
-    pooling: Pooling
-    precision: Precision = Precision.EXACT
-    roster: Roster = field(init=False)
-    sessions: dict[str, PooledSession] = field(init=False, default_factory=dict)
-    """The networks by the stage that they serve."""
-    in_half: set[str] = field(init=False, default_factory=set)
-    """The names of the devices whose recogniser computes in half precision."""
-    warmings: list[Warming] = field(init=False, default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.roster = Roster([device.name for device in self.devices], self.pooling.report)
+    def __init__(self, devices: Sequence[Device], pooling: Pooling, precision: Precision = Precision.EXACT) -> None:
+        self.devices, self.pooling, self.precision = devices, pooling, precision
+        self.roster = Roster([device.name for device in devices], pooling.report)
+        self.sessions: dict[str, PooledSession] = {}
+        """The networks by the stage that they serve."""
+        self.in_half: set[str] = set()
+        """The names of the devices whose recogniser computes in half precision."""
+        self.warmings: list[Warming] = []
 
     @property
     def device(self) -> Device:

@@ -6,10 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from facecli.errors import DeviceError, DeviceFull
 from facecli.vision.requests import Feed, Outputs, Request, Waiting, share, split
@@ -21,8 +21,7 @@ Blank = Callable[[tuple[int, ...], "np.dtype[Any]"], Feed]
 """Gives an array of a shape and type with any content."""
 
 
-@dataclass(frozen=True, slots=True)
-class Batching:
+class Batching(Struct, frozen=True):
     """How requests are made into batches."""
 
     most: int

@@ -8,8 +8,9 @@ import io
 import os
 import re
 import sys
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from facecli.errors import DeviceError
 from facecli.vision.runtime import captured_noise, load_onnxruntime
@@ -28,8 +29,7 @@ TINY_MODEL = (
 """An ONNX graph of one Relu over one float: whether it opens on a device tells whether the device is there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(Struct, frozen=True):
     """One place where networks run."""
 
     name: str

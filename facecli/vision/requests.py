@@ -6,18 +6,17 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 Feed = NDArray[Any]
 Outputs = list[NDArray[Any]]
 
 
-@dataclass(slots=True, eq=False)
-class Request:
+class Request(Struct, eq=False):
     """A feed (rows, ...) that a thread waits for."""
 
     feed: Feed

@@ -7,10 +7,10 @@ import importlib
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import xxhash
+from msgspec import Struct, field
 
 from facecli.errors import FacecliError
 from facecli.types import Reporter
@@ -26,8 +26,7 @@ VERSION = 2
 """Raised when a rewrite gives another graph."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Rewrite:
+class Rewrite(Struct, frozen=True, eq=False):
     """A rewritten model."""
 
     name: str
@@ -40,8 +39,7 @@ Maker = Callable[[], Rewrite | None]
 """Makes one rewrite; it gives None where the pattern is not there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Workshop:
+class Workshop(Struct, frozen=True):
     """For which model and device rewrites are made, and whom to tell."""
 
     file: ModelFile
@@ -90,7 +88,7 @@ def open_rewrite(shop: Workshop, rewrite: Rewrite) -> tuple[OnnxSession, Entry]:
     session = open_session(model, shop.device, SessionOptions(optimised=optimised))
     arrays: dict[str, Any] = {}
     for number, head in enumerate(rewrite.heads):
-        arrays |= {f"{number}.{name}": getattr(head, name) for name in HeadWeights.__dataclass_fields__}
+        arrays |= {f"{number}.{name}": getattr(head, name) for name in HeadWeights.__struct_fields__}
     return session, Entry({"rewrite": rewrite.name, "optimised": optimised, "heads": len(rewrite.heads)}, model, arrays)
 
 
@@ -125,7 +123,7 @@ def keep(shop: Workshop, role: str, entry: Entry) -> None:
 
 def heads_of(entry: Entry) -> list[HeadWeights]:
     """The heads that were kept with a detector's rewrite."""
-    names = HeadWeights.__dataclass_fields__
+    names = HeadWeights.__struct_fields__
     return [HeadWeights(**{name: entry.arrays[f"{number}.{name}"] for name in names}) for number in range(entry.facts["heads"])]
 
 

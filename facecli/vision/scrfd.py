@@ -6,9 +6,9 @@ SCRFD: Guo et al., "Sample and Computation Redistribution for Efficient Face Det
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from facecli.types import FloatArray
@@ -17,8 +17,7 @@ NMS_IOU = np.float32(0.4)
 """Two boxes that overlap by more are the same face."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """How a detector's outputs are ordered."""
 
     strides: tuple[int, ...]
@@ -36,8 +35,7 @@ LAYOUTS = {
 """By the number of outputs: the scores of each stride, then the boxes, then the landmarks."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Candidates:
+class Candidates(Struct, frozen=True, eq=False):
     """What a detector finds in one input, in the order of its anchors or by falling score."""
 
     boxes: FloatArray

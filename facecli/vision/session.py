@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from facecli.errors import DeviceError, DeviceFull, PackError
@@ -23,8 +23,7 @@ OUT_OF_MEMORY = ("failed to allocate memory", "out of memory", "out_of_memory", 
 Shape = tuple[int | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(Struct, frozen=True):
     """An input or output: its name, and its shape with None where an axis is open."""
 
     name: str
@@ -42,8 +41,7 @@ class Session(Protocol):
         """Evaluate the network; thread-safe."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionOptions:
+class SessionOptions(Struct, frozen=True):
     """How a session is set up."""
 
     threads: int = 1

@@ -6,10 +6,10 @@ import os
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from facecli.errors import FacecliError
@@ -29,8 +29,7 @@ LEAST_COSINE = 0.999
 """What every device must reach to the CPU's result."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
+class Outcome(Struct, frozen=True, eq=False):
     """What a device made of the trial's input."""
 
     device: Device

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,30 +31,38 @@ def run(album: Path) -> IndexReport:
     return index_photos(IndexRequest(str(album.parent / ".facecli"), (str(album),), options=IndexOptions(jobs=1)))
 
 
+DYING = """
+import os, sys
+from facecli.config import IndexOptions
+from facecli.indexing import IndexRequest, index_photos
+from facecli.photos.decode import PhotoReader
+
+decode = PhotoReader.decode
+
+def deadly(self, contents, *, isolated=False):
+    if not isolated and contents.file.path.endswith("yaoming.jpg"):
+        os._exit(66)
+    return decode(self, contents, isolated=isolated)
+
+PhotoReader.decode = deadly
+index_photos(IndexRequest(sys.argv[1], (sys.argv[2],), options=IndexOptions(jobs=1)))
+"""
+
+
 def run_and_die(album: Path) -> int:
-    """Run in a child process; the exit code."""
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            run(album)
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    """Run in another process, which dies of decoding one photo; the exit code."""
+    return subprocess.run([sys.executable, "-c", DYING, str(album.parent / ".facecli"), str(album)], check=False).returncode
 
 
 def test_a_photo_with_which_two_runs_died_is_decoded_apart(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decode, isolated_ones = PhotoReader.decode, []
 
-    def deadly(self: PhotoReader, contents: FileContents, *, isolated: bool = False) -> Photo | Skipped:
+    def watched(self: PhotoReader, contents: FileContents, *, isolated: bool = False) -> Photo | Skipped:
         if isolated:
             isolated_ones.append(os.path.basename(contents.file.path))
-        elif contents.file.path.endswith("yaoming.jpg"):
-            os._exit(66)
         return decode(self, contents, isolated=isolated)
 
-    monkeypatch.setattr(PhotoReader, "decode", deadly)
+    monkeypatch.setattr(PhotoReader, "decode", watched)
     assert [run_and_die(album) for _ in range(2)] == [66, 66]
     assert (album.parent / ".facecli" / JOURNAL).exists()
     report = run(album)

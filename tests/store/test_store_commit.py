@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from synthetic import KIND, at_path, contents, ids_of, known_under, make_photo, make_photos, photo_id, unit, write
 
 from facecli.errors import QueryError

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from synthetic import DIMENSION, KIND, OTHER_KIND, at_path, ids_of, known_under, make_photo, make_photos, photo_id, write
 
 from facecli.config import By

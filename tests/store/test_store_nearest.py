@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import faiss
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from synthetic import DIMENSION, KIND, at_path, make_photo, make_photos, photo_id, unit, write
 
 from facecli.config import By

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from evidence import pieces_of, traces
+from msgspec.structs import replace
 from synthetic import KIND, OTHER_KIND, at_path, ids_of, make_photo, make_photos, photo_id, write
 
 from facecli.errors import QueryError, StoreError

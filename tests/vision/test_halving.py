@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from made_up_driver import MadeUpDriver
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from toys import iresnet
@@ -238,7 +238,7 @@ def test_a_recogniser_for_one_crop_at_a_time_is_tried_with_one(tmp_path: Path, m
     monkeypatch.setattr(proving, "proving_crops", lambda _: np.random.default_rng(0).normal(0, 1, (5, 3, 32, 32)).astype(np.float32))
     path = tmp_path / "toy.onnx"
     path.write_bytes(iresnet(32))
-    file = dataclasses.replace(find_pack(None).recogniser, path=str(path), sha256="7" * 64)
+    file = replace(find_pack(None).recogniser, path=str(path), sha256="7" * 64)
     shop = Workshop(file, PROCESSOR, Told())
     assert single(shop).input.shape[0] == 1
     assert isinstance(choose(shop), HalfSession)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import onnx
+from msgspec import Struct, field
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class ConvShape:
+class ConvShape(Struct, frozen=True):
     """How a convolution moves over its input."""
 
     group: int = 1
@@ -24,8 +23,7 @@ class ConvShape:
     dilations: tuple[int, ...] = (1, 1)
 
 
-@dataclass(slots=True)
-class Graph:
+class Graph(Struct):
     """A model's main graph; nodes are told apart by identity, values by name."""
 
     model: Any

@@ -6,10 +6,10 @@ convolution before to the one after, so that no channel is ever moved.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from facecli.vision.rewrites.graph import Array, ConvShape, Graph, conv_shape, conv_weights
 from facecli.vision.rewrites.prelu import channel_slopes
@@ -17,8 +17,7 @@ from facecli.vision.rewrites.prelu import channel_slopes
 HALVES = (slice(0, None, 2), slice(1, None, 2))
 
 
-@dataclass(slots=True)
-class Chain:
+class Chain(Struct):
     """Conv, PRelu, Conv in pairs, PRelu, Conv: each the only consumer of the one before."""
 
     before: Any

@@ -7,10 +7,10 @@ channels of a 1x1 convolution, which a depthwise one shifts into place and a las
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from facecli.vision.networks import HeadWeights
 from facecli.vision.rewrites.graph import Array, ConvShape, Graph, attributes, conv_shape, conv_weights
@@ -20,8 +20,7 @@ BLOCK = 16
 """ONNX Runtime's blocks of channels on processors with AVX-512; a multiple costs nothing elsewhere."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Head:
+class _Head(Struct, frozen=True, eq=False):
     conv: Any
     weights: Array
     bias: Array
