@@ -2,8 +2,9 @@
 
 On each corpus the FaceAnalysis loop and `facecli index` run in turns on the device, with every core of the machine. The loop's models are
 loaded and warm before its clock starts; of facecli both is told: the whole run from the start of the process to the last fsync, and the
-rate without what a run over a single photo takes. Beside that: the stages, what the GPU did meanwhile, the rate at which all cores decode
-and do nothing else, which bounds any pipeline, and the rate for each size of batch and number of devices. One JSON object on stdout.
+rate without what a run over a single photo takes. Beside that: the precision and the sizes of batch that facecli chooses by trial and by the
+free memory, the stages, what the GPU did meanwhile, the rate at which all cores decode and do nothing else, which bounds any pipeline, and the
+rate for each size of batch and number of devices. One JSON object on stdout.
 `--device cpu --smoke` shows in some seconds, on any machine, that all of it works.
 """
 
@@ -50,10 +51,12 @@ def main() -> int:
         corpora = make(folder, chosen(options))
         one = [next(iter(corpora.values()))[0]]
         run_facecli(folder, "first", one, device=options.device)  # prepares the models
+        choices = read_choices(folder, options.device)
         start = run_facecli(folder, "start", one, device=options.device)
         results = [measure(folder, kind, photos, (devices, options.rounds, start["seconds"])) for kind, photos in corpora.items()]
         sweeps = {kind: sweep(folder, photos, devices, options.batch_sizes) for kind, photos in corpora.items()}
-    whole = {"machine": machine(), "device": joint_name(devices), "start_seconds": start["seconds"], "corpora": results, "sweeps": sweeps}
+    whole = {"machine": machine(), "device": joint_name(devices), "choices": choices, "start_seconds": start["seconds"]}
+    whole |= {"corpora": results, "sweeps": sweeps}
     sys.stdout.write(json.dumps(whole, indent=1) + "\n")
     return 0 if all(r["parity"]["missed"] == r["parity"]["extra"] == 0 and r["parity"]["cosine_min"] >= 0.999 for r in results) else 1
 
@@ -152,6 +155,14 @@ def run_facecli(folder: Path, index: str, photos: Sequence[Path], *, device: str
         done = subprocess.run(command, check=True, input="".join(f"{p}\n" for p in photos).encode(), stdout=subprocess.PIPE, env=own)
     report: dict[str, Any] = json.loads(done.stdout)
     return report | {"gpu": watch.record()}
+
+
+def read_choices(folder: Path, device: str) -> dict[str, Any]:
+    """What was chosen by the run that prepared the models: precision, sizes of batch, and the memory that was free."""
+    own = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
+    done = subprocess.run([sys.executable, str(HERE / "gpu_choices.py"), device], check=True, stdout=subprocess.PIPE, env=own)
+    choices: dict[str, Any] = json.loads(done.stdout)
+    return choices
 
 
 def decode_rate(photos: Sequence[Path]) -> float:
