@@ -78,6 +78,8 @@ def _try_and_keep(shop: Workshop, role: str, single: Session, precision: Precisi
         except DeviceFull as error:
             finding = Finding(fits=False, words=f"it has not the memory now ({error.hint})", lasting=False)
         except FacecliError as error:
+            # A device that is lost fails here too, which ends the opening and is not held against half precision.
+            single.run(proving.proving_crops(shop.normalisation)[:1])
             finding = Finding(fits=False, words=f"it fails ({error.hint or error.what})")
     if not finding.fits:
         if finding.lasting:

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from toys import iresnet
 
 from facecli.config import DetectionOptions, Precision
-from facecli.errors import DeviceFull
+from facecli.errors import DeviceError, DeviceFull
 from facecli.types import SilentReporter
 from facecli.vision import cuda, graphs, halving, proving
 from facecli.vision.device import Device
@@ -207,6 +207,20 @@ def test_a_device_that_does_not_run_it_stays(shop: Workshop, monkeypatch: pytest
     monkeypatch.setattr(halving, "open_rewrite", fail)
     assert isinstance(choose(shop), Slow)
     assert "for in half precision it fails (" in said(shop)[0]
+
+
+class Lost(Slow):
+    """A session whose device has gone."""
+
+    def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
+        raise DeviceError("the network failed", "test", hint="fell off the bus")
+
+
+def test_a_device_that_is_lost_in_the_trial_is_not_held_against_half_precision(shop: Workshop, cache: Path) -> None:
+    with pytest.raises(DeviceError, match="the network failed"):
+        choose_precision(shop, Precision.EXACT, lambda: Lost(single(shop)))
+    assert not cache.exists() or not [f for f in cache.iterdir() if "half" in f.name]
+    assert isinstance(choose(shop), HalfSession)
 
 
 class Narrow(Slow):
