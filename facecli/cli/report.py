@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
@@ -19,7 +20,7 @@ ADVICE = {
     "decode": "more cores (--jobs)",
     "detect": "more cores (--jobs) or a GPU",
     "align": "more cores (--jobs)",
-    "embed": "more cores (--jobs), a GPU, or the extra [openvino]",
+    "embed": "more cores (--jobs) or a GPU",
     "write": "a faster disk for the index",
 }
 """What would help where a stage bound the run."""
@@ -81,10 +82,13 @@ def _tell_speed(report: IndexReport, console: Console) -> None:
     """The rate, the device that was really used, and what bound the run."""
     looked = report.photos.new + report.photos.changed
     bound = bottleneck(report.stages, report.jobs, report.devices)
+    advice = ADVICE[bound]
+    if bound == "embed" and not report.devices and importlib.util.find_spec("openvino") is None:
+        advice = "more cores (--jobs), a GPU, or the extra [openvino]"
     rate = looked / report.seconds if report.seconds > 0 else 0.0
     console.warn(
         f"{counted(looked, 'photo')} in {report.seconds:.1f} s, {rate:.1f} photos/s, {counted(report.faces.added, 'face')} added, on {report.device} "
-        f"({report.provider}, {counted(report.jobs, 'job')}); bound by {bound}: {ADVICE[bound]} would help"
+        f"({report.provider}, {counted(report.jobs, 'job')}); bound by {bound}: {advice} would help"
     )
     for name, time in report.stages.items():
         console.detail(f"  {name:<7} busy {time.busy_seconds:8.2f} s  waiting {time.wait_seconds:8.2f} s")

@@ -53,6 +53,11 @@ class Detector:
         self._letterbox = Letterbox(*normalisation)
         self._own = threading.local()
 
+    @property
+    def provider(self) -> str:
+        """What runs the network."""
+        return self._network.session.provider
+
     def detect(self, photos: Sequence[ByteArray]) -> list[Detections]:
         """Find the faces of each photo, uint8 (h, w, 3) RGB; main pass first, each pass by falling score."""
         seen = zip(photos, self._look_twice(photos), strict=True)

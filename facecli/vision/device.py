@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shlex
 
@@ -36,6 +37,9 @@ EXACT_CUDA = (("use_tf32", "0"), ("cudnn_conv_algo_search", "HEURISTIC"), ("aren
 twenty shapes and chooses otherwise from run to run. Memory grows by what is asked for and not by doubling, so that a small card holds more."""
 
 
+OPENVINO = "openvino"
+
+
 class HardwareMissing(DeviceError):
     """The software for a device is installed, and there is no such device in the machine."""
 
@@ -62,7 +66,7 @@ KINDS = (
     Kind("coreml", "CoreMLExecutionProvider", "onnxruntime"),
     Kind("webgpu", "WebGpuExecutionProvider", "onnxruntime-ep-webgpu"),
     Kind("qnn", "QNNExecutionProvider", "onnxruntime-qnn"),
-    Kind("openvino", "OpenVINOExecutionProvider", "onnxruntime-ep-openvino", (("load_config", EXACT_OPENVINO),)),
+    Kind(OPENVINO, "OpenVINOExecutionProvider", "onnxruntime-ep-openvino", (("load_config", EXACT_OPENVINO),)),
 )
 """The devices that facecli has a name for, besides cpu; any other plug-in is named as its package is, without onnxruntime-ep-."""
 SLOW_TO_START = ("tensorrt",)
@@ -110,9 +114,11 @@ def _choose_devices() -> tuple[Device, ...]:
     found: dict[str, tuple[Device, ...]] = {}
     for kind in kinds:
         try:
-            found[kind] = _devices_of(kind, [])
+            devices = _devices_of(kind, [])
         except DeviceError:
             continue  # one that is installed but not there is not what the user asked for
+        if devices[0].provider != CPU:
+            found[kind] = devices
     best = choose([devices[0] for devices in found.values()])
     return found.get(best.kind, (best,))
 
@@ -161,6 +167,10 @@ def _engine_cache() -> tuple[tuple[str, str], ...]:
 
 def _plugged(kind: Kind, numbers: list[int]) -> tuple[Device, ...]:
     count = len(plugged_devices(kind.provider))
+    if not count and kind.name == OPENVINO and importlib.util.find_spec(OPENVINO) is not None:
+        # The plug-in takes none but Intel's processors; OpenVINO itself takes all, and then runs the recogniser alone.
+        _check_numbers(kind.name, numbers, 1)
+        return (Device(OPENVINO, CPU),)
     if not count:
         raise HardwareMissing(f"device {kind.name} cannot be used", f"{kind.package} is installed and finds no hardware that it can use")
     _check_numbers(kind.name, numbers, count)

@@ -25,6 +25,11 @@ class Embedder:
         self._own = threading.local()
         self.dimension = _dimension(session)
 
+    @property
+    def provider(self) -> str:
+        """What runs the network; another after a session has changed over."""
+        return self._session.provider
+
     def embed(self, crops: ByteArray) -> FloatArray:
         """Embed `crops`, uint8 (m, 112, 112, 3) RGB: float32 (m, dimension), each row of unit length."""
         if not len(crops):

@@ -13,12 +13,13 @@ from facecli.config import DetectionOptions, Precision
 from facecli.errors import PackError, UsageError
 from facecli.types import Reporter, SilentReporter
 from facecli.vision.detector import Detector, InputShape
-from facecli.vision.device import Device
+from facecli.vision.device import OPENVINO, Device
 from facecli.vision.embedder import Embedder
 from facecli.vision.graphs import normalisation, open_detector, open_recogniser
 from facecli.vision.networks import FaceNetwork
-from facecli.vision.openvino_session import with_openvino
+from facecli.vision.openvino_session import open_by_openvino, with_openvino
 from facecli.vision.packs import ModelFile, ModelPack
+from facecli.vision.rewriting import Workshop
 from facecli.vision.runtime import load_onnxruntime
 from facecli.vision.session import CPU, Session
 
@@ -57,10 +58,13 @@ class FaceModels(Struct, frozen=True, eq=False):
 
     pack: ModelPack
     device: Device
-    provider: str
-    """ONNX Runtime's name of what really runs the networks."""
     detector: Detector
     embedder: Embedder
+
+    @property
+    def provider(self) -> str:
+        """What really runs the networks, as ONNX Runtime names it: the detector, and the recogniser where that is another."""
+        return " + ".join(dict.fromkeys((self.detector.provider, self.embedder.provider)))
 
     def close(self) -> None:
         """Let go of the devices, where they have threads of their own."""
@@ -95,8 +99,11 @@ class OneDevice(Struct, frozen=True):
         return open_detector(file, self.device, self.report)
 
     def open_recogniser(self, file: ModelFile) -> Session:
-        session = open_recogniser(file, self.device, self.report)
-        return with_openvino(session, file, self.precision, self.report) if self.device.provider == CPU else session
+        session = open_recogniser(file, self.device, self.report, self.precision)
+        if self.device.provider != CPU:
+            return session
+        wanted = open_by_openvino if self.device.kind == OPENVINO else with_openvino
+        return wanted(session, Workshop(file, self.device, self.report), self.precision)
 
 
 def open_models(
@@ -121,11 +128,11 @@ def open_from(source: Source, pack: ModelPack, detection: DetectionOptions) -> F
     finally:
         opening.join()
     detector = opening.result()
-    chunk = CPU_CHUNK if session.provider == CPU else GPU_CHUNK
+    chunk = CPU_CHUNK if source.device.provider == CPU else GPU_CHUNK
     embedder = Embedder(session, chunk=chunk, normalisation=normalisation(pack.recogniser))
     if embedder.dimension != pack.dimension:
         raise PackError(f"the recogniser gives {embedder.dimension} numbers, not {pack.dimension}", pack.recogniser.path)
-    return FaceModels(pack, source.device, session.provider, detector, embedder)
+    return FaceModels(pack, source.device, detector, embedder)
 
 
 def _detector(source: Source, pack: ModelPack, detection: DetectionOptions) -> Detector:

@@ -74,7 +74,7 @@ def open_models_on(pack: ModelPack, devices: Sequence[Device], detection: Detect
     sides = {detector_side(pack, detection)} | ({detection.small_scale} if detection.small_scale and pack.detector.input_size is None else set())
     pool.fit_memory(pack, max(sides))
     pool.warm_up({"detect": [(COLOURS, side, side) for side in sorted(sides, reverse=True)], "embed": [(COLOURS, CROP, CROP)]})
-    return PooledModels(models.pack, models.device, models.provider, models.detector, models.embedder, pool)
+    return PooledModels(models.pack, models.device, models.detector, models.embedder, pool)
 
 
 def devices_apart(devices: Sequence[Device]) -> int:

@@ -20,6 +20,8 @@ PLUG_IN = "onnxruntime-ep-"
 """How the packages of plug-in providers begin; the rest is the device's name."""
 NO_TF32 = "NVIDIA_TF32_OVERRIDE"
 """Read by NVIDIA's libraries when they are loaded; TensorRT, which computes in TF32 too, has no option of ONNX Runtime's against it."""
+REGISTERED = "already registered"
+"""What ONNX Runtime says of a plug-in that it has loaded before."""
 KINDS_OF_HARDWARE = ("GPU", "NPU", "CPU")
 """The order in which the devices of one plug-in are numbered."""
 TINY_MODEL = (
@@ -93,6 +95,8 @@ def register_plug_in(package: str) -> str:
                 runtime.register_execution_provider_library(package, module.get_library_path())
     except Exception as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if REGISTERED in first:  # one that finds no hardware shows nowhere that it is
+            return provider
         raise DeviceError(f"a provider cannot be loaded ({first})", package, hint=f"pip install --force-reinstall --no-deps {package}") from error
     return provider
 

@@ -14,11 +14,11 @@ from msgspec import Struct, field
 
 from facecli.errors import FacecliError
 from facecli.types import Reporter
-from facecli.vision.device import Device
 from facecli.vision.graphcache import Entry, load_entry, make_directory, store_entry
 from facecli.vision.networks import HeadWeights
 from facecli.vision.packs import ModelFile
 from facecli.vision.processor import processor_identity
+from facecli.vision.providers import Device
 from facecli.vision.runtime import load_onnxruntime
 from facecli.vision.session import CPU, OnnxSession, Session, SessionOptions, open_session
 
@@ -103,7 +103,7 @@ def _optimised(model: bytes, device: Device) -> bytes:
 
 def recall(shop: Workshop, role: str) -> tuple[Entry | None, OnnxSession | None]:
     """What was kept for a model: nothing, or that the original is the best, or a session of its rewrite."""
-    entry = load_entry(_name(shop, role))
+    entry = recall_entry(shop, role)
     if entry is None or not entry.model:
         return entry, None
     try:
@@ -111,6 +111,11 @@ def recall(shop: Workshop, role: str) -> tuple[Entry | None, OnnxSession | None]
     except FacecliError as error:
         shop.report.detail(f"a rewritten model in the cache is of no use and is made again: {error.hint}")
         return None, None
+
+
+def recall_entry(shop: Workshop, role: str) -> Entry | None:
+    """What was kept for a model, for whoever opens it by other means."""
+    return load_entry(_name(shop, role))
 
 
 def keep(shop: Workshop, role: str, entry: Entry) -> None:

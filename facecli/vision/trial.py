@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,12 @@ from facecli.vision.cache import add_to_record, read_record
 from facecli.vision.packs import ModelPack, find_pack
 from facecli.vision.providers import CPU, Device, installed_plug_ins, open_inference
 from facecli.vision.runtime import load_onnxruntime
+from facecli.vision.session import OnnxSession
 
 RECORD = "devices"
 VERSION = 2
 """Raised when the trial measures otherwise, so that older answers are asked for again."""
+CPU_KIND = "cpu"
 DETECTOR_SIDE = 640
 CROP_SIDE = 112
 ROUNDS = 5
@@ -47,16 +49,30 @@ class Outcome(Struct, frozen=True, eq=False):
 
 def run_trial(pack: ModelPack, device: Device) -> Outcome:
     """Evaluate both models of the pack on the device; raises DeviceError where it does not take."""
-    detector, recogniser = (open_inference(model.path, device, _settings(device)) for model in (pack.detector, pack.recogniser))
+    detector = open_inference(pack.detector.path, device, _settings(device))
+    embed = _recogniser(pack.recogniser.path, device)
     side = pack.detector.input_size or DETECTOR_SIDE
     seconds = []
     for _ in range(1 + ROUNDS):
         began = time.perf_counter()
         detection = detector.run(None, {detector.get_inputs()[0].name: _noise(side)})
-        embedding = recogniser.run(None, {recogniser.get_inputs()[0].name: _noise(CROP_SIDE)})
+        embedding = embed(_noise(CROP_SIDE))
         seconds.append(time.perf_counter() - began)
     flat = np.concatenate([np.asarray(part, np.float32).ravel() for part in detection])
-    return Outcome(device, flat, np.asarray(embedding[0], np.float32).ravel(), min(seconds[1:]) / _workers(device))
+    return Outcome(device, flat, np.asarray(embedding, np.float32).ravel(), min(seconds[1:]) / _workers(device))
+
+
+def _recogniser(path: str, device: Device) -> Callable[[FloatArray], NDArray[Any]]:
+    """What embeds a crop on the device."""
+    native = open_inference(path, device, _settings(device))
+    if device.provider == CPU and device.kind != CPU_KIND:
+        # OpenVINO without its plug-in. Imported here, since it is rare.
+        from facecli.vision.openvino_session import Form, OpenVinoSession  # noqa: PLC0415
+
+        session = OpenVinoSession(Form(path), OnnxSession(native), "f32", _workers(device))
+        return lambda crop: session.run(crop)[0]
+    name = native.get_inputs()[0].name
+    return lambda crop: np.asarray(native.run(None, {name: crop})[0])
 
 
 def _settings(device: Device) -> Any:

@@ -246,6 +246,34 @@ def test_a_plug_in_is_a_device_by_its_packages_name(plug_in_place: Path, monkeyp
         find_devices("mine")
 
 
+def test_openvino_takes_processors_that_its_plug_in_does_not(plug_in_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on AMD's: only the recogniser runs by OpenVINO there, so `auto` does not count it among the devices."""
+    put_plug_in(plug_in_place, "def get_ep_name(): return 'OpenVINOExecutionProvider'\ndef get_library_path(): return '/mine.so'\n")
+    (plug_in_place / "onnxruntime_ep_mine-1.0.dist-info").rename(plug_in_place / "onnxruntime_ep_openvino-1.0.dist-info")
+    registered: list[str] = []
+
+    def register(name: str, _: str) -> None:
+        if name in registered:
+            raise RuntimeError(f"EP library is already registered under {name}")
+        registered.append(name)
+
+    runtime = types.SimpleNamespace(get_ep_devices=list, register_execution_provider_library=register, get_available_providers=lambda: [CPU])
+    monkeypatch.setattr(providers, "load_onnxruntime", lambda: runtime)
+    monkeypatch.setattr(device, "open_inference", lambda *_: None)
+    monkeypatch.setattr(device, "choose", lambda candidates: candidates)
+    monkeypatch.setattr(device.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(HardwareMissing, match="no hardware"):
+        find_devices("openvino")
+    monkeypatch.setattr(device.importlib.util, "find_spec", lambda _: object())
+    assert find_devices("openvino") == (Device("openvino", CPU),)
+    with pytest.raises(DeviceError, match="openvino:1"):
+        find_devices("openvino:1")
+    offered: list[Device] = []
+    monkeypatch.setattr(device, "choose", lambda candidates: offered.extend(candidates) or Device("cpu", CPU))
+    assert find_devices("auto") == (Device("cpu", CPU),)
+    assert offered == []
+
+
 def test_a_plug_in_that_cannot_be_loaded_is_named_with_what_mends_it(plug_in_place: Path) -> None:
     put_plug_in(plug_in_place, "def get_ep_name(): return 'MineExecutionProvider'\ndef get_library_path(): return '/not/there.so'\n")
     with pytest.raises(DeviceError, match="a provider cannot be loaded") as caught:

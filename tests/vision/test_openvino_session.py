@@ -7,18 +7,25 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from facecli.config import Precision
+from facecli.config import DetectionOptions, Precision
+from facecli.errors import DeviceError
 from facecli.types import SilentReporter
-from facecli.vision import openvino_session
+from facecli.vision import openvino_session, proving
+from facecli.vision.align import align_faces
 from facecli.vision.cache import read_record
 from facecli.vision.device import Device
 from facecli.vision.graphs import open_recogniser
-from facecli.vision.openvino_session import ChangingSession, OpenVinoSession, with_openvino
+from facecli.vision.models import open_models
+from facecli.vision.openvino_session import ChangingSession, Form, OpenVinoSession, _form, open_by_openvino, with_openvino
 from facecli.vision.packs import find_pack
+from facecli.vision.providers import CPU
+from facecli.vision.proving import cosines, is_kept
+from facecli.vision.rewriting import Workshop
 from facecli.vision.session import Session, Tensor
 
 needs_openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="the package openvino is not installed")
@@ -57,6 +64,23 @@ def session(cpu: Device) -> Session:
     return open_recogniser(find_pack(None).recogniser, cpu, SilentReporter())
 
 
+@pytest.fixture
+def shop(cpu: Device) -> Workshop:
+    return Workshop(find_pack(None).recogniser, cpu, SilentReporter())
+
+
+def faces_of_samples() -> NDArray[np.float32]:
+    """A recogniser's input: the faces of a photo of the default pack, at two sizes and mirrored."""
+    pixels = proving._photo()
+    assert pixels is not None
+    models = open_models(find_pack(None), Device("cpu", CPU), DetectionOptions())
+    smaller = cv2.resize(pixels, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+    photos = (pixels, smaller, np.ascontiguousarray(pixels[:, ::-1]))
+    crops = [align_faces(photo, models.detector.detect([photo])[0].landmarks) for photo in photos]
+    blob = np.concatenate(crops).transpose(0, 3, 1, 2)
+    return np.ascontiguousarray((blob.astype(np.float32) - np.float32(127.5)) / np.float32(127.5))
+
+
 def test_the_other_session_is_opened_once_and_takes_over() -> None:
     first, other, opened = Counting("first"), Counting("other"), []
     changing = ChangingSession(first, lambda: opened.append(1) or other, 10)
@@ -80,23 +104,50 @@ def test_a_session_that_cannot_be_had_changes_nothing() -> None:
 
 
 @needs_openvino
-def test_openvino_gives_the_same_embeddings(session: Session) -> None:
+def test_openvino_gives_the_same_embeddings(session: Session, shop: Workshop) -> None:
     crops = np.random.default_rng(0).normal(0, 0.5, (3, 3, 112, 112)).astype(np.float32)
-    other = OpenVinoSession(find_pack(None).recogniser.path, session, "f32", 1)
-    one, two = session.run(crops)[0], other.run(crops)[0]
-    assert one.shape == two.shape
-    cosines = np.sum(one * two, axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(two, axis=1)
-    assert cosines.min() > 0.9999
+    for form in (Form(find_pack(None).recogniser.path), _form(shop)):
+        other = OpenVinoSession(form, session, "f32", 1)
+        one, two = session.run(crops)[0], other.run(crops)[0]
+        assert one.shape == two.shape
+        assert cosines(one, two).min() > 0.9999
+    assert isinstance(form.model, bytes)
+    assert isinstance(_form(shop).model, str)
+
+
+@needs_openvino
+def test_short_numbers_keep_the_promise_of_fast_precision(session: Session, shop: Workshop) -> None:
+    """On every face that the tests have, not only on those of the proof."""
+    crops = faces_of_samples()
+    found = cosines(session.run(crops)[0], OpenVinoSession(_form(shop), session, "bf16", 1).run(crops)[0])
+    assert len(found) > 30
+    assert is_kept(found, Precision.FAST)
+
+
+@needs_openvino
+@pytest.mark.parametrize("precision", list(Precision))
+def test_openvino_that_was_asked_for_runs_from_the_first_crop_on(session: Session, shop: Workshop, precision: Precision) -> None:
+    other = open_by_openvino(session, shop, precision)
+    assert other.provider == "OpenVINO"
+    crops = faces_of_samples()[:4]
+    assert is_kept(cosines(session.run(crops)[0], other.run(crops)[0]), precision)
+
+
+@needs_openvino
+def test_openvino_that_was_asked_for_and_is_wrong_is_an_error(session: Session, shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_session.proving, "is_kept", lambda *_: False)
+    with pytest.raises(DeviceError, match="device openvino cannot be used: it does not give the embeddings of exact precision here"):
+        open_by_openvino(session, shop, Precision.EXACT)
 
 
 @needs_openvino
 @pytest.mark.parametrize("better", [True, False])
-def test_the_answer_of_the_trial_is_kept(session: Session, monkeypatch: pytest.MonkeyPatch, *, better: bool) -> None:
+def test_the_answer_of_the_trial_is_kept(session: Session, shop: Workshop, monkeypatch: pytest.MonkeyPatch, *, better: bool) -> None:
     asked: list[int] = []
     monkeypatch.setattr(openvino_session, "_is_better", lambda *_: bool(asked.append(1)) or better)
-    file, crops = find_pack(None).recogniser, np.zeros((40, 3, 112, 112), np.float32)
+    crops = np.zeros((20, 3, 112, 112), np.float32)
     for _ in range(2):
-        changing = with_openvino(session, file, Precision.EXACT, SilentReporter())
+        changing = with_openvino(session, shop, Precision.EXACT)
         for _ in range(2):
             changing.run(crops)
         assert changing.provider == ("OpenVINO" if better else "CPUExecutionProvider")
@@ -105,31 +156,31 @@ def test_the_answer_of_the_trial_is_kept(session: Session, monkeypatch: pytest.M
 
 
 @needs_openvino
-def test_what_is_not_the_same_is_not_better(session: Session) -> None:
+def test_what_is_not_the_same_is_not_better(session: Session, shop: Workshop) -> None:
     class Wrong:
         provider, input, outputs = "wrong", session.input, session.outputs
 
         def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
             return [session.run(feed)[0] + np.linspace(0, 5, 512, dtype=np.float32)]
 
-    assert not openvino_session._is_better(session, Wrong(), find_pack(None).recogniser, Precision.FAST)
+    assert not openvino_session._is_better(session, Wrong(), shop, Precision.FAST)
 
 
 @needs_openvino
-def test_a_failure_of_openvino_is_said_and_costs_nothing(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_of_openvino_is_said_and_costs_nothing(session: Session, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("no such\nthing")
 
     monkeypatch.setattr(openvino_session, "OpenVinoSession", fail)
     told = Told()
-    changing = with_openvino(session, find_pack(None).recogniser, Precision.EXACT, told)
+    changing = with_openvino(session, Workshop(find_pack(None).recogniser, cpu, told), Precision.EXACT)
     assert changing.run(np.zeros((70, 3, 112, 112), np.float32))[0].shape == (70, 512)
     assert told.details == ["OpenVINO cannot be used: no such thing"]
 
 
-def test_without_openvino_nothing_changes(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_openvino_nothing_changes(session: Session, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(openvino_session.importlib.util, "find_spec", lambda name: None if name == "openvino" else found(name))
     told = Told()
-    assert with_openvino(session, find_pack(None).recogniser, Precision.FAST, told) is session
+    assert with_openvino(session, Workshop(find_pack(None).recogniser, cpu, told), Precision.FAST) is session
     assert len(told.details) == 1

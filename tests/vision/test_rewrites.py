@@ -18,7 +18,7 @@ from facecli.vision.rewrites.graph import Graph
 from facecli.vision.rewrites.grouped import split_pairs
 from facecli.vision.rewrites.heads import take_heads
 from facecli.vision.rewrites.prelu import replace_prelus
-from facecli.vision.rewrites.surgery import rewrite_detector, rewrite_recogniser
+from facecli.vision.rewrites.surgery import rewrite_detector, rewrite_for_openvino, rewrite_recogniser
 from facecli.vision.scrfd import LAYOUTS
 from facecli.vision.session import OnnxSession, open_session
 
@@ -91,6 +91,25 @@ def test_the_convolution_in_pairs_becomes_depthwise() -> None:
     assert split_pairs(graph) == 1
     groups = sorted(next(a.i for a in n.attribute if a.name == "group") for n in graph.nodes if n.op_type == "Conv")
     assert groups == [1, 1, 1, 1, 6, 6, 6, 6]
+
+
+def test_for_openvino_the_input_is_larger_and_prelus_stay() -> None:
+    graph = read(mobilefacenet())
+    assert rewrite_for_openvino(graph, 127.5) == []
+    assert kinds(graph).count("PRelu") == kinds(read(mobilefacenet())).count("PRelu") + 2  # those of the halves
+    before, after = opened(mobilefacenet()), opened(graph)
+    blob = feed(before, 1)
+    np.testing.assert_allclose(after.run(blob * np.float32(127.5))[0], before.run(blob)[0], rtol=1e-3, atol=1e-4)
+
+
+def test_a_first_layer_of_another_kind_is_left_to_openvino_as_it_is() -> None:
+    assert rewrite_for_openvino(read(scrfd(batch=True)), 2.0) == []
+    graph = read(mobilefacenet())
+    shifted = graph.node("Neg", [graph.input])
+    for node in graph.consumers(graph.input):
+        node.input[0] = shifted.output[0]
+    graph.nodes.insert(0, shifted)
+    assert rewrite_for_openvino(graph, 2.0) is None
 
 
 def test_a_convolution_in_pairs_in_another_place_is_left() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from facecli.vision.networks import HeadWeights
 from facecli.vision.rewrites.axes import double_by_factor, free_reshapes, open_batch
 from facecli.vision.rewrites.graph import Graph
@@ -31,6 +33,22 @@ def rewrite_recogniser(graph: Graph) -> list[HeadWeights] | None:
     found = split_pairs(graph) + replace_prelus(graph)
     graph.prune()
     return [] if found else None
+
+
+def rewrite_for_openvino(graph: Graph, factor: float) -> list[HeadWeights] | None:
+    """Split convolutions in pairs, and take an input that is `factor` times as large; None where the first layer is no convolution.
+
+    OpenVINO has fast PRelus of its own. Pixels less their mean, not yet divided by their scale, are halves of odd numbers below 256, which
+    bfloat16 holds exactly; divided, they would be rounded before the first layer.
+    """
+    for node in graph.consumers(graph.input):
+        weights = graph.constant(node.input[1]) if node.op_type == "Conv" else None
+        if weights is None:
+            return None
+        node.input[1] = graph.add_constant("weights", weights / np.float32(factor))
+    split_pairs(graph)
+    graph.prune()
+    return []
 
 
 def rewrite_detector(graph: Graph) -> list[HeadWeights] | None:
