@@ -34,6 +34,8 @@ VERSION = 2
 """Raised when the trial measures otherwise."""
 LONG_RUN = 32
 """Crops after which a run counts as a long one; starting OpenVINO costs about as much as it saves on twice as many."""
+LARGE = 40_000_000
+"""Bytes of a model file; a small one takes about twice as much memory in each thread."""
 LEAST_GAIN = 0.9
 """It must take less than this share of the other's time."""
 ROUNDS = 8
@@ -50,32 +52,47 @@ class Form(Struct, frozen=True):
 
 
 class OpenVinoSession:
-    """A network compiled by OpenVINO for one input at a time, with one thread for each stream."""
+    """A network compiled by OpenVINO for one input at a time.
+
+    Each thread has it compiled for itself, since OpenVINO then works in that very thread: threads of its own would wake on processors on which
+    another worker is busy. A network of more than `LARGE` bytes is compiled once for all, with one stream for each processor.
+    """
 
     provider = PROVIDER
 
-    def __init__(self, form: Form, like: Session, hint: str, streams: int) -> None:
-        """Compile the model; inputs and outputs are called and shaped as those of `like`."""
+    def __init__(self, form: Form, like: Session, hint: str) -> None:
+        """Compile the network; inputs and outputs are called and shaped as those of `like`."""
         self.input = like.input
         self.outputs: tuple[Tensor, ...] = (Tensor(like.outputs[0].name, (None, like.outputs[0].shape[-1])),)
         self._factor = np.float32(form.factor)
-        core = importlib.import_module("openvino").Core()
-        model = core.read_model(form.model)
-        model.reshape([1, *(size or -1 for size in like.input.shape[1:])])
-        settings = {"INFERENCE_PRECISION_HINT": hint, "NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams, "ENABLE_CPU_PINNING": False}
-        self._compiled = core.compile_model(model, "CPU", settings | _kept_binaries())
-        self._own = threading.local()
+        self._core = importlib.import_module("openvino").Core()
+        self._model = self._core.read_model(form.model)
+        self._model.reshape([1, *(size or -1 for size in like.input.shape[1:])])
+        self._hint, self._lock, self._own = hint, threading.Lock(), threading.local()
+        large = (len(form.model) if isinstance(form.model, bytes) else os.path.getsize(form.model)) > LARGE
+        self._common = self._compile(_cores()) if large else None
+        self._request()
 
     def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
         """Evaluate the network row by row; a processor gains nothing from a batch."""
-        request = getattr(self._own, "request", None)
-        if request is None:
-            request = self._own.request = self._compiled.create_infer_request()
-        rows = []
+        request, rows = self._request(), []
         for row in feed:
             request.infer([row[None] * self._factor], share_inputs=True)
             rows.append(request.get_output_tensor(0).data.copy())
         return [np.concatenate(rows)]
+
+    def _request(self) -> Any:
+        """What runs the network in this thread."""
+        request = getattr(self._own, "request", None)
+        if request is None:
+            self._own.compiled = self._common or self._compile(1)
+            request = self._own.request = self._own.compiled.create_infer_request()
+        return request
+
+    def _compile(self, streams: int) -> Any:
+        settings = {"INFERENCE_PRECISION_HINT": self._hint, "NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams, "ENABLE_CPU_PINNING": False}
+        with self._lock:
+            return self._core.compile_model(self._model, "CPU", settings | _kept_binaries())
 
 
 class ChangingSession:
@@ -138,7 +155,7 @@ def open_by_openvino(session: Session, shop: Workshop, precision: Precision) -> 
 
 
 def _open(session: Session, shop: Workshop, precision: Precision) -> OpenVinoSession:
-    return OpenVinoSession(_form(shop), session, HINTS[precision], _cores())
+    return OpenVinoSession(_form(shop), session, HINTS[precision])
 
 
 def _form(shop: Workshop) -> Form:

@@ -69,7 +69,7 @@ def _recogniser(path: str, device: Device) -> Callable[[FloatArray], NDArray[Any
         # OpenVINO without its plug-in. Imported here, since it is rare.
         from facecli.vision.openvino_session import Form, OpenVinoSession  # noqa: PLC0415
 
-        session = OpenVinoSession(Form(path), OnnxSession(native), "f32", _workers(device))
+        session = OpenVinoSession(Form(path), OnnxSession(native), "f32")
         return lambda crop: session.run(crop)[0]
     name = native.get_inputs()[0].name
     return lambda crop: np.asarray(native.run(None, {name: crop})[0])

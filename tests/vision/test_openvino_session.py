@@ -107,7 +107,7 @@ def test_a_session_that_cannot_be_had_changes_nothing() -> None:
 def test_openvino_gives_the_same_embeddings(session: Session, shop: Workshop) -> None:
     crops = np.random.default_rng(0).normal(0, 0.5, (3, 3, 112, 112)).astype(np.float32)
     for form in (Form(find_pack(None).recogniser.path), _form(shop)):
-        other = OpenVinoSession(form, session, "f32", 1)
+        other = OpenVinoSession(form, session, "f32")
         one, two = session.run(crops)[0], other.run(crops)[0]
         assert one.shape == two.shape
         assert cosines(one, two).min() > 0.9999
@@ -119,7 +119,7 @@ def test_openvino_gives_the_same_embeddings(session: Session, shop: Workshop) ->
 def test_short_numbers_keep_the_promise_of_fast_precision(session: Session, shop: Workshop) -> None:
     """On every face that the tests have, not only on those of the proof."""
     crops = faces_of_samples()
-    found = cosines(session.run(crops)[0], OpenVinoSession(_form(shop), session, "bf16", 1).run(crops)[0])
+    found = cosines(session.run(crops)[0], OpenVinoSession(_form(shop), session, "bf16").run(crops)[0])
     assert len(found) > 30
     assert is_kept(found, Precision.FAST)
 
