@@ -17,7 +17,7 @@ class Embedder:
     """Turns crops into embeddings; thread-safe."""
 
     def __init__(self, session: Session, *, chunk: int, normalisation: tuple[float, float]) -> None:
-        """Take at most `chunk` crops in one run; `normalisation` is mean and factor of the network's input."""
+        """Take at most `chunk` crops in one run, or as many as a session names that has a wish; `normalisation` is mean and factor of its input."""
         self._session = session
         self._chunk = chunk if session.input.shape[0] is None else 1
         mean, factor = normalisation
@@ -34,7 +34,8 @@ class Embedder:
         """Embed `crops`, uint8 (m, 112, 112, 3) RGB: float32 (m, dimension), each row of unit length."""
         if not len(crops):
             return np.zeros((0, self.dimension), np.float32)
-        parts = [self._run(crops[start : start + self._chunk]) for start in range(0, len(crops), self._chunk)]
+        chunk = getattr(self._session, "most", None) or self._chunk
+        parts = [self._run(crops[start : start + chunk]) for start in range(0, len(crops), chunk)]
         vectors = np.concatenate(parts)
         vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
         return vectors
