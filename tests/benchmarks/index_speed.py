@@ -27,7 +27,7 @@ from facecli.store.facestore import open_reader
 from facecli.types import FoundBy
 
 HERE = Path(__file__).resolve().parent
-COUNTS = {"small": 200, "web": 64, "large": 40}
+COUNTS = {"small": 200, "web": 64, "large": 100}
 SMOKE = {"small": 6, "web": 4, "large": 2}
 SAME_PLACE = 0.9
 LEAST_COSINES = {"exact": (0.999, 0.9999), "fast": (0.998, 0.9995)}

@@ -18,6 +18,8 @@ FACES = {
     "t1.jpg": [(464, 266, 573, 415), (56, 261, 169, 398), (906, 59, 1011, 206), (745, 342, 847, 480), (270, 145, 372, 270)],
 }
 """Some faces of the samples, for portraits: x1, y1, x2, y2."""
+LARGE = (("t1.jpg", 0.95), ("gdp.jpg", 0.95), ("players.jpg", 0.45))
+"""What large photos are made of, and how much of its width each shows: the last is a crowd."""
 SIDE = 250
 STORED = {1: None, 3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
 """How pixels are stored so that the EXIF orientation turns them upright."""
@@ -66,10 +68,11 @@ def _web_photo(pictures: dict[str, Image.Image], number: int, path: Path) -> Non
 
 
 def _large_photo(pictures: dict[str, Image.Image], number: int, path: Path) -> None:
-    """4000 x 3000 pixels with grain, turned by EXIF in one of four ways."""
+    """4000 x 3000 pixels with grain, turned by EXIF in one of four ways; about six faces."""
     dice = random.Random(number)
-    picture = pictures[("t1.jpg", "gdp.jpg", "players.jpg")[number % 3]]
-    width = min(picture.width, picture.height * 4 / 3) / 1.05
+    name, share = LARGE[number % len(LARGE)]
+    picture = pictures[name]
+    width = min(picture.width, picture.height * 4 / 3) * share
     left, top = dice.uniform(0, picture.width - width), dice.uniform(0, picture.height - width * 3 / 4)
     image = picture.resize((4000, 3000), Image.Resampling.BICUBIC, box=(left, top, left + width, top + width * 3 / 4))
     grain = np.random.default_rng(number).integers(-7, 8, (3000, 4000, 1), np.int16)
