@@ -24,7 +24,7 @@ from facecli.vision.cache import add_to_record, read_record
 from facecli.vision.graphcache import Entry
 from facecli.vision.processor import processor_identity
 from facecli.vision.rewriting import Workshop, keep, maker, recall_entry
-from facecli.vision.runtime import load_onnxruntime
+from facecli.vision.runtime import load_onnxruntime, load_openvino
 from facecli.vision.session import Session, Tensor
 
 RECORD = "openvino"
@@ -51,6 +51,7 @@ class Form(Struct, frozen=True):
     """The path of an ONNX file, or its bytes."""
     factor: float = 1.0
     """What the network's input is multiplied by before."""
+    takes_batches: bool = False
 
 
 class OpenVinoSession:
@@ -69,9 +70,8 @@ class OpenVinoSession:
         self.input = like.input
         self.outputs: tuple[Tensor, ...] = (Tensor(like.outputs[0].name, (None, like.outputs[0].shape[-1])),)
         self._factor = np.float32(form.factor)
-        self._core = importlib.import_module("openvino").Core()
-        self._model = self._core.read_model(form.model)
-        self._model.reshape([-1, *(size or -1 for size in like.input.shape[1:])])
+        self._core = load_openvino().Core()
+        self._model = form.model if form.takes_batches and isinstance(form.model, str) else self._read(form.model)
         self._hint, self._lock, self._own = hint, threading.Lock(), threading.local()
         large = (len(form.model) if isinstance(form.model, bytes) else os.path.getsize(form.model)) > LARGE
         self._common = self._compile(_cores()) if large else None
@@ -92,6 +92,12 @@ class OpenVinoSession:
             self._own.compiled = self._common or self._compile(1)
             request = self._own.request = self._own.compiled.create_infer_request()
         return request
+
+    def _read(self, model: str | bytes) -> Any:
+        """The model with an open batch; from a path that needs none of this, OpenVINO takes what it has compiled without reading it."""
+        read = self._core.read_model(model)
+        read.reshape([-1, *(size or -1 for size in self.input.shape[1:])])
+        return read
 
     def _compile(self, streams: int) -> Any:
         settings = {"INFERENCE_PRECISION_HINT": self._hint, "NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams, "ENABLE_CPU_PINNING": False}
@@ -176,7 +182,8 @@ def _form(shop: Workshop) -> Form:
         rewrite = maker(shop, "pairs split for OpenVINO", lambda surgery, graph: surgery.rewrite_for_openvino(graph, factor))()
         entry = Entry({"rewrite": ""}) if rewrite is None else Entry({"rewrite": rewrite.name, "factor": factor}, rewrite.model)
         keep(shop, ROLE, entry)
-    return Form(entry.model, entry.facts["factor"]) if entry.model else Form(shop.file.path)
+        entry = recall_entry(shop, ROLE) or entry
+    return Form(entry.model, entry.facts["factor"], takes_batches=True) if entry.model else Form(shop.file.path)
 
 
 def _kept_binaries() -> dict[str, str]:

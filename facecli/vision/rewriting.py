@@ -22,7 +22,7 @@ from facecli.vision.providers import Device
 from facecli.vision.runtime import load_onnxruntime
 from facecli.vision.session import CPU, OnnxSession, Session, SessionOptions, open_session
 
-VERSION = 2
+VERSION = 3
 """Raised when a rewrite gives another graph."""
 
 

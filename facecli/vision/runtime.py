@@ -1,4 +1,4 @@
-"""ONNX Runtime, imported in one place: telemetry off before its first line runs, its noise kept from the terminal."""
+"""ONNX Runtime and OpenVINO, imported in one place: telemetry off before their first lines run, noise kept from the terminal."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ TELEMETRY_OFF = {"ORT_DISABLE_TELEMETRY": "1", "ORT_TELEMETRY_DISABLED": "1"}
 """Read by ONNX Runtime when it is imported; the first by its library, the second by builds that carry Microsoft's own client."""
 
 
+CONVERTER = "openvino.tools.ovc"
+"""What of OpenVINO brings its telemetry."""
+
+
 def load_onnxruntime() -> ModuleType:
     """Give the module `onnxruntime`; raises DeviceError where it is not installed or cannot be loaded."""
     if "onnxruntime" in sys.modules:
@@ -29,6 +33,21 @@ def load_onnxruntime() -> ModuleType:
         raise DeviceError("a library is missing", error.name or "onnxruntime", hint="pip install onnxruntime") from error
     except ImportError as error:
         raise DeviceError("ONNX Runtime cannot be loaded", " ".join(str(error).split()), hint="pip install --force-reinstall onnxruntime") from error
+
+
+def load_openvino() -> ModuleType:
+    """Give the module `openvino`, without its converter of models; raises ImportError.
+
+    The converter is imported with it by default, takes most of the time, looks up a host of its telemetry and writes to the home directory. The
+    module does without where it cannot be imported.
+    """
+    if "openvino" in sys.modules:
+        return sys.modules["openvino"]
+    sys.modules[CONVERTER] = None  # type: ignore[assignment]  # makes its import fail
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        sys.modules.pop(CONVERTER, None)
 
 
 class Noise:

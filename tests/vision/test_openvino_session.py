@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -111,8 +114,33 @@ def test_openvino_gives_the_same_embeddings(session: Session, shop: Workshop) ->
         one, two = session.run(crops)[0], other.run(crops)[0]
         assert one.shape == two.shape
         assert cosines(one, two).min() > 0.9999
-    assert isinstance(form.model, bytes)
-    assert isinstance(_form(shop).model, str)
+    assert form.takes_batches
+    assert _form(shop) == form, "made once"
+
+
+@needs_openvino
+def test_openvino_calls_nobody_and_writes_nothing_home(tmp_path: Path) -> None:
+    """Imported as it is, it looks up a host of its telemetry and writes an identifier to the home directory."""
+    home = tmp_path / "home"
+    home.mkdir()
+    code = f"""
+import sys
+from facecli.vision.runtime import load_openvino
+calls = []
+sys.addaudithook(lambda event, _: calls.append(event) if event.startswith("socket.") else None)
+module = load_openvino()
+assert load_openvino() is module
+assert module.Core().available_devices
+from facecli.vision.openvino_session import Form, OpenVinoSession
+from facecli.vision.session import open_session
+from facecli.vision.providers import CPU, Device
+path = {find_pack(None).recogniser.path!r}
+OpenVinoSession(Form(path), open_session(path, Device("cpu", CPU)), "f32")
+print(calls, [name for name in sys.modules if "telemetry" in name])
+"""
+    said = subprocess.run([sys.executable, "-c", code], env=os.environ | {"HOME": str(home)}, capture_output=True, text=True, check=True)
+    assert said.stdout == "[] []\n"
+    assert list(home.rglob("*")) == []
 
 
 @needs_openvino

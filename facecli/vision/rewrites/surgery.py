@@ -36,7 +36,7 @@ def rewrite_recogniser(graph: Graph) -> list[HeadWeights] | None:
 
 
 def rewrite_for_openvino(graph: Graph, factor: float) -> list[HeadWeights] | None:
-    """Split convolutions in pairs, and take an input that is `factor` times as large; None where the first layer is no convolution.
+    """Open the batch, split convolutions in pairs, and take an input that is `factor` times as large; None where the first layer is no convolution.
 
     OpenVINO has fast PRelus of its own. Pixels less their mean, not yet divided by their scale, are halves of odd numbers below 256, which
     bfloat16 holds exactly; divided, they would be rounded before the first layer.
@@ -46,6 +46,7 @@ def rewrite_for_openvino(graph: Graph, factor: float) -> list[HeadWeights] | Non
         if weights is None:
             return None
         node.input[1] = graph.add_constant("weights", weights / np.float32(factor))
+    open_axes(graph)
     split_pairs(graph)
     graph.prune()
     return []
