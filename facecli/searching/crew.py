@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from facecli.pipeline.cores import usable_cores
-from facecli.pipeline.runner import Crew, Worker, run_in_order
+
+if TYPE_CHECKING:
+    from facecli.pipeline.runner import Worker
 
 FEW = 2
 """Up to so many tasks are done without a thread of their own."""
@@ -24,6 +26,9 @@ def work_in_order(tasks: Sequence[Task], open_worker: Callable[[], Worker[Task, 
         with closing(open_worker()) as worker:
             yield from map(worker, tasks)
         return
+    # Imported here: a single query waits for none of it.
+    from facecli.pipeline.runner import Crew, run_in_order  # noqa: PLC0415
+
     size = min(most or usable_cores(), len(tasks))
     with closing(Crew(open_worker, size)) as crew:
         for result in run_in_order(map(crew.submit, tasks), window=size * AHEAD, stop=lambda: False):

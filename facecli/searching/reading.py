@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import BinaryIO, TypeAlias
@@ -111,11 +110,17 @@ class _Worker:
             query,
             contents.file,
             contents.digest,
-            hashlib.sha256(contents.data).hexdigest() if self._options.sha256 else "",
+            _sha256(contents.data) if self._options.sha256 else "",
             contents if query == STDIN else None,
             tuple(_query_face(query, number, found, int(row)) for number, row in enumerate(order, 1)),
             crops,
         )
+
+
+def _sha256(data: bytes) -> str:
+    import hashlib  # noqa: PLC0415  # it loads OpenSSL, and few searches are asked for it
+
+    return hashlib.sha256(data).hexdigest()
 
 
 def area_order(boxes: FloatArray) -> NDArray[np.intp]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -88,6 +87,8 @@ class AcceleratedScan(FaissScan):
                 return gpu.search(halves, shard, count)
             finally:
                 free.put(gpu)
+
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # rare
 
         with ThreadPoolExecutor(self._gpus) as workers:
             parts = list(workers.map(search, self._shards()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sqlite3
@@ -265,6 +264,8 @@ class Catalogue:
             rows = self.rows("SELECT keep_out_key FROM state")
             with trusted(self.path):
                 self._key = as_bytes(rows[0][0])[:64]
+        import hashlib  # noqa: PLC0415  # it loads OpenSSL, and a search hashes nothing
+
         return hashlib.blake2b(digest, key=self._key, digest_size=16).digest()
 
     def kept_out(self, digest: bytes) -> KeptOut:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from typing import Any
 
 from facecli.config import cache_directory
@@ -23,6 +22,8 @@ def read_record(name: str) -> dict[str, Any]:
 def add_to_record(name: str, entries: dict[str, Any]) -> None:
     """Put `entries` into the record NAME.json, beside what other processes have put there."""
     with contextlib.suppress(OSError):
+        import tempfile  # noqa: PLC0415  # most runs write nothing
+
         directory = cache_directory()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=directory)

@@ -6,7 +6,6 @@ import contextlib
 import json
 import mmap
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +87,8 @@ def _digest(path: str) -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
+    import tempfile  # noqa: PLC0415  # most runs write nothing
+
     handle, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
     try:
         with open(handle, "wb") as file:

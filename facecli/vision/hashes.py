@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import time
@@ -30,6 +29,8 @@ def file_sha256(path: str, *, afresh: bool = False) -> str:
             if isinstance(known, list) and known[:-1] == state:
                 return str(known[-1])
         with open(path, "rb") as file:
+            import hashlib  # noqa: PLC0415  # it loads OpenSSL, and a model is hashed once
+
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise PackError(f"a model cannot be read ({error.strerror})", path) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import statistics
 import time
 from collections.abc import Sequence
 
@@ -141,7 +140,7 @@ def medians_of(sessions: Sequence[Session], feed: FloatArray, rounds: int) -> li
             began = time.perf_counter()
             session.run(feed)
             own.append(time.perf_counter() - began)
-    return [statistics.median(own[1:]) for own in seconds]
+    return [float(np.median(own[1:])) for own in seconds]
 
 
 def _photo() -> ByteArray | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -94,6 +93,8 @@ def open_rewrite(shop: Workshop, rewrite: Rewrite) -> tuple[OnnxSession, Entry]:
 
 def _optimised(model: bytes, device: Device) -> bytes:
     """The graph as ONNX Runtime has optimised it for this processor; raises OSError where the cache cannot be written."""
+    import tempfile  # noqa: PLC0415  # models are optimised once
+
     with tempfile.TemporaryDirectory(prefix=".new-", dir=make_directory()) as folder:
         path = os.path.join(folder, "optimised.onnx")
         open_session(model, device, SessionOptions(save_to=path))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -65,6 +64,15 @@ class Noise:
         return self._text
 
 
+def _scratch_file() -> IO[bytes]:
+    """A file that goes with its last descriptor; in memory where the system has such."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("noise"), "w+b")
+    import tempfile  # noqa: PLC0415  # Linux needs none of it
+
+    return tempfile.TemporaryFile()
+
+
 @contextmanager
 def captured_noise() -> Iterator[Noise]:
     """Keep descriptor 2 from the terminal for a while.
@@ -72,7 +80,7 @@ def captured_noise() -> Iterator[Noise]:
     While it is imported, ONNX Runtime looks for GPUs and writes a warning from C++ for each one that it cannot read, as on most virtual machines;
     no setting is heard so early. A provider that cannot start says why in the same way only.
     """
-    with tempfile.TemporaryFile() as file:
+    with _scratch_file() as file:
         noise = Noise(file)
         sys.stderr.flush()
         try:
