@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -91,6 +90,8 @@ def _report(error: BaseException) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 0
     if _debugging():
+        import traceback  # noqa: PLC0415  # rare
+
         traceback.print_exception(error)
     if isinstance(error, ImportError):
         # Imported where something is broken already, so that nothing else pays for it.

@@ -14,6 +14,7 @@ from facecli.vision.conflicts import installed, pip, runtime_conflict
 from facecli.vision.cuda import CudaDriver, read_driver
 from facecli.vision.providers import (
     CPU,
+    OPENVINO,
     PLUG_IN,
     TINY_MODEL,
     Device,
@@ -35,9 +36,6 @@ EXACT_OPENVINO = json.dumps({kind: {"INFERENCE_PRECISION_HINT": "f32"} for kind 
 EXACT_CUDA = (("use_tf32", "0"), ("cudnn_conv_algo_search", "HEURISTIC"), ("arena_extend_strategy", "kSameAsRequested"))
 """TF32 rounds to 10 bits. cuDNN chooses its algorithms by what it knows of the GPU: trying them all, the default, takes seconds for each of some
 twenty shapes and chooses otherwise from run to run. Memory grows by what is asked for and not by doubling, so that a small card holds more."""
-
-
-OPENVINO = "openvino"
 
 
 class HardwareMissing(DeviceError):

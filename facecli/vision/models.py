@@ -13,12 +13,13 @@ from facecli.config import DetectionOptions, Precision
 from facecli.errors import PackError, UsageError
 from facecli.types import Reporter, SilentReporter
 from facecli.vision.detector import Detector, InputShape
-from facecli.vision.device import OPENVINO, Device
+from facecli.vision.device import Device
 from facecli.vision.embedder import Embedder
 from facecli.vision.graphs import normalisation, open_detector, open_recogniser
 from facecli.vision.networks import FaceNetwork
 from facecli.vision.openvino_session import open_by_openvino, with_openvino
 from facecli.vision.packs import ModelFile, ModelPack
+from facecli.vision.providers import OPENVINO
 from facecli.vision.rewriting import Workshop
 from facecli.vision.runtime import load_onnxruntime
 from facecli.vision.session import CPU, Session

@@ -16,6 +16,8 @@ from facecli.errors import DeviceError
 from facecli.vision.runtime import captured_noise, load_onnxruntime
 
 CPU = "CPUExecutionProvider"
+OPENVINO = "openvino"
+"""The kind of device, and the package that takes over where its plug-in finds no hardware."""
 PLUG_IN = "onnxruntime-ep-"
 """How the packages of plug-in providers begin; the rest is the device's name."""
 NO_TF32 = "NVIDIA_TF32_OVERRIDE"

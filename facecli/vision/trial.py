@@ -16,14 +16,13 @@ from facecli.errors import FacecliError
 from facecli.types import FloatArray
 from facecli.vision.cache import add_to_record, read_record
 from facecli.vision.packs import ModelPack, find_pack
-from facecli.vision.providers import CPU, Device, installed_plug_ins, open_inference
+from facecli.vision.providers import CPU, OPENVINO, Device, installed_plug_ins, open_inference
 from facecli.vision.runtime import load_onnxruntime
 from facecli.vision.session import OnnxSession
 
 RECORD = "devices"
 VERSION = 2
 """Raised when the trial measures otherwise, so that older answers are asked for again."""
-CPU_KIND = "cpu"
 DETECTOR_SIDE = 640
 CROP_SIDE = 112
 ROUNDS = 5
@@ -65,7 +64,7 @@ def run_trial(pack: ModelPack, device: Device) -> Outcome:
 def _recogniser(path: str, device: Device) -> Callable[[FloatArray], NDArray[Any]]:
     """What embeds a crop on the device."""
     native = open_inference(path, device, _settings(device))
-    if device.provider == CPU and device.kind != CPU_KIND:
+    if device.provider == CPU and device.kind == OPENVINO:
         # OpenVINO without its plug-in. Imported here, since it is rare.
         from facecli.vision.openvino_session import Form, OpenVinoSession  # noqa: PLC0415
 

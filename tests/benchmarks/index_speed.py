@@ -137,6 +137,7 @@ def run_loop(target: Path, photos: list[Path]) -> tuple[float, float]:
 def run_facecli(folder: Path, index: str, photos: list[Path], precision: str) -> tuple[dict[str, Any], float]:
     """The report of an index run and its peak of memory in MB."""
     own = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
+    own.pop("PYTHONDONTWRITEBYTECODE", None)  # as installed, where Python compiles nothing
     command = [sys.executable, "-m", "facecli", "index", "--json", "--quiet", "-i", str(folder / index), "--files-from", "-"]
     command += ["--precision", precision]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=own, preexec_fn=pin)  # noqa: PLW1509 (as above)
