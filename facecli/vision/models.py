@@ -17,7 +17,7 @@ from facecli.vision.device import Device
 from facecli.vision.embedder import Embedder
 from facecli.vision.graphs import normalisation, open_detector, open_recogniser
 from facecli.vision.networks import FaceNetwork
-from facecli.vision.openvino_session import open_by_openvino, with_openvino
+from facecli.vision.openvino_choice import open_by_openvino, with_openvino
 from facecli.vision.packs import ModelFile, ModelPack
 from facecli.vision.providers import OPENVINO
 from facecli.vision.rewriting import Workshop

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from facecli.config import DetectionOptions, Precision
 from facecli.errors import DeviceError
 from facecli.types import SilentReporter
-from facecli.vision import openvino_session, proving
+from facecli.vision import openvino_choice, proving
 from facecli.vision.align import align_faces
 from facecli.vision.cache import read_record
 from facecli.vision.device import Device
 from facecli.vision.graphs import open_recogniser
 from facecli.vision.models import open_models
-from facecli.vision.openvino_session import ChangingSession, Form, OpenVinoSession, _form, open_by_openvino, with_openvino
+from facecli.vision.openvino_choice import ChangingSession, _form, open_by_openvino, with_openvino
+from facecli.vision.openvino_session import Form, OpenVinoSession
 from facecli.vision.packs import find_pack
 from facecli.vision.providers import CPU
 from facecli.vision.proving import cosines, is_kept
@@ -163,7 +164,7 @@ def test_openvino_that_was_asked_for_runs_from_the_first_crop_on(session: Sessio
 
 @needs_openvino
 def test_openvino_that_was_asked_for_and_is_wrong_is_an_error(session: Session, shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino_session.proving, "is_kept", lambda *_: False)
+    monkeypatch.setattr(openvino_choice.proving, "is_kept", lambda *_: False)
     with pytest.raises(DeviceError, match="device openvino cannot be used: it does not give the embeddings of exact precision here"):
         open_by_openvino(session, shop, Precision.EXACT)
 
@@ -172,7 +173,7 @@ def test_openvino_that_was_asked_for_and_is_wrong_is_an_error(session: Session, 
 @pytest.mark.parametrize("better", [True, False])
 def test_the_answer_of_the_trial_is_kept(session: Session, shop: Workshop, monkeypatch: pytest.MonkeyPatch, *, better: bool) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(openvino_session, "_is_better", lambda *_: bool(asked.append(1)) or better)
+    monkeypatch.setattr(openvino_choice, "_is_better", lambda *_: bool(asked.append(1)) or better)
     crops = np.zeros((20, 3, 112, 112), np.float32)
     for _ in range(2):
         changing = with_openvino(session, shop, Precision.EXACT)
@@ -191,7 +192,7 @@ def test_what_is_not_the_same_is_not_better(session: Session, shop: Workshop) ->
         def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
             return [session.run(feed)[0] + np.linspace(0, 5, 512, dtype=np.float32)]
 
-    assert not openvino_session._is_better(session, Wrong(), shop, Precision.FAST)
+    assert not openvino_choice._is_better(session, Wrong(), shop, Precision.FAST)
 
 
 @needs_openvino
@@ -199,7 +200,7 @@ def test_a_failure_of_openvino_is_said_and_costs_nothing(session: Session, cpu: 
     def fail(*_: object) -> None:
         raise RuntimeError("no such\nthing")
 
-    monkeypatch.setattr(openvino_session, "OpenVinoSession", fail)
+    monkeypatch.setattr(openvino_choice, "OpenVinoSession", fail)
     told = Told()
     changing = with_openvino(session, Workshop(find_pack(None).recogniser, cpu, told), Precision.EXACT)
     assert changing.run(np.zeros((70, 3, 112, 112), np.float32))[0].shape == (70, 512)
@@ -208,7 +209,7 @@ def test_a_failure_of_openvino_is_said_and_costs_nothing(session: Session, cpu: 
 
 def test_without_openvino_nothing_changes(session: Session, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
-    monkeypatch.setattr(openvino_session.importlib.util, "find_spec", lambda name: None if name == "openvino" else found(name))
+    monkeypatch.setattr(openvino_choice.importlib.util, "find_spec", lambda name: None if name == "openvino" else found(name))
     told = Told()
     assert with_openvino(session, Workshop(find_pack(None).recogniser, cpu, told), Precision.FAST) is session
     assert len(told.details) == 1
