@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from notes import Notes
 from numpy.typing import NDArray
 
 from facecli.config import IndexOptions
@@ -19,7 +20,7 @@ from facecli.indexing import IndexRequest, index_photos
 from facecli.indexing import workshop as workshop_module
 from facecli.store.facestore import open_reader
 from facecli.store.records import StoredFace
-from facecli.types import IndexReport, SilentReporter
+from facecli.types import IndexReport
 from facecli.vision.device import find_devices
 from facecli.vision.providers import Device
 
@@ -34,20 +35,6 @@ def gpus() -> tuple[Device, ...]:
         if named:
             raise
         pytest.skip(f"no CUDA device: {error}")
-
-
-@dataclass
-class Notes(SilentReporter):
-    """A reporter that keeps its warnings, and what --verbose shows."""
-
-    warnings: list[str] = field(default_factory=list)
-    details: list[str] = field(default_factory=list)
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
-
-    def detail(self, message: str) -> None:
-        self.details.append(message)
 
 
 @pytest.fixture

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from misbehaving import PHOTOS, lost_after, slow, small
+from notes import Notes
 from numpy.typing import NDArray
 
 from facecli.config import IndexOptions
 from facecli.errors import DeviceError
 from facecli.indexing import IndexRequest, index_photos
 from facecli.store.facestore import open_reader
-from facecli.types import IndexReport, SilentReporter
+from facecli.types import IndexReport
 from facecli.vision import pooled
 from facecli.vision.pooling import Batching
 from facecli.vision.providers import Device
-
-
-@dataclass
-class Notes(SilentReporter):
-    """A reporter that keeps its warnings."""
-
-    warnings: list[str] = field(default_factory=list)
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
 
 
 def index(target: Path, photos: Path, device: str, notes: Notes | None = None, **options: Any) -> IndexReport:

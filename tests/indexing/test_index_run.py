@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from notes import Notes
 from PIL import Image
 
 from facecli.config import By, IndexOptions, ScanOptions
@@ -18,18 +19,8 @@ from facecli.errors import IndexMismatch, PhotoError, StoreError, UsageError
 from facecli.indexing import IndexRequest, index_photos
 from facecli.indexing.workshop import Workshop
 from facecli.store.facestore import open_reader
-from facecli.types import IndexReport, SilentReporter
+from facecli.types import IndexReport
 from facecli.vision.detector import Detector
-
-
-@dataclass
-class Notes(SilentReporter):
-    """A reporter that keeps what it was told."""
-
-    warnings: list[str] = field(default_factory=list)
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
 
 
 @dataclass

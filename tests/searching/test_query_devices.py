@@ -6,13 +6,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 import numpy as np
 import pytest
 from misbehaving import PHOTOS, Behaviour, lost_after, slow, small
+from notes import Notes
 
 from facecli.cli.main import facecli
 from facecli.config import IndexOptions, ReadOptions, SearchOptions
@@ -27,23 +27,12 @@ from facecli.searching.naming import PhotoQuery
 from facecli.searching.opening import MANY_PHOTOS, ModelSource
 from facecli.searching.reading import QueryPhoto, Read, ReadingOptions, read_photos
 from facecli.store.facestore import open_reader
-from facecli.types import SilentReporter
 from facecli.vision import pooled
 from facecli.vision.packs import find_pack
 from facecli.vision.pooling import Batching
 
 Behave = Callable[[dict[str, Behaviour]], dict[str, int]]
 OF_RUNS = ("device-", "worker-", "warming-")
-
-
-@dataclass
-class Notes(SilentReporter):
-    """A reporter that keeps its warnings."""
-
-    warnings: list[str] = field(default_factory=list)
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
 
 
 def threads_of_runs() -> list[str]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from made_up_driver import GB, MadeUpDriver
+from notes import Notes
 from onnx import TensorProto, shape_inference
 from toys import Toy
 
 from facecli.config import DetectionOptions, Precision
-from facecli.types import SilentReporter
 from facecli.vision import cuda, pinned, pooled
 from facecli.vision.binding import BoundSession
 from facecli.vision.capacity import DETECTOR_BYTES, RECOGNISER_BYTES, RESERVE, largest_batches, row_bytes
@@ -28,20 +27,6 @@ from facecli.vision.rewrites.graph import Graph
 
 WANTED = {"detect": 64, "embed": 64}
 ROW = {"detect": 76_000_000, "embed": 15_000_000}
-
-
-@dataclass
-class Notes(SilentReporter):
-    """A reporter that keeps what --verbose shows, and the warnings."""
-
-    details: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    def detail(self, message: str) -> None:
-        self.details.append(message)
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
 
 
 @pytest.fixture(autouse=True)

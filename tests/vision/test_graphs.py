@@ -9,25 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from notes import Notes
 
 from facecli.config import DetectionOptions
-from facecli.types import SilentReporter
 from facecli.vision import graphs
 from facecli.vision.device import Device
 from facecli.vision.graphcache import Entry, graph_directory, load_entry, store_entry
 from facecli.vision.models import open_models
 from facecli.vision.networks import LazyNetwork, PlainNetwork
 from facecli.vision.packs import ModelPack, find_pack
-
-
-class Told(SilentReporter):
-    """Keeps what --verbose would show."""
-
-    def __init__(self) -> None:
-        self.details: list[str] = []
-
-    def detail(self, message: str) -> None:
-        self.details.append(message)
 
 
 @pytest.fixture
@@ -42,7 +32,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_both_networks_are_rewritten_and_kept_for_their_owner_alone(pack: ModelPack, cpu: Device, cache: Path) -> None:
-    told = Told()
+    told = Notes()
     assert isinstance(graphs.open_detector(pack.detector, cpu, told), LazyNetwork)
     session = graphs.open_recogniser(pack.recogniser, cpu, told)
     assert session.input.shape[0] is session.outputs[0].shape[0] is None
@@ -54,10 +44,10 @@ def test_both_networks_are_rewritten_and_kept_for_their_owner_alone(pack: ModelP
 
 
 def test_what_is_kept_gives_the_same_faces_without_importing_onnx(pack: ModelPack, cpu: Device, cache: Path) -> None:
-    first = graphs.open_detector(pack.detector, cpu, Told())
-    graphs.open_recogniser(pack.recogniser, cpu, Told())
+    first = graphs.open_detector(pack.detector, cpu, Notes())
+    graphs.open_recogniser(pack.recogniser, cpu, Notes())
     blob = np.random.default_rng(0).normal(0, 1, (1, 3, 128, 128)).astype(np.float32)
-    again = graphs.open_detector(pack.detector, cpu, Told())
+    again = graphs.open_detector(pack.detector, cpu, Notes())
     for one, other in zip(first.find(blob, 1e-4), again.find(blob, 1e-4), strict=True):
         assert len(one.scores) > 0
         np.testing.assert_array_equal(one.boxes, other.boxes)
@@ -75,12 +65,12 @@ def test_what_is_kept_gives_the_same_faces_without_importing_onnx(pack: ModelPac
 @pytest.mark.parametrize("damage", [(1000, b""), (-5, b"12345"), (0, b""), (0, b"x" * 40)])
 @pytest.mark.parametrize("of_model", [True, False])
 def test_a_damaged_entry_is_made_again(damage: tuple[int, bytes], pack: ModelPack, cpu: Device, cache: Path, *, of_model: bool) -> None:
-    graphs.open_detector(pack.detector, cpu, Told())
+    graphs.open_detector(pack.detector, cpu, Notes())
     file = next(f for f in cache.iterdir() if (f.suffix == ".onnx") == of_model)
     whole = file.read_bytes()
     file.write_bytes(whole[: damage[0]] + damage[1])
     assert load_entry(file.stem) is None
-    assert isinstance(graphs.open_detector(pack.detector, cpu, Told()), LazyNetwork)
+    assert isinstance(graphs.open_detector(pack.detector, cpu, Notes()), LazyNetwork)
     assert load_entry(file.stem) is not None
 
 
@@ -88,7 +78,7 @@ def test_without_a_cache_the_rewrites_are_used_all_the_same(pack: ModelPack, cpu
     blocker = cache.parent.parent / "file"
     blocker.write_bytes(b"")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocker))
-    told = Told()
+    told = Notes()
     assert isinstance(graphs.open_detector(pack.detector, cpu, told), LazyNetwork)
     assert graphs.open_recogniser(pack.recogniser, cpu, told).outputs[0].shape[0] is None
     assert [d for d in told.details if d.startswith("the cache cannot be written")]
@@ -96,11 +86,11 @@ def test_without_a_cache_the_rewrites_are_used_all_the_same(pack: ModelPack, cpu
 
 def test_a_rewrite_that_is_not_proved_is_left_aside_and_not_tried_again(pack: ModelPack, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphs.proving, "same_faces", lambda *_: False)
-    told = Told()
+    told = Notes()
     assert isinstance(graphs.open_detector(pack.detector, cpu, told), PlainNetwork)
     assert len(told.details) == 2
     assert all("left aside" in d for d in told.details)
-    again = Told()
+    again = Notes()
     assert isinstance(graphs.open_detector(pack.detector, cpu, again), PlainNetwork)
     assert again.details == []
 

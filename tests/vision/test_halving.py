@@ -12,13 +12,13 @@ import onnx
 import pytest
 from made_up_driver import MadeUpDriver
 from msgspec.structs import replace
+from notes import Notes
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from toys import iresnet
 
 from facecli.config import DetectionOptions, Precision
 from facecli.errors import DeviceError, DeviceFull
-from facecli.types import SilentReporter
 from facecli.vision import cuda, graphs, halving, proving
 from facecli.vision.device import Device
 from facecli.vision.halving import HalfSession, choose_precision
@@ -33,16 +33,6 @@ from facecli.vision.rewriting import Workshop
 from facecli.vision.session import OnnxSession, Session, open_session
 
 PROCESSOR = Device("cpu", CPU)
-
-
-class Told(SilentReporter):
-    """Keeps what --verbose would show."""
-
-    def __init__(self) -> None:
-        self.details: list[str] = []
-
-    def detail(self, message: str) -> None:
-        self.details.append(message)
 
 
 class Slow:
@@ -67,11 +57,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def shop() -> Workshop:
-    return Workshop(find_pack(None).recogniser, PROCESSOR, Told())
+    return Workshop(find_pack(None).recogniser, PROCESSOR, Notes())
 
 
 def said(shop: Workshop) -> list[str]:
-    assert isinstance(shop.report, Told)
+    assert isinstance(shop.report, Notes)
     return shop.report.details
 
 
@@ -253,7 +243,7 @@ def test_a_recogniser_for_one_crop_at_a_time_is_tried_with_one(tmp_path: Path, m
     path = tmp_path / "toy.onnx"
     path.write_bytes(iresnet(32))
     file = replace(find_pack(None).recogniser, path=str(path), sha256="7" * 64)
-    shop = Workshop(file, PROCESSOR, Told())
+    shop = Workshop(file, PROCESSOR, Notes())
     assert single(shop).input.shape[0] == 1
     assert isinstance(choose(shop), HalfSession)
 
@@ -274,13 +264,13 @@ def test_what_is_no_direction_has_no_cosine() -> None:
 
 
 @pytest.fixture
-def as_accelerators(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[PooledModels, Told]]:
+def as_accelerators(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[PooledModels, Notes]]:
     """A function that opens the default pack on two processors as if they were accelerators, with half precision faster there or not."""
     monkeypatch.setattr(graphs, "CPU", "")
 
-    def start(precision: Precision, *, faster: bool) -> tuple[PooledModels, Told]:
+    def start(precision: Precision, *, faster: bool) -> tuple[PooledModels, Notes]:
         monkeypatch.setattr(halving, "LEAST_GAIN", 1e9 if faster else 0.0)
-        told = Told()
+        told = Notes()
         models = open_models_on(find_pack(None), (Device("cpu:0", CPU), Device("cpu:1", CPU)), DetectionOptions(), precision, Pooling(told))
         assert isinstance(models, PooledModels)
         return models, told
@@ -290,7 +280,7 @@ def as_accelerators(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Pool
 
 @pytest.mark.parametrize("precision", list(Precision))
 def test_on_accelerators_the_recogniser_alone_is_halved(
-    precision: Precision, as_accelerators: Callable[..., tuple[PooledModels, Told]], models: Any, cache: Path
+    precision: Precision, as_accelerators: Callable[..., tuple[PooledModels, Notes]], models: Any, cache: Path
 ) -> None:
     opened, told = as_accelerators(precision, faster=True)
     assert opened.pool.in_half == {"cpu:0", "cpu:1"}
@@ -302,7 +292,7 @@ def test_on_accelerators_the_recogniser_alone_is_halved(
     opened.close()
 
 
-def test_fast_precision_without_effect_is_said(as_accelerators: Callable[..., tuple[PooledModels, Told]]) -> None:
+def test_fast_precision_without_effect_is_said(as_accelerators: Callable[..., tuple[PooledModels, Notes]]) -> None:
     opened, told = as_accelerators(Precision.FAST, faster=False)
     opened.close()
     assert opened.pool.in_half == set()

@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from notes import Notes
 from numpy.typing import NDArray
 
 from facecli.config import DetectionOptions, Precision
@@ -48,14 +49,6 @@ class Counting:
         with self._lock:
             self.rows += len(feed)
         return [feed]
-
-
-class Told(SilentReporter):
-    def __init__(self) -> None:
-        self.details: list[str] = []
-
-    def detail(self, message: str) -> None:
-        self.details.append(message)
 
 
 @pytest.fixture(autouse=True)
@@ -201,7 +194,7 @@ def test_a_failure_of_openvino_is_said_and_costs_nothing(session: Session, cpu: 
         raise RuntimeError("no such\nthing")
 
     monkeypatch.setattr(openvino_choice, "OpenVinoSession", fail)
-    told = Told()
+    told = Notes()
     changing = with_openvino(session, Workshop(find_pack(None).recogniser, cpu, told), Precision.EXACT)
     assert changing.run(np.zeros((70, 3, 112, 112), np.float32))[0].shape == (70, 512)
     assert told.details == ["OpenVINO cannot be used: no such thing"]
@@ -210,6 +203,6 @@ def test_a_failure_of_openvino_is_said_and_costs_nothing(session: Session, cpu: 
 def test_without_openvino_nothing_changes(session: Session, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(openvino_choice.importlib.util, "find_spec", lambda name: None if name == "openvino" else found(name))
-    told = Told()
+    told = Notes()
     assert with_openvino(session, Workshop(find_pack(None).recogniser, cpu, told), Precision.FAST) is session
     assert len(told.details) == 1

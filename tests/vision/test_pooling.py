@@ -5,28 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
+from notes import Notes
 from numpy.typing import NDArray
 
 from facecli.errors import DeviceError, DeviceFull
-from facecli.types import SilentReporter
 from facecli.vision.pooling import Batching, Member, PooledSession
 from facecli.vision.roster import Roster
 from facecli.vision.session import Tensor
-
-
-@dataclass
-class Notes(SilentReporter):
-    """A reporter that keeps its warnings."""
-
-    warnings: list[str] = field(default_factory=list)
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
 
 
 class Device:
