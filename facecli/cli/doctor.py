@@ -114,7 +114,7 @@ def _device_row(device: DeviceHealth) -> tuple[str, ...]:
 
 
 def _gpu_row(gpu: Gpu) -> tuple[str, ...]:
-    return f"cuda:{gpu.number}", gpu.name, f"{gpu.memory_free / 1e9:.1f} of {gpu.memory_total / 1e9:.1f} GB free"
+    return f"cuda:{gpu.number}", gpu.name, gpu.memory
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from facecli.vision.processor import count_processors
 
 CGROUP = Path("/sys/fs/cgroup")
 BYTES_OF_A_WORKER = 64_000_000
@@ -20,7 +21,7 @@ def count_workers(devices: int, batch_size: int, memory: int) -> int:
 
 def usable_cores(cgroup: Path = CGROUP) -> int:
     """The processors that this process may use: its affinity, and the quota of its container rounded up."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = count_processors()
     quota = _quota(cgroup)
     return max(1, cores if quota is None else min(cores, -int(-quota // 1)))
 

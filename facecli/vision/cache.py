@@ -5,9 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 from facecli.config import cache_directory
+
+
+def cache_folder(name: str) -> Path | None:
+    """A folder of the cache for a library that writes there itself, closed to others; None where it cannot be made."""
+    path = cache_directory() / name
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return path
 
 
 def read_record(name: str) -> dict[str, Any]:

@@ -45,6 +45,11 @@ class Gpu(Struct, frozen=True):
     memory_total: int
     """Bytes."""
 
+    @property
+    def memory(self) -> str:
+        """The memory in words."""
+        return f"{self.memory_free / 1e9:.1f} of {self.memory_total / 1e9:.1f} GB free"
+
 
 def load_driver() -> Any:
     """The driver's library; None where it is not installed."""

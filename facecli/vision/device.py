@@ -8,8 +8,8 @@ import shlex
 
 from msgspec import Struct
 
-from facecli.config import cache_directory
 from facecli.errors import DeviceError
+from facecli.vision.cache import cache_folder
 from facecli.vision.conflicts import installed, pip, runtime_conflict
 from facecli.vision.cuda import CudaDriver, read_driver
 from facecli.vision.providers import (
@@ -153,11 +153,8 @@ def _built_in(kind: Kind, numbers: list[int]) -> tuple[Device, ...]:
 
 def _engine_cache() -> tuple[tuple[str, str], ...]:
     """TensorRT compiles for minutes; what it has compiled is kept, with what it has timed, where there is a cache."""
-    path = cache_directory() / "tensorrt"
-    try:
-        # It would make the directory itself, readable for all.
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
+    path = cache_folder("tensorrt")  # it would make the directory itself, readable for all
+    if path is None:
         return ()
     kinds = ("engine", "timing")
     return tuple(pair for kind in kinds for pair in ((f"trt_{kind}_cache_enable", "1"), (f"trt_{kind}_cache_path", str(path))))
@@ -165,11 +162,11 @@ def _engine_cache() -> tuple[tuple[str, str], ...]:
 
 def _plugged(kind: Kind, numbers: list[int]) -> tuple[Device, ...]:
     count = len(plugged_devices(kind.provider))
-    if not count and kind.name == OPENVINO and importlib.util.find_spec(OPENVINO) is not None:
-        # The plug-in takes none but Intel's processors; OpenVINO itself takes all, and then runs the recogniser alone.
-        _check_numbers(kind.name, numbers, 1)
-        return (Device(OPENVINO, CPU),)
     if not count:
+        if kind.name == OPENVINO and importlib.util.find_spec(OPENVINO) is not None:
+            # The plug-in takes none but Intel's processors; OpenVINO itself takes all, and then runs the recogniser alone.
+            _check_numbers(kind.name, numbers, 1)
+            return (Device(OPENVINO, CPU),)
         raise HardwareMissing(f"device {kind.name} cannot be used", f"{kind.package} is installed and finds no hardware that it can use")
     _check_numbers(kind.name, numbers, count)
     names = [f"{kind.name}:{n}" for n in numbers] or [kind.name]

@@ -14,11 +14,9 @@ from facecli.vision.device import Device
 from facecli.vision.halving import choose_precision
 from facecli.vision.networks import FaceNetwork, HeadWeights, LazyNetwork, PlainNetwork
 from facecli.vision.packs import ModelFile
-from facecli.vision.rewriting import Maker, Rewrite, Workshop, choose, heads_of, maker, normalisation, recall
+from facecli.vision.rewriting import Maker, Rewrite, Workshop, choose, heads_of, maker, recall
 from facecli.vision.scrfd import LAYOUTS
 from facecli.vision.session import CPU, Session, open_session
-
-__all__ = ["normalisation", "open_detector", "open_recogniser"]
 
 PROVING_SIDE = 320
 OUTPUTS_OF_A_STRIDE = 3

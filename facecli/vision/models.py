@@ -15,12 +15,12 @@ from facecli.types import Reporter, SilentReporter
 from facecli.vision.detector import Detector, InputShape
 from facecli.vision.device import Device
 from facecli.vision.embedder import Embedder
-from facecli.vision.graphs import normalisation, open_detector, open_recogniser
+from facecli.vision.graphs import open_detector, open_recogniser
 from facecli.vision.networks import FaceNetwork
 from facecli.vision.openvino_choice import open_by_openvino, with_openvino
 from facecli.vision.packs import ModelFile, ModelPack
 from facecli.vision.providers import OPENVINO
-from facecli.vision.rewriting import Workshop
+from facecli.vision.rewriting import Workshop, normalisation
 from facecli.vision.runtime import load_onnxruntime
 from facecli.vision.session import CPU, Session
 

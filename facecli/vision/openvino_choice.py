@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from facecli.config import Precision
 from facecli.errors import DeviceError
+from facecli.types import FloatArray
 from facecli.vision import proving
 from facecli.vision.cache import add_to_record, read_record
 from facecli.vision.graphcache import Entry
@@ -68,17 +68,18 @@ def with_openvino(session: Session, shop: Workshop, precision: Precision) -> Ses
         if precision is Precision.FAST:
             shop.report.detail("without the package openvino fast precision is the same as exact")
         return session
-    key = _key(shop, precision)
-    kept = read_record(RECORD).get(key)
-    if kept is False:
-        return session
 
     def open_other() -> Session | None:
         try:
+            # Asked here and not before, since a single search, which opens the models as well, must not pay for the answer.
+            key = _key(shop, precision)
+            kept = read_record(RECORD).get(key)
+            if kept is False:
+                return None
             other = _open(session, shop, precision)
             better = _is_better(session, other, shop, precision) if kept is None else bool(kept)
         except Exception as error:  # noqa: BLE001 (whatever OpenVINO meets, the session at hand does the work)
-            shop.report.detail(f"OpenVINO cannot be used: {' '.join(str(error).split())[:200]}")
+            shop.report.detail(f"OpenVINO cannot be used: {_said(error)}")
             return None
         if kept is None:
             add_to_record(RECORD, {key: better})
@@ -92,14 +93,17 @@ def open_by_openvino(session: Session, shop: Workshop, precision: Precision) -> 
     """The network of `session` by OpenVINO from the first crop on, as it was asked for; DeviceError where that cannot be had or is not the same."""
     try:
         other = _open(session, shop, precision)
-        same = _is_same(session, other, shop, precision)
+        same = _is_same(session, other, proving.proving_crops(shop.normalisation), precision)
     except Exception as error:  # OpenVINO's exceptions have no common base but Exception
-        first = " ".join(str(error).split())[:200]
-        raise DeviceError("device openvino cannot be used", first, hint="pip install --upgrade openvino") from error
+        raise DeviceError("device openvino cannot be used", _said(error), hint="pip install --upgrade openvino") from error
     if not same:
         raise DeviceError("device openvino cannot be used", f"it does not give the embeddings of {precision} precision here", hint="-d cpu")
     shop.report.detail(f"embedding by OpenVINO, in {HINTS[precision]}; detecting by ONNX Runtime")
     return other
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _open(session: Session, shop: Workshop, precision: Precision) -> OpenVinoSession:
@@ -124,21 +128,16 @@ def _key(shop: Workshop, precision: Precision) -> str:
     return f"{shop.file.sha256[:32]} {precision} {processor_identity()} {versions}"
 
 
-def _is_same(session: Session, other: Session, shop: Workshop, precision: Precision) -> bool:
-    """Whether real faces get the embeddings that the precision promises."""
-    crops = proving.proving_crops(shop.normalisation)[: len(proving.LANDMARKS)]
-    return proving.is_kept(proving.cosines(session.run(crops)[0], other.run(crops)[0]), precision)
+def _is_same(session: Session, other: Session, crops: FloatArray, precision: Precision) -> bool:
+    """Whether the real faces among the proving crops get the embeddings that the precision promises."""
+    faces = crops[: len(proving.LANDMARKS)]
+    return proving.is_kept(proving.cosines(session.run(faces)[0], other.run(faces)[0]), precision)
 
 
 def _is_better(session: Session, other: Session, shop: Workshop, precision: Precision) -> bool:
-    """Whether the other session gives the same, and takes clearly less time; timed in turns, since other threads are at work meanwhile."""
-    if not _is_same(session, other, shop, precision):
-        return False
+    """Whether the other session gives the same, and takes clearly less time."""
     crops = proving.proving_crops(shop.normalisation)
-    best = [float("inf"), float("inf")]
-    for _ in range(ROUNDS):
-        for number, each in enumerate((session, other)):
-            began = time.perf_counter()
-            each.run(crops)
-            best[number] = min(best[number], time.perf_counter() - began)
-    return best[1] < LEAST_GAIN * best[0]
+    if not _is_same(session, other, crops, precision):
+        return False
+    before, after = (min(own) for own in proving.timings((session, other), crops, ROUNDS))
+    return after < LEAST_GAIN * before

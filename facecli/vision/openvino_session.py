@@ -10,7 +10,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from facecli.config import cache_directory
+from facecli.vision.cache import cache_folder
+from facecli.vision.processor import count_processors
 from facecli.vision.runtime import load_openvino
 from facecli.vision.session import Session, Tensor
 
@@ -29,6 +30,7 @@ class Form(Struct, frozen=True):
     factor: float = 1.0
     """What the network's input is multiplied by before."""
     takes_batches: bool = False
+    """Whether its first axis is open."""
 
 
 class OpenVinoSession:
@@ -51,7 +53,7 @@ class OpenVinoSession:
         self._model = form.model if form.takes_batches and isinstance(form.model, str) else self._read(form.model)
         self._hint, self._lock, self._own = hint, threading.Lock(), threading.local()
         large = (len(form.model) if isinstance(form.model, bytes) else os.path.getsize(form.model)) > LARGE
-        self._common = self._compile(_cores()) if large else None
+        self._common = self._compile(count_processors()) if large else None
         self._request()
 
     def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
@@ -84,13 +86,5 @@ class OpenVinoSession:
 
 def _kept_binaries() -> dict[str, str]:
     """Let OpenVINO keep what it compiles in the user's cache, where there is one: the next start takes half the time."""
-    path = cache_directory() / PROVIDER.lower()
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
-        return {}
-    return {"CACHE_DIR": str(path)}
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    path = cache_folder(PROVIDER.lower())
+    return {} if path is None else {"CACHE_DIR": str(path)}

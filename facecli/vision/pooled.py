@@ -164,8 +164,7 @@ class DevicePool:
             most = largest_batches(gpu.memory_free, row, wanted, SERVING_THREADS)
             for stage, member in members.items():
                 member.take_at_most(most[stage])
-            free = f"{gpu.memory_free / 1e9:.1f} of {gpu.memory_total / 1e9:.1f} GB free"
-            self.pooling.report.detail(f"{device.name}: {free}, so at most {most['detect']} photos and {most['embed']} faces at once")
+            self.pooling.report.detail(f"{device.name}: {gpu.memory}, so at most {most['detect']} photos and {most['embed']} faces at once")
 
     def warm_up(self, shapes: dict[str, list[tuple[int, ...]]]) -> None:
         """Run each size of batch once on each device before it is used, beside the work."""

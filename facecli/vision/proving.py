@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -123,24 +123,23 @@ def seconds_of(sessions: Sequence[Session], feed: FloatArray) -> list[float]:
 
     Counted is what this thread spends, in which a session on the CPU does all its work: other programs must not decide what is kept.
     """
-    best = [float("inf")] * len(sessions)
-    for _ in range(RUNS):
-        for number, session in enumerate(sessions):
-            began = time.thread_time()
-            session.run(feed)
-            best[number] = min(best[number], time.thread_time() - began)
-    return best
+    return [min(own) for own in timings(sessions, feed, RUNS, time.thread_time)]
 
 
 def medians_of(sessions: Sequence[Session], feed: FloatArray, rounds: int) -> list[float]:
     """The median time of each session's runs, in turns, as the clock on the wall shows it; one run of each goes before."""
+    return [float(np.median(own[1:])) for own in timings(sessions, feed, 1 + rounds)]
+
+
+def timings(sessions: Sequence[Session], feed: FloatArray, rounds: int, clock: Callable[[], float] = time.perf_counter) -> list[list[float]]:
+    """The seconds of each session's runs; in turns, since other threads may be at work meanwhile."""
     seconds: list[list[float]] = [[] for _ in sessions]
-    for _ in range(1 + rounds):
+    for _ in range(rounds):
         for session, own in zip(sessions, seconds, strict=True):
-            began = time.perf_counter()
+            began = clock()
             session.run(feed)
-            own.append(time.perf_counter() - began)
-    return [float(np.median(own[1:])) for own in seconds]
+            own.append(clock() - began)
+    return seconds
 
 
 def _photo() -> ByteArray | None:

@@ -16,6 +16,7 @@ from facecli.errors import FacecliError
 from facecli.types import FloatArray
 from facecli.vision.cache import add_to_record, read_record
 from facecli.vision.packs import ModelPack, find_pack
+from facecli.vision.processor import count_processors
 from facecli.vision.providers import CPU, OPENVINO, Device, installed_plug_ins, open_inference
 from facecli.vision.runtime import load_onnxruntime
 from facecli.vision.session import OnnxSession
@@ -85,7 +86,7 @@ def _workers(device: Device) -> int:
     """How many photos the device works on at a time."""
     if device.provider != CPU:
         return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return count_processors()
 
 
 def choose(candidates: Sequence[Device]) -> Device:

@@ -138,8 +138,20 @@ def run_facecli(folder: Path, index: str, photos: list[Path], precision: str) ->
     """The report of an index run and its peak of memory in MB."""
     own = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
     own.pop("PYTHONDONTWRITEBYTECODE", None)  # as installed, where Python compiles nothing
-    command = [sys.executable, "-m", "facecli", "index", "--json", "--quiet", "-i", str(folder / index), "--files-from", "-"]
-    command += ["--precision", precision]
+    command = [
+        sys.executable,
+        "-m",
+        "facecli",
+        "index",
+        "--json",
+        "--quiet",
+        "-i",
+        str(folder / index),
+        "--files-from",
+        "-",
+        "--precision",
+        precision,
+    ]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=own, preexec_fn=pin)  # noqa: PLW1509 (as above)
     assert process.stdin is not None
     assert process.stdout is not None
