@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,6 +96,23 @@ def test_by_photo_another_face_of_the_asking_photo_may_answer(reader: IndexReade
     ann = face_id(reader, "/album/ann-and-cat.jpg")
     (result,) = search_index(reader, [f"face:{ann}"], SearchOptions(top=0, threshold="none"), AROUND).results
     assert [m.path for m in result.matches] == ["/album/ann-1.jpg", "/album/ann-2.jpg", "/album/ann-and-cat.jpg", "/album/ben.jpg"]
+
+
+@pytest.mark.parametrize("how", [Combine.ANY, Combine.MEAN])
+def test_several_faces_that_ask_leave_no_photo_out(reader: IndexReader, how: Combine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cat and Ann ask from one photo, which a third face of it would show; each face asks once."""
+    queries = [f"face:{face_id(reader, path, number)}" for path, number in (("/album/ann-1.jpg", 0), ("/album/ann-and-cat.jpg", 0))]
+    rows = []
+    real = IndexReader.nearest
+
+    def counted(self: IndexReader, queries: FloatArray, **wanted: Any) -> Any:
+        rows.append(len(queries))
+        return real(self, queries, **wanted)
+
+    monkeypatch.setattr(IndexReader, "nearest", counted)
+    by_photo, by_face = (search_index(reader, queries, SearchOptions(0, "none", combine=how, by=by), AROUND).results[0] for by in By)
+    assert {m.path for m in by_photo.matches} == {m.path for m in by_face.matches} >= {"/album/ann-and-cat.jpg"}
+    assert rows == [2 if how is Combine.ANY else 1] * 2
 
 
 def test_the_judgement_of_any_is_by_the_reference_that_matched(reader: IndexReader) -> None:

@@ -78,24 +78,14 @@ def check_stdin(queries: Sequence[str]) -> None:
 
 
 def _ask(reader: IndexReader, blocks: Sequence[Block], minimum: float | None, options: SearchOptions) -> Iterator[SearchResult]:
-    """Ask the index for all blocks at once."""
-    rows = [row for block in blocks for row in block.rows()]
-    if not rows:
+    """Ask the index for all blocks at once: one row for each face that asks."""
+    if not blocks:
         return
-    vectors = np.stack([face.embedding for face, _ in rows])
-    # Where several faces ask for one block, a row leaves out one of them, and the others are dropped afterwards: ask for so many more.
-    more = max(len(block.left_out) - 1 if block.left_out else 0 for block in blocks)
-    found = iter(
-        reader.nearest(
-            vectors,
-            top=options.top + more if options.top else 0,
-            minimum=minimum,
-            by=options.by,
-            leave_out=[face_id for _, face_id in rows],
-        )
-    )
+    vectors = np.stack([face.embedding for block in blocks for face in block.faces])
+    left_out = [ids for block in blocks for ids in [np.array(block.left_out, np.int64)] * len(block.faces)]
+    found = iter(reader.nearest(vectors, top=options.top, minimum=minimum, by=options.by, leave_out=left_out))
     for block in blocks:
-        yield merge_matches(block, [(face, next(found)) for face, _ in block.rows()], options.top, options.by)
+        yield merge_matches(block, [next(found) for _ in block.faces], options.top, options.by)
 
 
 class _Gathering(Struct):
