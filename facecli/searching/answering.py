@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from msgspec import Struct, field
@@ -24,8 +24,12 @@ from facecli.types import QueryFace, Reporter, SearchResult, SilentReporter
 
 MANY = 10
 """From so many queries on, progress is reported."""
+OTHER_VERSION = "search with the facecli that made it, or let `facecli index --migrate` embed everything anew"
 SMALL_FACE = 60
 WEAK_SCORE = 0.6
+
+
+Query: TypeAlias = str | os.PathLike[str]
 
 
 class Surroundings(Struct, frozen=True):
@@ -50,7 +54,7 @@ class SearchAnswer(Struct, frozen=True, eq=False):
 
 
 def search_index(
-    reader: IndexReader, queries: Sequence[str], options: SearchOptions | None = None, around: Surroundings | None = None
+    reader: IndexReader, queries: Query | Sequence[Query], options: SearchOptions | None = None, around: Surroundings | None = None
 ) -> SearchAnswer:
     """The answer of an index to queries as they were typed; a query that fails is a value.
 
@@ -59,13 +63,16 @@ def search_index(
     """
     options = options or SearchOptions()
     around = around or Surroundings(os.getcwd(), sys.stdin.buffer, SilentReporter())
-    check_stdin(queries)
+    asked = [os.fspath(query) for query in ([queries] if isinstance(queries, str | os.PathLike) else queries)]
+    check_stdin(asked)
     if options.combine is Combine.MEAN and options.face == "all":
         raise UsageError("a mean is made of one face of each reference", "--combine mean --face all", hint="--face largest, or --combine any")
-    calibration = find_calibration(reader.info.fingerprint.recogniser_sha256)
+    made_with = reader.info.fingerprint
+    made_with.ask_same(made_with.as_made_here(), reader.info.directory, OTHER_VERSION)
+    calibration = find_calibration(made_with.recogniser_sha256)
     threshold = choose_threshold(options.threshold, calibration, reader.info.faces)
     gathering = _Gathering(reader, options, around)
-    gathering.gather(queries)
+    gathering.gather(asked)
     blocks = combine_faces(gathering.faces, options.combine)
     results = tuple(_ask(reader, blocks, threshold.minimum, options))
     return SearchAnswer(results, tuple(block.references for block in blocks), tuple(gathering.failures), threshold, tuple(gathering.photos))
