@@ -16,6 +16,10 @@ from facecli.errors import IndexMismatch, UsageError, quoted
 
 DEFAULT_PACK = "buffalo_sc"
 INDEX_NAME = ".facecli"
+CATALOGUE_NAME = "catalog.db"
+"""The file that makes a directory an index."""
+INDEX_MARK = 0x66616365
+"""By which its catalogue is known among the databases of others: SQLite's application_id."""
 READING_VERSION = 1
 """Raised when the pixels that a file gives change: alpha, gray, 16 bits, orientation."""
 ALIGNMENT_VERSION = 1

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from facecli.cli.console import Console, say_error
+from facecli.errors import PhotoError
 from facecli.output.paths import printable_path
 
 if TYPE_CHECKING:
     from facecli.output.placing import Folder
     from facecli.output.records import PathStyle
-    from facecli.types import SearchResult
+    from facecli.photos.recorded import Recorded
 
 
-def collect_photos(results: Iterable[SearchResult], folder: Folder, style: PathStyle, console: Console, *, copy: bool) -> int:
-    """Link or copy each matched photo into the folder, once; the number of photos that could not be copied, each named.
+def collect_photos(originals: Sequence[Recorded], folder: Folder, style: PathStyle, console: Console, *, copy: bool) -> int:
+    """Link or copy photos into the folder; the number of those that were left out because they are not what was indexed, each named.
 
     Raises OutputError where the folder cannot be written.
     """
-    paths = dict.fromkeys(match.path for result in results for match in result.matches)
     failed = 0
-    for path in paths:
+    for original in originals:
         try:
-            place = folder.copy(path) if copy else folder.link(path)
-        except OSError as error:
+            place = folder.copy(original) if copy else folder.link(original)
+        except PhotoError as error:
             failed += 1
-            say_error(f"the photo cannot be copied ({error.strerror}): {style.show(path)}", "")
+            say_error(f"left out, {error.what}: {style.show(original.path)}", "")
         else:
-            _tell(path, place, folder, style, console)
-    if paths and not folder.dry_run:
+            _tell(original.path, place, folder, style, console)
+    if originals and not folder.dry_run:
         done = "copied to" if copy else "linked in"
-        console.warn(f"{len(paths) - failed} photos {done} {folder.directory}")
+        console.warn(f"{len(originals) - failed} photos {done} {folder.directory}")
     return failed
 
 

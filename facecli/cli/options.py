@@ -11,6 +11,8 @@ from typing import Any
 import click
 from msgspec import Struct
 
+from facecli.errors import UsageError
+
 
 class Common(Struct, frozen=True):
     """The options that every command takes."""
@@ -44,9 +46,18 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--absolute", is_flag=True, envvar="FACECLI_ABSOLUTE", show_envvar=True, help="Print absolute paths.")
     @functools.wraps(command)
     def wrapped(index: str | None, quiet: bool, verbose: bool, absolute: bool, **options: Any) -> Any:  # noqa: FBT001 (click calls it by name)
+        _ask_working_directory()
         return command(Common(index, quiet, verbose, absolute), **options)
 
     return wrapped
+
+
+def _ask_working_directory() -> None:
+    """Raise UsageError where the working directory is gone: every relative name would fail in a way of its own."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UsageError(f"the working directory cannot be used ({error.strerror})", ".", hint="cd to one that is there") from error
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,7 +9,7 @@ from facecli.config import ReadOptions
 from facecli.errors import OutputError
 from facecli.output.gallery import Card, Gallery, Picture, Section, gallery_page
 from facecli.output.paths import printable_path
-from facecli.output.placing import replace_file
+from facecli.output.placing import refuse_index, replace_file
 from facecli.output.terminal import file_url
 from facecli.searching.naming import STDIN
 from facecli.searching.picturing import AnswerPictures, FacePicture
@@ -29,6 +29,7 @@ FIRST_BYTES = b"<!doctype html>"
 
 def check_page(file: str) -> None:
     """Raise OutputError where the page cannot be put: no such directory, or a file that is no page."""
+    refuse_index(file)
     folder = os.path.dirname(os.path.abspath(file))
     if not os.path.isdir(folder):
         raise OutputError("there is no such directory", folder)
@@ -73,7 +74,7 @@ class PageMaker:
 
     def _card(self, result: SearchResult, number: int, match: Match) -> Card:
         judgement = result.judgements[number] if result.judgements else None
-        picture = self._picture(self._pictures.of(match.path, match.box), match.box)
+        picture = self._picture(self._pictures.of_match(match), match.box)
         sureness, margin = (str(judgement.sureness), judgement.margin) if judgement is not None else ("", None)
         return Card(picture, match.rank, match.similarity, match.face_id, sureness, margin)
 

@@ -17,6 +17,7 @@ from facecli.errors import UsageError
 
 if TYPE_CHECKING:
     from facecli.output.formats import Format
+    from facecli.photos.recorded import Recorded
     from facecli.searching.answering import SearchAnswer
     from facecli.store.reading import IndexReader
     from facecli.types import SearchResult
@@ -124,7 +125,8 @@ class _Search:
                 self._show(answer, results, reader)
             if self.request.html is not None and not self.request.dry_run:
                 self._make_page(answer, results, reader)
-        failed = self._collect(results)
+            originals = self._originals(results, reader)
+        failed = self._collect(originals)
         for failure in answer.failures:
             say_error(str(failure), failure.hint)
         if answer.failures or failed:
@@ -138,6 +140,11 @@ class _Search:
             raise UsageError("there is nothing to make", "--dry-run", hint="--dry-run goes with --link-to or --copy-to")
         if asked.show and not sys.stdout.isatty():
             raise UsageError("faces are drawn on a terminal only", "--show", hint="--html FILE")
+        for directory in (asked.link_to, asked.copy_to):
+            if directory is not None:
+                from facecli.output.placing import refuse_index  # noqa: PLC0415
+
+                refuse_index(directory)
         if asked.html is not None:
             from facecli.cli.paging import check_page  # noqa: PLC0415
 
@@ -165,8 +172,16 @@ class _Search:
         assert self.request.html is not None
         PageMaker(reader, answer, path_style(self.common)).make(self.request.html, results, self.console)
 
-    def _collect(self, results: tuple[SearchResult, ...]) -> int:
-        """Link and copy; the number of photos that could not be copied."""
+    def _originals(self, results: tuple[SearchResult, ...], reader: IndexReader) -> list[Recorded]:
+        """What is to be linked or copied, asked before the index is closed: the copying may take long, and whoever removes waits for readers."""
+        if not (self.request.link_to or self.request.copy_to):
+            return []
+        from facecli.searching.originals import originals_of  # noqa: PLC0415
+
+        return originals_of(reader, results)
+
+    def _collect(self, originals: list[Recorded]) -> int:
+        """Link and copy; the number of photos that were left out."""
         failed = 0
         for directory, copy in ((self.request.link_to, False), (self.request.copy_to, True)):
             if directory is not None:
@@ -174,7 +189,7 @@ class _Search:
                 from facecli.output.placing import Folder  # noqa: PLC0415
 
                 folder = Folder(directory, dry_run=self.request.dry_run)
-                failed += collect_photos(results, folder, path_style(self.common), self.console, copy=copy)
+                failed += collect_photos(originals, folder, path_style(self.common), self.console, copy=copy)
         return failed
 
     def _ask(self, reader: IndexReader) -> SearchAnswer:

@@ -38,4 +38,4 @@ def _labelled(pictures: AnswerPictures, result: SearchResult, asked: Sequence[Qu
     for face in asked:
         yield "query", pictures.of_query(face)
     for match in result.matches:
-        yield f"{match.rank}  {similarity_text(match.similarity)}", pictures.of(match.path, match.box)
+        yield f"{match.rank}  {similarity_text(match.similarity)}", pictures.of_match(match)

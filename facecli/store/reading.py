@@ -140,6 +140,10 @@ class IndexReader:
         """All photos, ascending by path."""
         return self._catalogue.photos()
 
+    def photo_of(self, face_id: int) -> StoredPhoto:
+        """The photo that shows a face; raises QueryError where there is no such face."""
+        return self._catalogue.photo_with(face_id)
+
     def faces_of(self, photo_id: int) -> list[StoredFace]:
         """The faces of a photo, ascending by id."""
         return self._catalogue.faces_of(photo_id)
