@@ -284,6 +284,7 @@ class SearchOptions(Struct, frozen=True):
     def __post_init__(self) -> None:
         _settle(self)
         force_setattr(self, "face", read_face(str(self.face)))
+        force_setattr(self, "threshold", str(self.threshold))
 
 
 def cache_directory() -> Path:

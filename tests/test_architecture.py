@@ -13,10 +13,11 @@ import pytest
 import facecli
 
 ROOT = Path(facecli.__file__).parent
-LEAVES = ("boxes", "errors", "types", "config", "thresholds")
+LEAVES = ("boxes", "parts", "errors", "types", "config", "thresholds")
 WORLDS = ("photos", "vision", "store")
 MAY_IMPORT = {
     "boxes": (),
+    "parts": (),
     "errors": (),
     "types": ("errors",),
     "config": ("types", "errors"),

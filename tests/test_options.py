@@ -53,6 +53,7 @@ def test_words_become_what_they_mean() -> None:
     options = SearchOptions(by="face", combine="any", face="007")  # type: ignore[arg-type]  # as somebody would write it who never saw the enums
     assert (options.by, options.combine, options.face) == (By.FACE, Combine.ANY, "7")
     assert isinstance(options.by, By)
+    assert SearchOptions(threshold=0.5, face=2) == SearchOptions(threshold="0.5", face="2")  # type: ignore[arg-type]  # likewise
     assert IndexOptions(precision="fast").precision is Precision.FAST  # type: ignore[arg-type]
 
 

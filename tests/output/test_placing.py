@@ -17,7 +17,8 @@ import xxhash
 from facecli.config import INDEX_NAME, Fingerprint
 from facecli.errors import OutputError, PhotoError
 from facecli.output import placing
-from facecli.output.placing import Folder, Part, numbered, replace_file
+from facecli.output.placing import Folder, numbered, replace_file
+from facecli.parts import Part
 from facecli.photos.recorded import Recorded
 from facecli.store.facestore import open_writer
 from facecli.store.records import EmbeddingKind
@@ -77,7 +78,7 @@ def test_a_copy_that_fails_leaves_nothing(photos: list[Recorded], tmp_path: Path
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(placing.os, "link", fail)
+    monkeypatch.setattr(os, "link", fail)
     with pytest.raises(OutputError, match="No space left"):
         Folder(str(tmp_path / "out")).copy(photos[0])
     assert list((tmp_path / "out").iterdir()) == []
@@ -250,7 +251,7 @@ def test_a_file_system_without_hard_links_gets_whole_copies_too(photos: list[Rec
     def fail(*_: object) -> None:
         raise OSError(1, "Operation not permitted")
 
-    monkeypatch.setattr(placing.os, "link", fail)
+    monkeypatch.setattr(os, "link", fail)
     (tmp_path / "out").mkdir()
     (tmp_path / "out/x.jpg").write_bytes(b"theirs")
     assert Folder(str(tmp_path / "out")).copy(photos[0]) == str(tmp_path / "out/x-2.jpg")
