@@ -166,6 +166,11 @@ class ScanOptions(Struct, frozen=True):
     exclude: tuple[str, ...] = ()
     """Patterns as in .gitignore."""
 
+    def __post_init__(self) -> None:
+        if isinstance(self.exclude, str):
+            # One pattern; taken letter by letter, `*.png` would leave out everything.
+            force_setattr(self, "exclude", (self.exclude,))
+
 
 _CALLED = {"tiles": "thorough", "reading": "version of reading", "alignment": "version of alignment"}
 """What settings are called in messages, where that is not their own name."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from facecli.config import BOUNDS, Bounds, By, Combine, IndexOptions, Precision, ReadOptions, SearchOptions, read_face, whole_number
+from facecli.config import BOUNDS, Bounds, By, Combine, IndexOptions, Precision, ReadOptions, ScanOptions, SearchOptions, read_face, whole_number
 from facecli.errors import UsageError, quoted
 
 if TYPE_CHECKING:
@@ -55,6 +55,10 @@ def test_words_become_what_they_mean() -> None:
     assert isinstance(options.by, By)
     assert SearchOptions(threshold=0.5, face=2) == SearchOptions(threshold="0.5", face="2")  # type: ignore[arg-type]  # likewise
     assert IndexOptions(precision="fast").precision is Precision.FAST  # type: ignore[arg-type]
+
+
+def test_one_pattern_is_one() -> None:
+    assert ScanOptions(exclude="*.png").exclude == ("*.png",)  # type: ignore[arg-type]  # likewise
 
 
 def test_every_bound_takes_its_ends_and_nothing_beyond() -> None:
