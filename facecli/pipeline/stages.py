@@ -19,8 +19,8 @@ def detect_faces(models: FaceModels, photos: Sequence[Photo]) -> list[Detections
 
 def _in_numbers(found: Detections) -> Detections:
     """The faces whose place is finite: a network that overflows somewhere in a photo has found nothing there."""
-    finite = np.isfinite(found.boxes).all(axis=1) & np.isfinite(found.landmarks).all(axis=(1, 2))
-    return found if finite.all() else found.select(finite)
+    finite = np.flatnonzero(np.isfinite(found.boxes).all(axis=1) & np.isfinite(found.landmarks).all(axis=(1, 2)))
+    return found if len(finite) == len(found) else found.select(finite)
 
 
 def align_crops(photos: Sequence[Photo], detections: Sequence[Detections]) -> FaceCrops:
