@@ -18,8 +18,6 @@ from typing import Self
 
 BEGUN, UNFINISHED = ".facecli-", ".part"
 """How the name of a file begins and ends that is being written."""
-_WITHOUT_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
-"""What a file system says that has no hard links."""
 
 
 class Part:
@@ -54,13 +52,13 @@ class Part:
         """Give it a final name that is free; raises FileExistsError where it is not."""
         try:
             os.link(self._path, place)
-        except OSError as error:
-            if error.errno not in _WITHOUT_LINKS:
-                raise
+        except FileExistsError:
+            raise
+        except OSError:
             self._take_name(place)
 
     def _take_name(self, place: str) -> None:
-        """The same where a file has no second name: the final one is taken by an empty file first."""
+        """The same where the file system knows no second name of a file: the final one is taken by an empty file first."""
         os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         try:
             os.replace(self._path, place)

@@ -79,6 +79,7 @@ def test_a_copy_that_fails_leaves_nothing(photos: list[Recorded], tmp_path: Path
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "link", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OutputError, match="No space left"):
         Folder(str(tmp_path / "out")).copy(photos[0])
     assert list((tmp_path / "out").iterdir()) == []
