@@ -119,7 +119,7 @@ def _settle(options: Struct) -> None:
     """Raise UsageError where an option has a value that it does not take; words become members of their enums."""
     for name in options.__struct_fields__:
         value = getattr(options, name)
-        if value is None:
+        if value is None or isinstance(value, Struct):
             continue
         if name in BOUNDS and not BOUNDS[name].hold(value):
             raise UsageError(f"{name} is {BOUNDS[name]}", quoted(value))
