@@ -13,11 +13,12 @@ import pytest
 import facecli
 
 ROOT = Path(facecli.__file__).parent
-LEAVES = ("boxes", "errors", "types", "config", "thresholds")
+LEAVES = ("boxes", "errors", "types", "config", "thresholds", "words")
 WORLDS = ("photos", "vision", "store")
 MAY_IMPORT = {
     "boxes": (),
     "errors": (),
+    "words": (),
     "types": ("errors",),
     "config": ("types", "errors"),
     "thresholds": ("types", "errors"),

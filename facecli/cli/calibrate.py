@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facecli.cli.console import Console, say_error
+from facecli.cli.console import Console
+from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
-from facecli.cli.surroundings import info_nearby, results_stream
+from facecli.cli.streams import results, say_error
+from facecli.cli.surroundings import info_nearby
 
 if TYPE_CHECKING:
     from facecli.thresholds import Calibration
@@ -20,7 +22,7 @@ facecli calibrate -m buffalo_l people/
 
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
-@click.argument("directory", metavar="DIR", type=click.Path())
+@click.argument("directory", metavar="DIR", type=Name())
 @click.option("--json", is_flag=True, help="Print one JSON object.")
 @model_options
 @common_options
@@ -55,8 +57,8 @@ def _print(measured: Calibration, recogniser_sha256: str, *, as_json: bool) -> N
     from facecli.searching.measuring import table_rows  # noqa: PLC0415
 
     if as_json:
-        out = json_line({"recogniser_sha256": recogniser_sha256, **measured.to_record()})
+        rows = json_line({"recogniser_sha256": recogniser_sha256, **measured.to_record()})
     else:
-        out = "".join("\t".join(row) + "\n" for row in table_rows(measured)).encode()
-    with results_stream() as stream:
-        stream.write(out)
+        rows = "".join("\t".join(row) + "\n" for row in table_rows(measured)).encode()
+    with results(lasting=True) as out:
+        out.write(rows)

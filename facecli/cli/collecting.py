@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from facecli.cli.console import Console, say_error
-from facecli.output.paths import printable_path
+from facecli.cli.console import Console
+from facecli.cli.streams import say_error
+from facecli.words import counted
 
 if TYPE_CHECKING:
     from facecli.output.placing import Folder
@@ -31,12 +32,13 @@ def collect_photos(results: Iterable[SearchResult], folder: Folder, style: PathS
             _tell(path, place, folder, style, console)
     if paths and not folder.dry_run:
         done = "copied to" if copy else "linked in"
-        console.warn(f"{len(paths) - failed} photos {done} {folder.directory}")
+        there = len(paths) - failed - folder.made
+        console.warn(f"{counted(folder.made, 'photo')} {done} {folder.directory}" + (f", {there:,} there already" if there else ""))
     return failed
 
 
 def _tell(path: str, place: str, folder: Folder, style: PathStyle, console: Console) -> None:
-    line = f"{printable_path(style.show(path))} -> {printable_path(place)}"
+    line = f"{style.show(path)} -> {place}"
     if folder.dry_run:
         console.warn(f"would make {line}")
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
 from facecli.errors import Interrupted, UsageError
 
@@ -27,8 +28,8 @@ SOME_SKIPPED = 3
 
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
-@click.argument("paths", nargs=-1, metavar="[PATH…]")
-@click.option("--files-from", metavar="FILE|-", help="Read the photos to index from a list, one a line.")
+@click.argument("paths", nargs=-1, metavar="[PATH…]", type=Name())
+@click.option("--files-from", metavar="FILE|-", type=Name(), help="Read the photos to index from a list, one a line.")
 @click.option("-0", "--null", is_flag=True, help="The list is NUL-separated.")
 @model_options
 @click.option(

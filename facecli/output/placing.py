@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable
 
-from facecli.errors import OutputError
+from facecli.errors import OutputError, check_name
 
 LONGEST_NAME = 255
 """Bytes of a file's name, on the file systems that matter."""
@@ -21,8 +21,10 @@ class Folder:
     """A directory that is being filled; made when the first file comes."""
 
     def __init__(self, directory: str, *, dry_run: bool = False) -> None:
-        self.directory = directory
+        self.directory = check_name(directory, "the directory to put files into")
         self.dry_run = dry_run
+        self.made = 0
+        """Files that were put there, and not found there from an earlier run."""
         self._taken: set[str] = set()
 
     def link(self, source: str) -> str:
@@ -62,6 +64,7 @@ class Folder:
         try:
             os.makedirs(self.directory, mode=0o700, exist_ok=True)
             put(place)
+            self.made += 1
         except FileExistsError as error:
             if os.path.isdir(self.directory):
                 return False
