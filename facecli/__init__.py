@@ -4,8 +4,6 @@ From Python: `index_photos(IndexRequest(…))` brings an index up to date, `open
 queries)` answers queries from it. Each name is imported when it is first used, so that a command pays only for what it needs.
 """
 
-from __future__ import annotations
-
 TYPE_CHECKING = False  # as in typing, which the command line does not wait for
 if TYPE_CHECKING:
     from typing import Any
@@ -28,7 +26,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """A public name, from the room where it lives."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,12 +1,10 @@
 """Where every command begins and ends: the streams, Ctrl-C, and the one place where errors become messages and exit codes.
 
-Nothing is imported before Ctrl-C is heard that is not small.
+Until Ctrl-C is heard nothing is imported that Python has not loaded itself, `__future__` neither.
 """
 
-from __future__ import annotations
-
+import _signal as signal  # type: ignore[import-not-found]  # built in; the module signal makes enums first, which Ctrl-C may interrupt
 import os
-import signal
 import sys
 
 TYPE_CHECKING = False  # as in typing, which takes longer to import than all of this
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from facecli.cli.streams import Stdout
 
 FAILED = 2
-INTERRUPTED = 128 + signal.SIGINT
+INTERRUPTED: int = 128 + signal.SIGINT
 
 
 class Interruption:
@@ -29,7 +27,7 @@ class Interruption:
     def __init__(self) -> None:
         self.came = False
         # Where a shell or nohup has it ignored, it stays ignored.
-        self._heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        self._heard = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
         if self._heard:
             signal.signal(signal.SIGINT, _end_at_once)
             sys.unraisablehook = _not_in_vain
@@ -39,24 +37,24 @@ class Interruption:
         if self._heard:
             signal.signal(signal.SIGINT, self._raise)
 
-    def _raise(self, number: int, _frame: FrameType | None) -> None:
+    def _raise(self, number: int, _frame: "FrameType | None") -> None:
         self.came = True
         signal.signal(number, _end_at_once)
         raise KeyboardInterrupt
 
 
-def _end_at_once(number: int, _frame: FrameType | None) -> None:
+def _end_at_once(number: int, _frame: "FrameType | None") -> None:
     os._exit(128 + number)
 
 
-def _not_in_vain(unraisable: sys.UnraisableHookArgs) -> None:
+def _not_in_vain(unraisable: "sys.UnraisableHookArgs") -> None:
     """A KeyboardInterrupt that met code whose exceptions Python only prints ends the process all the same."""
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
         os._exit(INTERRUPTED)
     sys.__unraisablehook__(unraisable)
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
+def main(arguments: "Sequence[str] | None" = None) -> "NoReturn":
     """Run a command; every ending of the process goes through here."""
     interruption = Interruption()
     # Imported here and below, where Ctrl-C is heard already.
@@ -70,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     _leave(_with_stdout(code, stdout))
 
 
-def _run(arguments: Sequence[str] | None, interruption: Interruption) -> int:
+def _run(arguments: "Sequence[str] | None", interruption: Interruption) -> int:
     from facecli.cli.group import facecli  # noqa: PLC0415
     from facecli.errors import UsageError  # noqa: PLC0415
 
@@ -81,7 +79,7 @@ def _run(arguments: Sequence[str] | None, interruption: Interruption) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _report(error: BaseException, interruption: Interruption, stdout: Stdout) -> int:
+def _report(error: BaseException, interruption: Interruption, stdout: "Stdout") -> int:
     """The exit code of a command that was ended by an error, which is said."""
     import click  # noqa: PLC0415
 
@@ -131,7 +129,7 @@ def _explain(error: BaseException) -> int:
     return FAILED
 
 
-def _click_message(error: click.ClickException) -> str:
+def _click_message(error: "click.ClickException") -> str:
     """The message of click in the form WHAT: WHERE."""
     import click  # noqa: PLC0415
 
@@ -143,7 +141,7 @@ def _click_message(error: click.ClickException) -> str:
     return message
 
 
-def _click_hint(error: click.ClickException) -> str:
+def _click_hint(error: "click.ClickException") -> str:
     context = getattr(error, "ctx", None)
     return f"{context.command_path} --help" if context is not None else "facecli --help"
 
@@ -152,7 +150,7 @@ def _debugging() -> bool:
     return "--debug" in sys.argv or os.environ.get("FACECLI_DEBUG", "") not in ("", "0")
 
 
-def _with_stdout(code: int, stdout: Stdout) -> int:
+def _with_stdout(code: int, stdout: "Stdout") -> int:
     """The exit code, after the last results have gone out; says why stdout took nothing, unless its reader has gone."""
     from contextlib import suppress  # noqa: PLC0415
 
@@ -167,7 +165,7 @@ def _with_stdout(code: int, stdout: Stdout) -> int:
     return code if code > 128 else FAILED
 
 
-def _leave(code: int) -> NoReturn:
+def _leave(code: int) -> "NoReturn":
     """End the process at once.
 
     Everything that lasts is closed by whoever opened it. Taking the interpreter and the networks apart piece by piece would only cost

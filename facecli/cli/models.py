@@ -73,7 +73,7 @@ def pull(common: Common, name: str) -> None:
     if pack is None:
         refused = refused_pack(name)
         if refused is not None:
-            raise PackError("facecli does not run this model pack", name, hint=refused.why)
+            raise PackError(f"facecli does not run this model pack ({refused.why})", name, hint="take another, such as buffalo_l")
         raise PackError("there is no model pack of this name", name, hint="one of " + ", ".join(p.name for p in PACKS))
     console = Console(quiet=common.quiet, verbose=common.verbose)
     directory = pull_pack(pack, console)

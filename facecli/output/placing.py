@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable
 
-from facecli.errors import OutputError, check_name
+from facecli.errors import OutputError
 
 LONGEST_NAME = 255
 """Bytes of a file's name, on the file systems that matter."""
@@ -21,7 +21,7 @@ class Folder:
     """A directory that is being filled; made when the first file comes."""
 
     def __init__(self, directory: str, *, dry_run: bool = False) -> None:
-        self.directory = check_name(directory, "the directory to put files into")
+        self.directory = directory
         self.dry_run = dry_run
         self.made = 0
         """Files that were put there, and not found there from an earlier run."""
