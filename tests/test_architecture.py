@@ -139,6 +139,13 @@ def test_only_the_command_line_exits_and_nobody_prints(name: str) -> None:
     assert [f"{name}:{line} calls {called}" for called, line in calls_of(name) if called in forbidden] == []
 
 
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "facecli.cli.streams"])
+def test_all_output_goes_through_the_two_streams(name: str) -> None:
+    """What is written elsewhere dies of a full disk, a locale or a reader that has gone, or steers a terminal."""
+    written = ("print(", "click.echo(", "click.secho(", "sys.stdout.write", "sys.stderr.write", "sys.stdout.buffer.", "sys.stderr.buffer.")
+    assert [f"{name}:{line} calls {called}" for called, line in calls_of(name) if f"{called}(".startswith(written)] == []
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_nothing_is_pickled(name: str) -> None:
     assert {target.partition(".")[0] for target, _ in imports_of(name)}.isdisjoint({"pickle", "marshal", "shelve", "dill", "joblib"})

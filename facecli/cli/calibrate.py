@@ -11,6 +11,7 @@ from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
 from facecli.cli.streams import results, say_error
 from facecli.cli.surroundings import info_nearby
+from facecli.words import counted
 
 if TYPE_CHECKING:
     from facecli.thresholds import Calibration
@@ -46,7 +47,7 @@ def calibrate(common: Common, directory: str, model: str | None, device: str, js
     measured = measure(sample, directory)
     place = keep_calibration(pack.recogniser.sha256, measured)
     _print(measured, pack.recogniser.sha256, as_json=json)
-    console.warn(f"measured {pack.name} on {measured.data.partition(',')[0]}, {measured.pairs:,} pairs of different people; kept in {place}")
+    console.warn(f"measured {pack.name} on {measured.data.partition(',')[0]}, {counted(measured.pairs, 'pair')} of different people; kept in {place}")
     if find_calibration(pack.recogniser.sha256) != measured:
         console.warn("a larger measurement of this recogniser comes with facecli and stays in use")
     return 3 if sample.failures else 0

@@ -74,6 +74,7 @@ def index(common: Common, **options: Any) -> int:
     from facecli.cli.report import print_report, tell_report  # noqa: PLC0415
     from facecli.indexing import IndexRequest, index_photos  # noqa: PLC0415
     from facecli.store.place import place_index  # noqa: PLC0415
+    from facecli.words import counted  # noqa: PLC0415
 
     began = process_began()
     roots, listed = _what_to_index(options["paths"], options["files_from"], nul=options["null"])
@@ -85,7 +86,7 @@ def index(common: Common, **options: Any) -> int:
         print_report(report, absolute=common.absolute)
     tell_report(report, console, dry_run=options["dry_run"])
     if report.interrupted_by:
-        raise Interrupted(report.interrupted_by, f"stopped early; {report.photos.total} photos are in the index: run it again to go on")
+        raise Interrupted(report.interrupted_by, f"stopped early; {counted(report.photos.total, 'photo')} in the index: run it again to go on")
     return _exit_code(report)
 
 

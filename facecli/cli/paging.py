@@ -15,6 +15,7 @@ from facecli.output.terminal import file_url
 from facecli.searching.naming import STDIN
 from facecli.searching.picturing import AnswerPictures, FacePicture
 from facecli.searching.provenance import provenance_record
+from facecli.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,9 +67,9 @@ class PageMaker:
         self._pictures.make(ReadOptions(), report)
         info, answer = self._reader.info, self._answer
         sections = [self._section(result, asked) for result, asked in zip(results, answer.references, strict=True)]
-        summary = f"{sum(len(s.cards) for s in sections):,} matches among {info.faces:,} faces in {info.photos:,} photos"
-        if not any(section.cards for section in sections):
-            summary = f"Not found among {info.faces:,} faces in {info.photos:,} photos"
+        found = sum(len(section.cards) for section in sections)
+        among = f"among {counted(info.faces, 'face')} in {counted(info.photos, 'photo')}"
+        summary = f"{counted(found, 'match')} {among}" if found else f"Not found {among}"
         gallery = Gallery(sections, summary, answer.threshold.describe(), provenance_record(answer, info))
         pieces = (piece.encode() for piece in gallery_page(gallery))
         if takes_stream(file):

@@ -16,6 +16,7 @@ from facecli.cli.options import Common, ExampleCommand, common_options, model_op
 from facecli.cli.streams import Results, results, say_error
 from facecli.cli.surroundings import path_style, terminal_of
 from facecli.errors import UsageError
+from facecli.words import counted
 
 if TYPE_CHECKING:
     from facecli.output.formats import Format
@@ -220,10 +221,11 @@ class _Search:
         elif threshold.exceeded:
             self.console.warn(threshold.expectation())
         self.console.detail(threshold.describe())
+        among = f"{counted(info.faces, 'face')} in {counted(info.photos, 'photo')}"
         for result in answer.results:
             if not result.matches:
                 who = f"{result.query.query}: " if len(answer.results) > 1 else ""
-                self.console.warn(f"{who}not found among {info.faces:,} faces in {info.photos:,} photos")
+                self.console.warn(f"{who}not found among {among}")
 
     def _write(self, answer: SearchAnswer, found: tuple[SearchResult, ...], reader: IndexReader, out: Results) -> None:
         """Write the rows."""
