@@ -83,3 +83,13 @@ class Interrupted(FacecliError):
     def __init__(self, signal_number: int, what: str) -> None:
         super().__init__(what)
         self.exit_code = 128 + signal_number
+
+
+def check_name(name: str, where: str) -> str:
+    """Give a path back as it was named; raises UsageError where it is empty, since it would stand for the working directory.
+
+    `where` says in which option, list or variable it stands.
+    """
+    if not name:
+        raise UsageError("an empty name", where, hint="the working directory is named by a dot; a script may have left a variable unset")
+    return name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +10,9 @@ import click
 from facecli.cli.choices import number
 from facecli.cli.console import Console
 from facecli.cli.options import Common, ExampleCommand, common_options
+from facecli.cli.streams import Results, results
 from facecli.cli.surroundings import path_style
+from facecli.words import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,15 +40,16 @@ def check(common: Common, *, repair: bool, wait: float) -> int:
 
     directory = find_index(common.index, os.getcwd())
     console = Console(quiet=common.quiet, verbose=common.verbose)
-    problems = _name_problems(directory, common)
-    if repair:
-        for done in repair_index(directory, wait_seconds=wait):
-            console.warn(done)
-        problems = _name_problems(directory, common)
+    with results(lasting=repair) as out:
+        problems = _name_problems(directory, common, out)
+        if repair:
+            for done in repair_index(directory, wait_seconds=wait):
+                console.warn(done)
+            problems = _name_problems(directory, common, out)
     return 1 if problems else 0
 
 
-def _name_problems(directory: Path, common: Common) -> int:
+def _name_problems(directory: Path, common: Common, out: Results) -> int:
     """Name everything that does not agree; how much that is."""
     from facecli.output.paths import tsv_path  # noqa: PLC0415 (not for --help)
     from facecli.store.facestore import open_reader  # noqa: PLC0415 (likewise)
@@ -56,15 +58,12 @@ def _name_problems(directory: Path, common: Common) -> int:
     with open_reader(directory) as reader:
         for count, problem in enumerate(reader.check(), 1):
             if count <= MOST_LINES:
-                _print(f"{problem.what}: ".encode() + tsv_path(style.show(problem.where)))
+                out.write(f"{problem.what}: ".encode() + tsv_path(style.show(problem.where)) + b"\n")
+                out.flush()
         about = reader.info
     if count > MOST_LINES:
-        _print(f"and {count - MOST_LINES} more".encode())
+        out.line(f"and {count - MOST_LINES} more")
     if not count:
-        _print(f"sound: {about.photos} photos, {about.faces} faces".encode())
+        out.line(f"sound: {counted(about.photos, 'photo')}, {counted(about.faces, 'face')}")
+    out.flush()
     return count
-
-
-def _print(line: bytes) -> None:
-    sys.stdout.buffer.write(line + b"\n")
-    sys.stdout.buffer.flush()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from facecli.cli.console import Console, say_error
+from facecli.cli.console import Console
+from facecli.cli.streams import say_error
 from facecli.errors import PhotoError
-from facecli.output.paths import printable_path
+from facecli.words import counted
 
 if TYPE_CHECKING:
     from facecli.output.placing import Folder
@@ -31,12 +32,13 @@ def collect_photos(originals: Sequence[Recorded], folder: Folder, style: PathSty
             _tell(original.path, place, folder, style, console)
     if originals and not folder.dry_run:
         done = "copied to" if copy else "linked in"
-        console.warn(f"{len(originals) - failed} photos {done} {folder.directory}")
+        there = len(originals) - failed - folder.made
+        console.warn(f"{counted(folder.made, 'photo')} {done} {folder.directory}" + (f", {there:,} there already" if there else ""))
     return failed
 
 
 def _tell(path: str, place: str, folder: Folder, style: PathStyle, console: Console) -> None:
-    line = f"{printable_path(style.show(path))} -> {printable_path(place)}"
+    line = f"{style.show(path)} -> {place}"
     if folder.dry_run:
         console.warn(f"would make {line}")
     else:

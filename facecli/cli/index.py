@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facecli.cli.choices import MEGABYTES, number
+from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
 from facecli.errors import Interrupted, UsageError
 
@@ -28,8 +29,8 @@ SOME_SKIPPED = 3
 
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
-@click.argument("paths", nargs=-1, metavar="[PATH…]")
-@click.option("--files-from", metavar="FILE|-", help="Read the photos to index from a list, one a line.")
+@click.argument("paths", nargs=-1, metavar="[PATH…]", type=Name())
+@click.option("--files-from", metavar="FILE|-", type=Name(), help="Read the photos to index from a list, one a line.")
 @click.option("-0", "--null", is_flag=True, help="The list is NUL-separated.")
 @model_options
 @click.option(
@@ -74,6 +75,7 @@ def index(common: Common, **options: Any) -> int:
     from facecli.cli.report import print_report, tell_report  # noqa: PLC0415
     from facecli.indexing import IndexRequest, index_photos  # noqa: PLC0415
     from facecli.store.place import place_index  # noqa: PLC0415
+    from facecli.words import counted  # noqa: PLC0415
 
     began = process_began()
     roots, listed = _what_to_index(options["paths"], options["files_from"], nul=options["null"])
@@ -85,7 +87,7 @@ def index(common: Common, **options: Any) -> int:
         print_report(report, absolute=common.absolute)
     tell_report(report, console, dry_run=options["dry_run"])
     if report.interrupted_by:
-        raise Interrupted(report.interrupted_by, f"stopped early; {report.photos.total} photos are in the index: run it again to go on")
+        raise Interrupted(report.interrupted_by, f"stopped early; {counted(report.photos.total, 'photo')} in the index: run it again to go on")
     return _exit_code(report)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from msgspec import Struct
 
+from facecli.cli.names import Name, NameOption
 from facecli.errors import UsageError
 
 
@@ -39,7 +40,16 @@ class ExampleCommand(click.Command):
 def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of every command; the function gets a `Common` as its first argument."""
 
-    @click.option("-i", "--index", metavar="DIR", envvar="FACECLI_INDEX", show_envvar=True, help="The index; else the nearest .facecli at or above.")
+    @click.option(
+        "-i",
+        "--index",
+        metavar="DIR",
+        type=Name(),
+        cls=NameOption,
+        envvar="FACECLI_INDEX",
+        show_envvar=True,
+        help="The index; else the nearest .facecli at or above.",
+    )
     @click.option("-q", "--quiet", is_flag=True, envvar="FACECLI_QUIET", show_envvar=True, help="Say nothing but errors.")
     @click.option("-v", "--verbose", is_flag=True, envvar="FACECLI_VERBOSE", show_envvar=True, help="Say more.")
     @click.option("--debug", is_flag=True, envvar="FACECLI_DEBUG", show_envvar=True, expose_value=False, help="Show tracebacks.")
@@ -72,5 +82,12 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="auto, cpu, cuda, cuda:0,1 or another device's name.",
     )(command)
     return click.option(
-        "-m", "--model", metavar="NAME|DIR", envvar="FACECLI_MODEL", show_envvar=True, help="A pack's name, or a directory that holds one."
+        "-m",
+        "--model",
+        metavar="NAME|DIR",
+        type=Name(),
+        cls=NameOption,
+        envvar="FACECLI_MODEL",
+        show_envvar=True,
+        help="A pack's name, or a directory that holds one.",
     )(command)

@@ -12,7 +12,7 @@ from typing import Protocol
 import xxhash
 
 from facecli.config import CATALOGUE_NAME, INDEX_MARK, INDEX_NAME
-from facecli.errors import OutputError
+from facecli.errors import OutputError, check_name
 from facecli.parts import Part, clear_parts, make_folders, write_whole
 
 LONGEST_NAME = 255
@@ -129,7 +129,7 @@ def refuse_index(target: str) -> None:
 
     What facecli did not put there locks the index out.
     """
-    real = os.path.realpath(target)
+    real = os.path.realpath(check_name(target, "where files are to be put"))
     while True:
         if os.path.basename(real) == INDEX_NAME or _is_catalogue(os.path.join(real, CATALOGUE_NAME)):
             raise OutputError("nothing is put into an index", target, hint="name another place")

@@ -7,7 +7,7 @@ import os
 from msgspec import Struct
 
 from facecli.config import LARGEST_FACE_ID, whole_number
-from facecli.errors import PhotoError, QueryError, quoted
+from facecli.errors import PhotoError, QueryError, check_name, quoted
 from facecli.types import QueryFace, Skipped, SkipReason
 
 STDIN = "-"
@@ -50,6 +50,7 @@ def name_query(query: str, working_directory: str) -> PhotoQuery | FaceQuery:
 
 def name_photo(query: str, working_directory: str) -> PhotoQuery:
     """The photo that a name means where only photos can be meant."""
+    check_name(query, "a photo to look for faces in")
     return PhotoQuery(query, STDIN if query == STDIN else absolute_path(query, working_directory))
 
 
