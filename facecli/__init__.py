@@ -4,10 +4,10 @@ From Python: `index_photos(IndexRequest(…))` brings an index up to date, `open
 queries)` answers queries from it. Each name is imported when it is first used, so that a command pays only for what it needs.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as in typing, which the command line does not wait for
 if TYPE_CHECKING:
+    from typing import Any
+
     from facecli.config import IndexOptions, SearchOptions
     from facecli.indexing import IndexRequest, index_photos
     from facecli.searching.answering import search_index
@@ -26,9 +26,11 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """A public name, from the room where it lives."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 (not for the command line)
+
     module, attribute = _HOMES[name]
     return getattr(import_module(module), attribute)

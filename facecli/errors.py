@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+LONGEST_QUOTE = 60
+
+
+def quoted(asked: object) -> str:
+    """What was typed, short enough for a message."""
+    try:
+        text = str(asked)
+    except ValueError:  # Python writes out no whole number of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"
+
 
 class FacecliError(Exception):
     """Something the user must know, printed as `facecli: error: WHAT: WHERE` and, with a hint, a second line."""
@@ -72,3 +83,13 @@ class Interrupted(FacecliError):
     def __init__(self, signal_number: int, what: str) -> None:
         super().__init__(what)
         self.exit_code = 128 + signal_number
+
+
+def check_name(name: str, where: str) -> str:
+    """Give a path back as it was named; raises UsageError where it is empty, since it would stand for the working directory.
+
+    `where` says in which option, list or variable it stands.
+    """
+    if not name:
+        raise UsageError("an empty name", where, hint="the working directory is named by a dot; a script may have left a variable unset")
+    return name

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from facecli.config import ReadOptions, ScanOptions
-from facecli.errors import PhotoError, StoreError
+from facecli.errors import PhotoError, StoreError, check_name
 from facecli.photos.files import read_photo, stat_photo
 from facecli.photos.mounts import mounts_below
 from facecli.photos.scan import Scan
@@ -57,6 +57,7 @@ def find_missing(reader: IndexReader) -> Missing:
 def contents_of(reader: IndexReader, paths: Sequence[str]) -> Iterator[bytes]:
     """The digests of the photos at and below paths on the disk; raises PhotoError where a path is not there or cannot be read."""
     for path in paths:
+        check_name(path, "a photo or directory to forget")
         if os.path.isdir(path):
             for file in Scan([path], ScanOptions()):
                 digest = None if isinstance(file, Skipped) else _digest(reader, file)

@@ -13,11 +13,13 @@ import pytest
 import facecli
 
 ROOT = Path(facecli.__file__).parent
-LEAVES = ("boxes", "errors", "types", "config", "thresholds")
+LEAVES = ("boxes", "parts", "errors", "types", "config", "thresholds", "words")
 WORLDS = ("photos", "vision", "store")
 MAY_IMPORT = {
     "boxes": (),
+    "parts": (),
     "errors": (),
+    "words": (),
     "types": ("errors",),
     "config": ("types", "errors"),
     "thresholds": ("types", "errors"),
@@ -136,6 +138,13 @@ def calls_of(name: str) -> Iterator[tuple[str, int]]:
 def test_only_the_command_line_exits_and_nobody_prints(name: str) -> None:
     forbidden = {"print"} if room_of(name) == "cli" else {"print", "sys.exit", "exit", "quit", "SystemExit"}
     assert [f"{name}:{line} calls {called}" for called, line in calls_of(name) if called in forbidden] == []
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "facecli.cli.streams"])
+def test_all_output_goes_through_the_two_streams(name: str) -> None:
+    """What is written elsewhere dies of a full disk, a locale or a reader that has gone, or steers a terminal."""
+    written = ("print(", "click.echo(", "click.secho(", "sys.stdout.write", "sys.stderr.write", "sys.stdout.buffer.", "sys.stderr.buffer.")
+    assert [f"{name}:{line} calls {called}" for called, line in calls_of(name) if f"{called}(".startswith(written)] == []
 
 
 @pytest.mark.parametrize("name", MODULES)

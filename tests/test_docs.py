@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from facecli.cli.main import COMMANDS, facecli
+from facecli.cli.group import COMMANDS, facecli
 from facecli.thresholds import NAMES, PRESET_RATES
 from facecli.types import SkipReason
 from facecli.vision.device import KINDS

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facecli.cli.console import Console, say_error
+from facecli.cli.console import Console
+from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
-from facecli.cli.surroundings import info_nearby, results_stream
+from facecli.cli.streams import results, say_error
+from facecli.cli.surroundings import info_nearby
+from facecli.words import counted
 
 if TYPE_CHECKING:
     from facecli.thresholds import Calibration
@@ -20,7 +23,7 @@ facecli calibrate -m buffalo_l people/
 
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
-@click.argument("directory", metavar="DIR", type=click.Path())
+@click.argument("directory", metavar="DIR", type=Name())
 @click.option("--json", is_flag=True, help="Print one JSON object.")
 @model_options
 @common_options
@@ -44,7 +47,7 @@ def calibrate(common: Common, directory: str, model: str | None, device: str, js
     measured = measure(sample, directory)
     place = keep_calibration(pack.recogniser.sha256, measured)
     _print(measured, pack.recogniser.sha256, as_json=json)
-    console.warn(f"measured {pack.name} on {measured.data.partition(',')[0]}, {measured.pairs:,} pairs of different people; kept in {place}")
+    console.warn(f"measured {pack.name} on {measured.data.partition(',')[0]}, {counted(measured.pairs, 'pair')} of different people; kept in {place}")
     if find_calibration(pack.recogniser.sha256) != measured:
         console.warn("a larger measurement of this recogniser comes with facecli and stays in use")
     return 3 if sample.failures else 0
@@ -55,8 +58,8 @@ def _print(measured: Calibration, recogniser_sha256: str, *, as_json: bool) -> N
     from facecli.searching.measuring import table_rows  # noqa: PLC0415
 
     if as_json:
-        out = json_line({"recogniser_sha256": recogniser_sha256, **measured.to_record()})
+        rows = json_line({"recogniser_sha256": recogniser_sha256, **measured.to_record()})
     else:
-        out = "".join("\t".join(row) + "\n" for row in table_rows(measured)).encode()
-    with results_stream() as stream:
-        stream.write(out)
+        rows = "".join("\t".join(row) + "\n" for row in table_rows(measured)).encode()
+    with results(lasting=True) as out:
+        out.write(rows)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from facecli.cli.choices import number
 from facecli.cli.console import Console
 from facecli.cli.options import Common, ExampleCommand, common_options
+from facecli.cli.streams import Results, results
 from facecli.cli.surroundings import path_style
+from facecli.words import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +27,7 @@ MOST_LINES = 1000
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
 @click.option("--repair", is_flag=True, help="Mend what can be mended.")
-@click.option("--wait", metavar="SECONDS", type=click.FloatRange(0), default=0.0, help="With --repair: wait for another writer to end.")
+@click.option("--wait", metavar="SECONDS", type=number("wait_seconds"), default=0.0, help="With --repair: wait for another writer to end.")
 @common_options
 def check(common: Common, *, repair: bool, wait: float) -> int:
     """Prove that every face has its vector and every vector its face, and that all checksums agree.
@@ -38,15 +40,16 @@ def check(common: Common, *, repair: bool, wait: float) -> int:
 
     directory = find_index(common.index, os.getcwd())
     console = Console(quiet=common.quiet, verbose=common.verbose)
-    problems = _name_problems(directory, common)
-    if repair:
-        for done in repair_index(directory, wait_seconds=wait):
-            console.warn(done)
-        problems = _name_problems(directory, common)
+    with results(lasting=repair) as out:
+        problems = _name_problems(directory, common, out)
+        if repair:
+            for done in repair_index(directory, wait_seconds=wait):
+                console.warn(done)
+            problems = _name_problems(directory, common, out)
     return 1 if problems else 0
 
 
-def _name_problems(directory: Path, common: Common) -> int:
+def _name_problems(directory: Path, common: Common, out: Results) -> int:
     """Name everything that does not agree; how much that is."""
     from facecli.output.paths import tsv_path  # noqa: PLC0415 (not for --help)
     from facecli.store.facestore import open_reader  # noqa: PLC0415 (likewise)
@@ -55,15 +58,12 @@ def _name_problems(directory: Path, common: Common) -> int:
     with open_reader(directory) as reader:
         for count, problem in enumerate(reader.check(), 1):
             if count <= MOST_LINES:
-                _print(f"{problem.what}: ".encode() + tsv_path(style.show(problem.where)))
+                out.write(f"{problem.what}: ".encode() + tsv_path(style.show(problem.where)) + b"\n")
+                out.flush()
         about = reader.info
     if count > MOST_LINES:
-        _print(f"and {count - MOST_LINES} more".encode())
+        out.line(f"and {count - MOST_LINES} more")
     if not count:
-        _print(f"sound: {about.photos} photos, {about.faces} faces".encode())
+        out.line(f"sound: {counted(about.photos, 'photo')}, {counted(about.faces, 'face')}")
+    out.flush()
     return count
-
-
-def _print(line: bytes) -> None:
-    sys.stdout.buffer.write(line + b"\n")
-    sys.stdout.buffer.flush()

@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from facecli.cli.console import Console, say_error
-from facecli.output.paths import printable_path
+from facecli.cli.console import Console
+from facecli.cli.streams import say_error
+from facecli.errors import PhotoError
+from facecli.words import counted
 
 if TYPE_CHECKING:
     from facecli.output.placing import Folder
     from facecli.output.records import PathStyle
-    from facecli.types import SearchResult
+    from facecli.photos.recorded import Recorded
 
 
-def collect_photos(results: Iterable[SearchResult], folder: Folder, style: PathStyle, console: Console, *, copy: bool) -> int:
-    """Link or copy each matched photo into the folder, once; the number of photos that could not be copied, each named.
+def collect_photos(originals: Sequence[Recorded], folder: Folder, style: PathStyle, console: Console, *, copy: bool) -> int:
+    """Link or copy photos into the folder; the number of those that were left out because they are not what was indexed, each named.
 
     Raises OutputError where the folder cannot be written.
     """
-    paths = dict.fromkeys(match.path for result in results for match in result.matches)
     failed = 0
-    for path in paths:
+    for original in originals:
         try:
-            place = folder.copy(path) if copy else folder.link(path)
-        except OSError as error:
+            place = folder.copy(original) if copy else folder.link(original)
+        except PhotoError as error:
             failed += 1
-            say_error(f"the photo cannot be copied ({error.strerror}): {style.show(path)}", "")
+            say_error(f"left out, {error.what}: {style.show(original.path)}", "")
         else:
-            _tell(path, place, folder, style, console)
-    if paths and not folder.dry_run:
+            _tell(original.path, place, folder, style, console)
+    if originals and not folder.dry_run:
         done = "copied to" if copy else "linked in"
-        console.warn(f"{len(paths) - failed} photos {done} {folder.directory}")
+        there = len(originals) - failed - folder.made
+        console.warn(f"{counted(folder.made, 'photo')} {done} {folder.directory}" + (f", {there:,} there already" if there else ""))
     return failed
 
 
 def _tell(path: str, place: str, folder: Folder, style: PathStyle, console: Console) -> None:
-    line = f"{printable_path(style.show(path))} -> {printable_path(place)}"
+    line = f"{style.show(path)} -> {place}"
     if folder.dry_run:
         console.warn(f"would make {line}")
     else:

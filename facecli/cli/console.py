@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Never
 
-from facecli.output.paths import printable_path, shown_path
+from facecli.cli.streams import tell
+from facecli.output.paths import shown_path
 
 if TYPE_CHECKING:
     import tqdm
@@ -45,8 +46,7 @@ class Console:
             # Imported here, so that a command which counts nothing does not pay for it.
             import tqdm  # noqa: PLC0415
 
-            unit = what.removesuffix("s")
-            self._bar = tqdm.tqdm(total=total, unit=f" {unit}", file=sys.stderr, dynamic_ncols=True, leave=False, mininterval=0.2)
+            self._bar = tqdm.tqdm(total=total, unit=f" {what}", file=sys.stderr, dynamic_ncols=True, leave=False, mininterval=0.2)
 
     def expect(self, total: int) -> None:
         """Say the total while counting; from any thread."""
@@ -78,8 +78,13 @@ class Console:
 
     def skip(self, skipped: Skipped) -> None:
         """Name a photo that could not be read."""
-        path = printable_path(shown_path(skipped.file.path, absolute=self.absolute, working_directory=os.getcwd()))
-        self.warn(f"skipped: {path}: {skipped.reason}: {skipped.detail}")
+        self.warn(f"skipped: {self._shown(skipped.file.path)}: {skipped.reason}: {skipped.detail}")
+
+    def _shown(self, path: str) -> str:
+        try:
+            return shown_path(path, absolute=self.absolute, working_directory=os.getcwd())
+        except OSError:  # the working directory is gone, which must not cost what is told here
+            return path
 
     def warn(self, message: str) -> None:
         """Say something that the user should know."""
@@ -95,8 +100,7 @@ class Console:
         """Write one line to stderr, above the bar if there is one."""
         if self._bar is not None:
             self._bar.clear()
-        sys.stderr.buffer.write(os.fsencode(message) + b"\n")
-        sys.stderr.buffer.flush()
+        tell(message)
         if self._bar is not None:
             self._bar.refresh()
 
@@ -105,15 +109,6 @@ class Console:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-
-
-def say_error(message: str, hint: str) -> None:
-    """The one or two lines of an error, with control characters made visible."""
-    for line in (f"facecli: error: {message}", f"hint: {hint}" if hint else ""):
-        if line:
-            shown = "".join(c if c.isprintable() or "\udc80" <= c <= "\udcff" else repr(c)[1:-1] for c in line)
-            sys.stderr.buffer.write(os.fsencode(shown) + b"\n")
-    sys.stderr.flush()
 
 
 def _duration(seconds: float) -> str:

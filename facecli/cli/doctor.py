@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
 import subprocess
 import sys
@@ -14,7 +12,9 @@ from msgspec import to_builtins
 
 from facecli.cli.console import Console
 from facecli.cli.options import Common, common_options
+from facecli.cli.streams import results, tell
 from facecli.errors import UsageError
+from facecli.output.paths import encoded, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +41,7 @@ def doctor(common: Common, *, as_json: bool, fix: bool, yes: bool) -> int:
     """Check devices, libraries and models, and say what mends them."""
     # Imported here, so that --help stays quick.
     from facecli.health import check_health  # noqa: PLC0415
+    from facecli.output.records import json_line  # noqa: PLC0415
 
     if fix and not yes and not sys.stdin.isatty():
         raise UsageError("--fix asks before each command, and stdin is no terminal", "facecli doctor", hint="--fix --yes")
@@ -49,8 +50,11 @@ def doctor(common: Common, *, as_json: bool, fix: bool, yes: bool) -> int:
         # The libraries of this process are the old ones.
         again = [sys.executable, "-m", "facecli", "doctor", *(["--json"] if as_json else [])]
         return subprocess.run(again, check=False).returncode  # noqa: S603 (facecli itself)
-    text = json.dumps(_record(health), ensure_ascii=True) if as_json else "\n".join(_lines(health, colour=common.colour))
-    sys.stdout.buffer.write(os.fsencode(text) + b"\n")
+    with results() as out:
+        if as_json:
+            out.write(json_line(_record(health)))
+        else:
+            out.draw(encoded("".join(f"{line}\n" for line in _lines(health, colour=common.colour))))
     return 0 if health.healthy else 1
 
 
@@ -60,7 +64,8 @@ def _mend(problems: Sequence[Conflict], *, yes: bool) -> bool:
     for problem in problems:
         if not problem.commands:
             continue
-        click.echo(f"{problem.what}\n  {problem.mend}", err=True)
+        tell(problem.what)
+        tell(f"  {problem.mend}")
         if not yes and not click.confirm("Run it?", err=True):
             continue
         for command in problem.commands:
@@ -89,11 +94,12 @@ def _lines(health: Health, *, colour: bool) -> list[str]:
     lines += [*_title("Model packs", colour)]
     lines += _table([(p.name, str(p.presence), p.licence, p.directory) for p in health.packs if p.files])
     cache = health.cache
-    lines += [*_title("Cache", colour), f"  {cache.directory}  {cache.size / 1e6:.1f} MB{'' if cache.writable else ', cannot be written'}", ""]
+    state = "" if cache.writable else ", cannot be written"
+    lines += [*_title("Cache", colour), printable(f"  {cache.directory}  {cache.size / 1e6:.1f} MB{state}"), ""]
     for advice in health.advice:
-        lines += [f"hint: {advice.what}", f"  {advice.mend}"]
+        lines += [printable(f"hint: {advice.what}"), printable(f"  {advice.mend}")]
     for problem in health.problems:
-        lines += [_style(f"problem: {problem.what}", "red", colour), f"  {problem.mend or 'no command mends this'}"]
+        lines += [_style(f"problem: {problem.what}", "red", colour), printable(f"  {problem.mend or 'no command mends this'}")]
     if health.healthy:
         return [*lines, _style("healthy", "green", colour)]
     return [*lines, "", "`facecli doctor --fix` runs these commands, asking before each."]
@@ -119,6 +125,7 @@ def _gpu_row(gpu: Gpu) -> tuple[str, ...]:
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
     """The rows with their columns aligned."""
+    rows = [tuple(map(printable, row)) for row in rows]
     columns = max((len(row) for row in rows), default=0)
     widths = [max((len(row[n]) for row in rows if n < len(row)), default=0) for n in range(columns)]
     return ["  " + "  ".join(cell.ljust(widths[n]) for n, cell in enumerate(row)).rstrip() for row in rows]
@@ -129,6 +136,7 @@ def _title(text: str, colour: bool) -> list[str]:  # noqa: FBT001 (one switch of
 
 
 def _style(text: str, name: str, colour: bool) -> str:  # noqa: FBT001 (as above)
+    text = printable(text)
     return click.style(text, fg=name) if colour else text
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec import Struct
 
 from facecli.cli.choices import FACE
-from facecli.cli.console import Console, say_error
+from facecli.cli.console import Console
+from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
-from facecli.cli.surroundings import info_nearby, path_style, results_stream, terminal_of
+from facecli.cli.streams import Results, results, say_error
+from facecli.cli.surroundings import info_nearby, path_style, terminal_of
 from facecli.errors import PhotoError, UsageError
 
 if TYPE_CHECKING:
@@ -43,13 +45,11 @@ class Request(Struct, frozen=True):
 
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
-@click.argument("photos", metavar="PHOTO...", nargs=-1, required=True)
+@click.argument("photos", metavar="PHOTO...", nargs=-1, required=True, type=Name())
 @click.option("--face", metavar="largest|all|N", type=FACE, default="all", show_default=True, help="Which faces of each photo.")
 @click.option("--json", is_flag=True, help="Print JSON Lines, one face a line.")
 @click.option("--embeddings", is_flag=True, help="With --json: the numbers that stand for the face, too.")
-@click.option(
-    "--crops", metavar="DIR", type=click.Path(file_okay=False), help="Write the aligned 112x112 crops there as PNG; nothing is overwritten."
-)
+@click.option("--crops", metavar="DIR", type=Name(file_okay=False), help="Write the aligned 112x112 crops there as PNG; nothing is overwritten.")
 @model_options
 @common_options
 def faces(common: Common, **given: Any) -> int:
@@ -71,8 +71,8 @@ class _Faces:
     def run(self) -> int:
         if self.request.embeddings and not self.request.json:
             raise UsageError("the numbers of a face are part of its JSON", "--embeddings", hint="--json --embeddings")
-        with results_stream() as stream:
-            failed = self._list(self._writer(stream), self._folder())
+        with results(lasting=self.request.crops is not None) as out:
+            failed = self._list(self._writer(out), self._folder())
         return 0 if not failed else 3 if failed < len(self.request.photos) else 2
 
     def _list(self, writer: FaceWriter, folder: Folder | None) -> int:
@@ -106,11 +106,11 @@ class _Faces:
         named = [name_photo(photo, os.getcwd()) for photo in self.request.photos]
         return read_photos(source, named, ReadingOptions(ReadOptions(), crops=self.request.crops is not None), sys.stdin.buffer)
 
-    def _writer(self, stream: BinaryIO) -> FaceWriter:
+    def _writer(self, out: Results) -> FaceWriter:
         from facecli.output.face_rows import FaceFormat, FaceWriter  # noqa: PLC0415
 
-        form = FaceFormat.JSON if self.request.json else FaceFormat.TABLE if sys.stdout.isatty() else FaceFormat.TSV
-        return FaceWriter(form, stream, path_style(self.common), terminal_of(self.common))
+        form = FaceFormat.JSON if self.request.json else FaceFormat.TABLE if out.terminal else FaceFormat.TSV
+        return FaceWriter(form, out.drawn if form is FaceFormat.TABLE else out, path_style(self.common), terminal_of(self.common))
 
     def _folder(self) -> Folder | None:
         if self.request.crops is None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import click
 
 from facecli.cli.options import Common, ExampleCommand, common_options
+from facecli.cli.streams import results
 from facecli.cli.surroundings import path_style
 
 if TYPE_CHECKING:
@@ -40,20 +40,20 @@ def info(common: Common, *, photos: bool, skipped: bool, as_json: bool) -> None:
     from facecli.store.place import find_index  # noqa: PLC0415 (likewise)
 
     style = path_style(common)
-    with open_reader(find_index(common.index, os.getcwd())) as reader:
-        if as_json:
-            _write(_json_parts(reader, style, photos=photos, skipped=skipped))
-        elif photos or skipped:
-            _write(_photo_row(photo, style) for photo in (reader.photos() if photos else ()))
-            _write(_skip_row(skip, style) for skip in (reader.skips() if skipped else ()))
-        else:
-            _write(_summary(reader.info, style))
+    with open_reader(find_index(common.index, os.getcwd())) as reader, results() as out:
+        for part in _parts(reader, style, photos=photos, skipped=skipped, as_json=as_json):
+            out.write(part)
 
 
-def _write(parts: Iterable[bytes]) -> None:
-    for part in parts:
-        sys.stdout.buffer.write(part)
-    sys.stdout.buffer.flush()
+def _parts(reader: IndexReader, style: PathStyle, *, photos: bool, skipped: bool, as_json: bool) -> Iterator[bytes]:
+    """What is printed, piece by piece."""
+    if as_json:
+        yield from _json_parts(reader, style, photos=photos, skipped=skipped)
+    elif photos or skipped:
+        yield from (_photo_row(photo, style) for photo in (reader.photos() if photos else ()))
+        yield from (_skip_row(skip, style) for skip in (reader.skips() if skipped else ()))
+    else:
+        yield from _summary(reader.info, style)
 
 
 # for people
@@ -61,6 +61,8 @@ def _write(parts: Iterable[bytes]) -> None:
 
 def _summary(about: IndexInfo, style: PathStyle) -> Iterator[bytes]:
     """A line for each thing worth knowing."""
+    from facecli.output.paths import encoded  # noqa: PLC0415 (not for --help)
+
     kind = about.fingerprint
     rows = {
         "index": style.show(about.directory),
@@ -80,7 +82,11 @@ def _summary(about: IndexInfo, style: PathStyle) -> Iterator[bytes]:
     if about.migrating_to is not None:
         rows["migration"] = f"to {about.migrating_to.model}, begun; facecli index --migrate goes on"
     for name, value in rows.items():
-        yield os.fsencode(f"{name:<11} {value}\n")
+        yield encoded(f"{name:<11} {_one_line(value)}\n")
+
+
+def _one_line(value: str) -> str:
+    return value.replace("\n", "\\n")
 
 
 def _settings(about: IndexInfo) -> dict[str, JsonValue]:
@@ -128,7 +134,9 @@ def _skip_row(skip: Skipped, style: PathStyle) -> bytes:
 
 def _json_parts(reader: IndexReader, style: PathStyle, *, photos: bool, skipped: bool) -> Iterator[bytes]:
     """One JSON object, written as it is read, so that a large index needs no memory."""
-    yield _json(_record(reader.info, style))[:-1]
+    from facecli.output.records import json_bytes  # noqa: PLC0415 (not for --help)
+
+    yield json_bytes(_record(reader.info, style))[:-1]
     if photos:
         yield from _json_list("photo_list", (_photo_record(photo, style) for photo in reader.photos()))
     if skipped:
@@ -136,16 +144,12 @@ def _json_parts(reader: IndexReader, style: PathStyle, *, photos: bool, skipped:
     yield b"}\n"
 
 
-def _json(value: JsonValue) -> bytes:
-    import json  # noqa: PLC0415 (not for --help)
-
-    return json.dumps(value, ensure_ascii=False).encode()
-
-
 def _json_list(name: str, records: Iterable[Mapping[str, JsonValue]]) -> Iterator[bytes]:
+    from facecli.output.records import json_bytes  # noqa: PLC0415 (not for --help)
+
     yield f', "{name}": ['.encode()
     for number, record in enumerate(records):
-        yield (b", " if number else b"") + _json(record)
+        yield (b", " if number else b"") + json_bytes(record)
     yield b"]"
 
 

@@ -1,98 +1,116 @@
-"""The command group, and the one place where errors become messages and exit codes."""
+"""Where every command begins and ends: the streams, Ctrl-C, and the one place where errors become messages and exit codes.
 
-from __future__ import annotations
+Until Ctrl-C is heard nothing is imported that Python has not loaded itself, `__future__` neither.
+"""
 
-import contextlib
-import importlib
+import _signal as signal  # type: ignore[import-not-found]  # built in; the module signal makes enums first, which Ctrl-C may interrupt
 import os
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
 
-import click
+TYPE_CHECKING = False  # as in typing, which takes longer to import than all of this
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+    from typing import NoReturn
 
-from facecli import __version__
-from facecli.cli.console import say_error
-from facecli.errors import FacecliError
+    import click
 
-COMMANDS = {
-    "index": "Find the faces in photos and keep them in an index.",
-    "search": "Print the photos whose faces are nearest to a query's.",
-    "verify": "Tell whether two photos show the same person.",
-    "faces": "List the faces found in photos; needs no index.",
-    "info": "Show what an index holds.",
-    "check": "Prove that an index is whole, and mend it.",
-    "remove": "Take photos or faces out of an index, for good.",
-    "models": "List, pull and verify model packs.",
-    "calibrate": "Measure the false-match rates of a model pack.",
-    "doctor": "Check devices, libraries and models, and say what mends them.",
-}
-"""Each command's name and the line about it in `facecli --help`; its module is imported only when it runs."""
+    from facecli.cli.streams import Stdout
+
+FAILED = 2
+INTERRUPTED: int = 128 + signal.SIGINT
 
 
-class LazyGroup(click.Group):
-    """A group whose commands live one a module, imported when they are called."""
+class Interruption:
+    """Ctrl-C from here on: while facecli is imported it ends the process, later it is a KeyboardInterrupt once, and then the end."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+    def __init__(self) -> None:
+        self.came = False
+        # Where a shell or nohup has it ignored, it stays ignored.
+        self._heard = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+        if self._heard:
+            signal.signal(signal.SIGINT, _end_at_once)
+            sys.unraisablehook = _not_in_vain
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command = getattr(importlib.import_module(f"facecli.cli.{cmd_name}"), cmd_name)
-        assert isinstance(command, click.Command)
-        return command
+    def become_an_exception(self) -> None:
+        """Let a command clean up after itself."""
+        if self._heard:
+            signal.signal(signal.SIGINT, self._raise)
 
-    def invoke(self, ctx: click.Context) -> object:
-        """Run the command; a closed pipe ends it with 0, for which click would exit with 1."""
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            return 0
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+    def _raise(self, number: int, _frame: "FrameType | None") -> None:
+        self.came = True
+        signal.signal(number, _end_at_once)
+        raise KeyboardInterrupt
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, message="facecli %(version)s")
-def facecli() -> None:
-    """Find every face in your photos and search them by likeness, on your own machine."""
+def _end_at_once(number: int, _frame: "FrameType | None") -> None:
+    os._exit(128 + number)
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
+def _not_in_vain(unraisable: "sys.UnraisableHookArgs") -> None:
+    """A KeyboardInterrupt that met code whose exceptions Python only prints ends the process all the same."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        os._exit(INTERRUPTED)
+    sys.__unraisablehook__(unraisable)
+
+
+def main(arguments: "Sequence[str] | None" = None) -> "NoReturn":
     """Run a command; every ending of the process goes through here."""
-    _open_missing_streams()
-    if sys.platform == "win32":
-        say_error("native Windows is not supported", "run facecli inside WSL")
-        sys.exit(2)
+    interruption = Interruption()
+    # Imported here and below, where Ctrl-C is heard already.
+    from facecli.cli.streams import open_streams  # noqa: PLC0415
+
+    stdout = open_streams()
     try:
-        code = facecli.main(args=list(arguments) if arguments is not None else None, prog_name="facecli", standalone_mode=False)
-        sys.stdout.flush()
-        _leave(code if isinstance(code, int) else 0)
+        code = _run(arguments, interruption)
     except BaseException as error:  # noqa: BLE001 (the one boundary: every ending becomes a message and an exit code)
-        _leave(_report(error))
+        code = _report(error, interruption, stdout)
+    _leave(_with_stdout(code, stdout))
 
 
-def _open_missing_streams() -> None:
-    """Put the null device where the process was started without stdin, stdout or stderr, lest a file of the index gets their number."""
-    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        if getattr(sys, name) is None:
-            os.dup2(os.open(os.devnull, os.O_RDWR), number)
-            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 (open as long as the process runs)
+def _run(arguments: "Sequence[str] | None", interruption: Interruption) -> int:
+    from facecli.cli.group import facecli  # noqa: PLC0415
+    from facecli.errors import UsageError  # noqa: PLC0415
+
+    if sys.platform == "win32":
+        raise UsageError("native Windows is not supported", sys.platform, hint="run facecli inside WSL")
+    interruption.become_an_exception()
+    code = facecli.main(args=list(arguments) if arguments is not None else None, prog_name="facecli", standalone_mode=False)
+    return code if isinstance(code, int) else 0
 
 
-def _report(error: BaseException) -> int:
-    """Say what went wrong; the exit code."""
-    if isinstance(error, BrokenPipeError):
-        return 0
-    if isinstance(error, SystemExit):
+def _report(error: BaseException, interruption: Interruption, stdout: "Stdout") -> int:
+    """The exit code of a command that was ended by an error, which is said."""
+    import click  # noqa: PLC0415
+
+    if isinstance(error, SystemExit) and not isinstance(error.code, str):
         return error.code if isinstance(error.code, int) else 0
+    if error is stdout.trouble:
+        return 0  # said at the end, whatever ended the command
     if _debugging():
-        import traceback  # noqa: PLC0415  # rare
+        _show_traceback(error)
+    # An import that is interrupted can end in any error.
+    if interruption.came or isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
+        return INTERRUPTED
+    return _explain(error)
 
-        traceback.print_exception(error)
+
+def _show_traceback(error: BaseException) -> None:
+    import traceback  # noqa: PLC0415 (rare)
+
+    from facecli.cli.streams import tell  # noqa: PLC0415
+
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        tell(line)
+
+
+def _explain(error: BaseException) -> int:
+    """Say an error in one line, with a hint where there is one; its exit code."""
+    import click  # noqa: PLC0415
+
+    from facecli.cli.streams import say_error  # noqa: PLC0415
+    from facecli.errors import FacecliError  # noqa: PLC0415
+
     if isinstance(error, ImportError):
         # Imported where something is broken already, so that nothing else pays for it.
         from facecli.vision.conflicts import explain_import_error  # noqa: PLC0415
@@ -101,20 +119,20 @@ def _report(error: BaseException) -> int:
     if isinstance(error, FacecliError):
         say_error(str(error), error.hint)
         return error.exit_code
-    if isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
-        return 130
     if isinstance(error, click.ClickException):
         say_error(_click_message(error), _click_hint(error))
-        return 2
-    say_error(
-        f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
-        "" if _debugging() else "run it again with --debug for the details",
-    )
-    return 2
+    elif isinstance(error, SystemExit):
+        say_error(f"a library ended the command: {error}", "")
+    else:
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        say_error(what, "" if _debugging() else "run it again with --debug for the details")
+    return FAILED
 
 
-def _click_message(error: click.ClickException) -> str:
+def _click_message(error: "click.ClickException") -> str:
     """The message of click in the form WHAT: WHERE."""
+    import click  # noqa: PLC0415
+
     message = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
     if isinstance(error, click.BadParameter | click.MissingParameter) or ": " not in message:
@@ -123,7 +141,7 @@ def _click_message(error: click.ClickException) -> str:
     return message
 
 
-def _click_hint(error: click.ClickException) -> str:
+def _click_hint(error: "click.ClickException") -> str:
     context = getattr(error, "ctx", None)
     return f"{context.command_path} --help" if context is not None else "facecli --help"
 
@@ -132,13 +150,25 @@ def _debugging() -> bool:
     return "--debug" in sys.argv or os.environ.get("FACECLI_DEBUG", "") not in ("", "0")
 
 
-def _leave(code: int) -> NoReturn:
+def _with_stdout(code: int, stdout: "Stdout") -> int:
+    """The exit code, after the last results have gone out; says why stdout took nothing, unless its reader has gone."""
+    from contextlib import suppress  # noqa: PLC0415
+
+    from facecli.cli.streams import ReaderGone, say_error  # noqa: PLC0415
+    from facecli.errors import OutputError  # noqa: PLC0415
+
+    with suppress(OutputError):
+        sys.stdout.flush()
+    if stdout.trouble is None or isinstance(stdout.trouble, ReaderGone):
+        return code
+    say_error(str(stdout.trouble), "")
+    return code if code > 128 else FAILED
+
+
+def _leave(code: int) -> "NoReturn":
     """End the process at once.
 
     Everything that lasts is closed by whoever opened it. Taking the interpreter and the networks apart piece by piece would only cost
-    a search a tenth of its time, and Python's own last flush would complain of a stdout whose reader has gone.
+    a search a tenth of its time.
     """
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):
-            stream.flush()
     os._exit(code)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from facecli.cli.console import Console
+from facecli.cli.names import Name
 from facecli.cli.options import Common, common_options
+from facecli.cli.streams import results
 from facecli.errors import PackError
+from facecli.output.paths import encoded, printable
 
 if TYPE_CHECKING:
     from facecli.vision.inventory import FileState, PackState
@@ -48,15 +49,17 @@ def list_command(common: Common) -> None:
     """List the packs: which are here, and in what state."""
     from facecli.vision.inventory import list_packs  # noqa: PLC0415
 
-    rows = [HEADER, *(_row(state) for state in list_packs())]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
-    for number, row in enumerate(rows):
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        _print(click.style(line, bold=True) if common.colour and number == 0 else line)
+    with results() as out:
+        shown = printable if out.terminal else str
+        rows = [HEADER, *(tuple(map(shown, _row(state))) for state in list_packs())]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
+        for number, row in enumerate(rows):
+            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            out.draw(encoded(click.style(line, bold=True) if common.colour and number == 0 else line) + b"\n")
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", type=Name())
 @common_options
 def pull(common: Common, name: str) -> None:
     """Fetch a pack, check it, print where it lies.
@@ -70,26 +73,28 @@ def pull(common: Common, name: str) -> None:
     if pack is None:
         refused = refused_pack(name)
         if refused is not None:
-            raise PackError("facecli does not run this model pack", name, hint=refused.why)
+            raise PackError(f"facecli does not run this model pack ({refused.why})", name, hint="take another, such as buffalo_l")
         raise PackError("there is no model pack of this name", name, hint="one of " + ", ".join(p.name for p in PACKS))
     console = Console(quiet=common.quiet, verbose=common.verbose)
     directory = pull_pack(pack, console)
     console.warn(f"{name}: {LICENCE}")
-    _print(directory)
+    with results() as out:
+        out.line(directory)
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", type=Name())
 @common_options
 def path(_common: Common, name: str) -> None:
     """Print the directory of a pack that is here and sound."""
     from facecli.vision.packs import find_pack  # noqa: PLC0415
 
-    _print(find_pack(name).directory)
+    with results() as out:
+        out.line(find_pack(name).directory)
 
 
 @models.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, type=Name())
 @common_options
 def verify(_common: Common, name: str | None) -> int:
     """Hash the files of a pack, or of all that are here.
@@ -103,9 +108,10 @@ def verify(_common: Common, name: str | None) -> int:
     here = [state for state in states if state.presence is not Presence.ABSENT]
     if not here:
         raise PackError("this model pack is not on this machine", name or "any", hint=f"facecli models pull {name or 'NAME'}")
-    for state in here:
-        for file in state.files:
-            _print(f"{state.name}  {_verdict(file)}  {file.path}")
+    with results() as out:
+        for state in here:
+            for file in state.files:
+                out.line(f"{state.name}  {_verdict(file)}  {file.path}")
     return 0 if all(file.sound for state in here for file in state.files) else 1
 
 
@@ -132,8 +138,3 @@ def _verdict(file: FileState) -> str:
     if not file.sound:
         return f"WRONG (SHA-256 {file.found}, expected {file.expected})"
     return "ok" if file.expected else f"unknown (SHA-256 {file.found})"
-
-
-def _print(line: str) -> None:
-    sys.stdout.flush()
-    sys.stdout.buffer.write(os.fsencode(line) + b"\n")

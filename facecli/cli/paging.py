@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from facecli.cli.streaming import takes_stream, write_into
 from facecli.config import ReadOptions
-from facecli.errors import OutputError
+from facecli.errors import OutputError, check_name
 from facecli.output.gallery import Card, Gallery, Picture, Section, gallery_page
 from facecli.output.paths import printable_path
-from facecli.output.placing import replace_file
+from facecli.output.placing import refuse_index, replace_file
 from facecli.output.terminal import file_url
 from facecli.searching.naming import STDIN
 from facecli.searching.picturing import AnswerPictures, FacePicture
 from facecli.searching.provenance import provenance_record
+from facecli.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,14 +30,21 @@ FIRST_BYTES = b"<!doctype html>"
 
 
 def check_page(file: str) -> None:
-    """Raise OutputError where the page cannot be put: no such directory, or a file that is no page."""
+    """Raise OutputError where the page cannot be put: no such directory, or something there that is no page and takes no stream.
+
+    What is there is looked at before it is opened: the opening of a pipe waits, and a device may answer it with anything.
+    """
+    check_name(file, "--html")
+    if takes_stream(file):
+        return
+    refuse_index(file)
     folder = os.path.dirname(os.path.abspath(file))
     if not os.path.isdir(folder):
         raise OutputError("there is no such directory", folder)
     if not os.access(folder, os.W_OK):
         raise OutputError("no permission to write there", folder)
-    if os.path.lexists(file) and not _is_page(file):
-        raise OutputError("a file that is no HTML page is not written over", file)
+    if os.path.lexists(file) and not (os.path.isfile(file) and _is_page(file)):
+        raise OutputError("what is no HTML page is not written over", file)
 
 
 def _is_page(file: str) -> bool:
@@ -59,11 +68,15 @@ class PageMaker:
         self._pictures.make(ReadOptions(), report)
         info, answer = self._reader.info, self._answer
         sections = [self._section(result, asked) for result, asked in zip(results, answer.references, strict=True)]
-        summary = f"{sum(len(s.cards) for s in sections):,} matches among {info.faces:,} faces in {info.photos:,} photos"
-        if not any(section.cards for section in sections):
-            summary = f"Not found among {info.faces:,} faces in {info.photos:,} photos"
+        found = sum(len(section.cards) for section in sections)
+        among = f"among {counted(info.faces, 'face')} in {counted(info.photos, 'photo')}"
+        summary = f"{counted(found, 'match')} {among}" if found else f"Not found {among}"
         gallery = Gallery(sections, summary, answer.threshold.describe(), provenance_record(answer, info))
-        replace_file(file, (piece.encode() for piece in gallery_page(gallery)))
+        pieces = (piece.encode() for piece in gallery_page(gallery))
+        if takes_stream(file):
+            write_into(file, pieces)
+        else:
+            replace_file(file, pieces)
 
     def _section(self, result: SearchResult, asked: Sequence[QueryFace]) -> Section:
         query = result.query
@@ -73,7 +86,7 @@ class PageMaker:
 
     def _card(self, result: SearchResult, number: int, match: Match) -> Card:
         judgement = result.judgements[number] if result.judgements else None
-        picture = self._picture(self._pictures.of(match.path, match.box), match.box)
+        picture = self._picture(self._pictures.of_match(match), match.box)
         sureness, margin = (str(judgement.sureness), judgement.margin) if judgement is not None else ("", None)
         return Card(picture, match.rank, match.similarity, match.face_id, sureness, margin)
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec import Struct
 
+from facecli.cli.choices import number
 from facecli.cli.console import Console
+from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options
+from facecli.cli.streams import results
 from facecli.cli.surroundings import path_style
-from facecli.errors import StoreError, UsageError
+from facecli.config import LARGEST_FACE_ID, whole_number
+from facecli.errors import StoreError, UsageError, quoted
+from facecli.words import counted
 
 if TYPE_CHECKING:
     from facecli.store.facestore import IndexWriter
@@ -48,11 +52,11 @@ class Targets(Struct, frozen=True):
 
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
-@click.argument("targets", metavar="[PATH|face:ID]...", nargs=-1)
+@click.argument("targets", metavar="[PATH|face:ID]...", nargs=-1, type=Name())
 @click.option("--missing", is_flag=True, help="Drop the photos whose files are gone; they may come back.")
 @click.option("--forget", is_flag=True, help="Let what was removed come back with the next index run.")
 @click.option("--dry-run", is_flag=True, help="Name what would be removed, and remove nothing.")
-@click.option("--wait", metavar="SECONDS", type=click.FloatRange(0), default=0.0, help="Wait for another writer to end.")
+@click.option("--wait", metavar="SECONDS", type=number("wait_seconds"), default=0.0, help="Wait for another writer to end.")
 @common_options
 def remove(common: Common, **given: Any) -> None:
     """Take photos or faces out of an index, for good.
@@ -79,11 +83,14 @@ def remove(common: Common, **given: Any) -> None:
 def _read_targets(targets: tuple[str, ...]) -> Targets:
     """Tell faces from paths."""
     faces = [target.removeprefix("face:") for target in targets if target.startswith("face:")]
-    for number in faces:
-        if not (number.isascii() and number.isdigit()):
-            raise UsageError("a face is named by its number", f"face:{number}", hint="face:12; a file of that name is ./face:…")
+    numbers = []
+    for named in faces:
+        face_id = whole_number(named, LARGEST_FACE_ID)
+        if face_id is None:
+            raise UsageError("a face is named by its number", quoted(f"face:{named}"), hint="face:12; a file of that name is ./face:…")
+        numbers.append(face_id)
     paths = tuple(os.path.abspath(target) for target in targets if not target.startswith("face:"))
-    return Targets(targets, paths, tuple(int(number) for number in faces))
+    return Targets(targets, paths, tuple(numbers))
 
 
 class _Remove:
@@ -144,7 +151,7 @@ class _Remove:
             self._console.warn(line)
         for path in missing.photos.values():
             self._row(path, "photo", "missing")
-        self._console.warn(f"{'would drop' if self._dry_run else 'dropped'} {len(missing.photos)} photos whose files are gone")
+        self._console.warn(f"{'would drop' if self._dry_run else 'dropped'} {counted(len(missing.photos), 'photo')} whose files are gone")
         self._ask_erased(erased=erased)
 
     def let_back(self, chosen: Targets) -> None:
@@ -162,8 +169,8 @@ class _Remove:
                 digests = list(contents_of(writer, chosen.paths))
                 count = writer.let_back(digests, chosen.faces)
         ask_let_back(count, chosen.named)
-        said = "would be forgotten" if self._dry_run else "are forgotten; the next index run takes these photos and faces in again"
-        self._console.warn(f"{count} marks {said}")
+        said = "would be forgotten" if self._dry_run else "forgotten; the next index run takes these photos and faces in again"
+        self._console.warn(f"{counted(count, 'mark')} {said}")
 
     def _ask_erased(self, *, erased: bool) -> None:
         """Raise StoreError where a reader held the index open for too long."""
@@ -177,17 +184,17 @@ class _Remove:
     def _row(self, path: str, kind: str, detail: str) -> None:
         from facecli.output.paths import tsv_path  # noqa: PLC0415 (not for --help)
 
-        sys.stdout.buffer.write(tsv_path(self._style.show(path)) + f"\t{kind}\t{detail}\n".encode())
-        sys.stdout.buffer.flush()
+        with results(lasting=True) as out:
+            out.write(tsv_path(self._style.show(path)) + f"\t{kind}\t{detail}\n".encode())
 
 
 def _counted(removal: Removal) -> str:
     """What goes, in words."""
     photos = len(removal.photos) + len(removal.copies)
     faces = sum(photo.faces for photo in (*removal.photos, *removal.copies)) + len(removal.faces)
-    said = [f"{photos} {'photo' if photos == 1 else 'photos'}"] if photos else []
-    said += [f"{faces} {'face' if faces == 1 else 'faces'}"]
+    said = [counted(photos, "photo")] if photos else []
+    said.append(counted(faces, "face"))
     if removal.skips:
-        said.append(f"{len(removal.skips)} records of files that could not be read")
+        said.append(f"{counted(len(removal.skips), 'record')} of files that could not be read")
     copies = len(removal.copies)
-    return ", ".join(said) + (f" ({copies} further {'copy' if copies == 1 else 'copies'} of a photo among them)" if copies else "")
+    return ", ".join(said) + (f" ({counted(copies, 'further copy')} of a photo among them)" if copies else "")

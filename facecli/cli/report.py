@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
-import sys
 
 from msgspec.structs import asdict
 
 from facecli.cli.console import Console
+from facecli.cli.streams import results
 from facecli.output.paths import path_record, shown_path
+from facecli.output.records import json_line
 from facecli.pipeline.clock import bottleneck
 from facecli.types import IndexReport, JsonValue, Skipped
+from facecli.words import counted
 
 ADVICE = {
     "scan": "the list of files",
@@ -53,8 +54,8 @@ def _skip_record(skipped: Skipped, path: str) -> dict[str, JsonValue]:
 def print_report(report: IndexReport, *, absolute: bool) -> None:
     """Write the report to stdout as one JSON object."""
     record = report_record(report, absolute=absolute, working_directory=os.getcwd())
-    sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
+    with results(lasting=True) as out:
+        out.write(json_line(record))
 
 
 def tell_report(report: IndexReport, console: Console, *, dry_run: bool) -> None:
@@ -71,11 +72,6 @@ def tell_report(report: IndexReport, console: Console, *, dry_run: bool) -> None
         console.warn(f"{report.kept_out} of the photos and faces stay out, as an earlier remove asked: facecli remove --forget lets them back")
     if report.device and not dry_run:
         _tell_speed(report, console)
-
-
-def counted(count: int, noun: str) -> str:
-    """A count with its noun, in the plural where it is not one."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _tell_speed(report: IndexReport, console: Console) -> None:

@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import Struct
 
-from facecli.cli.choices import FACE
-from facecli.cli.console import Console, say_error
+from facecli.cli.choices import FACE, number
+from facecli.cli.console import Console
+from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
-from facecli.cli.surroundings import path_style, results_stream, terminal_of
+from facecli.cli.streams import Results, results, say_error
+from facecli.cli.surroundings import path_style, terminal_of
 from facecli.errors import UsageError
+from facecli.words import counted
 
 if TYPE_CHECKING:
     from facecli.output.formats import Format
+    from facecli.photos.recorded import Recorded
     from facecli.searching.answering import SearchAnswer
     from facecli.store.reading import IndexReader
     from facecli.types import SearchResult
@@ -57,8 +61,8 @@ class Request(Struct, frozen=True):
 
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
-@click.argument("queries", metavar="QUERY...", nargs=-1, required=True)
-@click.option("-k", "--top", metavar="N", type=click.IntRange(min=0), default=10, show_default=True, help="Rows for each query; 0 for all.")
+@click.argument("queries", metavar="QUERY...", nargs=-1, required=True, type=Name())
+@click.option("-k", "--top", metavar="N", type=number("top"), default=10, show_default=True, help="Rows for each query; 0 for all.")
 @click.option(
     "-t",
     "--threshold",
@@ -82,11 +86,9 @@ class Request(Struct, frozen=True):
 @click.option("--csv", is_flag=True, help="Print CSV with a header.")
 @click.option("--provenance", is_flag=True, help="With --json: a first line that says how the answer came about.")
 @click.option("--show", is_flag=True, help="Draw the faces on the terminal; FACECLI_GRAPHICS names how: kitty, iterm2, sixel, blocks.")
-@click.option(
-    "--html", metavar="FILE", type=click.Path(dir_okay=False), help="Write a page with the faces and photos found; an earlier page is replaced."
-)
-@click.option("--link-to", metavar="DIR", type=click.Path(file_okay=False), help="Link the photos found there; nothing is overwritten.")
-@click.option("--copy-to", metavar="DIR", type=click.Path(file_okay=False), help="Copy the photos found there; nothing is overwritten.")
+@click.option("--html", metavar="FILE", type=Name(dir_okay=False), help="Write a page with the faces and photos found; an earlier page is replaced.")
+@click.option("--link-to", metavar="DIR", type=Name(file_okay=False), help="Link the photos found there; nothing is overwritten.")
+@click.option("--copy-to", metavar="DIR", type=Name(file_okay=False), help="Copy the photos found there; nothing is overwritten.")
 @click.option("--dry-run", is_flag=True, help="With --link-to, --copy-to: say what would be made, and make nothing.")
 @model_options
 @common_options
@@ -118,18 +120,32 @@ class _Search:
             if reader.notice:
                 self.console.detail(f"the catalogue is searched in place of the vectors: {reader.notice}")
             self._explain(answer, reader)
-            results = self._judge(answer, reader)
-            self._write(answer, results, reader)
+            found = self._judge(answer, reader)
+            if not self._stdout_is_for_page():
+                with results(lasting=self._makes_more()) as out:
+                    self._write(answer, found, reader, out)
             if self.request.show:
-                self._show(answer, results, reader)
+                self._show(answer, found, reader)
             if self.request.html is not None and not self.request.dry_run:
-                self._make_page(answer, results, reader)
-        failed = self._collect(results)
+                self._make_page(answer, found, reader)
+            originals = self._originals(found, reader)
+        failed = self._collect(originals)
         for failure in answer.failures:
             say_error(str(failure), failure.hint)
         if answer.failures or failed:
             return 2
-        return 0 if any(result.matches for result in results) else 1
+        return 0 if any(result.matches for result in found) else 1
+
+    def _makes_more(self) -> bool:
+        """Whether something is made beside the rows, which whoever reads them does not decide about."""
+        asked = self.request
+        return bool(asked.html or asked.link_to or asked.copy_to)
+
+    def _stdout_is_for_page(self) -> bool:
+        from facecli.cli.streaming import is_stdout  # noqa: PLC0415
+
+        asked = self.request
+        return asked.html is not None and not asked.dry_run and is_stdout(asked.html)
 
     def _check_targets(self) -> None:
         """Find out that a target cannot be written before the work is done."""
@@ -138,10 +154,17 @@ class _Search:
             raise UsageError("there is nothing to make", "--dry-run", hint="--dry-run goes with --link-to or --copy-to")
         if asked.show and not sys.stdout.isatty():
             raise UsageError("faces are drawn on a terminal only", "--show", hint="--html FILE")
+        for directory in (asked.link_to, asked.copy_to):
+            if directory is not None:
+                from facecli.output.placing import refuse_index  # noqa: PLC0415
+
+                refuse_index(directory)
         if asked.html is not None:
             from facecli.cli.paging import check_page  # noqa: PLC0415
 
             check_page(asked.html)
+            if self._stdout_is_for_page() and (asked.paths or asked.print0 or asked.json or asked.csv):
+                raise UsageError("stdout takes the page or the rows, not both", f"--html {asked.html}")
 
     def _judge(self, answer: SearchAnswer, reader: IndexReader) -> tuple[SearchResult, ...]:
         """The results, with judgements where they are shown."""
@@ -165,8 +188,16 @@ class _Search:
         assert self.request.html is not None
         PageMaker(reader, answer, path_style(self.common)).make(self.request.html, results, self.console)
 
-    def _collect(self, results: tuple[SearchResult, ...]) -> int:
-        """Link and copy; the number of photos that could not be copied."""
+    def _originals(self, results: tuple[SearchResult, ...], reader: IndexReader) -> list[Recorded]:
+        """What is to be linked or copied, asked before the index is closed: the copying may take long, and whoever removes waits for readers."""
+        if not (self.request.link_to or self.request.copy_to):
+            return []
+        from facecli.searching.originals import originals_of  # noqa: PLC0415
+
+        return originals_of(reader, results)
+
+    def _collect(self, originals: list[Recorded]) -> int:
+        """Link and copy; the number of photos that were left out."""
         failed = 0
         for directory, copy in ((self.request.link_to, False), (self.request.copy_to, True)):
             if directory is not None:
@@ -174,7 +205,7 @@ class _Search:
                 from facecli.output.placing import Folder  # noqa: PLC0415
 
                 folder = Folder(directory, dry_run=self.request.dry_run)
-                failed += collect_photos(results, folder, path_style(self.common), self.console, copy=copy)
+                failed += collect_photos(originals, folder, path_style(self.common), self.console, copy=copy)
         return failed
 
     def _ask(self, reader: IndexReader) -> SearchAnswer:
@@ -205,27 +236,27 @@ class _Search:
         elif threshold.exceeded:
             self.console.warn(threshold.expectation())
         self.console.detail(threshold.describe())
+        among = f"{counted(info.faces, 'face')} in {counted(info.photos, 'photo')}"
         for result in answer.results:
             if not result.matches:
                 who = f"{result.query.query}: " if len(answer.results) > 1 else ""
-                self.console.warn(f"{who}not found among {info.faces:,} faces in {info.photos:,} photos")
+                self.console.warn(f"{who}not found among {among}")
 
-    def _write(self, answer: SearchAnswer, results: tuple[SearchResult, ...], reader: IndexReader) -> None:
-        """Write the rows to stdout."""
+    def _write(self, answer: SearchAnswer, found: tuple[SearchResult, ...], reader: IndexReader, out: Results) -> None:
+        """Write the rows."""
         from facecli.output.formats import Format, open_writer  # noqa: PLC0415
         from facecli.output.records import json_line  # noqa: PLC0415
 
         terminal = terminal_of(self.common) if self.form is Format.TABLE else None
-        with results_stream() as stream:
-            if self.request.provenance:
-                from facecli.searching.provenance import provenance_record  # noqa: PLC0415
+        if self.request.provenance:
+            from facecli.searching.provenance import provenance_record  # noqa: PLC0415
 
-                stream.write(json_line({"provenance": provenance_record(answer, reader.info)}))
-            writer = open_writer(self.form, stream, path_style(self.common), terminal)
-            writer.begin()
-            for result in results:
-                writer.write(result)
-            writer.end()
+            out.write(json_line({"provenance": provenance_record(answer, reader.info)}))
+        writer = open_writer(self.form, out.drawn if terminal else out, path_style(self.common), terminal)
+        writer.begin()
+        for result in found:
+            writer.write(result)
+        writer.end()
 
 
 def _format(request: Request) -> Format:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from facecli.cli.surroundings import results_stream
+from facecli.cli.streams import results
 from facecli.config import ReadOptions
 from facecli.output.drawing import draw_faces, protocol_of
 from facecli.output.records import similarity_text
@@ -22,20 +22,21 @@ if TYPE_CHECKING:
     from facecli.types import QueryFace, Reporter, SearchResult
 
 
-def show_faces(reader: IndexReader, answer: SearchAnswer, results: Sequence[SearchResult], terminal: Terminal, report: Reporter) -> None:
+def show_faces(reader: IndexReader, answer: SearchAnswer, found: Sequence[SearchResult], terminal: Terminal, report: Reporter) -> None:
     """Draw the query faces of each block, then those of its matches, best first."""
     pictures = AnswerPictures(reader, answer)
     pictures.make(ReadOptions(), report)
     protocol = protocol_of(os.environ)
-    with results_stream() as stream:
-        for result, asked in zip(results, answer.references, strict=True):
+    with results(lasting=True) as out:
+        for result, asked in zip(found, answer.references, strict=True):
             if result.matches:
                 faces = [(label, jpeg_pixels(picture.face)) for label, picture in _labelled(pictures, result, asked) if picture.face]
-                stream.writelines(line.encode() + b"\n" for line in draw_faces(faces, terminal.width, protocol, png_bytes))
+                for line in draw_faces(faces, terminal.width, protocol, png_bytes):
+                    out.drawn.write(line.encode() + b"\n")
 
 
 def _labelled(pictures: AnswerPictures, result: SearchResult, asked: Sequence[QueryFace]) -> Iterator[tuple[str, FacePicture]]:
     for face in asked:
         yield "query", pictures.of_query(face)
     for match in result.matches:
-        yield f"{match.rank}  {similarity_text(match.similarity)}", pictures.of(match.path, match.box)
+        yield f"{match.rank}  {similarity_text(match.similarity)}", pictures.of_match(match)

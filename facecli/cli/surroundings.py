@@ -4,30 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
-from facecli.errors import IndexMissing, OutputError
+from facecli.errors import IndexMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from facecli.cli.options import Common
     from facecli.output.records import PathStyle
     from facecli.output.terminal import Terminal
     from facecli.store.records import IndexInfo
-
-
-@contextmanager
-def results_stream() -> Iterator[BinaryIO]:
-    """Binary stdout, flushed at the end, so that what goes wrong there is known while the command runs; a closed pipe ends it as everywhere."""
-    try:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror})", "stdout") from error
 
 
 def terminal_of(common: Common) -> Terminal:

@@ -11,8 +11,10 @@ from msgspec import Struct
 
 from facecli.cli.choices import FACE
 from facecli.cli.console import Console
+from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
-from facecli.cli.surroundings import info_nearby, results_stream
+from facecli.cli.streams import results
+from facecli.cli.surroundings import info_nearby
 
 if TYPE_CHECKING:
     from facecli.searching.verifying import Verdict
@@ -37,8 +39,8 @@ class Request(Struct, frozen=True):
 
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
-@click.argument("one", metavar="A")
-@click.argument("other", metavar="B")
+@click.argument("one", metavar="A", type=Name())
+@click.argument("other", metavar="B", type=Name())
 @click.option(
     "-t", "--threshold", metavar="X|NAME", default="auto", show_default=True, help="Least similarity: a number, loose, balanced, strict, auto, none."
 )
@@ -64,8 +66,8 @@ def verify(common: Common, **given: Any) -> int:
     around = Surroundings(os.getcwd(), sys.stdin.buffer, console)
     verdict = verify_photos((asked.one, asked.other), options, around, info_nearby(common))
     console.detail(verdict.threshold.describe())
-    with results_stream() as stream:
-        stream.write(_json(verdict) if asked.json else _text(verdict))
+    with results() as out:
+        out.write(_json(verdict) if asked.json else _text(verdict))
     return 0 if verdict.same else 1
 
 

@@ -86,7 +86,7 @@ def _open_scan(request: IndexRequest, before: Before) -> Scan:
         raise UsageError("no photos were named, and the index knows no directory yet", request.directory, hint="facecli index DIRECTORY")
     scan = Scan(roots, options.scan, listed=listed, leave_out=(request.directory,))
     if roots and not listed and len(scan.missing_roots) == len(roots):
-        raise PhotoError("no such file or directory", ", ".join(scan.missing_roots), hint="nothing was changed in the index")
+        raise PhotoError("no such file or directory, so that the index stays as it is", ", ".join(scan.missing_roots))
     return scan
 
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-from typing import BinaryIO
 
+from facecli.output.paths import encoded
 from facecli.output.records import FIELDS, PathStyle, match_record, pairs_of
+from facecli.output.sink import Sink
 from facecli.types import Match, QueryFace, SearchResult
+
+ROW_END = "\r\n"
 
 
 class CsvWriter:
     """Writes a header, then one row a match."""
 
-    def __init__(self, stream: BinaryIO, style: PathStyle) -> None:
+    def __init__(self, stream: Sink, style: PathStyle) -> None:
         self._stream, self._style = stream, style
         self._line = io.StringIO(newline="")
-        self._rows = csv.writer(self._line, lineterminator="\n")
+        # Fields are quoted for what ends a row: with "\n" alone a carriage return would stand bare, and end the row for whoever reads it back.
+        self._rows = csv.writer(self._line, lineterminator=ROW_END)
 
     def begin(self) -> None:
         """The header."""
@@ -34,7 +37,7 @@ class CsvWriter:
 
     def _write(self, fields: object) -> None:
         self._rows.writerow(fields)  # type: ignore[arg-type]
-        self._stream.write(os.fsencode(self._line.getvalue()))
+        self._stream.write(encoded(self._line.getvalue().removesuffix(ROW_END)) + b"\n")
         self._line.seek(0)
         self._line.truncate()
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import BinaryIO, assert_never
+from typing import assert_never
 
 from facecli.output.paths import path_record, printable_path, tsv_path
 from facecli.output.records import PathStyle, box_record, box_text, json_line
+from facecli.output.sink import Sink
 from facecli.output.terminal import Terminal, columns_of, pad, shorten
 from facecli.types import JsonValue, QueryFace
 
@@ -40,7 +41,7 @@ def face_record(path: str, face: QueryFace, style: PathStyle, *, embedding: bool
 class FaceWriter:
     """Writes the faces of one photo after the other; a table waits for the last one."""
 
-    def __init__(self, form: FaceFormat, stream: BinaryIO, style: PathStyle, terminal: Terminal) -> None:
+    def __init__(self, form: FaceFormat, stream: Sink, style: PathStyle, terminal: Terminal) -> None:
         self._form, self._stream, self._style, self._terminal = form, stream, style, terminal
         self._rows: list[tuple[str, ...]] = []
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, BinaryIO, Protocol, assert_never
+from typing import TYPE_CHECKING, Protocol, assert_never
 
 from facecli.output.records import PathStyle
+from facecli.output.sink import Sink
 from facecli.types import SearchResult
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Format(StrEnum):
 
 
 class ResultWriter(Protocol):
-    """Writes the blocks of an answer to a binary stream."""
+    """Writes the blocks of an answer to a sink."""
 
     def begin(self) -> None:
         """What stands before the first block."""
@@ -38,7 +39,7 @@ class ResultWriter(Protocol):
         """What stands after the last block."""
 
 
-def open_writer(form: Format, stream: BinaryIO, style: PathStyle, terminal: Terminal | None = None) -> ResultWriter:
+def open_writer(form: Format, stream: Sink, style: PathStyle, terminal: Terminal | None = None) -> ResultWriter:
     """The writer of a format, whose module is imported only now; a table needs to know its terminal."""
     match form:
         case Format.TABLE:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
-
 from facecli.output.records import PathStyle, json_line, match_record, pairs_of
+from facecli.output.sink import Sink
 from facecli.types import SearchResult
 
 
 class JsonLinesWriter:
     """Writes one object a line, one match an object."""
 
-    def __init__(self, stream: BinaryIO, style: PathStyle) -> None:
+    def __init__(self, stream: Sink, style: PathStyle) -> None:
         self._stream, self._style = stream, style
 
     def begin(self) -> None:

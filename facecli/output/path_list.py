@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import BinaryIO
 
 from facecli.output.records import PathStyle
+from facecli.output.sink import Sink
 from facecli.types import SearchResult
 
 
 class PathListWriter:
     """Writes the bytes of each path once, over all blocks, and `ending` after it."""
 
-    def __init__(self, stream: BinaryIO, style: PathStyle, ending: bytes) -> None:
+    def __init__(self, stream: Sink, style: PathStyle, ending: bytes) -> None:
         self._stream, self._style, self._ending = stream, style, ending
         self._written: set[str] = set()
 

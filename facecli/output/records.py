@@ -64,6 +64,22 @@ def similarity_text(similarity: float) -> str:
 
 def json_line(record: Mapping[str, JsonValue]) -> bytes:
     """A record as one line of JSON."""
+    return json_bytes(record) + b"\n"
+
+
+def json_bytes(value: JsonValue | Mapping[str, JsonValue]) -> bytes:
+    """A value as JSON, in UTF-8 whatever the locale; what a terminal would obey or hide is escaped, which JSON reads back as it was."""
     import json  # noqa: PLC0415 (only the formats that need it pay for it)
 
-    return json.dumps(record, ensure_ascii=False, separators=(", ", ": ")).encode("utf-8", "replace") + b"\n"
+    text = json.dumps(value, ensure_ascii=False)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in _repaired(text))
+    return text.encode()
+
+
+def _repaired(text: str) -> str:
+    """The text with bytes of a file's name put together to characters again, and with replacement characters where they are none."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
-
 from facecli.output.paths import printable_path
 from facecli.output.records import PathStyle, box_text, similarity_text
+from facecli.output.sink import Sink
 from facecli.output.terminal import Terminal, columns_of, link, pad, paint, shorten
 from facecli.types import SearchResult, Sureness
 
@@ -24,7 +23,7 @@ HEADER = ("rank", "alike", "sure", "margin", "path", "face", "box")
 class TableWriter:
     """Writes one table a block, under a line that names its query."""
 
-    def __init__(self, stream: BinaryIO, style: PathStyle, terminal: Terminal) -> None:
+    def __init__(self, stream: Sink, style: PathStyle, terminal: Terminal) -> None:
         self._stream, self._style, self._terminal = stream, style, terminal
         self._blocks = 0
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
-
 from facecli.output.paths import tsv_path
 from facecli.output.records import PathStyle, box_text, similarity_text
+from facecli.output.sink import Sink
 from facecli.types import SearchResult
 
 
 class TsvWriter:
     """Writes one row a match."""
 
-    def __init__(self, stream: BinaryIO, style: PathStyle) -> None:
+    def __init__(self, stream: Sink, style: PathStyle) -> None:
         self._stream, self._style = stream, style
 
     def begin(self) -> None:

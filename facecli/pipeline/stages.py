@@ -14,7 +14,13 @@ from facecli.vision.models import FaceModels
 
 def detect_faces(models: FaceModels, photos: Sequence[Photo]) -> list[Detections]:
     """The faces of each photo, in pixels of the upright photo."""
-    return models.detector.detect([photo.pixels for photo in photos])
+    return [_in_numbers(found) for found in models.detector.detect([photo.pixels for photo in photos])]
+
+
+def _in_numbers(found: Detections) -> Detections:
+    """The faces whose place is finite: a network that overflows somewhere in a photo has found nothing there."""
+    finite = np.flatnonzero(np.isfinite(found.boxes).all(axis=1) & np.isfinite(found.landmarks).all(axis=(1, 2)))
+    return found if len(finite) == len(found) else found.select(finite)
 
 
 def align_crops(photos: Sequence[Photo], detections: Sequence[Detections]) -> FaceCrops:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from facecli.config import cache_directory
+from facecli.errors import OutputError
+from facecli.parts import make_folders, write_whole
 from facecli.thresholds import MEASURED, Calibration
 
 
@@ -31,10 +32,11 @@ def read_kept(recogniser_sha256: str) -> Calibration | None:
 
 
 def keep_calibration(recogniser_sha256: str, calibration: Calibration) -> Path:
-    """Keep a measurement for later searches; the file that holds it."""
+    """Keep a measurement for later searches; the file that holds it. Raises OutputError."""
     place = kept_place(recogniser_sha256)
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = place.with_name(f"{place.name}.{os.getpid()}")
-    beside.write_text(json.dumps(calibration.to_record(), indent=1) + "\n", "utf-8")
-    beside.replace(place)
+    try:
+        make_folders(str(place.parent))
+        write_whole(str(place), [json.dumps(calibration.to_record(), indent=1).encode(), b"\n"])
+    except OSError as error:
+        raise OutputError(f"the measurement cannot be kept ({error.strerror})", place) from error
     return place

@@ -18,6 +18,7 @@ from facecli.searching.opening import ModelSource
 from facecli.searching.reading import ReadingOptions, read_photos
 from facecli.thresholds import Calibration, Point
 from facecli.types import FloatArray, PhotoFile
+from facecli.words import counted
 
 STEP = 0.02
 THRESHOLDS = np.round(np.arange(-1, 1 + STEP / 2, STEP), 2)
@@ -93,7 +94,9 @@ def measure(sample: Sample, directory: str) -> Calibration:
         )
     kept = np.flatnonzero((false >= LEAST_FALSE) & (false <= MOST_FALSE * pairs[0]))
     if not len(kept):
-        raise UsageError(f"too few faces to measure a rate: {pairs[0]:,} pairs of different people", directory, hint="more people, more photos")
+        raise UsageError(
+            f"too few faces to measure a rate: {counted(int(pairs[0]), 'pair')} of different people", directory, hint="more people, more photos"
+        )
     points = tuple(Point(float(THRESHOLDS[i]), float(false[i] / pairs[0]), float(true[i] / pairs[1])) for i in kept)
     people = len(np.unique(sample.people))
     return Calibration(points, people, int(pairs[0]), f"{len(sample.people):,} faces of {people} people, measured by facecli calibrate")

@@ -13,6 +13,7 @@ from facecli.config import ReadOptions
 from facecli.errors import PhotoError
 from facecli.photos.budget import PixelBudget, default_budget
 from facecli.photos.decode import PhotoReader, stat_photo
+from facecli.photos.recorded import Recorded
 from facecli.searching.crew import work_in_order
 from facecli.searching.naming import refusal
 from facecli.types import ByteArray, FileContents, Skipped
@@ -32,7 +33,7 @@ SMALLEST_THUMBNAIL = 240
 class PictureTask(Struct, frozen=True, eq=False):
     """A photo to be shown, with the faces that are cut out of it."""
 
-    path: str
+    original: Recorded
     boxes: tuple[Box, ...]
     contents: FileContents | None = None
     """Its bytes, where it was not read from a file."""
@@ -72,19 +73,27 @@ class _Painter:
 
     def __call__(self, task: PictureTask) -> Made:
         """The pictures of one photo."""
-        contents = task.contents or self._read(task.path)
+        contents = task.contents or self._read(task.original)
+        if isinstance(contents, PhotoError):
+            return contents
         photo = contents if isinstance(contents, Skipped) else self._reader.decode(contents)
         try:
             if isinstance(photo, Skipped):
-                return refusal(photo, task.path)
+                return refusal(photo, task.original.path)
             faces = tuple(_jpeg_bytes(_fit(cut_face(photo.pixels, box), FACE_SIDE)) for box in task.boxes)
             return Pictures(photo.width, photo.height, _jpeg_bytes(_fit(photo.pixels, self._side)), faces)
         finally:
             self._reader.release()
 
-    def _read(self, path: str) -> FileContents | Skipped:
-        file = stat_photo(path)
-        return file if isinstance(file, Skipped) else self._reader.read(file)
+    def _read(self, original: Recorded) -> FileContents | Skipped | PhotoError:
+        """The photo's bytes; what is not the content that was indexed or asked with isn't shown, and not even read where its size tells."""
+        file = stat_photo(original.path)
+        if isinstance(file, Skipped):
+            return file
+        contents = self._reader.read(file) if file.size == original.size else None
+        if isinstance(contents, Skipped):
+            return contents
+        return contents if contents is not None and contents.digest == original.digest else original.changed()
 
 
 def cut_face(pixels: ByteArray, box: Box) -> ByteArray:

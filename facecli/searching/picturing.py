@@ -8,11 +8,13 @@ from msgspec import Struct
 
 from facecli.config import ReadOptions
 from facecli.errors import PhotoError
+from facecli.photos.recorded import Recorded
 from facecli.searching.answering import SearchAnswer
 from facecli.searching.naming import STDIN
+from facecli.searching.originals import original_of, originals_of
 from facecli.searching.pictures import Made, PictureTask, make_pictures
 from facecli.store.reading import IndexReader
-from facecli.types import FileContents, QueryFace, Reporter
+from facecli.types import FileContents, Match, QueryFace, Reporter
 
 Box = tuple[float, float, float, float]
 
@@ -34,41 +36,49 @@ class AnswerPictures:
     def __init__(self, reader: IndexReader, answer: SearchAnswer) -> None:
         self._reader = reader
         self._photos = {photo.query: photo for photo in answer.photos}
-        self._boxes: dict[str, dict[Box, None]] = {}
-        self._made: dict[str, Made] = {}
-        for references in answer.references:
-            for face in references:
-                self._boxes.setdefault(self._path_of(face), {})[face.box] = None
+        self._boxes: dict[Recorded, dict[Box, None]] = {}
+        self._made: dict[Recorded, Made] = {}
+        self._shown = {original.path: original for original in originals_of(reader, answer.results)}
+        for face in (face for references in answer.references for face in references):
+            self._boxes.setdefault(self._asked_with(face), {})[face.box] = None
         for match in (match for result in answer.results for match in result.matches):
-            self._boxes.setdefault(match.path, {})[match.box] = None
+            self._boxes.setdefault(self._shown[match.path], {})[match.box] = None
 
     def make(self, options: ReadOptions, report: Reporter) -> None:
         """Read all photos and make their pictures."""
         tasks = list(self._tasks())
         report.start("photos", len(tasks))
         for task, made in zip(tasks, make_pictures(tasks, options), strict=True):
-            self._made[task.path] = made
+            self._made[task.original] = made
             report.advance(1)
         report.stop()
 
     def _tasks(self) -> Iterator[PictureTask]:
-        for path, boxes in self._boxes.items():
-            yield PictureTask(path, tuple(boxes), self._contents() if path == STDIN else None)
+        for original, boxes in self._boxes.items():
+            yield PictureTask(original, tuple(boxes), self._contents() if original.path == STDIN else None)
 
     def _contents(self) -> FileContents | None:
         photo = self._photos.get(STDIN)
         return photo.contents if photo is not None else None
 
-    def _path_of(self, face: QueryFace) -> str:
-        return self._reader.face(face.face_id).path if face.face_id is not None else self._photos[face.query].file.path
+    def _asked_with(self, face: QueryFace) -> Recorded:
+        """The photo of a query face, with the content that was looked at."""
+        if face.face_id is not None:
+            return original_of(self._reader, face.face_id)
+        photo = self._photos[face.query]
+        return Recorded(photo.file, photo.digest)
 
     def of_query(self, face: QueryFace) -> FacePicture:
         """The picture of a query face."""
-        return self.of(self._path_of(face), face.box)
+        return self._of(self._asked_with(face), face.box)
 
-    def of(self, path: str, box: Box) -> FacePicture:
-        """The picture of a face in a photo."""
-        made = self._made[path]
+    def of_match(self, match: Match) -> FacePicture:
+        """The picture of a face that was found."""
+        return self._of(self._shown[match.path], match.box)
+
+    def _of(self, original: Recorded, box: Box) -> FacePicture:
+        made = self._made[original]
         if isinstance(made, PhotoError):
-            return FacePicture(path, 0, 0, b"", b"", made.what)
-        return FacePicture(path, made.width, made.height, made.thumbnail, made.faces[list(self._boxes[path]).index(box)], "")
+            return FacePicture(original.path, 0, 0, b"", b"", made.what)
+        face = made.faces[list(self._boxes[original]).index(box)]
+        return FacePicture(original.path, made.width, made.height, made.thumbnail, face, "")

@@ -216,6 +216,13 @@ class Catalogue:
         rows = self.rows(f"{_PHOTOS} WHERE photo_id = ?", (photo_id,))
         return self._photo(rows[0]) if rows else None
 
+    def photo_with(self, face_id: int) -> StoredPhoto:
+        """The photo that shows a face; raises QueryError where there is no such face."""
+        photo = self.photo(self.photo_of(face_id))
+        if photo is None:
+            raise QueryError("no such face in the index", f"face:{face_id}")
+        return photo
+
     def _photo(self, row: Row) -> StoredPhoto:
         path, photo_id, size, mtime_ns, digest, width, height, faces = row
         with trusted(self.path):

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from facecli.config import CATALOGUE_NAME
 from facecli.errors import IndexDamaged, IndexMissing, StoreError
 from facecli.store.atomic import Disk
 from facecli.store.mount import is_network
 from facecli.store.place import MAKE_ONE
 from facecli.store.schema import APPLICATION_ID, MIGRATIONS, definitions, expected
 
-CATALOGUE = "catalog.db"
+CATALOGUE = CATALOGUE_NAME
 BUSY_SECONDS = 30.0
 _MOST_BYTES = 1 << 20
 """The longest row that is read; a forged length beyond it is refused before memory is taken."""

@@ -13,6 +13,7 @@ from facecli.store.opening import Opened
 from facecli.store.rebuild import new_mark
 from facecli.store.records import EmbeddingKind, StoredPhoto
 from facecli.store.vectors import VectorFile, VectorWriter
+from facecli.words import counted
 
 _LACKING = "photos p WHERE p.set_id = ? AND NOT EXISTS (SELECT 1 FROM photos n WHERE n.set_id = ? AND n.path = p.path)"
 
@@ -68,7 +69,7 @@ class Migration:
         left = self._catalogue.number(f"SELECT count(*) FROM {_LACKING}", (old.set_id, new.set_id))
         if left and not drop_unreachable:
             raise StoreError(
-                f"{left} photos were not reached, so that the old embeddings stay in use",
+                f"{counted(left, 'photo')} could not be reached, so that the old embeddings stay in use",
                 self._catalogue.directory,
                 hint="run it again when they can be read, or give them up with --drop-unreachable",
             )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from msgspec import Struct
 
-from facecli.errors import StoreError
+from facecli.errors import StoreError, check_name
 from facecli.store.catalog import Catalogue
 from facecli.store.deletion import Deletions
 from facecli.store.failures import trusted
@@ -39,7 +39,8 @@ def plan_removal(catalogue: Catalogue, paths: Sequence[str], face_ids: Sequence[
     named: dict[int, StoredPhoto] = {}
     skips: list[str] = []
     for path in paths:
-        here = {photo.photo_id: photo for photo in catalogue.photos(path)}
+        # Every path of the catalogue lies below an empty one.
+        here = {photo.photo_id: photo for photo in catalogue.photos(check_name(path, "what is to be removed"))}
         unread = [known.file.path for known in catalogue.under(path) if known.skip is not None]
         if not here and not unread:
             raise StoreError("not in the index", path, hint="facecli info --photos lists what is there")

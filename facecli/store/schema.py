@@ -5,7 +5,9 @@ from __future__ import annotations
 import sqlite3
 from functools import cache
 
-APPLICATION_ID = 0x66616365
+from facecli.config import INDEX_MARK
+
+APPLICATION_ID = INDEX_MARK
 """The SQLite header's mark of a facecli catalogue ("face")."""
 
 FIRST = """

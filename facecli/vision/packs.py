@@ -11,7 +11,7 @@ import sys
 from msgspec import Struct
 
 from facecli.config import DEFAULT_PACK, insightface_directory
-from facecli.errors import PackError
+from facecli.errors import PackError, check_name
 from facecli.vision.conflicts import Command, pip
 from facecli.vision.hashes import file_sha256
 from facecli.vision.inspection import ModelReading, has_manifest, read_manifest, read_model, recall_reading
@@ -55,7 +55,7 @@ def find_pack(named: str | None) -> ModelPack:
     """The pack of a name or in a directory; None for the default one. Raises PackError, which says the way out."""
     if named is None or named == DEFAULT_PACK:
         return _known_pack_in(wheel_directory(), PACKS[0])
-    known = known_pack(named)
+    known = known_pack(check_name(named, "the model pack"))
     if known is not None:
         return _known_pack_in(pack_directory(named), known)
     if os.path.isdir(named):

@@ -54,6 +54,18 @@ def test_a_long_time_is_said_as_people_say_it(capfd: pytest.CaptureFixture[str],
     assert left in capfd.readouterr().err
 
 
+def test_a_bar_says_what_it_counts_as_people_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    for what in ("queries", "photos", "MB"):
+        stream = Stderr(terminal=True)
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setenv("TERM", "xterm")
+        console = Console(quiet=False, verbose=False)
+        console.start(what, 8)
+        console.advance(3)
+        console.stop()
+        assert f" {what}/s" in stream.said()
+
+
 def test_quiet_is_silent_and_verbose_says_more(capfd: pytest.CaptureFixture[str]) -> None:
     for quiet, verbose in ((True, True), (False, False), (False, True)):
         console = Console(quiet=quiet, verbose=verbose)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facecli.cli.main import COMMANDS
+from facecli.cli.group import COMMANDS
 
 if TYPE_CHECKING:
     from conftest import Shell

@@ -39,8 +39,8 @@ def test_a_photo_goes_with_its_copy_and_stays_out_until_it_is_let_back(shell: Sh
     assert "2 photos, 10 faces (1 further copy of a photo among them)" in ran.errors
     assert "--forget" in ran.errors
     assert counts(shell, "--force", "album") == {"seen": 5, "changed": 3, "total": 3}
-    assert shell("remove", "--forget", "--dry-run", "album/party/gdp.jpg").errors.startswith("1 marks would be forgotten")
-    assert "are forgotten" in shell("remove", "--forget", "album/party/gdp.jpg").errors
+    assert shell("remove", "--forget", "--dry-run", "album/party/gdp.jpg").errors.startswith("1 mark would be forgotten")
+    assert "1 mark forgotten; the next" in shell("remove", "--forget", "album/party/gdp.jpg").errors
     assert counts(shell, "album") == {"seen": 5, "new": 2, "unchanged": 3, "total": 5}
     assert "nothing is kept out of it" in shell("remove", "--forget", "album/party/gdp.jpg", code=2).errors
 
@@ -49,7 +49,7 @@ def test_a_photo_goes_with_its_copy_and_stays_out_until_it_is_let_back(shell: Sh
 def test_a_directory_goes_whole(shell: Shell) -> None:
     assert shell("remove", "album/party/").text.count("\n") == 3
     assert paths(shell) == ["album/space/astronaut.png", "album/sport/players.jpg"]
-    assert "are forgotten" in shell("remove", "--forget", "album").errors
+    assert "1 mark forgotten; the next" in shell("remove", "--forget", "album").errors
     assert counts(shell, "album")["total"] == 5
 
 

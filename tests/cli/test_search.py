@@ -272,6 +272,6 @@ def test_a_stdout_that_is_full_or_closed_ends_in_one_line(shell: Shell, album_ho
         return done.returncode, done.stderr.decode()
 
     assert run(">/dev/full") == (2, "facecli: error: cannot be written (No space left on device): stdout\n")
-    assert run(">&-") == (0, "")
-    assert run("<&- >&- 2>&-") == (0, "")
+    assert run(">&-") == (2, "facecli: error: cannot be written (it is closed): stdout\n")
+    assert run("<&- >&- 2>&-") == (2, "")
     assert run("| true; exit ${PIPESTATUS[0]}") == (0, "")

@@ -270,7 +270,7 @@ def test_the_systems_mount_points_are_read() -> None:
 
 def test_lists(tmp_path: Path) -> None:
     base = str(tmp_path)
-    lines = io.BytesIO(b"a.jpg\n/abs/b.jpg\n\nsub/../c.jpg\nlatin-\xe9.jpg")
+    lines = io.BytesIO(b"a.jpg\n/abs/b.jpg\nsub/../c.jpg\nlatin-\xe9.jpg")
     assert read_list(lines, nul=False, base=base) == [f"{base}/a.jpg", "/abs/b.jpg", f"{base}/c.jpg", f"{base}/latin-\udce9.jpg"]
     ended = io.BytesIO(b"new\nline.jpg\0last.jpg\0")
     assert read_list(ended, nul=True, base=base) == [f"{base}/new\nline.jpg", f"{base}/last.jpg"]

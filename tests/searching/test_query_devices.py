@@ -14,7 +14,7 @@ import pytest
 from misbehaving import PHOTOS, Behaviour, lost_after, slow, small
 from notes import Notes
 
-from facecli.cli.main import facecli
+from facecli.cli.group import facecli
 from facecli.config import IndexOptions, ReadOptions, SearchOptions
 from facecli.errors import DeviceError
 from facecli.indexing import IndexRequest, index_photos
@@ -176,7 +176,7 @@ def test_no_photo_opens_no_model(crowd: Path) -> None:
 def test_a_single_query_loads_no_pool(find_sample: Callable[[str], Path]) -> None:
     photo = str(find_sample("t1.jpg"))
     code = (
-        "import sys\nfrom facecli.cli.main import facecli\n"
+        "import sys\nfrom facecli.cli.group import facecli\n"
         f"facecli.main(['verify', '-d', 'cpu:0,1', {photo!r}, {photo!r}], 'facecli', standalone_mode=False)\n"
         "assert 'facecli.searching.reading' in sys.modules\nassert 'facecli.vision.pooled' not in sys.modules"
     )

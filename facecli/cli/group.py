@@ -1,0 +1,56 @@
+"""The command group."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+
+import click
+
+from facecli import __version__
+from facecli.errors import Interrupted
+
+COMMANDS = {
+    "index": "Find the faces in photos and keep them in an index.",
+    "search": "Print the photos whose faces are nearest to a query's.",
+    "verify": "Tell whether two photos show the same person.",
+    "faces": "List the faces found in photos; needs no index.",
+    "info": "Show what an index holds.",
+    "check": "Prove that an index is whole, and mend it.",
+    "remove": "Take photos or faces out of an index, for good.",
+    "models": "List, pull and verify model packs.",
+    "calibrate": "Measure the false-match rates of a model pack.",
+    "doctor": "Check devices, libraries and models, and say what mends them.",
+}
+"""Each command's name and the line about it in `facecli --help`; its module is imported only when it runs."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live one a module, imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(f"facecli.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; Ctrl-C ends it silently, where click would write an empty line."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted(signal.SIGINT, "interrupted") from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="facecli %(version)s")
+def facecli() -> None:
+    """Find every face in your photos and search them by likeness, on your own machine."""

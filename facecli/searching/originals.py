@@ -1,0 +1,23 @@
+"""The files that an answer is about, with what the index knows of their content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from facecli.photos.recorded import Recorded
+from facecli.store.reading import IndexReader
+from facecli.types import SearchResult
+
+
+def original_of(reader: IndexReader, face_id: int) -> Recorded:
+    """The file that shows a face, as it was indexed."""
+    photo = reader.photo_of(face_id)
+    return Recorded(photo.file, photo.digest)
+
+
+def originals_of(reader: IndexReader, results: Iterable[SearchResult]) -> list[Recorded]:
+    """The files of all matches, each once, in the order of the matches."""
+    faces: dict[str, int] = {}
+    for match in (match for result in results for match in result.matches):
+        faces.setdefault(match.path, match.face_id)
+    return [original_of(reader, face_id) for face_id in faces.values()]

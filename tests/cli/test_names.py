@@ -1,0 +1,131 @@
+"""An empty name, as a script with an unset variable gives it: an error wherever a path is taken, never the working directory."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from facecli.config import SearchOptions
+from facecli.errors import FacecliError, UsageError
+from facecli.photos.scan import read_list
+from facecli.removing import contents_of
+from facecli.searching.answering import Surroundings, search_index
+from facecli.searching.verifying import verify_photos
+from facecli.store.facestore import open_reader, open_writer
+from facecli.store.place import find_index, place_index
+from facecli.types import SilentReporter
+from facecli.vision.packs import find_pack
+
+if TYPE_CHECKING:
+    from conftest import Shell
+
+Find = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, find_sample: Find) -> Path:
+    """A directory with a photo and its index."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "yao.jpg").write_bytes(find_sample("yaoming.jpg").read_bytes())
+    command = [sys.executable, "-m", "facecli", "index", "-q", "yao.jpg"]
+    subprocess.run(command, cwd=folder, check=True, env=os.environ | {"XDG_CACHE_HOME": str(shared_cache)})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "where"),
+    [
+        (("index", ""), "PATH"),
+        (("index", "yao.jpg", ""), "PATH"),
+        (("index", "--files-from", ""), "--files-from"),
+        (("index", "-i", "", "yao.jpg"), "--index"),
+        (("index", "-m", "", "yao.jpg"), "--model"),
+        (("search", ""), "QUERY"),
+        (("search", "yao.jpg", ""), "QUERY"),
+        (("search", "yao.jpg", "--html", ""), "--html"),
+        (("search", "yao.jpg", "--link-to", ""), "--link-to"),
+        (("search", "yao.jpg", "--copy-to", ""), "--copy-to"),
+        (("search", "yao.jpg", "-i", ""), "--index"),
+        (("search", "yao.jpg", "-m", ""), "--model"),
+        (("verify", "", "yao.jpg"), "A"),
+        (("verify", "yao.jpg", ""), "B"),
+        (("faces", ""), "PHOTO"),
+        (("faces", "yao.jpg", "--crops", ""), "--crops"),
+        (("info", "--index="), "--index"),
+        (("check", "-i", ""), "--index"),
+        (("remove", ""), "PATH|face:ID"),
+        (("remove", "yao.jpg", ""), "PATH|face:ID"),
+        (("remove", "--forget", ""), "PATH|face:ID"),
+        (("models", "path", ""), "NAME"),
+        (("models", "pull", ""), "NAME"),
+        (("models", "verify", ""), "NAME"),
+        (("calibrate", ""), "DIR"),
+    ],
+)
+def test_an_empty_name_is_an_error_that_says_where(shell: Shell, home: Path, arguments: tuple[str, ...], where: str) -> None:
+    ran = shell(*arguments, code=2, cwd=home)
+    line, hint = ran.errors.splitlines()
+    assert line.startswith("facecli: error: an empty name: ")
+    assert where in line
+    assert hint.startswith("hint: ")
+    assert ran.out == b""
+    assert len(shell("info", "--photos", cwd=home).text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("variable", ["FACECLI_INDEX", "FACECLI_MODEL"])
+def test_a_variable_that_is_set_to_nothing_is_no_name(shell: Shell, home: Path, variable: str) -> None:
+    ran = shell("search", "yao.jpg", code=2, cwd=home, env={variable: ""})
+    assert ran.errors.splitlines() == [f"facecli: error: an empty name: {variable}", f"hint: unset {variable}, or name something with it"]
+    option = {"FACECLI_INDEX": ("-i", ".facecli"), "FACECLI_MODEL": ("-m", "buffalo_sc")}[variable]
+    shell("search", "yao.jpg", "-t", "none", *option, cwd=home, env={variable: ""})
+    shell("search", "--help", env={variable: ""})
+
+
+def test_variables_that_name_no_place_may_be_empty(shell: Shell, home: Path) -> None:
+    empty = dict.fromkeys(("FACECLI_DEVICE", "FACECLI_JOBS", "FACECLI_QUIET", "FACECLI_VERBOSE", "FACECLI_DEBUG", "FACECLI_ABSOLUTE"), "")
+    shell("index", "yao.jpg", cwd=home, env=empty)
+
+
+@pytest.mark.parametrize("arguments", [("-",), ("-0", "-"), ("--files-from", "list"), ("-0", "--files-from", "list0")])
+def test_an_empty_name_in_a_list_is_an_error_too(shell: Shell, home: Path, arguments: tuple[str, ...]) -> None:
+    end = b"\0" if "-0" in arguments else b"\n"
+    names = end.join((b"yao.jpg", b"", b"yao.jpg", b""))
+    (shell.work / arguments[-1]).write_bytes(names)
+    ran = shell("index", "-i", home / ".facecli", *arguments, code=2, stdin=names)
+    assert ran.errors.splitlines()[0] == "facecli: error: an empty name: entry 2 of a list"
+
+
+def test_the_end_of_a_list_is_no_name() -> None:
+    assert read_list(io.BytesIO(b"a\nb\n"), nul=False, base="/x") == ["/x/a", "/x/b"]
+    assert read_list(io.BytesIO(b"a\nb"), nul=False, base="/x") == ["/x/a", "/x/b"]
+    assert read_list(io.BytesIO(b""), nul=False, base="/x") == []
+    for names in (b"\n", b"a\n\n", b"\na"):
+        with pytest.raises(UsageError, match="an empty name"):
+            read_list(io.BytesIO(names), nul=False, base="/x")
+
+
+def test_below_the_command_line_it_is_an_error_as_well(home: Path) -> None:
+    around = Surroundings(str(home), io.BytesIO(), SilentReporter())
+    with open_reader(home / ".facecli") as reader:
+        calls: list[Callable[[], object]] = [
+            lambda: search_index(reader, [""]),
+            lambda: search_index(reader, ["yao.jpg", ""], None, around),
+            lambda: verify_photos(("", "yao.jpg"), SearchOptions(), around, None),
+            lambda: list(contents_of(reader, [""])),
+            lambda: reader.plan_removal([""], []),
+            lambda: find_pack(""),
+            lambda: find_index("", str(home)),
+            lambda: place_index("", str(home)),
+        ]
+        for call in calls:
+            with pytest.raises(FacecliError, match="empty"):
+                call()
+    with open_writer(home / ".facecli") as writer, pytest.raises(UsageError, match="an empty name"):
+        writer.plan_removal([""], [])
