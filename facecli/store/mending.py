@@ -12,7 +12,7 @@ from facecli.store.catalog import Catalogue, SetRow
 from facecli.store.connection import transaction
 from facecli.store.failures import trusted
 from facecli.store.rows import as_bytes, as_int, photo_checksum
-from facecli.store.vectors import Codes
+from facecli.store.vectors import StoredCodes
 from facecli.store.verification import CheckedFace, Problem, check_all, face_pages
 
 
@@ -51,20 +51,20 @@ def _lift_slots(connection: sqlite3.Connection, set_id: int) -> None:
 
 
 def _mend_faces(catalogue: Catalogue, row: SetRow) -> list[str]:
-    codes: Codes | None
+    codes: StoredCodes | None
     try:
-        codes = row.file.map(row.slots)
+        codes = row.file.read(row.slots)
     except (IndexDamaged, OSError):
         codes = None
     broken = [face for page in face_pages(catalogue, row) for face in page if not face.is_whole]
     return [_mend_face(catalogue, face, codes) for face in broken]
 
 
-def _mend_face(catalogue: Catalogue, face: CheckedFace, codes: Codes | None) -> str:
+def _mend_face(catalogue: Catalogue, face: CheckedFace, codes: StoredCodes | None) -> str:
     """Give a face its embedding back, or give it up."""
     connection = catalogue.connection
     if codes is not None and 0 <= face.slot < len(codes) and face.row is not None and face.has_photo:
-        healed = replace(face, row=replace(face.row, embedding=codes[face.slot].tobytes()))
+        healed = replace(face, row=replace(face.row, embedding=codes.code(face.slot)))
         if healed.is_whole and healed.row is not None:
             connection.execute("UPDATE embeddings SET embedding = ? WHERE face_id = ?", (healed.row.embedding, face.face_id))
             return f"face:{face.face_id} has its embedding back from the vector file: {face.where}"

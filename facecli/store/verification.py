@@ -11,7 +11,7 @@ from facecli.errors import IndexDamaged
 from facecli.store.catalog import Catalogue, SetRow
 from facecli.store.failures import trusted
 from facecli.store.rows import FaceRow, as_bytes, as_float, as_int, photo_checksum
-from facecli.store.vectors import Codes
+from facecli.store.vectors import StoredCodes
 
 PAGE = 2048
 _FACES = (
@@ -97,9 +97,9 @@ def check_set(catalogue: Catalogue, row: SetRow) -> Iterator[Problem]:
     faces = catalogue.number("SELECT count(*) FROM faces WHERE set_id = ?", (row.set_id,))
     if (photos, faces) != (row.photos, row.faces):
         yield Problem(f"{photos} photos and {faces} faces stand where {row.photos} and {row.faces} are recorded", str(catalogue.path))
-    codes: Codes | None = None
+    codes: StoredCodes | None = None
     try:
-        codes = row.file.map(row.slots)
+        codes = row.file.read(row.slots)
     except IndexDamaged as error:
         yield Problem(error.what, error.where)
     except OSError as error:
@@ -109,17 +109,17 @@ def check_set(catalogue: Catalogue, row: SetRow) -> Iterator[Problem]:
     yield from _check_slots(catalogue, row, codes)
 
 
-def _check_faces(catalogue: Catalogue, row: SetRow, codes: Codes | None) -> Iterator[Problem]:
+def _check_faces(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -> Iterator[Problem]:
     """Each face against its checksum and its code."""
     for page in face_pages(catalogue, row):
         for face in page:
             if not face.is_whole:
                 yield Problem(f"face:{face.face_id} fails its checksum", face.where, face.face_id, face.photo_id)
-            elif codes is not None and (face.slot >= len(codes) or face.row is None or codes[face.slot].tobytes() != face.row.embedding):
+            elif codes is not None and (not 0 <= face.slot < len(codes) or face.row is None or codes.code(face.slot) != face.row.embedding):
                 yield Problem(f"face:{face.face_id} has another vector in the vector file", face.where, face.face_id, face.photo_id)
 
 
-def _check_slots(catalogue: Catalogue, row: SetRow, codes: Codes | None) -> Iterator[Problem]:
+def _check_slots(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -> Iterator[Problem]:
     """Each slot is a face's or a hole, and what was erased is zero."""
     uses = np.zeros(row.slots if codes is not None else 0, np.uint8)
     with trusted(catalogue.path):
@@ -133,7 +133,7 @@ def _check_slots(catalogue: Catalogue, row: SetRow, codes: Codes | None) -> Iter
         for slot in np.flatnonzero(uses != 1).tolist():
             yield Problem(f"vector {slot} has no face, or two", str(row.file.path))
         for slot, erased in holes:
-            if erased and codes[slot].any():
+            if erased and any(codes.code(slot)):
                 yield Problem(f"vector {slot} was erased and is not zero", str(row.file.path))
 
 
