@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from facecli.errors import IndexDamaged, IndexMismatch, IndexMissing
+from facecli.errors import IndexDamaged, IndexMissing
 from facecli.store.atomic import Disk, create_private
 from facecli.store.catalog import Catalogue, SetRow
 from facecli.store.connection import CATALOGUE, connect, is_index, open_for_writing, schema_version, transaction
@@ -98,9 +98,8 @@ def _copy(catalogue: Catalogue, disk: Disk, version: int) -> Path:
 
 def refuse_other_kind(row: SetRow, kind: EmbeddingKind) -> None:
     """Raise IndexMismatch where the index is of another kind: two kinds of embeddings never stand in one set."""
-    for name, here, there in row.fingerprint.differences(kind.fingerprint):
-        what = f"the index was made with {name.replace('_', '-')} {here}, not {there}"
-        raise IndexMismatch(what, row.file.directory, hint="--migrate embeds the whole index anew, -i DIR names another index")
+    hint = "--migrate embeds the whole index anew, -i DIR names another index"
+    row.fingerprint.ask_same(kind.fingerprint, row.file.directory, hint)
 
 
 def _clear_leftovers(directory: Path, disk: Disk, sets: list[SetRow]) -> None:

@@ -17,7 +17,8 @@ from facecli.store.accelerated import open_scan
 from facecli.store.catalog import Catalogue, SetRow
 from facecli.store.connection import CATALOGUE, open_for_reading, schema_version
 from facecli.store.failures import explained, trusted
-from facecli.store.nearest import Hit, Scan, Wanted, find_nearest
+from facecli.store.nearest import Hit, Labels, Scan, Wanted, find_nearest
+from facecli.store.place import named_directory
 from facecli.store.records import FileStat, IndexInfo, KeptOut, KnownFile, StoredFace, StoredPhoto
 from facecli.store.removal import Removal, plan_removal
 from facecli.store.rows import as_bytes, as_float, as_int, read_box
@@ -86,11 +87,11 @@ class IndexReader:
 
     # search
 
-    def nearest(self, queries: FloatArray, *, top: int, minimum: float | None, by: By, leave_out: Sequence[int | None] = ()) -> list[list[Match]]:
+    def nearest(self, queries: FloatArray, *, top: int, minimum: float | None, by: By, leave_out: Sequence[Labels] = ()) -> list[list[Match]]:
         """The nearest faces to each query, similarity falling, then face id.
 
-        `queries` is float32 (q, d), unit length. `top` 0 gives all. `leave_out` has one face id, or None, for each query. `by` photo
-        gives the best face of each photo.
+        `queries` is float32 (q, d), unit length. `top` 0 gives all. `leave_out` has the ids of the faces that must not answer, for each
+        query, or is empty. `by` photo gives the best face of each photo.
         """
         with self._catalogue.steady():
             row = self._catalogue.sets()[True]
@@ -204,8 +205,9 @@ class IndexReader:
         return self._catalogue.roots(mounts=True)
 
 
-def open_reader(directory: Path) -> IndexReader:
+def open_reader(directory: str | os.PathLike[str]) -> IndexReader:
     """Open an index for reading; it shows one state until it is closed."""
+    directory = named_directory(directory)
     path = directory / CATALOGUE
     with explained(path):
         catalogue = Catalogue(open_for_reading(path), directory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import TypeVar
 
 import numpy as np
 import xxhash
@@ -16,6 +17,7 @@ _BOX, _LANDMARKS = struct.Struct("<4f"), struct.Struct("<10f")
 _FACE, _PHOTO = struct.Struct("<qqdq"), struct.Struct("<qqqqqq")
 _MOST = 1e38
 Box = tuple[float, float, float, float]
+Numbers = TypeVar("Numbers", bound=tuple[float, ...])
 
 
 class FaceRow(Struct, frozen=True):
@@ -49,8 +51,8 @@ def photo_checksum(photo_id: int, digest: bytes, path: bytes, *numbers: int) -> 
 
 
 def read_box(blob: bytes) -> Box:
-    """x1, y1, x2, y2; raises struct.error on anything but 16 bytes."""
-    return _BOX.unpack(blob)
+    """x1, y1, x2, y2; raises struct.error on anything but 16 bytes, ValueError on what is no number."""
+    return _finite(_BOX.unpack(blob))
 
 
 def pack_box(box: Box) -> bytes:
@@ -59,8 +61,15 @@ def pack_box(box: Box) -> bytes:
 
 
 def read_landmarks(blob: bytes) -> FloatArray:
-    """float32 (5, 2); raises struct.error on anything but 40 bytes."""
-    return np.array(_LANDMARKS.unpack(blob), np.float32).reshape(5, 2)
+    """float32 (5, 2); raises struct.error on anything but 40 bytes, ValueError on what is no number."""
+    return np.array(_finite(_LANDMARKS.unpack(blob)), np.float32).reshape(5, 2)
+
+
+def _finite(numbers: Numbers) -> Numbers:
+    """The numbers, each one that a float32 holds with room to reckon."""
+    if not all(abs(number) < _MOST for number in numbers):
+        raise ValueError("a number out of bounds")
+    return numbers
 
 
 def read_codes(blobs: list[bytes], dimension: int) -> Codes:
@@ -71,8 +80,8 @@ def read_codes(blobs: list[bytes], dimension: int) -> Codes:
 
 
 def read_boxes(blobs: list[bytes]) -> FloatArray:
-    """float32 (n, 4)."""
-    return np.array([read_box(blob) for blob in blobs], np.float32).reshape(len(blobs), 4)
+    """float32 (n, 4), in which damage may have left no number; raises struct.error where a blob has another length than 16."""
+    return np.array([_BOX.unpack(blob) for blob in blobs], np.float32).reshape(len(blobs), 4)
 
 
 def as_bytes(value: object) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,7 +10,6 @@ from msgspec import Struct
 
 from facecli.errors import IndexDamaged
 from facecli.store.catalog import Catalogue, SetRow
-from facecli.store.failures import trusted
 from facecli.store.rows import FaceRow, as_bytes, as_float, as_int, photo_checksum
 from facecli.store.vectors import StoredCodes
 
@@ -154,7 +154,9 @@ def _read_face(catalogue: Catalogue, row: SetRow, values: tuple[object, ...]) ->
     try:
         recorded = as_int(checksum)
         face = FaceRow(as_bytes(box), as_float(score), as_int(found_by), as_bytes(landmarks), as_bytes(embedding))
-        is_face = len(face.box) == 16 and len(face.landmarks) == 40 and len(face.embedding) == row.file.code_size
-    except (TypeError, ValueError):
+        read_box(face.box)
+        read_landmarks(face.landmarks)
+        is_face = len(face.embedding) == row.file.code_size
+    except (TypeError, ValueError, struct.error):
         return CheckedFace(*numbers, where, None, 0, path is not None)
     return CheckedFace(*numbers, where, face if is_face else None, recorded, path is not None)
