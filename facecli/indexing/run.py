@@ -37,6 +37,7 @@ class Run:
     def __init__(self, request: IndexRequest, settings: Settings, scan: Scan, store: IndexWriter, report: IndexReport) -> None:
         self._options, self._settings, self._scan, self._store, self._report = request.options, settings, scan, store, report
         self._agenda = Agenda(request.options, scan, store, report)
+        self._agenda.note = store.note_changes
         self._clock = StageClock()
         self._workshop: Workshop | None = None
         self._crew: Crew[FileTask, ChainResult] | None = None

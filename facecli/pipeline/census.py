@@ -62,7 +62,7 @@ class Census:
         """Hand on what the index knows below a root, and count its photos."""
         count = 0
         for row in known:
-            count += row[3] is not None
+            count += row[-1] is not None
             yield row
         self.known[root] += count
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from facecli.config import By, IndexOptions, ScanOptions
 from facecli.errors import IndexMismatch, PhotoError, StoreError, UsageError
 from facecli.indexing import IndexRequest, index_photos
 from facecli.indexing.workshop import Workshop
+from facecli.photos import mounts
 from facecli.store.facestore import open_reader
 from facecli.types import IndexReport
 from facecli.vision.detector import Detector
@@ -146,6 +148,80 @@ def test_a_touched_photo_is_unchanged(album: Album, counted: list[int]) -> None:
     report = album.run()
     assert (report.photos.unchanged, report.photos.changed, album.faces(), counted) == (6, 0, ids, [])
     assert album.run().stages["read"].busy_seconds == 0, "the new time is on record"
+
+
+@pytest.fixture
+def keeping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The album lies on a file system with stable inodes, wherever the tests run."""
+    monkeypatch.setattr(mounts, "keeps_inodes", lambda _: True)
+
+
+def replace_by(path: Path, data: bytes) -> None:
+    """Put another file of the same size and time in a file's place."""
+    state = path.stat()
+    path.with_name("beside").write_bytes(data)
+    path.with_name("beside").replace(path)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+def pad(path: Path, size: int) -> bytes:
+    """A photo's bytes, made longer."""
+    return path.read_bytes().ljust(size, b"\0")
+
+
+@pytest.mark.usefixtures("keeping")
+def test_a_photo_replaced_by_another_of_its_size_and_time_is_changed(album: Album) -> None:
+    size = 1 + max(p.stat().st_size for p in album.folder.iterdir())
+    for path in album.folder.iterdir():
+        path.write_bytes(pad(path, size))
+    album.run()
+    ids = album.faces()
+    replace_by(album.folder / "0.png", pad(album.folder / "1.png", size))
+    report = album.run()
+    assert (report.photos.changed, report.photos.unchanged) == (1, 5)
+    assert album.faces()["album/0.png"] != ids["album/0.png"]
+    assert album.run().photos.unchanged == 6
+
+
+@pytest.mark.usefixtures("keeping")
+def test_the_same_content_in_another_inode_is_read_and_not_looked_at(album: Album, counted: list[int]) -> None:
+    album.run()
+    counted.clear()
+    replace_by(album.folder / "0.png", (album.folder / "0.png").read_bytes())
+    (album.folder / "1.png").chmod(0o600)
+    report = album.run()
+    assert (report.photos.unchanged, report.photos.changed, counted) == (6, 0, [])
+    assert report.stages["read"].busy_seconds > 0
+    assert album.run().stages["read"].busy_seconds == 0, "the new inode is on record"
+
+
+@pytest.mark.usefixtures("keeping")
+def test_a_broken_photo_restored_with_its_size_and_time_is_read(album: Album) -> None:
+    whole = (album.folder / "0.png").read_bytes()
+    (album.folder / "0.png").write_bytes(b"x" * len(whole))
+    assert album.run().photos.skipped == 1
+    assert album.run().skipped[0].known
+    replace_by(album.folder / "0.png", whole)
+    report = album.run()
+    assert (report.photos.new, report.photos.skipped) == (1, 0)
+
+
+@pytest.mark.usefixtures("keeping")
+def test_an_index_that_knows_no_inodes_takes_its_files_as_unchanged_and_learns_them(album: Album) -> None:
+    (album.folder / "bad.jpg").write_text("no image at all\n" * 9)
+    album.run()
+    database = sqlite3.connect(album.index / "catalog.db")
+    for table in ("photos", "skips"):
+        database.execute(f"UPDATE {table} SET ctime_ns = NULL, inode = NULL")
+    database.commit()
+    database.close()
+    report = album.run()
+    assert (report.photos.unchanged, report.photos.skipped, report.stages["read"].busy_seconds) == (6, 1, 0)
+    with open_reader(album.index) as store:
+        for name in ("0.png", "5.png", "bad.jpg"):
+            known, state = store.at(str(album.folder / name)), (album.folder / name).stat()
+            assert known is not None
+            assert (known.file.ctime_ns, known.file.inode) == (state.st_ctime_ns, state.st_ino)
 
 
 def test_a_photo_with_other_pixels_is_changed(album: Album, portraits: Path) -> None:
