@@ -11,7 +11,7 @@ from facecli.config import IndexOptions
 from facecli.photos.decode import refusal_holds
 from facecli.photos.scan import Scan
 from facecli.pipeline.census import Census
-from facecli.pipeline.plan import Missed, Pair, Rules, Step, pair_up, path_order
+from facecli.pipeline.plan import Missed, Pair, Rules, Step, pair_up
 from facecli.store.facestore import IndexReader
 from facecli.store.records import FileStat
 from facecli.types import IndexReport, PhotoFile, Skipped
@@ -25,7 +25,7 @@ class Agenda:
     def __init__(self, options: IndexOptions, scan: Scan, store: IndexReader | None, report: IndexReport) -> None:
         self._rules = Rules(options.force, options.retry_skipped, lambda refused_by: refusal_holds(refused_by, options.reading))
         self._scan, self._store, self._report = scan, store, report
-        self.census = Census(sorted(scan.directories, key=path_order))
+        self.census = Census(scan.directories)
         self.note: Callable[[list[PhotoFile]], None] = lambda _: None
         """Called with unchanged files whose time of change and inode the index lacks, many at a time."""
         self._unnoted: list[PhotoFile] = []

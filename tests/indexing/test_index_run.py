@@ -131,6 +131,34 @@ def test_a_second_run_opens_no_model(album: Album, monkeypatch: pytest.MonkeyPat
     assert album.bits() == before
 
 
+def test_relative_paths_are_kept_as_what_they_name(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(album.folder.parent)
+    index_photos(IndexRequest(".facecli", ("album", f"/{album.folder}"), ("album/../album/0.png",)))
+    with open_reader(album.index) as store:
+        assert store.roots() == (str(album.folder),)
+        assert all(os.path.exists(photo.file.path) for photo in store.photos())
+    monkeypatch.chdir("/")
+    assert album.run().photos.unchanged == 6
+    for wrong in (IndexRequest(str(album.index), ("",)), IndexRequest("", ("album",)), IndexRequest(".facecli", (), ("",))):
+        with pytest.raises(UsageError, match="an empty name"):
+            index_photos(wrong)
+    with pytest.raises(UsageError, match="not a single text"):
+        index_photos(IndexRequest(str(album.index), str(album.folder)))  # type: ignore[arg-type]
+
+
+def test_directories_that_another_user_wrote_into_the_index_are_not_read(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+    album.run()
+    monkeypatch.setattr(os, "geteuid", lambda: os.stat(album.index).st_uid + 1)
+    with pytest.raises(UsageError, match="belongs to another user") as caught:
+        index_photos(IndexRequest(str(album.index)))
+    assert f"-i {album.index} " in caught.value.hint
+    assert album.run(album.folder).photos.unchanged == 6
+    assert album.run(listed=[album.folder / "0.png"]).photos.unchanged == 1
+    (album.folder / "sub").mkdir()
+    with pytest.raises(StoreError, match="6 photos were not reached"):
+        album.run(album.folder / "sub", migrate=True, det_size=320)
+
+
 def test_without_a_path_the_known_directories_are_run(album: Album, portraits: Path) -> None:
     with pytest.raises(UsageError, match="no photos were named"):
         index_photos(IndexRequest(str(album.index)))
@@ -333,6 +361,26 @@ def test_a_missing_or_empty_root_is_never_all_deleted(album: Album) -> None:
     album.folder.rmdir()
     away.rename(album.folder)
     assert album.run().photos.unchanged == 6
+
+
+def test_a_root_within_a_root_counts_once(album: Album) -> None:
+    """What is below both counts below the outer one alone: its deletions, and how many of its photos they are."""
+    sub = album.folder / "sub"
+    sub.mkdir()
+    for number in range(230):
+        (sub / f"bad{number}.jpg").write_bytes(b"\xff\xd8\xff" + bytes(number))
+        (album.folder / f"bad{number}.jpg").write_bytes(b"\xff\xd8\xff" + bytes(number))
+    (album.folder / "0.png").rename(sub / "0.png")
+    album.run(sub, album.folder)
+    with open_reader(album.index) as store:
+        assert store.roots() == (str(album.folder),)
+    (sub / "0.png").unlink()
+    report = album.run(album.folder, sub)
+    assert (report.photos.removed, report.photos.seen, report.photos.total) == (1, 465, 5)
+    shutil.rmtree(sub)
+    sub.mkdir()
+    album.run(album.folder, sub)
+    assert not album.notes.warnings
 
 
 def test_one_missing_root_of_two_is_told(album: Album) -> None:
