@@ -20,6 +20,7 @@ from facecli.store.failures import REPAIR, explained, trusted
 from facecli.store.paths import StoredPaths
 from facecli.store.records import FileStat, KeptOut, KnownFile, StoredFace, StoredPhoto
 from facecli.store.rows import DIGEST_SIZE, as_bytes, as_float, as_int, read_box, read_boxes, read_codes, read_landmarks
+from facecli.store.schema import CHANGES_FROM, MIGRATIONS
 from facecli.store.vectors import MAX_DIMENSION, VectorFile
 from facecli.types import FloatArray, FoundBy, PhotoFile, Skipped, SkipReason
 
@@ -53,6 +54,7 @@ class Catalogue:
         self.directory = directory
         self.path = directory / CATALOGUE
         self.paths = StoredPaths(directory)
+        self.version = len(MIGRATIONS)
         self.set_id = 0
         self._lock = threading.RLock()
         self._key = b""
@@ -100,16 +102,17 @@ class Catalogue:
 
     # what is known of files
 
+    @property
+    def _stat(self) -> str:
+        """The columns that tell whether a file is what it was."""
+        return "size, mtime_ns, ctime_ns, inode" if self.version >= CHANGES_FROM else "size, mtime_ns, NULL, NULL"
+
     def under(self, root: str) -> Iterator[KnownFile]:
         """Photos and skips at and below a path, in the order of the paths."""
         for low, high in self.paths.ranges(root):
-            skips = self._pages("SELECT path, size, mtime_ns, reason, detail, refused_by FROM skips WHERE path >= ? AND path < ?", (), low, high)
-            photos = self._pages(
-                "SELECT path, size, mtime_ns, photo_id, digest, again FROM photos WHERE set_id = ? AND path >= ? AND path < ?",
-                (self.set_id,),
-                low,
-                high,
-            )
+            skips = self._pages(f"SELECT path, {self._stat}, reason, detail, refused_by FROM skips WHERE path >= ? AND path < ?", (), low, high)
+            query = f"SELECT path, {self._stat}, photo_id, digest, again FROM photos WHERE set_id = ? AND path >= ? AND path < ?"
+            photos = self._pages(query, (self.set_id,), low, high)
             yield from self._merge(photos, skips)
 
     def stats_under(self, root: str) -> Iterator[FileStat]:
@@ -117,20 +120,20 @@ class Catalogue:
         for low, high in self.paths.ranges(root):
             before = b"" if low.startswith(b"/") else self.paths.base
             skips: Iterator[Any] = self._pages("SELECT path FROM skips WHERE path >= ? AND path < ?", (), low, high)
-            query = "SELECT path, size, mtime_ns, photo_id, again FROM photos WHERE set_id = ? AND path >= ? AND path < ?"
+            query = f"SELECT path, {self._stat}, photo_id, again FROM photos WHERE set_id = ? AND path >= ? AND path < ?"
             photos: Iterator[Any] = self._pages(query, (self.set_id,), low, high)
             with trusted(self.path):
                 (skip,) = next(skips, (None,))
-                for path, size, mtime_ns, photo_id, again in photos:
+                for path, size, mtime_ns, ctime_ns, inode, photo_id, again in photos:
                     while skip is not None and skip < path:
-                        yield before + skip, -1, -1, None
+                        yield before + skip, -1, -1, None, None, None
                         (skip,) = next(skips, (None,))
                     if skip == path:
                         again = True  # noqa: PLW2901 (a skipped file is to be looked up whole, as one to be embedded again is)
                         (skip,) = next(skips, (None,))
-                    yield before + path, -1 if again else size, mtime_ns, photo_id
+                    yield before + path, -1 if again else size, mtime_ns, ctime_ns, inode, photo_id
                 while skip is not None:
-                    yield before + skip, -1, -1, None
+                    yield before + skip, -1, -1, None, None, None
                     (skip,) = next(skips, (None,))
 
     def _pages(self, query: str, first: tuple[object, ...], low: bytes, high: bytes) -> Iterator[Row]:
@@ -159,40 +162,44 @@ class Catalogue:
             skip = next(skips, None)
 
     def _known_photo(self, row: Row) -> KnownFile:
-        path, size, mtime_ns, photo_id, digest, again = row
+        *file, photo_id, digest, again = row
         with trusted(self.path):
             if again:
-                return KnownFile(as_int(photo_id), PhotoFile(self.paths.unpack(as_bytes(path)), -1, -1), b"", None, True)  # noqa: FBT003 (a record)
-            return KnownFile(as_int(photo_id), PhotoFile(self.paths.unpack(as_bytes(path)), as_int(size), as_int(mtime_ns)), as_bytes(digest))
+                return KnownFile(as_int(photo_id), PhotoFile(self.paths.unpack(as_bytes(file[0])), -1, -1), b"", None, True)  # noqa: FBT003 (a record)
+            return KnownFile(as_int(photo_id), self._file(*file), as_bytes(digest))
+
+    def _file(self, path: object, size: object, mtime_ns: object, *change: object) -> PhotoFile:
+        """A file as it is on record; `change` are its time of change and inode, both None where they are not known."""
+        known = () if None in change else map(as_int, change)
+        return PhotoFile(self.paths.unpack(as_bytes(path)), as_int(size), as_int(mtime_ns), *known)
 
     def _known_skip(self, row: Row) -> KnownFile:
         skip = self._skip(row)
         return KnownFile(None, skip.file, b"", skip)
 
     def _skip(self, row: Row) -> Skipped:
-        path, size, mtime_ns, reason, detail, refused_by = row
+        *file, reason, detail, refused_by = row
         with trusted(self.path):
-            file = PhotoFile(self.paths.unpack(as_bytes(path)), as_int(size), as_int(mtime_ns))
-            return Skipped(file, SkipReason(str(reason)), str(detail), str(refused_by), known=True)
+            return Skipped(self._file(*file), SkipReason(str(reason)), str(detail), str(refused_by), known=True)
 
     def at(self, path: str) -> KnownFile | None:
         """What is known of one path."""
         stored = self.paths.pack(path)
-        query = "SELECT path, size, mtime_ns, photo_id, digest, again FROM photos WHERE set_id = ? AND path = ?"
+        query = f"SELECT path, {self._stat}, photo_id, digest, again FROM photos WHERE set_id = ? AND path = ?"
         photos = self.rows(query, (self.set_id, stored))
-        skips = self.rows("SELECT path, size, mtime_ns, reason, detail, refused_by FROM skips WHERE path = ?", (stored,))
+        skips = self.rows(f"SELECT path, {self._stat}, reason, detail, refused_by FROM skips WHERE path = ?", (stored,))
         return next(self._merge(iter(photos), iter(skips)), None)
 
     def with_digest(self, digest: bytes) -> list[KnownFile]:
         """The photos with this content, ascending by path."""
-        query = "SELECT path, size, mtime_ns, photo_id, digest, again FROM photos WHERE digest = ? AND set_id = ? AND NOT again"
+        query = f"SELECT path, {self._stat}, photo_id, digest, again FROM photos WHERE digest = ? AND set_id = ? AND NOT again"
         found = [self._known_photo(row) for row in self.rows(query, (digest, self.set_id))]
         return sorted(found, key=lambda known: os.fsencode(known.file.path)) if len(found) > 1 else found
 
     def skips(self) -> Iterator[Skipped]:
         """The recorded skips, ascending by path."""
         for low, high in self.paths.ranges("/"):
-            query = "SELECT path, size, mtime_ns, reason, detail, refused_by FROM skips WHERE path >= ? AND path < ?"
+            query = f"SELECT path, {self._stat}, reason, detail, refused_by FROM skips WHERE path >= ? AND path < ?"
             yield from map(self._skip, self._pages(query, (), low, high))
 
     def roots(self, *, mounts: bool) -> tuple[str, ...]:

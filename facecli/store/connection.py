@@ -32,6 +32,11 @@ def is_index(directory: Path) -> bool:
     return os.path.lexists(directory / CATALOGUE)
 
 
+def belongs_to_another(directory: Path) -> bool:
+    """Whether another user made an index, or the catalogue in it."""
+    return any(os.stat(path, follow_symlinks=False).st_uid != os.geteuid() for path in (directory, directory / CATALOGUE))
+
+
 def connect(path: Path, **parameters: str) -> sqlite3.Connection:
     """Open a database file by URI parameters, guarded against what forged files could ask for.
 

@@ -22,7 +22,6 @@ from facecli.store.place import named_directory
 from facecli.store.records import FileStat, IndexInfo, KeptOut, KnownFile, StoredFace, StoredPhoto
 from facecli.store.removal import Removal, plan_removal
 from facecli.store.rows import as_bytes, as_float, as_int, read_box
-from facecli.store.schema import MIGRATIONS
 from facecli.store.vectors import StoredCodes, VectorsDamaged
 from facecli.store.verification import Problem, check_all
 from facecli.types import Detections, FloatArray, IndexedPhoto, Match, PhotoFile, Skipped
@@ -212,21 +211,14 @@ def open_reader(directory: str | os.PathLike[str]) -> IndexReader:
     with explained(path):
         catalogue = Catalogue(open_for_reading(path), directory)
     try:
-        _ask_readable(catalogue)
+        with explained(path):
+            catalogue.version = schema_version(catalogue.connection, path)
         reader = IndexReader(catalogue)
         reader._codes, reader.notice = _settle(catalogue)  # noqa: SLF001 (its own maker)
     except BaseException:
         catalogue.connection.close()
         raise
     return reader
-
-
-def _ask_readable(catalogue: Catalogue) -> None:
-    """Raise where the catalogue is of another version than this one's."""
-    with explained(catalogue.path):
-        version = schema_version(catalogue.connection, catalogue.path)
-    if version < len(MIGRATIONS):
-        raise StoreError("the index was made by an older facecli", catalogue.directory, hint="`facecli index` brings it up to date")
 
 
 def _settle(catalogue: Catalogue) -> tuple[StoredCodes | None, str]:

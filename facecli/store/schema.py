@@ -86,8 +86,17 @@ CREATE TRIGGER face_dropped AFTER DELETE ON faces BEGIN
     UPDATE state SET pending = 1;
 END;
 """
-MIGRATIONS: tuple[str, ...] = (FIRST,)
-"""Script n takes a catalogue from version n to n + 1."""
+CHANGES = """
+ALTER TABLE photos ADD COLUMN ctime_ns INTEGER;
+ALTER TABLE photos ADD COLUMN inode INTEGER;
+ALTER TABLE skips ADD COLUMN ctime_ns INTEGER;
+ALTER TABLE skips ADD COLUMN inode INTEGER;
+"""
+"""Time of change and inode, by which a file is known that was replaced by one of the same size and time; NULL where they are not known."""
+MIGRATIONS: tuple[str, ...] = (FIRST, CHANGES)
+"""Script n takes a catalogue from version n to n + 1. A reader, which cannot migrate, reads NULL where a column is not there yet."""
+CHANGES_FROM = 2
+"""The version from which on files have their time of change and inode."""
 
 
 def migrate(connection: sqlite3.Connection, number: int, script: str) -> None:

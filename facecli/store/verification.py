@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from facecli.errors import IndexDamaged
 from facecli.store.catalog import Catalogue, SetRow
-from facecli.store.rows import FaceRow, as_bytes, as_float, as_int, photo_checksum
+from facecli.store.failures import trusted
+from facecli.store.rows import FaceRow, as_bytes, as_float, as_int, photo_checksum, read_box, read_landmarks
 from facecli.store.vectors import StoredCodes
 
 PAGE = 2048
