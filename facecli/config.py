@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from enum import StrEnum
 from numbers import Integral, Real
 from pathlib import Path
@@ -84,13 +85,17 @@ BOUNDS = {
     "jobs": Bounds(0, 4096),
     "batch_size": Bounds(1, 10**6),
     "det_size": Bounds(32, 8192, 32),
+    "small_scale": Bounds(0, 8192, 32),
     "min_score": Bounds(0, 1, 0),
     "min_face": Bounds(0, 10**6),
     "wait_seconds": Bounds(0, 10**9, 0),
     "max_pixels": Bounds(1, 10**12),
     "max_memory": Bounds(1, 10**15),
+    "dimension": Bounds(1, 65536),
+    "reading": Bounds(1, 10**6),
+    "alignment": Bounds(1, 10**6),
 }
-"""What the options of these names take, on the command line and from Python."""
+"""What the options and settings of these names take, on the command line, from Python and in an index."""
 
 
 def whole_number(text: str, most: int) -> int | None:
@@ -163,6 +168,22 @@ class ScanOptions(Struct, frozen=True):
     """Patterns as in .gitignore."""
 
 
+BEFORE: dict[str, object] = {
+    "det_size": 640,
+    "small_scale": 128,
+    "min_score": 0.5,
+    "min_face": 0,
+    "rotate": True,
+    "tiles": False,
+    "precision": "exact",
+    "reading": 1,
+    "alignment": 1,
+    "metric": "cosine",
+}
+"""What versions did that did not have such a setting yet: an index that lacks it was made by one of them. A new setting gets its line here."""
+_PACK = ("model", "detector_sha256", "recogniser_sha256", "dimension")
+_LONGEST_NAME = 4096
+_SHA256 = re.compile("[0-9a-f]{64}")
 _CALLED = {"tiles": "thorough", "reading": "version of reading", "alignment": "version of alignment"}
 """What settings are called in messages, where that is not their own name."""
 
@@ -191,10 +212,17 @@ class Fingerprint(Struct, frozen=True):
 
     @classmethod
     def from_record(cls, record: dict[str, object]) -> Fingerprint:
-        """Read what `to_record` gave; raises KeyError, TypeError or ValueError on anything else."""
-        detection = DetectionOptions(**{n: _kind_of(n)(record[n]) for n in DetectionOptions.__struct_fields__})
-        rest = {n: record[n] for n in cls.__struct_fields__ if n not in ("detection", "precision")}
-        return cls(**rest, detection=detection, precision=Precision(str(record["precision"])))  # type: ignore[arg-type]
+        """Read what `to_record` gave, of this version or an earlier one; raises KeyError, TypeError or ValueError on anything else."""
+        found: dict[str, Any] = BEFORE | record
+        _ask_sane(found)
+        detection = DetectionOptions(**{n: found[n] for n in DetectionOptions.__struct_fields__})
+        rest = {n: found[n] for n in cls.__struct_fields__ if n not in ("detection", "precision")}
+        return cls(**rest, detection=detection, precision=Precision(found["precision"]))
+
+    @staticmethod
+    def unknown(record: dict[str, object]) -> list[str]:
+        """The settings in a record that this version does not know."""
+        return sorted(record.keys() - BEFORE.keys() - set(_PACK))
 
     def differences(self, other: Fingerprint) -> list[tuple[str, object, object]]:
         """Each setting that differs: its name, the value here, the value there; the pack counts once, by its hashes."""
@@ -224,8 +252,18 @@ def _shown(value: object) -> str:
     return f"{os.path.basename(text)} ({text})" if os.sep in text else text
 
 
-def _kind_of(name: str) -> type:
-    return type(getattr(DetectionOptions(), name))
+def _ask_sane(record: dict[str, Any]) -> None:
+    """Raise ValueError or TypeError where a setting of an index is nothing that facecli wrote there."""
+    for name, value in record.items():
+        if name in BOUNDS and not BOUNDS[name].hold(value):
+            raise ValueError(name)
+        if isinstance(BEFORE.get(name), bool) and not isinstance(value, bool):
+            raise TypeError(name)
+    os.fsencode(record["model"])
+    if len(record["model"]) > _LONGEST_NAME or len(str(record["metric"])) > _LONGEST_NAME:
+        raise ValueError("a name of such a length")
+    if not (_SHA256.fullmatch(record["detector_sha256"]) and _SHA256.fullmatch(record["recogniser_sha256"])):
+        raise ValueError("no hash")
 
 
 class IndexOptions(Struct, frozen=True):

@@ -174,7 +174,8 @@ class BatchCommit:
 
     def _last_id(self, table: str) -> int:
         row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
-        return as_int(row[0]) if row else 0
+        with trusted(self._catalogue.path):
+            return as_int(row[0]) if row else 0
 
 
 def _stat(file: PhotoFile) -> tuple[int, int, int | None, int | None]:

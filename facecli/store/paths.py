@@ -26,7 +26,9 @@ class StoredPaths:
         return b"." if raw + b"/" == self.base or raw == self.base else raw
 
     def unpack(self, stored: bytes) -> str:
-        """The absolute path of a stored form."""
+        """The absolute path of a stored form; raises ValueError on what no path is stored as."""
+        if not stored or b"\0" in stored or b".." in stored.split(b"/"):
+            raise ValueError("no path")
         if stored.startswith(b"/"):
             return os.fsdecode(stored)
         return os.fsdecode(self.base[:-1] or b"/") if stored == b"." else os.fsdecode(self.base + stored)

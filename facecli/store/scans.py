@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from facecli.errors import IndexDamaged
@@ -17,7 +18,7 @@ from facecli.store.catalog import Catalogue, SetRow
 from facecli.store.failures import trusted
 from facecli.store.mount import is_network
 from facecli.store.nearest import Identified, Labels, Scan, pick_best, portion, similarities
-from facecli.store.rows import as_bytes, as_int, read_codes
+from facecli.store.rows import are_unit, as_bytes, as_int, read_codes
 from facecli.store.vectors import BLOCK, Codes, StoredCodes
 from facecli.types import FloatArray
 
@@ -65,7 +66,7 @@ class FileScan:
             i = place.get(slot)
             if i is not None:
                 faces[i], photos[i] = face_id, photo_id
-        return Identified(faces, photos, self._codes.at(labels))
+        return _sane(Identified(faces, photos, self._codes.at(labels)))
 
     def _faces_at(self, slots: list[int]) -> Iterator[tuple[int, int, int]]:
         query, set_id = "SELECT slot, face_id, photo_id FROM faces WHERE set_id = ?", self._row.set_id
@@ -130,6 +131,11 @@ class FaissScan(FileScan):
             os.close(descriptor)
 
 
+def _sane(found: Identified) -> Identified:
+    """Take the face from what is no embedding, whose similarity would say nothing."""
+    return replace(found, face_ids=np.where(are_unit(found.codes), found.face_ids, -1))
+
+
 def _read_ahead(address: int, length: int) -> None:
     """Let the kernel read ahead in a mapping again.
 
@@ -162,7 +168,7 @@ class CatalogueScan:
     def identify(self, labels: Labels) -> Identified:
         parts = [self._read(self._faces[labels[i : i + 500]]) for i in range(0, len(labels), 500)]
         codes = np.concatenate(parts) if parts else np.zeros((0, self._row.file.dimension), "<f2")
-        return Identified(self._faces[labels], self._photos[labels], codes)
+        return _sane(Identified(self._faces[labels], self._photos[labels], codes))
 
     def _blocks(self) -> Iterator[tuple[int, Codes]]:
         step = max(1, BLOCK // self._row.file.code_size)

@@ -23,7 +23,6 @@ Codes = NDArray[np.float16]
 
 HEADER = struct.Struct("<4siq16sBiiifqqqq")
 _TRAINED, _INNER_PRODUCT, _FP16 = 1, 0, 4
-MAX_DIMENSION = 65536
 BESIDE = ".new"
 BLOCK = 4 << 20
 """Bytes that are read at once."""

@@ -11,7 +11,7 @@ from msgspec import Struct
 from facecli.errors import IndexDamaged
 from facecli.store.catalog import Catalogue, SetRow
 from facecli.store.failures import trusted
-from facecli.store.rows import FaceRow, as_bytes, as_float, as_int, photo_checksum, read_box, read_landmarks
+from facecli.store.rows import FaceRow, are_unit, as_bytes, as_float, as_int, photo_checksum, read_box, read_codes, read_landmarks
 from facecli.store.vectors import StoredCodes
 
 PAGE = 2048
@@ -51,7 +51,9 @@ class CheckedFace(Struct, frozen=True):
     @property
     def is_whole(self) -> bool:
         """Whether the face has its photo, all its parts, and agrees with its checksum."""
-        return self.has_photo and self.row is not None and self.row.checksum(self.face_id, self.photo_id) == self.checksum
+        if not self.has_photo or self.row is None or self.row.checksum(self.face_id, self.photo_id) != self.checksum:
+            return False
+        return bool(are_unit(read_codes([self.row.embedding], len(self.row.embedding) // 2)).all())
 
 
 def check_all(catalogue: Catalogue) -> Iterator[Problem]:
