@@ -225,6 +225,17 @@ class Catalogue:
             query = f"SELECT path, {self._stat}, reason, detail, refused_by FROM skips WHERE path >= ? AND path < ?"
             yield from map(self._skip, self._pages(query, (), low, high))
 
+    def unreadable(self) -> Iterator[tuple[str, object]]:
+        """Table and path of each skipped file and root whose record cannot be read."""
+        for row in self.rows(f"SELECT path, {self._stat}, reason, detail, refused_by FROM skips"):
+            try:
+                self._skip(row)
+            except IndexDamaged:
+                yield "skips", row[0]
+        for (path,) in self.rows("SELECT path FROM roots"):
+            if not isinstance(path, bytes) or not self.paths.is_stored(path):
+                yield "roots", path
+
     def roots(self, *, mounts: bool) -> tuple[str, ...]:
         """The roots, or the mount points below them."""
         rows = self.rows("SELECT path FROM roots WHERE mount = ?", (int(mounts),))

@@ -38,6 +38,7 @@ def mend_rows(catalogue: Catalogue, disk: Disk) -> list[str]:
             counts = (row.set_id, row.set_id, row.set_id)
             query = "UPDATE sets SET photos = (SELECT count(*) FROM photos WHERE set_id = ?), faces = (SELECT count(*) FROM faces WHERE set_id = ?)"
             connection.execute(f"{query} WHERE set_id = ?", counts)
+        said += _drop_unreadable(catalogue)
         said += [_mend_photo(catalogue, problem) for problem in found if problem.photo_id and not problem.face_id]
         connection.execute("UPDATE state SET generation = generation + 1")
     return said
@@ -73,12 +74,23 @@ def _mend_face(catalogue: Catalogue, face: CheckedFace, codes: StoredCodes | Non
     return f"face:{face.face_id} is dropped, the next index run looks at its photo again: {face.where}"
 
 
+def _drop_unreadable(catalogue: Catalogue) -> list[str]:
+    """Give up records of skipped files and roots; the next run makes them anew."""
+    found = list(catalogue.unreadable())
+    for table, path in found:
+        catalogue.connection.execute(f"DELETE FROM {table} WHERE path IS ?", (path,))
+    return [f"{len(found)} records of skipped files and roots are dropped: {catalogue.path}"] if found else []
+
+
 def _mend_photo(catalogue: Catalogue, problem: Problem) -> str:
-    """Take a photo's record as it is, and have the next run look whether it is true."""
+    """Take a photo's record as it is, and have the next run look whether it is true; without a path there is nothing to look at."""
     query = "SELECT digest, path, set_id, size, mtime_ns, width, height FROM photos WHERE photo_id = ?"
     row = catalogue.connection.execute(query, (problem.photo_id,)).fetchone()
     if row is None:
         return f"the photo is no longer there: {problem.where}"
+    if not catalogue.paths.is_stored(as_bytes(row[1])):
+        catalogue.connection.execute("DELETE FROM photos WHERE photo_id = ?", (problem.photo_id,))
+        return f"a photo whose path is none is dropped: {problem.where}"
     with trusted(catalogue.path):
         checksum = photo_checksum(problem.photo_id, as_bytes(row[0]), as_bytes(row[1]), *(as_int(number) for number in row[2:]))
     catalogue.connection.execute("UPDATE photos SET again = 1, checksum = ? WHERE photo_id = ?", (checksum, problem.photo_id))

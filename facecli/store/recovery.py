@@ -42,6 +42,7 @@ def may_roll_back(database: Path) -> None:
 
     StoreError where the index is another's or cannot be written; IndexDamaged where the journal is none of this database.
     """
+    refuse_forged(database)
     journal = _beside(database, "-journal")
     head, size = _read(journal, 0, _HEADER.size), _size(journal)
     if not head or not head[0]:

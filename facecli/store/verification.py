@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 
@@ -76,6 +77,8 @@ def _check_structure(catalogue: Catalogue) -> Iterator[Problem]:
     loose += catalogue.number("SELECT count(*) FROM photos WHERE set_id NOT IN (SELECT set_id FROM sets)")
     if loose:
         yield Problem(f"{loose} rows belong to nothing", str(catalogue.path))
+    if unreadable := sum(1 for _ in catalogue.unreadable()):
+        yield Problem(f"{unreadable} records of skipped files and roots are damaged", str(catalogue.path))
 
 
 def _check_photos(catalogue: Catalogue) -> Iterator[Problem]:
@@ -85,8 +88,16 @@ def _check_photos(catalogue: Catalogue) -> Iterator[Problem]:
             last = as_int(rows[-1][0])
             for photo_id, digest, path, checksum, *numbers in rows:
                 values = [as_int(number) for number in numbers]
-                if photo_checksum(as_int(photo_id), as_bytes(digest), as_bytes(path), *values) != checksum:
-                    yield Problem("the record of a photo fails its checksum", catalogue.paths.unpack(as_bytes(path)), photo_id=as_int(photo_id))
+                fails = photo_checksum(as_int(photo_id), as_bytes(digest), as_bytes(path), *values) != checksum
+                if fails or not catalogue.paths.is_stored(as_bytes(path)):
+                    yield Problem("the record of a photo fails its checksum", _shown(catalogue, path), photo_id=as_int(photo_id))
+
+
+def _shown(catalogue: Catalogue, path: object) -> str:
+    """A stored path for a message, also one that is none; the catalogue where there is none."""
+    if not isinstance(path, bytes):
+        return str(catalogue.path)
+    return catalogue.paths.unpack(path) if catalogue.paths.is_stored(path) else os.fsdecode(path.replace(b"\0", b"?"))
 
 
 def _check_sets(catalogue: Catalogue) -> Iterator[Problem]:
@@ -152,7 +163,7 @@ def face_pages(catalogue: Catalogue, row: SetRow) -> Iterator[list[CheckedFace]]
 def _read_face(catalogue: Catalogue, row: SetRow, values: tuple[object, ...]) -> CheckedFace:
     slot, face_id, photo_id, box, score, found_by, landmarks, checksum, embedding, path = values
     with trusted(catalogue.path):
-        where = catalogue.paths.unpack(as_bytes(path)) if path is not None else str(catalogue.path)
+        where = _shown(catalogue, path)
         numbers = as_int(slot), as_int(face_id), as_int(photo_id)
     try:
         recorded = as_int(checksum)
