@@ -257,7 +257,7 @@ def _ask_sane(record: dict[str, Any]) -> None:
     for name, value in record.items():
         if name in BOUNDS and not BOUNDS[name].hold(value):
             raise ValueError(name)
-        if isinstance(BEFORE.get(name), bool) and not isinstance(value, bool):
+        if isinstance(value, bool) != isinstance(BEFORE.get(name), bool):
             raise TypeError(name)
     os.fsencode(record["model"])
     if len(record["model"]) > _LONGEST_NAME or len(str(record["metric"])) > _LONGEST_NAME:

@@ -112,6 +112,8 @@ class Catalogue:
 
     def _fingerprint(self, text: str) -> Fingerprint:
         record = json.loads(text)
+        if not isinstance(record, dict):
+            raise TypeError("no settings")
         if unknown := Fingerprint.unknown(record):
             hint = "use the facecli that made it, or -i DIR for another index"
             raise StoreError(f"the index has settings of a newer facecli ({', '.join(unknown)[:80]})", self.path, hint=hint)

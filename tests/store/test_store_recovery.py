@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import sqlite3
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -90,10 +91,8 @@ def test_a_journal_that_names_another_file_is_refused_before_anything_is_opened(
         assert {name: (index / name).read_bytes() for name in before} == before
         victim.read_text()
         return
-    try:
+    with contextlib.suppress(StoreError):
         opening(index).close()  # type: ignore[attr-defined]
-    except StoreError:
-        pass
     assert victim.read_text() == "years of work"
 
 
@@ -168,7 +167,7 @@ def test_the_log_of_another_database_is_an_error_or_an_answer_of_ours(index: Pat
 
 
 @pytest.fixture
-def cut_off(index: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def cut_off(index: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An index on a network file system whose writer died within a transaction, after it wrote into the catalogue itself."""
     monkeypatch.setattr(connection, "is_network", lambda _: True)
     open_writer(index).close()
@@ -182,7 +181,7 @@ def cut_off(index: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         os._exit(9)
     os.waitpid(child, 0)
     assert (index / "catalog.db-journal").read_bytes().startswith(MAGIC)
-    yield index
+    return index
 
 
 def test_a_reader_undoes_it_while_it_holds_the_writers_lock(cut_off: Path, monkeypatch: pytest.MonkeyPatch) -> None:
