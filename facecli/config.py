@@ -85,17 +85,13 @@ BOUNDS = {
     "jobs": Bounds(0, 4096),
     "batch_size": Bounds(1, 10**6),
     "det_size": Bounds(32, 8192, 32),
-    "small_scale": Bounds(0, 8192, 32),
     "min_score": Bounds(0, 1, 0),
     "min_face": Bounds(0, 10**6),
     "wait_seconds": Bounds(0, 10**9, 0),
     "max_pixels": Bounds(1, 10**12),
     "max_memory": Bounds(1, 10**15),
-    "dimension": Bounds(1, 65536),
-    "reading": Bounds(1, 10**6),
-    "alignment": Bounds(1, 10**6),
 }
-"""What the options and settings of these names take, on the command line, from Python and in an index."""
+"""What the options of these names take, on the command line and from Python."""
 
 
 def whole_number(text: str, most: int) -> int | None:
@@ -181,6 +177,14 @@ BEFORE: dict[str, object] = {
     "metric": "cosine",
 }
 """What versions did that did not have such a setting yet: an index that lacks it was made by one of them. A new setting gets its line here."""
+_SETTINGS = {
+    **{name: BOUNDS[name] for name in ("det_size", "min_score", "min_face")},
+    "small_scale": Bounds(0, 8192, 32),
+    "dimension": Bounds(1, 65536),
+    "reading": Bounds(1, 10**6),
+    "alignment": Bounds(1, 10**6),
+}
+"""What the settings of these names are in an index."""
 _PACK = ("model", "detector_sha256", "recogniser_sha256", "dimension")
 _LONGEST_NAME = 4096
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -255,7 +259,7 @@ def _shown(value: object) -> str:
 def _ask_sane(record: dict[str, Any]) -> None:
     """Raise ValueError or TypeError where a setting of an index is nothing that facecli wrote there."""
     for name, value in record.items():
-        if name in BOUNDS and not BOUNDS[name].hold(value):
+        if name in _SETTINGS and not _SETTINGS[name].hold(value):
             raise ValueError(name)
         if isinstance(value, bool) != isinstance(BEFORE.get(name), bool):
             raise TypeError(name)
