@@ -17,7 +17,7 @@ FINE = re.compile(r"/dev/(null|tty|urandom|shm/.*)|/proc/.*|pipe:.*|socket:.*|an
 
 MAKE = """
 from synthetic import KIND, make_photo, write
-write(index, [make_photo(index.parent / f"{i}.jpg", 400, dimension=64) for i in range(24)])
+write(index, [make_photo(index.parent / f"{i}.jpg", 400, dimension=64) for i in range(80)])
 """
 REMOVE = """
 with open_writer(index) as writer:
@@ -28,7 +28,7 @@ from synthetic import OTHER_KIND, make_photo
 from facecli.store.records import Batch
 with open_writer(index) as writer:
     writer.begin_migration(OTHER_KIND)
-    writer.commit(Batch(photos=tuple(make_photo(index.parent / f"{i}.jpg", 400) for i in range(24))))
+    writer.commit(Batch(photos=tuple(make_photo(index.parent / f"{i}.jpg", 400) for i in range(80))))
     writer.finish_migration(drop_unreachable=True)
     writer.finish()
 """
