@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from enum import StrEnum
 from numbers import Integral, Real
 from pathlib import Path
@@ -172,6 +173,30 @@ class ScanOptions(Struct, frozen=True):
             force_setattr(self, "exclude", (self.exclude,))
 
 
+BEFORE: dict[str, object] = {
+    "det_size": 640,
+    "small_scale": 128,
+    "min_score": 0.5,
+    "min_face": 0,
+    "rotate": True,
+    "tiles": False,
+    "precision": "exact",
+    "reading": 1,
+    "alignment": 1,
+    "metric": "cosine",
+}
+"""What versions did that did not have such a setting yet: an index that lacks it was made by one of them. A new setting gets its line here."""
+_SETTINGS = {
+    **{name: BOUNDS[name] for name in ("det_size", "min_score", "min_face")},
+    "small_scale": Bounds(0, 8192, 32),
+    "dimension": Bounds(1, 65536),
+    "reading": Bounds(1, 10**6),
+    "alignment": Bounds(1, 10**6),
+}
+"""What the settings of these names are in an index."""
+_PACK = ("model", "detector_sha256", "recogniser_sha256", "dimension")
+_LONGEST_NAME = 4096
+_SHA256 = re.compile("[0-9a-f]{64}")
 _CALLED = {"tiles": "thorough", "reading": "version of reading", "alignment": "version of alignment"}
 """What settings are called in messages, where that is not their own name."""
 
@@ -200,10 +225,17 @@ class Fingerprint(Struct, frozen=True):
 
     @classmethod
     def from_record(cls, record: dict[str, object]) -> Fingerprint:
-        """Read what `to_record` gave; raises KeyError, TypeError or ValueError on anything else."""
-        detection = DetectionOptions(**{n: _kind_of(n)(record[n]) for n in DetectionOptions.__struct_fields__})
-        rest = {n: record[n] for n in cls.__struct_fields__ if n not in ("detection", "precision")}
-        return cls(**rest, detection=detection, precision=Precision(str(record["precision"])))  # type: ignore[arg-type]
+        """Read what `to_record` gave, of this version or an earlier one; raises KeyError, TypeError or ValueError on anything else."""
+        found: dict[str, Any] = BEFORE | record
+        _ask_sane(found)
+        detection = DetectionOptions(**{n: found[n] for n in DetectionOptions.__struct_fields__})
+        rest = {n: found[n] for n in cls.__struct_fields__ if n not in ("detection", "precision")}
+        return cls(**rest, detection=detection, precision=Precision(found["precision"]))
+
+    @staticmethod
+    def unknown(record: dict[str, object]) -> list[str]:
+        """The settings in a record that this version does not know."""
+        return sorted(record.keys() - BEFORE.keys() - set(_PACK))
 
     def differences(self, other: Fingerprint) -> list[tuple[str, object, object]]:
         """Each setting that differs: its name, the value here, the value there; the pack counts once, by its hashes."""
@@ -233,8 +265,18 @@ def _shown(value: object) -> str:
     return f"{os.path.basename(text)} ({text})" if os.sep in text else text
 
 
-def _kind_of(name: str) -> type:
-    return type(getattr(DetectionOptions(), name))
+def _ask_sane(record: dict[str, Any]) -> None:
+    """Raise ValueError or TypeError where a setting of an index is nothing that facecli wrote there."""
+    for name, value in record.items():
+        if name in _SETTINGS and not _SETTINGS[name].hold(value):
+            raise ValueError(name)
+        if isinstance(value, bool) != isinstance(BEFORE.get(name), bool):
+            raise TypeError(name)
+    os.fsencode(record["model"])
+    if len(record["model"]) > _LONGEST_NAME or len(str(record["metric"])) > _LONGEST_NAME:
+        raise ValueError("a name of such a length")
+    if not (_SHA256.fullmatch(record["detector_sha256"]) and _SHA256.fullmatch(record["recogniser_sha256"])):
+        raise ValueError("no hash")
 
 
 class IndexOptions(Struct, frozen=True):

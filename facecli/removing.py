@@ -10,7 +10,7 @@ from msgspec import Struct
 from facecli.config import ReadOptions, ScanOptions
 from facecli.errors import PhotoError, StoreError, check_name
 from facecli.photos.files import read_photo, stat_photo
-from facecli.photos.mounts import mounts_below
+from facecli.photos.mounts import FileSystems, mounts_below
 from facecli.photos.scan import Scan
 from facecli.pipeline.census import Census, is_below, is_gone, judge
 from facecli.store.facestore import IndexReader
@@ -39,7 +39,7 @@ def find_missing(reader: IndexReader) -> Missing:
     mounted = set().union(*(mounts_below(root) for root in roots))
     census.unmounted = [mount for mount in reader.mounts() if mount not in mounted and any(is_below(mount, root) for root in roots)]
     for root in roots:
-        for raw, _, _, photo_id in census.recall(root, reader.stats_under(root)):
+        for raw, *_, photo_id in census.recall(root, reader.stats_under(root)):
             path = os.fsdecode(raw)
             if is_gone(path):
                 census.miss(path, photo_id)
@@ -64,7 +64,7 @@ def contents_of(reader: IndexReader, paths: Sequence[str]) -> Iterator[bytes]:
                 if digest is not None:
                     yield digest
             continue
-        named = stat_photo(path)
+        named = stat_photo(path, FileSystems())
         digest = None if isinstance(named, Skipped) else _digest(reader, named)
         if digest is None:
             raise PhotoError("the photo cannot be read, so that what is kept out cannot be told by it", path)
@@ -74,7 +74,7 @@ def contents_of(reader: IndexReader, paths: Sequence[str]) -> Iterator[bytes]:
 def _digest(reader: IndexReader, file: PhotoFile) -> bytes | None:
     """A file's digest, from the index where it is there unchanged."""
     known = reader.at(file.path)
-    if known is not None and known.file == file and known.digest:
+    if known is not None and file.looks_like(known.file) and known.digest:
         return known.digest
     contents = read_photo(file, ReadOptions())
     return None if isinstance(contents, Skipped) else contents.digest

@@ -53,6 +53,15 @@ class PhotoFile(Struct, frozen=True):
     path: str
     size: int
     mtime_ns: int
+    ctime_ns: int | None = None
+    """When the file or anything about it was last changed; None where the file system's inodes are not stable, or it is not on record."""
+    inode: int | None = None
+
+    def looks_like(self, earlier: PhotoFile) -> bool:
+        """Whether nothing tells the file apart from what it was: its size and time and, where both are known, time of change and inode."""
+        if self.size != earlier.size or self.mtime_ns != earlier.mtime_ns:
+            return False
+        return None in (self.ctime_ns, earlier.ctime_ns) or (self.ctime_ns, self.inode) == (earlier.ctime_ns, earlier.inode)
 
 
 class Skipped(Struct, frozen=True):

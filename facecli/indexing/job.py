@@ -10,12 +10,12 @@ from msgspec import Struct
 
 from facecli.errors import PhotoError, UsageError
 from facecli.indexing.agenda import Agenda
-from facecli.indexing.request import IndexRequest, settle
+from facecli.indexing.request import IndexRequest, resolve, settle
 from facecli.indexing.run import Run
 from facecli.photos.scan import Scan
 from facecli.pipeline.census import is_below
 from facecli.pipeline.plan import Pair
-from facecli.store.connection import is_index
+from facecli.store.connection import belongs_to_another, is_index
 from facecli.store.facestore import open_reader, open_writer
 from facecli.store.records import IndexInfo
 from facecli.types import IndexReport, Reporter, SilentReporter, Skipped
@@ -27,6 +27,7 @@ class Before(Struct, frozen=True):
 
     info: IndexInfo | None = None
     roots: tuple[str, ...] = ()
+    """None that another user wrote: what is read for an index is not for a stranger to choose."""
     strays: tuple[str, ...] = ()
     """For a migration: the photos that lie below no root."""
 
@@ -39,6 +40,7 @@ def index_photos(request: IndexRequest, reporter: Reporter | None = None, stop: 
     """
     reporter = reporter or SilentReporter()
     began = time.perf_counter() if request.began is None else request.began
+    request = resolve(request)
     before = _ask_index(request)
     scan = _open_scan(request, before)
     settings = settle(request.options, before.info)
@@ -67,6 +69,8 @@ def _ask_index(request: IndexRequest) -> Before:
     if not is_index(Path(request.directory)):
         return Before()
     with open_reader(Path(request.directory)) as store:
+        if belongs_to_another(Path(request.directory)):
+            return Before(store.info)
         roots = store.roots()
         strays: tuple[str, ...] = ()
         if request.options.migrate:
@@ -83,6 +87,9 @@ def _open_scan(request: IndexRequest, before: Before) -> Scan:
         roots = tuple(dict.fromkeys((*request.roots, *before.roots)))
     listed = (*(request.listed or ()), *before.strays)
     if not roots and not listed and request.listed is None:
+        if before.info is not None and belongs_to_another(Path(request.directory)):
+            hint = f"name them yourself: facecli index -i {request.directory} DIRECTORY…"
+            raise UsageError("the index belongs to another user, and the directories that it names are not read for it", request.directory, hint=hint)
         raise UsageError("no photos were named, and the index knows no directory yet", request.directory, hint="facecli index DIRECTORY")
     scan = Scan(roots, options.scan, listed=listed, leave_out=(request.directory,))
     if roots and not listed and len(scan.missing_roots) == len(roots):

@@ -8,6 +8,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from facecli.config import DetectionOptions, Fingerprint, IndexOptions, Precision
+from facecli.errors import UsageError
 from facecli.store.records import EmbeddingKind, IndexInfo
 from facecli.vision.packs import ModelPack, find_pack, find_recorded_pack
 
@@ -16,14 +17,33 @@ class IndexRequest(Struct, frozen=True):
     """One run: which index, which photos, how."""
 
     directory: str
-    """The index, absolute."""
+    """The index."""
     roots: tuple[str, ...] = ()
-    """Photos and directories, absolute; empty for the roots that the index knows."""
+    """Photos and directories; empty for the roots that the index knows."""
     listed: tuple[str, ...] | None = None
-    """The photos of a list, absolute; None where no list was given."""
+    """The photos of a list; None where no list was given."""
     options: IndexOptions = field(default_factory=IndexOptions)
     began: float | None = None
     """When the run began, on the clock of time.perf_counter; None for when it is called."""
+
+
+def resolve(request: IndexRequest) -> IndexRequest:
+    """The request with each path absolute, as the index keeps paths: a relative one would name another place in the next run."""
+    if isinstance(request.roots, str | bytes) or isinstance(request.listed, str | bytes):
+        raise UsageError("several paths are wanted, not a single text", request.roots or request.listed, hint="(path,) is one path")
+    return replace(
+        request,
+        directory=_absolute(request.directory),
+        roots=tuple(map(_absolute, request.roots)),
+        listed=None if request.listed is None else tuple(map(_absolute, request.listed)),
+    )
+
+
+def _absolute(path: str) -> str:
+    """An absolute path with one slash at its beginning, where POSIX allows two."""
+    if not os.fspath(path):
+        raise UsageError("an empty name", "facecli.IndexRequest")
+    return "/" + os.path.abspath(os.fsdecode(path)).lstrip("/")
 
 
 class Settings(Struct, frozen=True):

@@ -11,7 +11,7 @@ from facecli.errors import DeviceError
 from facecli.indexing.agenda import Agenda
 from facecli.indexing.request import IndexRequest, Settings
 from facecli.photos.scan import Scan
-from facecli.pipeline.census import Verdict, is_below, judge
+from facecli.pipeline.census import Verdict, is_below, judge, outermost
 from facecli.pipeline.clock import StageClock
 from facecli.pipeline.plan import Pair
 from facecli.pipeline.results import ChainResult, FileTask
@@ -37,6 +37,7 @@ class Run:
     def __init__(self, request: IndexRequest, settings: Settings, scan: Scan, store: IndexWriter, report: IndexReport) -> None:
         self._options, self._settings, self._scan, self._store, self._report = request.options, settings, scan, store, report
         self._agenda = Agenda(request.options, scan, store, report)
+        self._agenda.note = store.note_changes
         self._clock = StageClock()
         self._workshop: Workshop | None = None
         self._crew: Crew[FileTask, ChainResult] | None = None
@@ -163,9 +164,9 @@ class Run:
     def _remember_roots(self) -> None:
         """Keep the roots and the mount points below them for later runs."""
         here = self._scan.directories
-        roots = sorted({*self._store.roots(), *here})
+        roots = outermost({*self._store.roots(), *here})
         kept = [m for m in self._store.mounts() if not any(is_below(m, root) for root in here) or m in self._agenda.census.unmounted]
-        self._store.set_roots([r for r in roots if not any(is_below(r, other) for other in roots)], sorted({*kept, *self._scan.mounts}))
+        self._store.set_roots(roots, sorted({*kept, *self._scan.mounts}))
 
     def _sum_up(self, began: float, reporter: Reporter) -> None:
         """Finish the index and fill the report."""

@@ -9,6 +9,7 @@ import stat
 import xxhash
 
 from facecli.config import ReadOptions
+from facecli.photos.mounts import FileSystems, photo_file
 from facecli.photos.opening import format_of
 from facecli.photos.refusal import Refusal
 from facecli.photos.sniff import HEAD
@@ -22,13 +23,13 @@ _BYTES_A_PIXEL = 8
 _BYTES_BESIDE = 64_000_000
 
 
-def stat_photo(path: str) -> PhotoFile | Skipped:
-    """A file that was named; opens nothing, so that pipes and devices are safe."""
+def stat_photo(path: str, systems: FileSystems | None = None) -> PhotoFile | Skipped:
+    """A file that was named; opens nothing, so that pipes and devices are safe. `systems` tells what may tell it from a later file."""
     try:
         state = os.stat(path)
     except (OSError, ValueError) as error:
         return _refused(error).skip(PhotoFile(path, 0, 0))
-    file = PhotoFile(path, state.st_size, state.st_mtime_ns)
+    file = photo_file(path, state, is_stable=False) if systems is None else systems.file_at(path, state)
     return file if stat.S_ISREG(state.st_mode) else _no_file(state.st_mode).skip(file)
 
 
@@ -56,7 +57,7 @@ def _read(handle: int, file: PhotoFile, options: ReadOptions) -> FileContents | 
     before = os.fstat(handle)
     if not stat.S_ISREG(before.st_mode):
         raise _no_file(before.st_mode)
-    file = PhotoFile(file.path, before.st_size, before.st_mtime_ns)
+    file = photo_file(file.path, before, is_stable=file.ctime_ns is not None)
     try:
         _check_size(before.st_size, options)
         format_of(os.pread(handle, HEAD, 0))

@@ -1,9 +1,21 @@
-"""Mount points, bind mounts included, which share their device with what is around them."""
+"""File systems: where they are mounted, bind mounts included, which share their device with what is around them, and what they keep."""
 
 from __future__ import annotations
 
 import os
 import re
+import sys
+
+from facecli.types import PhotoFile
+
+_MOST = (1 << 63) - 1
+"""The largest number that is stored."""
+_STATFS_BYTES = 4096
+"""More than any system's `struct statfs` has."""
+_NAME_AT_MAC = 72
+"""Where the name of the file system stands in it on macOS; on Linux its number stands first."""
+_KEEPING = (0xEF53, 0x58465342, 0x9123683E, 0x2FC12FC1)
+"""ext2 to ext4, XFS, Btrfs, ZFS: numbers of Linux's magic.h and of OpenZFS."""
 
 
 def mounts_below(root: str) -> frozenset[str]:
@@ -17,6 +29,47 @@ def mounts_below(root: str) -> frozenset[str]:
     except OSError:
         return frozenset()
     return frozenset(shown + point[len(below) :] for point in points if point.startswith(below) and point != below)
+
+
+class FileSystems:
+    """Whether the file systems that are met keep their inodes, so that a file's inode and time of change tell that it was replaced.
+
+    On a network or in a container's layers inodes come and go, and FAT has none: there only size and time tell.
+    """
+
+    def __init__(self) -> None:
+        self._stable: dict[int, bool] = {}
+
+    def file_at(self, path: str, state: os.stat_result) -> PhotoFile:
+        """A file with all that tells it from what may take its place."""
+        device = state.st_dev
+        if device not in self._stable:
+            self._stable[device] = keeps_inodes(path)
+        return photo_file(path, state, is_stable=self._stable[device])
+
+
+def photo_file(path: str, state: os.stat_result, *, is_stable: bool) -> PhotoFile:
+    """A file by its state; `is_stable` says whether its file system keeps inodes."""
+    if is_stable:
+        return PhotoFile(path, state.st_size, state.st_mtime_ns, min(state.st_ctime_ns, _MOST), state.st_ino & _MOST)
+    return PhotoFile(path, state.st_size, state.st_mtime_ns)
+
+
+def keeps_inodes(path: str) -> bool:
+    """Whether a path lies on ext2 to ext4, XFS, Btrfs, ZFS or APFS; False where that cannot be told."""
+    import ctypes  # noqa: PLC0415 (a search asks nothing of file systems)
+
+    buffer = ctypes.create_string_buffer(_STATFS_BYTES)
+    try:
+        library = ctypes.CDLL(None)
+        statfs = getattr(library, "statfs$INODE64", None) or library.statfs
+        if statfs(os.fsencode(path), buffer) != 0:
+            return False
+    except (AttributeError, OSError, ValueError):
+        return False
+    if sys.platform == "darwin":
+        return buffer.raw[_NAME_AT_MAC:].startswith(b"apfs\0")
+    return int.from_bytes(buffer.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder) in _KEEPING
 
 
 def _unescape(name: bytes) -> bytes:

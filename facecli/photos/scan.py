@@ -87,7 +87,7 @@ class Scan:
             if os.path.isdir(path):  # lists made by find name directories too; the files in them are named beside them
                 self._findings.ignored["directory in a list"] += 1
             else:
-                yield stat_photo(path)
+                yield stat_photo(path, self._findings.systems)
 
 
 def _path_bytes(item: PhotoFile | Skipped) -> bytes:

@@ -13,7 +13,7 @@ from msgspec import Struct, field
 
 from facecli.config import ScanOptions
 from facecli.photos.kinds import IMAGE, is_hidden, kind_by_name
-from facecli.photos.mounts import mounts_below
+from facecli.photos.mounts import FileSystems, mounts_below
 from facecli.photos.sniff import HEAD, sniff
 from facecli.types import PhotoFile, Skipped, SkipReason
 
@@ -27,6 +27,7 @@ class Findings(Struct):
     unlisted: list[str] = field(default_factory=list)
     mounts: list[str] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
+    systems: FileSystems = field(default_factory=FileSystems)
 
 
 class _Folder(Struct):
@@ -176,7 +177,7 @@ class Walk:
         except OSError:
             self._findings.ignored["gone"] += 1
             return None
-        return PhotoFile(path, state.st_size, state.st_mtime_ns)
+        return self._findings.systems.file_at(path, state)
 
 
 def _begins_as_image(path: str, state: os.stat_result) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
+from facecli.pipeline.plan import path_order
 from facecli.store.records import FileStat
 from facecli.types import PhotoFile, Skipped
 
@@ -20,8 +21,8 @@ class Census:
     """What a run saw and missed below each of its roots."""
 
     def __init__(self, roots: Sequence[str]) -> None:
-        self.roots = list(roots)
-        """Directories, absolute."""
+        self.roots = outermost(roots)
+        """Directories, absolute, in the order of the paths below them; none within another, where everything would count twice."""
         self.unlisted: list[str] = []
         """Directories that could not be listed."""
         self.unmounted: list[str] = []
@@ -62,7 +63,7 @@ class Census:
         """Hand on what the index knows below a root, and count its photos."""
         count = 0
         for row in known:
-            count += row[3] is not None
+            count += row[-1] is not None
             yield row
         self.known[root] += count
 
@@ -111,6 +112,15 @@ def is_gone(path: str) -> bool:
     except OSError:
         return False
     return False
+
+
+def outermost(directories: Iterable[str]) -> list[str]:
+    """Those of some directories that lie below none of the others, in the order of the paths below them."""
+    found: list[str] = []
+    for directory in sorted(directories, key=path_order):  # what lies below a directory comes right after it
+        if not (found and (directory == found[-1] or is_below(directory, found[-1]))):
+            found.append(directory)
+    return found
 
 
 def is_below(path: str, directory: str) -> bool:

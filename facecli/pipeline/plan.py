@@ -36,7 +36,7 @@ class Step(Enum):
     LOOK = auto()
     """Read the file."""
     KEEP = auto()
-    """Nothing: size and time are those that the index knows."""
+    """Nothing: the file is as the index knows it."""
     KEEP_SKIPPED = auto()
     """Nothing: it could not be read, and nothing that was at fault has changed."""
     SKIP = auto()
@@ -58,9 +58,9 @@ class Rules(Struct, frozen=True):
             return Step.SKIP
         if known is None:
             return Step.LOOK
-        if known.skip is not None and known.skip.file == found:
+        if known.skip is not None and found.looks_like(known.skip.file):
             return Step.KEEP_SKIPPED if self._stays_skipped(known.skip) else Step.LOOK
-        if known.photo_id is None or self.force or known.file != found:
+        if known.photo_id is None or self.force or not found.looks_like(known.file):
             return Step.LOOK
         return Step.KEEP
 
@@ -68,32 +68,39 @@ class Rules(Struct, frozen=True):
         return skip.reason.lasts and not self.retry_skipped and (not skip.refused_by or self.refusal_holds(skip.refused_by))
 
 
-_BEYOND: FileStat = (b"", -1, -1, None)
+_BEYOND: FileStat = (b"", -1, -1, None, None, None)
 """Stands where the index knows no more."""
 
 
-def pair_up(found: Iterable[Found], known: Iterable[FileStat], known_at: Callable[[str], KnownFile | None]) -> Iterator[Pair | Missed | None]:
-    """Merge two sequences that ascend by the bytes of their paths; None for a file of the size and time that the index knows.
+def pair_up(
+    found: Iterable[Found], known: Iterable[FileStat], known_at: Callable[[str], KnownFile | None]
+) -> Iterator[Pair | Missed | PhotoFile | None]:
+    """Merge two sequences that ascend by the bytes of their paths.
 
-    What the index knows is looked up whole by `known_at` only where a file differs: of a million unchanged files no record is made.
+    None for a file that is as the index knows it; the file itself where the index lacks its time of change and inode and knows nothing
+    against it. What the index knows is looked up whole by `known_at` only where a file differs: of a million unchanged files no record
+    is made.
     """
     rest = iter(known)
-    path, size, mtime_ns, photo_id = next(rest, _BEYOND)
+    path, size, mtime_ns, ctime_ns, inode, photo_id = next(rest, _BEYOND)
     for one in found:
         key = os.fsencode(one.path if isinstance(one, PhotoFile) else one.file.path)
         while path and path < key:
             yield Missed(os.fsdecode(path), photo_id)
-            path, size, mtime_ns, photo_id = next(rest, _BEYOND)
+            path, size, mtime_ns, ctime_ns, inode, photo_id = next(rest, _BEYOND)
         if path == key:
-            unchanged = isinstance(one, PhotoFile) and one.mtime_ns == mtime_ns and one.size == size
-            path, size, mtime_ns, photo_id = next(rest, _BEYOND)
-            if unchanged:
-                yield None
+            differs, is_noted = True, True
+            if isinstance(one, PhotoFile) and one.mtime_ns == mtime_ns and one.size == size:  # as PhotoFile.looks_like, without a record
+                is_noted = ctime_ns is not None or one.ctime_ns is None
+                differs = is_noted and one.ctime_ns is not None and (one.ctime_ns != ctime_ns or one.inode != inode)
+            path, size, mtime_ns, ctime_ns, inode, photo_id = next(rest, _BEYOND)
+            if not differs:
+                yield None if is_noted or isinstance(one, Skipped) else one
                 continue
         yield Pair(one, known_at(os.fsdecode(key)))
     while path:
         yield Missed(os.fsdecode(path), photo_id)
-        path, size, mtime_ns, photo_id = next(rest, _BEYOND)
+        path, size, mtime_ns, ctime_ns, inode, photo_id = next(rest, _BEYOND)
 
 
 def path_order(root: str) -> bytes:

@@ -14,16 +14,20 @@ from typing import Any
 from msgspec import Struct
 
 from facecli.config import Fingerprint
-from facecli.errors import IndexDamaged, QueryError
+from facecli.errors import IndexDamaged, QueryError, StoreError
 from facecli.store.connection import CATALOGUE, snapshot
 from facecli.store.failures import REPAIR, explained, trusted
 from facecli.store.paths import StoredPaths
 from facecli.store.records import FileStat, KeptOut, KnownFile, StoredFace, StoredPhoto
-from facecli.store.rows import DIGEST_SIZE, as_bytes, as_float, as_int, read_box, read_boxes, read_codes, read_landmarks
-from facecli.store.vectors import MAX_DIMENSION, VectorFile
+from facecli.store.rows import DIGEST_SIZE, are_unit, as_bytes, as_count, as_float, as_int, read_box, read_boxes, read_codes, read_landmarks
+from facecli.store.schema import CHANGES_FROM, MIGRATIONS
+from facecli.store.vectors import VectorFile
 from facecli.types import FloatArray, FoundBy, PhotoFile, Skipped, SkipReason
 
 PAGE = 4096
+MANY = 1_000_000
+"""Rows from which on it is asked whether a file of this size can hold so many."""
+LONGEST_LICENCE = 500
 Row = tuple[object, ...]
 _FACE = "f.face_id, p.path, f.box, f.score, f.found_by, f.landmarks, e.embedding, f.photo_id"
 _FACES = f"SELECT {_FACE} FROM faces f JOIN photos p USING (photo_id) JOIN embeddings e USING (face_id)"
@@ -53,6 +57,7 @@ class Catalogue:
         self.directory = directory
         self.path = directory / CATALOGUE
         self.paths = StoredPaths(directory)
+        self.version = len(MIGRATIONS)
         self.set_id = 0
         self._lock = threading.RLock()
         self._key = b""
@@ -60,7 +65,18 @@ class Catalogue:
     def rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
         """All rows of a query."""
         with self._lock, explained(self.path):
-            return self.connection.execute(query, parameters).fetchall()
+            cursor = self.connection.execute(query, parameters)
+            found = cursor.fetchmany(MANY)
+            return found if len(found) < MANY else [*found, *self._rest(cursor)]
+
+    def _rest(self, cursor: sqlite3.Cursor) -> list[Row]:
+        """What comes after many rows; raises IndexDamaged where it does not end: pages that name each other give more rows than they have bytes."""
+        size = self.connection.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[0]
+        most = min(int(size), (1 << 31) - 1)
+        found = cursor.fetchmany(most)
+        if len(found) == most:
+            raise IndexDamaged("the catalogue holds more rows than it has bytes", self.path, hint=REPAIR)
+        return found
 
     def number(self, query: str, parameters: Sequence[object] = ()) -> int:
         """The one number that a query gives; 0 where it gives none."""
@@ -87,12 +103,21 @@ class Catalogue:
 
     def _set(self, row: Row) -> SetRow:
         _, set_id, fingerprint, licence, model_directory, epoch, mark, slots, photos, faces = row
-        kind = Fingerprint.from_record(json.loads(str(fingerprint)))
+        kind = self._fingerprint(str(fingerprint))
         named = None if model_directory is None else self.paths.unpack(as_bytes(model_directory))
-        if not 0 < kind.dimension <= MAX_DIMENSION or len(as_bytes(mark)) != 16 or as_int(epoch) < 0 or not 0 <= as_int(slots) < 1 << 40:
+        if len(as_bytes(mark)) != 16 or as_count(epoch) != epoch or as_count(slots) != slots:
             raise ValueError("no set of embeddings")
         file = VectorFile(self.directory, as_int(epoch), as_bytes(mark), kind.dimension)
-        return SetRow(as_int(set_id), kind, str(licence), named, file, as_int(slots), as_int(photos), as_int(faces))
+        return SetRow(as_int(set_id), kind, str(licence)[:LONGEST_LICENCE], named, file, as_int(slots), as_count(photos), as_count(faces))
+
+    def _fingerprint(self, text: str) -> Fingerprint:
+        record = json.loads(text)
+        if not isinstance(record, dict):
+            raise TypeError("no settings")
+        if unknown := Fingerprint.unknown(record):
+            hint = "use the facecli that made it, or -i DIR for another index"
+            raise StoreError(f"the index has settings of a newer facecli ({', '.join(unknown)[:80]})", self.path, hint=hint)
+        return Fingerprint.from_record(record)
 
     def holes(self, set_id: int) -> list[int]:
         """The slots that no face holds any more."""
@@ -100,16 +125,17 @@ class Catalogue:
 
     # what is known of files
 
+    @property
+    def _stat(self) -> str:
+        """The columns that tell whether a file is what it was."""
+        return "size, mtime_ns, ctime_ns, inode" if self.version >= CHANGES_FROM else "size, mtime_ns, NULL, NULL"
+
     def under(self, root: str) -> Iterator[KnownFile]:
         """Photos and skips at and below a path, in the order of the paths."""
         for low, high in self.paths.ranges(root):
-            skips = self._pages("SELECT path, size, mtime_ns, reason, detail, refused_by FROM skips WHERE path >= ? AND path < ?", (), low, high)
-            photos = self._pages(
-                "SELECT path, size, mtime_ns, photo_id, digest, again FROM photos WHERE set_id = ? AND path >= ? AND path < ?",
-                (self.set_id,),
-                low,
-                high,
-            )
+            skips = self._pages(f"SELECT path, {self._stat}, reason, detail, refused_by FROM skips WHERE path >= ? AND path < ?", (), low, high)
+            query = f"SELECT path, {self._stat}, photo_id, digest, again FROM photos WHERE set_id = ? AND path >= ? AND path < ?"
+            photos = self._pages(query, (self.set_id,), low, high)
             yield from self._merge(photos, skips)
 
     def stats_under(self, root: str) -> Iterator[FileStat]:
@@ -117,20 +143,22 @@ class Catalogue:
         for low, high in self.paths.ranges(root):
             before = b"" if low.startswith(b"/") else self.paths.base
             skips: Iterator[Any] = self._pages("SELECT path FROM skips WHERE path >= ? AND path < ?", (), low, high)
-            query = "SELECT path, size, mtime_ns, photo_id, again FROM photos WHERE set_id = ? AND path >= ? AND path < ?"
+            query = f"SELECT path, {self._stat}, photo_id, again FROM photos WHERE set_id = ? AND path >= ? AND path < ?"
             photos: Iterator[Any] = self._pages(query, (self.set_id,), low, high)
             with trusted(self.path):
                 (skip,) = next(skips, (None,))
-                for path, size, mtime_ns, photo_id, again in photos:
+                for path, size, mtime_ns, ctime_ns, inode, photo_id, again in photos:
                     while skip is not None and skip < path:
-                        yield before + skip, -1, -1, None
+                        yield before + skip, -1, -1, None, None, None
                         (skip,) = next(skips, (None,))
                     if skip == path:
                         again = True  # noqa: PLW2901 (a skipped file is to be looked up whole, as one to be embedded again is)
                         (skip,) = next(skips, (None,))
-                    yield before + path, -1 if again else size, mtime_ns, photo_id
+                    if b"\0" in path:
+                        raise ValueError("no path")
+                    yield before + path, -1 if again else size, mtime_ns, ctime_ns, inode, photo_id
                 while skip is not None:
-                    yield before + skip, -1, -1, None
+                    yield before + skip, -1, -1, None, None, None
                     (skip,) = next(skips, (None,))
 
     def _pages(self, query: str, first: tuple[object, ...], low: bytes, high: bytes) -> Iterator[Row]:
@@ -159,46 +187,62 @@ class Catalogue:
             skip = next(skips, None)
 
     def _known_photo(self, row: Row) -> KnownFile:
-        path, size, mtime_ns, photo_id, digest, again = row
+        *file, photo_id, digest, again = row
         with trusted(self.path):
             if again:
-                return KnownFile(as_int(photo_id), PhotoFile(self.paths.unpack(as_bytes(path)), -1, -1), b"", None, True)  # noqa: FBT003 (a record)
-            return KnownFile(as_int(photo_id), PhotoFile(self.paths.unpack(as_bytes(path)), as_int(size), as_int(mtime_ns)), as_bytes(digest))
+                return KnownFile(as_int(photo_id), PhotoFile(self.paths.unpack(as_bytes(file[0])), -1, -1), b"", None, True)  # noqa: FBT003 (a record)
+            return KnownFile(as_int(photo_id), self._file(*file), as_bytes(digest))
+
+    def _file(self, path: object, size: object, mtime_ns: object, *change: object) -> PhotoFile:
+        """A file as it is on record; `change` are its time of change and inode, both None where they are not known."""
+        known = () if None in change else map(as_int, change)
+        return PhotoFile(self.paths.unpack(as_bytes(path)), as_int(size), as_int(mtime_ns), *known)
 
     def _known_skip(self, row: Row) -> KnownFile:
         skip = self._skip(row)
         return KnownFile(None, skip.file, b"", skip)
 
     def _skip(self, row: Row) -> Skipped:
-        path, size, mtime_ns, reason, detail, refused_by = row
+        *file, reason, detail, refused_by = row
         with trusted(self.path):
-            file = PhotoFile(self.paths.unpack(as_bytes(path)), as_int(size), as_int(mtime_ns))
-            return Skipped(file, SkipReason(str(reason)), str(detail), str(refused_by), known=True)
+            return Skipped(self._file(*file), SkipReason(str(reason)), str(detail), str(refused_by), known=True)
 
     def at(self, path: str) -> KnownFile | None:
         """What is known of one path."""
         stored = self.paths.pack(path)
-        query = "SELECT path, size, mtime_ns, photo_id, digest, again FROM photos WHERE set_id = ? AND path = ?"
+        query = f"SELECT path, {self._stat}, photo_id, digest, again FROM photos WHERE set_id = ? AND path = ?"
         photos = self.rows(query, (self.set_id, stored))
-        skips = self.rows("SELECT path, size, mtime_ns, reason, detail, refused_by FROM skips WHERE path = ?", (stored,))
+        skips = self.rows(f"SELECT path, {self._stat}, reason, detail, refused_by FROM skips WHERE path = ?", (stored,))
         return next(self._merge(iter(photos), iter(skips)), None)
 
     def with_digest(self, digest: bytes) -> list[KnownFile]:
         """The photos with this content, ascending by path."""
-        query = "SELECT path, size, mtime_ns, photo_id, digest, again FROM photos WHERE digest = ? AND set_id = ? AND NOT again"
+        query = f"SELECT path, {self._stat}, photo_id, digest, again FROM photos WHERE digest = ? AND set_id = ? AND NOT again"
         found = [self._known_photo(row) for row in self.rows(query, (digest, self.set_id))]
         return sorted(found, key=lambda known: os.fsencode(known.file.path)) if len(found) > 1 else found
 
     def skips(self) -> Iterator[Skipped]:
         """The recorded skips, ascending by path."""
         for low, high in self.paths.ranges("/"):
-            query = "SELECT path, size, mtime_ns, reason, detail, refused_by FROM skips WHERE path >= ? AND path < ?"
+            query = f"SELECT path, {self._stat}, reason, detail, refused_by FROM skips WHERE path >= ? AND path < ?"
             yield from map(self._skip, self._pages(query, (), low, high))
+
+    def unreadable(self) -> Iterator[tuple[str, object]]:
+        """Table and path of each skipped file and root whose record cannot be read."""
+        for row in self.rows(f"SELECT path, {self._stat}, reason, detail, refused_by FROM skips"):
+            try:
+                self._skip(row)
+            except IndexDamaged:
+                yield "skips", row[0]
+        for (path,) in self.rows("SELECT path FROM roots"):
+            if not isinstance(path, bytes) or not self.paths.is_stored(path):
+                yield "roots", path
 
     def roots(self, *, mounts: bool) -> tuple[str, ...]:
         """The roots, or the mount points below them."""
         rows = self.rows("SELECT path FROM roots WHERE mount = ?", (int(mounts),))
-        return tuple(sorted((self.paths.unpack(as_bytes(path)) for (path,) in rows), key=os.fsencode))
+        with trusted(self.path):
+            return tuple(sorted((self.paths.unpack(as_bytes(path)) for (path,) in rows), key=os.fsencode))
 
     # photos and faces
 
@@ -252,6 +296,8 @@ class Catalogue:
         with trusted(self.path):
             codes = read_codes([as_bytes(embedding)], len(as_bytes(embedding)) // 2)
             marks = read_landmarks(as_bytes(landmarks))
+            if not are_unit(codes).all():
+                raise ValueError("no embedding")
             numbers: FloatArray = codes[0].astype("float32")
             return StoredFace(
                 as_int(face_id),

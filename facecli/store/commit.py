@@ -12,10 +12,12 @@ from facecli.store.catalog import Catalogue, SetRow
 from facecli.store.deletion import Deletions
 from facecli.store.failures import trusted
 from facecli.store.records import Batch, Committed
-from facecli.store.rows import FaceRow, as_bytes, as_int, face_rows, photo_checksum, read_boxes, read_codes
+from facecli.store.rows import FaceRow, as_bytes, as_count, as_int, face_rows, photo_checksum, read_boxes, read_codes
 from facecli.store.same_faces import KEPT_OUT_IOU, match_faces, overlaps
 from facecli.store.traces import Traces
 from facecli.types import IndexedPhoto, PhotoFile, Skipped
+
+_STAT = ("size", "mtime_ns", "ctime_ns", "inode")
 
 
 class _OldFace(Struct, frozen=True):
@@ -63,8 +65,8 @@ class BatchCommit:
             if standing and standing[0] not in moving:
                 self._deletions.drop_photo(standing[0])
             checksum = photo_checksum(photo_id, digest, stored, self._row.set_id, file.size, file.mtime_ns, width, height)
-            query = "UPDATE photos SET path = ?, size = ?, mtime_ns = ?, checksum = ? WHERE photo_id = ?"
-            self._connection.execute(query, (stored, file.size, file.mtime_ns, checksum, photo_id))
+            query = "UPDATE photos SET path = ?, size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, checksum = ? WHERE photo_id = ?"
+            self._connection.execute(query, (stored, *_stat(file), checksum, photo_id))
             self._forget_skip(stored)
 
     def _photo_row(self, photo_id: int) -> tuple[bytes, bytes, int, int] | None:
@@ -100,14 +102,14 @@ class BatchCommit:
     def _write_photo(self, photo: IndexedPhoto, photo_id: int, stored: bytes, earlier_digest: bytes | None) -> None:
         file, set_id = photo.file, self._row.set_id
         checksum = photo_checksum(photo_id, photo.digest, stored, set_id, file.size, file.mtime_ns, photo.width, photo.height)
-        values = (photo.digest, file.size, file.mtime_ns, photo.width, photo.height, checksum, photo_id)
+        values = (photo.digest, *_stat(file), photo.width, photo.height, checksum, photo_id)
+        names = ("digest", *_STAT, "width", "height", "checksum", "photo_id")
         if earlier_digest is None:
             self._next_photo += 1
-            query = "INSERT INTO photos (digest, size, mtime_ns, width, height, checksum, photo_id, set_id, path) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            query = f"INSERT INTO photos ({', '.join(names)}, set_id, path) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             self._connection.execute(query, (*values, set_id, stored))
             return
-        query = "UPDATE photos SET digest = ?, size = ?, mtime_ns = ?, width = ?, height = ?, checksum = ?, again = 0 WHERE photo_id = ?"
-        self._connection.execute(query, values)
+        self._connection.execute(f"UPDATE photos SET {' = ?, '.join(names[:-1])} = ?, again = 0 WHERE photo_id = ?", values)
         if earlier_digest != photo.digest:
             self._deletions.lost(blob=earlier_digest)
 
@@ -164,16 +166,24 @@ class BatchCommit:
         self._connection.execute("DELETE FROM skips WHERE path = ?", (stored,))
 
     def _record_skips(self, skips: Iterable[Skipped]) -> None:
-        query = "INSERT OR REPLACE INTO skips (path, size, mtime_ns, reason, detail, refused_by) VALUES (?, ?, ?, ?, ?, ?)"
+        query = f"INSERT OR REPLACE INTO skips (path, {', '.join(_STAT)}, reason, detail, refused_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         for skip in skips:
             if skip.reason.lasts:
-                file = skip.file
-                values = (self._catalogue.paths.pack(file.path), file.size, file.mtime_ns, str(skip.reason), skip.detail, skip.refused_by)
+                values = (self._catalogue.paths.pack(skip.file.path), *_stat(skip.file), str(skip.reason), skip.detail, skip.refused_by)
                 self._connection.execute(query, values)
 
     def _last_id(self, table: str) -> int:
         row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
-        return as_int(row[0]) if row else 0
+        last = row[0] if row else 0
+        with trusted(self._catalogue.path):
+            if as_count(last) != last:
+                raise ValueError("no id")
+            return as_int(last)
+
+
+def _stat(file: PhotoFile) -> tuple[int, int, int | None, int | None]:
+    """What tells later whether a file is what it was, as the columns of _STAT."""
+    return file.size, file.mtime_ns, file.ctime_ns, file.inode
 
 
 def code_array(codes: list[bytes], dimension: int) -> np.ndarray[tuple[int, int], np.dtype[np.float16]]:

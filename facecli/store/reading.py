@@ -22,8 +22,7 @@ from facecli.store.place import named_directory
 from facecli.store.records import FileStat, IndexInfo, KeptOut, KnownFile, StoredFace, StoredPhoto
 from facecli.store.removal import Removal, plan_removal
 from facecli.store.rows import as_bytes, as_float, as_int, read_box
-from facecli.store.schema import MIGRATIONS
-from facecli.store.vectors import Codes
+from facecli.store.vectors import StoredCodes, VectorsDamaged
 from facecli.store.verification import Problem, check_all
 from facecli.types import Detections, FloatArray, IndexedPhoto, Match, PhotoFile, Skipped
 
@@ -37,7 +36,7 @@ class IndexReader:
     def __init__(self, catalogue: Catalogue, *, keeps_state: bool = True) -> None:
         self._catalogue = catalogue
         self._keeps_state = keeps_state
-        self._codes: Codes | None = None
+        self._codes: StoredCodes | None = None
         self._info: IndexInfo | None = None
         self._scan: Scan | None = None
         self.notice = ""
@@ -66,12 +65,13 @@ class IndexReader:
         with catalogue.steady():
             sets = catalogue.sets()
             row, other = sets[True], sets.get(False)
+            # "WHERE true" keeps SQLite from counting in one step, in which no signal would reach it.
             return IndexInfo(
                 directory=str(catalogue.directory),
                 photos=row.photos,
                 faces=row.faces,
-                skipped=catalogue.number("SELECT count(*) FROM skips"),
-                kept_out=catalogue.number("SELECT count(*) FROM kept_out"),
+                skipped=catalogue.number("SELECT count(*) FROM skips WHERE true"),
+                kept_out=catalogue.number("SELECT count(*) FROM kept_out WHERE true"),
                 generation=catalogue.number("SELECT generation FROM state"),
                 epoch=row.file.epoch,
                 slots=row.slots,
@@ -102,17 +102,22 @@ class IndexReader:
                     self._catalogue.directory,
                     hint="search with the model that the index was made with",
                 )
-            scan = self._scan
-            if scan is None or not self._keeps_state:
-                scan = self._scan = open_scan(self._catalogue, row, self._vectors(row))
-            answers = find_nearest(scan, vectors, Wanted(top, minimum, by), leave_out)
+            if self._scan is None or not self._keeps_state:
+                self._scan = open_scan(self._catalogue, row, self._vectors(row))
+            wanted = Wanted(top, minimum, by)
+            try:
+                answers = find_nearest(self._scan, vectors, wanted, leave_out)
+            except VectorsDamaged as error:
+                self._codes, self.notice = None, str(error)
+                self._scan = open_scan(self._catalogue, row, None)
+                answers = find_nearest(self._scan, vectors, wanted, leave_out)
             return [self._matches(hits) for hits in answers]
 
-    def _vectors(self, row: SetRow) -> Codes | None:
-        """The mapped vector file of the state that this reader shows."""
+    def _vectors(self, row: SetRow) -> StoredCodes | None:
+        """The vector file of the state that this reader shows."""
         if self._keeps_state:
             return self._codes
-        codes, self.notice = map_vectors(row)
+        codes, self.notice = open_vectors(row)
         return codes
 
     def _matches(self, hits: list[Hit]) -> list[Match]:
@@ -211,7 +216,8 @@ def open_reader(directory: str | os.PathLike[str]) -> IndexReader:
     with explained(path):
         catalogue = Catalogue(open_for_reading(path), directory)
     try:
-        _ask_readable(catalogue)
+        with explained(path):
+            catalogue.version = schema_version(catalogue.connection, path)
         reader = IndexReader(catalogue)
         reader._codes, reader.notice = _settle(catalogue)  # noqa: SLF001 (its own maker)
     except BaseException:
@@ -220,15 +226,7 @@ def open_reader(directory: str | os.PathLike[str]) -> IndexReader:
     return reader
 
 
-def _ask_readable(catalogue: Catalogue) -> None:
-    """Raise where the catalogue is of another version than this one's."""
-    with explained(catalogue.path):
-        version = schema_version(catalogue.connection, catalogue.path)
-    if version < len(MIGRATIONS):
-        raise StoreError("the index was made by an older facecli", catalogue.directory, hint="`facecli index` brings it up to date")
-
-
-def _settle(catalogue: Catalogue) -> tuple[Codes | None, str]:
+def _settle(catalogue: Catalogue) -> tuple[StoredCodes | None, str]:
     """Begin the state that a reader shows, with the vector file that belongs to it.
 
     Where that file is gone, it was replaced between the two steps, and the next state names another.
@@ -241,18 +239,18 @@ def _settle(catalogue: Catalogue) -> tuple[Codes | None, str]:
             catalogue.connection.execute("BEGIN")
         row = catalogue.sets()[True]
         catalogue.set_id = row.set_id
-        codes, notice = map_vectors(row)
+        codes, notice = open_vectors(row)
         if codes is not None or os.path.lexists(row.file.path):
             break
     return codes, notice
 
 
-def map_vectors(row: SetRow) -> tuple[Codes | None, str]:
-    """The mapped codes of a set, or None and the reason."""
+def open_vectors(row: SetRow) -> tuple[StoredCodes | None, str]:
+    """The codes of a set, or None and the reason."""
     try:
-        return row.file.map(row.slots), ""
+        return row.file.read(row.slots), ""
     except IndexDamaged as error:
-        return None, f"{error.what}: {error.where}"
+        return None, str(error)
     except OSError as error:
         return None, f"the vector file cannot be read ({error.strerror}): {row.file.path}"
 

@@ -34,8 +34,11 @@ class KnownFile(Struct):
     again: bool = False
 
 
-FileStat: TypeAlias = tuple[bytes, int, int, int | None]
-"""A known path as its bytes, absolute, with size, time and photo id; size -1 where `at` has more to say, and no id for a skipped file."""
+FileStat: TypeAlias = tuple[bytes, int, int, int | None, int | None, int | None]
+"""A known path as its bytes, absolute, with size, time, time of change, inode and photo id.
+
+Size -1 where `at` has more to say, no id for a skipped file, None for a time of change and an inode that are not on record.
+"""
 
 
 class StoredFace(Struct, frozen=True, eq=False):

@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 import xxhash
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from facecli.store.vectors import Codes
 from facecli.types import FloatArray, IndexedPhoto
@@ -16,6 +17,9 @@ DIGEST_SIZE = 16
 _BOX, _LANDMARKS = struct.Struct("<4f"), struct.Struct("<10f")
 _FACE, _PHOTO = struct.Struct("<qqdq"), struct.Struct("<qqqqqq")
 _MOST = 1e38
+_MOST_COUNTED = 1 << 40
+_NEARLY_ONE = 0.05
+"""How far the squared length of an embedding may be from 1; 16 bits for each number take it to 0.002."""
 Box = tuple[float, float, float, float]
 Numbers = TypeVar("Numbers", bound=tuple[float, ...])
 
@@ -79,6 +83,13 @@ def read_codes(blobs: list[bytes], dimension: int) -> Codes:
     return np.frombuffer(b"".join(blobs), "<f2").reshape(len(blobs), dimension)
 
 
+def are_unit(codes: Codes) -> NDArray[np.bool_]:
+    """Which of some codes (n, d) are of unit length, as all embeddings are: longer ones would be similar to everything."""
+    wide = codes.astype(np.float32)
+    squared: NDArray[np.float32] = np.einsum("nd,nd->n", wide, wide)
+    return np.abs(squared - 1) < _NEARLY_ONE
+
+
 def read_boxes(blobs: list[bytes]) -> FloatArray:
     """float32 (n, 4), in which damage may have left no number; raises struct.error where a blob has another length than 16."""
     return np.array([_BOX.unpack(blob) for blob in blobs], np.float32).reshape(len(blobs), 4)
@@ -96,6 +107,11 @@ def as_int(value: object) -> int:
     if not isinstance(value, int):
         raise TypeError("no whole number")
     return value
+
+
+def as_count(value: object) -> int:
+    """A value of a row that counts something, brought into the bounds of what can be counted."""
+    return min(max(0, as_int(value)), _MOST_COUNTED)
 
 
 def as_float(value: object) -> float:

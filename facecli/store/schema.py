@@ -88,8 +88,17 @@ CREATE TRIGGER face_dropped AFTER DELETE ON faces BEGIN
     UPDATE state SET pending = 1;
 END;
 """
-MIGRATIONS: tuple[str, ...] = (FIRST,)
-"""Script n takes a catalogue from version n to n + 1."""
+CHANGES = """
+ALTER TABLE photos ADD COLUMN ctime_ns INTEGER;
+ALTER TABLE photos ADD COLUMN inode INTEGER;
+ALTER TABLE skips ADD COLUMN ctime_ns INTEGER;
+ALTER TABLE skips ADD COLUMN inode INTEGER;
+"""
+"""Time of change and inode, by which a file is known that was replaced by one of the same size and time; NULL where they are not known."""
+MIGRATIONS: tuple[str, ...] = (FIRST, CHANGES)
+"""Script n takes a catalogue from version n to n + 1. A reader, which cannot migrate, reads NULL where a column is not there yet."""
+CHANGES_FROM = 2
+"""The version from which on files have their time of change and inode."""
 
 
 def migrate(connection: sqlite3.Connection, number: int, script: str) -> None:
@@ -100,9 +109,12 @@ def migrate(connection: sqlite3.Connection, number: int, script: str) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
 
 
+Definitions = tuple[tuple[str, ...], ...]
+
+
 @cache
-def expected(migrations: tuple[str, ...]) -> frozenset[tuple[str, str, str]]:
-    """Type, name and definition of everything that these migrations make.
+def expected(migrations: tuple[str, ...]) -> Definitions:
+    """The definitions of everything that these migrations make, with what SQLite itself adds to it.
 
     A catalogue with anything else in it was not written by facecli, and its triggers and views are not to run.
     """
@@ -115,10 +127,10 @@ def expected(migrations: tuple[str, ...]) -> frozenset[tuple[str, str, str]]:
         connection.close()
 
 
-def definitions(connection: sqlite3.Connection) -> frozenset[tuple[str, str, str]]:
-    """Type, name and definition of everything in a catalogue but SQLite's own."""
-    rows = connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' LIMIT 1000")
-    return frozenset((str(kind), str(name), str(sql)) for kind, name, sql in rows)
+def definitions(connection: sqlite3.Connection) -> Definitions:
+    """Type, name, table and definition of everything in a catalogue, sorted; of a thousand things, which are far too many."""
+    rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema LIMIT 1000")
+    return tuple(sorted(tuple(map(str, row)) for row in rows))
 
 
 def _statements(script: str) -> list[str]:

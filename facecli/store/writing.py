@@ -9,13 +9,13 @@ from facecli.errors import IndexMissing, StoreError
 from facecli.store.atomic import Disk, Step, no_step
 from facecli.store.catalog import Catalogue
 from facecli.store.commit import BatchCommit, code_array
-from facecli.store.connection import connect, is_index, transaction
+from facecli.store.connection import connect, is_index, refuse_links, transaction
 from facecli.store.creation import make_directory, make_private
 from facecli.store.deletion import Deletions
 from facecli.store.erasure import dirty, erase
 from facecli.store.failures import explained
-from facecli.store.journal import Journal
-from facecli.store.lock import WriterLock
+from facecli.store.journal import JOURNAL, Journal
+from facecli.store.lock import LOCK, WriterLock
 from facecli.store.migration import Migration
 from facecli.store.opening import Opened, prepare
 from facecli.store.place import MAKE_ONE
@@ -24,6 +24,7 @@ from facecli.store.rebuild import rebuild
 from facecli.store.records import Batch, Committed, EmbeddingKind, Finished, StoredPhoto
 from facecli.store.removal import Removal, RemovalWork
 from facecli.store.traces import Traces
+from facecli.types import PhotoFile
 
 
 class IndexWriter(IndexReader):
@@ -74,6 +75,17 @@ class IndexWriter(IndexReader):
                 self._writing.connection.execute("UPDATE sets SET slots = slots + ? WHERE set_id = ?", (len(work.codes), set_id))
             self._raise_generation()
         return done
+
+    def note_changes(self, files: Sequence[PhotoFile]) -> None:
+        """Put the time of change and the inode of unchanged files on record, where an older facecli left none."""
+        if not files:
+            return
+        pack, mine = self._writing.paths.pack, self._writing.set_id
+        rows = [(file.ctime_ns, file.inode, pack(file.path)) for file in files]
+        with explained(self._writing.path), transaction(self._writing.connection, self._disk, "changes"):
+            query = "SET ctime_ns = ?, inode = ? WHERE path = ? AND ctime_ns IS NULL"
+            self._writing.connection.executemany(f"UPDATE photos {query} AND set_id = {mine:d}", rows)
+            self._writing.connection.executemany(f"UPDATE skips {query}", rows)
 
     def prune(self, photo_ids: Sequence[int], skipped_paths: Sequence[str] = ()) -> int:
         """Drop photos, and the records of skipped files, that are gone; the number of faces dropped. Erased by `finish`."""
@@ -195,6 +207,7 @@ def _open(directory: Path, disk: Disk, wait_seconds: float, prepared: Callable[[
     """Take the lock, and open the index under it."""
     lock = WriterLock(directory)
     with explained(directory):
+        refuse_links(directory, (LOCK, JOURNAL))
         lock.acquire(wait_seconds)
     try:
         with explained(directory):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from facecli.config import By, IndexOptions, ScanOptions
 from facecli.errors import IndexMismatch, PhotoError, StoreError, UsageError
 from facecli.indexing import IndexRequest, index_photos
 from facecli.indexing.workshop import Workshop
+from facecli.photos import mounts
 from facecli.store.facestore import open_reader
 from facecli.types import IndexReport
 from facecli.vision.detector import Detector
@@ -129,6 +131,34 @@ def test_a_second_run_opens_no_model(album: Album, monkeypatch: pytest.MonkeyPat
     assert album.bits() == before
 
 
+def test_relative_paths_are_kept_as_what_they_name(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(album.folder.parent)
+    index_photos(IndexRequest(".facecli", ("album", f"/{album.folder}"), ("album/../album/0.png",)))
+    with open_reader(album.index) as store:
+        assert store.roots() == (str(album.folder),)
+        assert all(os.path.exists(photo.file.path) for photo in store.photos())
+    monkeypatch.chdir("/")
+    assert album.run().photos.unchanged == 6
+    for wrong in (IndexRequest(str(album.index), ("",)), IndexRequest("", ("album",)), IndexRequest(".facecli", (), ("",))):
+        with pytest.raises(UsageError, match="an empty name"):
+            index_photos(wrong)
+    with pytest.raises(UsageError, match="not a single text"):
+        index_photos(IndexRequest(str(album.index), str(album.folder)))  # type: ignore[arg-type]
+
+
+def test_directories_that_another_user_wrote_into_the_index_are_not_read(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+    album.run()
+    monkeypatch.setattr(os, "geteuid", lambda: os.stat(album.index).st_uid + 1)
+    with pytest.raises(UsageError, match="belongs to another user") as caught:
+        index_photos(IndexRequest(str(album.index)))
+    assert f"-i {album.index} " in caught.value.hint
+    assert album.run(album.folder).photos.unchanged == 6
+    assert album.run(listed=[album.folder / "0.png"]).photos.unchanged == 1
+    (album.folder / "sub").mkdir()
+    with pytest.raises(StoreError, match="6 photos were not reached"):
+        album.run(album.folder / "sub", migrate=True, det_size=320)
+
+
 def test_without_a_path_the_known_directories_are_run(album: Album, portraits: Path) -> None:
     with pytest.raises(UsageError, match="no photos were named"):
         index_photos(IndexRequest(str(album.index)))
@@ -146,6 +176,80 @@ def test_a_touched_photo_is_unchanged(album: Album, counted: list[int]) -> None:
     report = album.run()
     assert (report.photos.unchanged, report.photos.changed, album.faces(), counted) == (6, 0, ids, [])
     assert album.run().stages["read"].busy_seconds == 0, "the new time is on record"
+
+
+@pytest.fixture
+def keeping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The album lies on a file system with stable inodes, wherever the tests run."""
+    monkeypatch.setattr(mounts, "keeps_inodes", lambda _: True)
+
+
+def replace_by(path: Path, data: bytes) -> None:
+    """Put another file of the same size and time in a file's place."""
+    state = path.stat()
+    path.with_name("beside").write_bytes(data)
+    path.with_name("beside").replace(path)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+def pad(path: Path, size: int) -> bytes:
+    """A photo's bytes, made longer."""
+    return path.read_bytes().ljust(size, b"\0")
+
+
+@pytest.mark.usefixtures("keeping")
+def test_a_photo_replaced_by_another_of_its_size_and_time_is_changed(album: Album) -> None:
+    size = 1 + max(p.stat().st_size for p in album.folder.iterdir())
+    for path in album.folder.iterdir():
+        path.write_bytes(pad(path, size))
+    album.run()
+    ids = album.faces()
+    replace_by(album.folder / "0.png", pad(album.folder / "1.png", size))
+    report = album.run()
+    assert (report.photos.changed, report.photos.unchanged) == (1, 5)
+    assert album.faces()["album/0.png"] != ids["album/0.png"]
+    assert album.run().photos.unchanged == 6
+
+
+@pytest.mark.usefixtures("keeping")
+def test_the_same_content_in_another_inode_is_read_and_not_looked_at(album: Album, counted: list[int]) -> None:
+    album.run()
+    counted.clear()
+    replace_by(album.folder / "0.png", (album.folder / "0.png").read_bytes())
+    (album.folder / "1.png").chmod(0o600)
+    report = album.run()
+    assert (report.photos.unchanged, report.photos.changed, counted) == (6, 0, [])
+    assert report.stages["read"].busy_seconds > 0
+    assert album.run().stages["read"].busy_seconds == 0, "the new inode is on record"
+
+
+@pytest.mark.usefixtures("keeping")
+def test_a_broken_photo_restored_with_its_size_and_time_is_read(album: Album) -> None:
+    whole = (album.folder / "0.png").read_bytes()
+    (album.folder / "0.png").write_bytes(b"x" * len(whole))
+    assert album.run().photos.skipped == 1
+    assert album.run().skipped[0].known
+    replace_by(album.folder / "0.png", whole)
+    report = album.run()
+    assert (report.photos.new, report.photos.skipped) == (1, 0)
+
+
+@pytest.mark.usefixtures("keeping")
+def test_an_index_that_knows_no_inodes_takes_its_files_as_unchanged_and_learns_them(album: Album) -> None:
+    (album.folder / "bad.jpg").write_text("no image at all\n" * 9)
+    album.run()
+    database = sqlite3.connect(album.index / "catalog.db")
+    for table in ("photos", "skips"):
+        database.execute(f"UPDATE {table} SET ctime_ns = NULL, inode = NULL")
+    database.commit()
+    database.close()
+    report = album.run()
+    assert (report.photos.unchanged, report.photos.skipped, report.stages["read"].busy_seconds) == (6, 1, 0)
+    with open_reader(album.index) as store:
+        for name in ("0.png", "5.png", "bad.jpg"):
+            known, state = store.at(str(album.folder / name)), (album.folder / name).stat()
+            assert known is not None
+            assert (known.file.ctime_ns, known.file.inode) == (state.st_ctime_ns, state.st_ino)
 
 
 def test_a_photo_with_other_pixels_is_changed(album: Album, portraits: Path) -> None:
@@ -257,6 +361,26 @@ def test_a_missing_or_empty_root_is_never_all_deleted(album: Album) -> None:
     album.folder.rmdir()
     away.rename(album.folder)
     assert album.run().photos.unchanged == 6
+
+
+def test_a_root_within_a_root_counts_once(album: Album) -> None:
+    """What is below both counts below the outer one alone: its deletions, and how many of its photos they are."""
+    sub = album.folder / "sub"
+    sub.mkdir()
+    for number in range(230):
+        (sub / f"bad{number}.jpg").write_bytes(b"\xff\xd8\xff" + bytes(number))
+        (album.folder / f"bad{number}.jpg").write_bytes(b"\xff\xd8\xff" + bytes(number))
+    (album.folder / "0.png").rename(sub / "0.png")
+    album.run(sub, album.folder)
+    with open_reader(album.index) as store:
+        assert store.roots() == (str(album.folder),)
+    (sub / "0.png").unlink()
+    report = album.run(album.folder, sub)
+    assert (report.photos.removed, report.photos.seen, report.photos.total) == (1, 465, 5)
+    shutil.rmtree(sub)
+    sub.mkdir()
+    album.run(album.folder, sub)
+    assert not album.notes.warnings
 
 
 def test_one_missing_root_of_two_is_told(album: Album) -> None:

@@ -6,15 +6,17 @@ import io
 import os
 import random
 import socket
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from picture_files import saved, scene
 
-from facecli.config import ScanOptions
+from facecli.config import ReadOptions, ScanOptions
 from facecli.errors import UsageError
-from facecli.photos import walk
+from facecli.photos import mounts, walk
+from facecli.photos.files import read_photo
 from facecli.photos.scan import Scan, read_list
 from facecli.types import PhotoFile, Skipped, SkipReason
 
@@ -44,7 +46,31 @@ def found(root: Path, *roots: str, options: ScanOptions | None = None, leave_out
 def test_photos_carry_size_and_time(tmp_path: Path) -> None:
     put(tmp_path, "a.jpg", data=b"12345")
     os.utime(tmp_path / "a.jpg", ns=(1, 1_234_567_890_123_456_789))
-    assert list(Scan([str(tmp_path)], ScanOptions())) == [PhotoFile(str(tmp_path / "a.jpg"), 5, 1_234_567_890_123_456_789)]
+    (found,) = Scan([str(tmp_path)], ScanOptions())
+    assert isinstance(found, PhotoFile)
+    assert (found.path, found.size, found.mtime_ns) == (str(tmp_path / "a.jpg"), 5, 1_234_567_890_123_456_789)
+
+
+def test_inodes_are_told_only_where_the_file_system_keeps_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "a.jpg")
+    state = (tmp_path / "a.jpg").stat()
+    for keeps in (True, False):
+        monkeypatch.setattr(mounts, "keeps_inodes", lambda _, keeps=keeps: keeps)
+        for scan in (Scan([str(tmp_path)], ScanOptions()), Scan([], ScanOptions(), listed=[str(tmp_path / "a.jpg")])):
+            (found,) = scan
+            assert isinstance(found, PhotoFile)
+            assert (found.ctime_ns, found.inode) == ((state.st_ctime_ns, state.st_ino) if keeps else (None, None))
+            read = read_photo(found, ReadOptions())
+            assert read.file == found, "what is read says of itself what the scan says"
+
+
+def test_the_system_tells_which_file_systems_keep_inodes(tmp_path: Path) -> None:
+    told = subprocess.run(["stat", "-f", "-c", "%T", tmp_path], capture_output=True, text=True, check=False)
+    if told.returncode != 0:
+        pytest.skip("no `stat -f` here to compare with")
+    assert mounts.keeps_inodes(str(tmp_path)) == (told.stdout.strip() in ("ext2/ext3", "xfs", "btrfs", "zfs"))
+    assert not mounts.keeps_inodes("/proc")
+    assert not mounts.keeps_inodes(str(tmp_path / "none"))
 
 
 def test_the_order_is_that_of_the_paths_bytes(tmp_path: Path) -> None:

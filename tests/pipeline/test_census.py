@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facecli.pipeline.census import Census, is_below, is_gone, judge
+from facecli.pipeline.census import Census, is_below, is_gone, judge, outermost
 
 
 def census(root: Path, missed: list[Path], *, known: int, seen: int = 1) -> Census:
@@ -54,6 +54,13 @@ def test_most_of_a_large_root_goes_only_when_asked(tmp_path: Path) -> None:
 
 def test_what_lies_outside_the_roots_stays(tmp_path: Path) -> None:
     assert judge(census(tmp_path / "root", [tmp_path / "rooted.jpg"], known=5), ask_nobody=True).gone == []
+
+
+def test_only_the_outermost_directories_count() -> None:
+    assert outermost(["/a/b", "/a-b", "/a", "/a/b/c", "/a", "/d/e"]) == ["/a-b", "/a", "/d/e"]
+    assert outermost(["/a", "/"]) == ["/"]
+    assert outermost([]) == []
+    assert Census(["/a/b", "/a"]).roots == ["/a"]
 
 
 def test_below_means_below() -> None:

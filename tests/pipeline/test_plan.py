@@ -23,7 +23,7 @@ def test_every_path_comes_once_and_in_its_place() -> None:
     for _ in range(200):
         paths = sorted({os.fsdecode(bytes([47, *dice.choices([46, 47, 65, 200], k=4)])) for _ in range(12)}, key=os.fsencode)
         found = [PhotoFile(path, 1, dice.choice([1, 2])) for path in paths if dice.random() < 0.6]
-        known = [(os.fsencode(path), 1, 1, 9) for path in paths if dice.random() < 0.6]
+        known = [(os.fsencode(path), 1, 1, None, None, 9) for path in paths if dice.random() < 0.6]
         kept = {os.fsencode(f.path) for f in found if f.mtime_ns == 1} & {row[0] for row in known}
         entries = list(pair_up(found, known, lambda path: KnownFile(1, PhotoFile(path, 0, 0), b"")))
         assert sum(entry is None for entry in entries) == len(kept)
@@ -41,8 +41,32 @@ def test_a_file_outside_of_the_known_range_is_looked_up() -> None:
 
 def test_a_skipped_find_never_counts_as_unchanged() -> None:
     skipped = Skipped(FILE, SkipReason.VANISHED, "gone")
-    (entry,) = pair_up([skipped], [(b"/a/b.jpg", 10, 20, 7)], known_at)
+    (entry,) = pair_up([skipped], [(b"/a/b.jpg", 10, 20, None, None, 7)], known_at)
     assert entry == Pair(skipped, known_at(FILE.path))
+
+
+@pytest.mark.parametrize(
+    ("change", "recorded", "entry"),
+    [
+        ((30, 40), (30, 40), None),
+        ((31, 40), (30, 40), Pair),
+        ((30, 41), (30, 40), Pair),
+        ((None, None), (30, 40), None),
+        ((30, 40), (None, None), PhotoFile),
+        ((None, None), (None, None), None),
+    ],
+)
+def test_time_of_change_and_inode_tell_a_file_that_was_replaced(
+    change: tuple[int | None, ...], recorded: tuple[int | None, ...], entry: type | None
+) -> None:
+    found, before = PhotoFile("/a/b.jpg", 10, 20, *change), PhotoFile("/a/b.jpg", 10, 20, *recorded)
+    (got,) = pair_up([found], [(b"/a/b.jpg", 10, 20, *recorded, 7)], known_at)  # type: ignore[list-item]
+    assert type(got) is (entry or type(None))
+    assert found.looks_like(before) == (entry is not Pair)
+    rules = Rules(force=False, retry_skipped=False, refusal_holds=lambda _: True)
+    assert rules.step(Pair(found, KnownFile(1, before, b"d"))) is (Step.LOOK if entry is Pair else Step.KEEP)
+    skip = Skipped(before, SkipReason.TRUNCATED, "…")
+    assert rules.step(Pair(found, KnownFile(None, before, b"", skip))) is (Step.LOOK if entry is Pair else Step.KEEP_SKIPPED)
 
 
 SKIP = Skipped(FILE, SkipReason.TOO_LARGE, "…", refused_by="max-pixels=5")

@@ -229,7 +229,9 @@ def test_a_catalogue_that_is_none_is_an_error_for_all(index: Path, data: bytes) 
     ],
 )
 def test_forged_values_are_errors_of_ours(index: Path, change: str) -> None:
-    change_catalogue(index, "INSERT INTO skips VALUES (CAST('x' AS BLOB), 1, 2, 'truncated', '', '')", change)
+    change_catalogue(
+        index, "INSERT INTO skips (path, size, mtime_ns, reason, detail, refused_by) VALUES (CAST('x' AS BLOB), 1, 2, 'truncated', '', '')", change
+    )
     with_every_question(index)
 
 

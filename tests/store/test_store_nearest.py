@@ -1,4 +1,4 @@
-"""A search is exact, whoever scans: numpy over the mapped file, FAISS over the same, or the catalogue without one."""
+"""A search is exact, whoever scans: numpy over the vector file, FAISS over the same mapped, or the catalogue without one."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_a_reader_that_opens_while_the_file_is_replaced_takes_the_new_one(
 ) -> None:
     from facecli.store import reading as module
 
-    real, calls = module.map_vectors, 0
+    real, calls = module.open_vectors, 0
 
     def replaced_first(row: object) -> object:
         nonlocal calls
@@ -183,7 +183,7 @@ def test_a_reader_that_opens_while_the_file_is_replaced_takes_the_new_one(
                 assert writer.finish().rebuilt
         return real(row)
 
-    monkeypatch.setattr(module, "map_vectors", replaced_first)
+    monkeypatch.setattr(module, "open_vectors", replaced_first)
     with open_reader(index) as reader:
         assert (reader.notice, reader.info.epoch, reader.info.photos) == ("", 2, 79)
         assert reader.nearest(photos[100].embeddings, top=1, minimum=None, by=By.FACE)[0][0].path == photos[100].file.path

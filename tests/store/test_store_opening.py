@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from synthetic import KIND, make_photo, make_photos, write
+from msgspec.structs import replace
+from synthetic import KIND, contents, make_photo, make_photos, write
 
 from facecli.errors import IndexDamaged, IndexLocked, IndexMissing, StoreError
 from facecli.store import connection, mount, schema
 from facecli.store.facestore import open_reader, open_writer
 from facecli.store.place import find_index, place_index
-from facecli.store.records import Batch
+from facecli.store.records import Batch, KnownFile
+from facecli.types import PhotoFile, Skipped, SkipReason
 
 
 @pytest.fixture
@@ -313,27 +315,59 @@ def test_an_index_of_a_newer_facecli_is_refused(index: Path) -> None:
 
 def test_an_index_of_an_older_facecli_is_brought_up_to_date_after_a_copy(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     newer = (*schema.MIGRATIONS, "ALTER TABLE photos ADD COLUMN rating INTEGER NOT NULL DEFAULT 3;")
-    for module in ("opening", "connection", "reading"):
+    for module in ("opening", "connection"):
         monkeypatch.setattr(f"facecli.store.{module}.MIGRATIONS", newer)
-    with pytest.raises(StoreError, match="older facecli"):
-        open_reader(index)
     copies: list[int] = []
 
     def at(step: str) -> None:
         if step == "after commit migration":
-            copies.append(sqlite3.connect(index / "catalog.before-1").execute("SELECT count(*) FROM faces").fetchone()[0])
+            copies.append(sqlite3.connect(index / f"catalog.before-{len(schema.MIGRATIONS)}").execute("SELECT count(*) FROM faces").fetchone()[0])
 
     with open_writer(index, at=at) as writer:
         assert writer._writing.number("SELECT rating FROM photos") == 3
     assert copies == [9]
-    assert not (index / "catalog.before-1").exists()
+    assert not (index / f"catalog.before-{len(schema.MIGRATIONS)}").exists()
     with open_reader(index) as reader:
-        assert reader.info.schema == 2
+        assert reader.info.schema == len(newer)
         assert list(reader.check()) == []
 
 
+def test_an_index_of_0_1_0_is_read_as_it_is_and_written_after_it_is_brought_up_to_date(index: Path) -> None:
+    with open_writer(index) as writer:
+        writer.commit(Batch(skips=(Skipped(PhotoFile("/p/bad.jpg", 7, 8), SkipReason.TRUNCATED, "…"),)))
+    make_first(index)
+    with open_reader(index) as reader:
+        before, skips = contents(reader), list(reader.skips())
+        photo = next(reader.photos()).file
+        assert (len(before), reader.info.schema) == (3, 1)
+        assert list(reader.check()) == []
+        assert {row[3:5] for row in reader.stats_under("/")} == {(None, None)}
+        assert reader.with_digest(before[0][0].digest)[0].file == photo  # type: ignore[attr-defined]
+        assert reader.at("/p/bad.jpg") == KnownFile(None, skips[0].file, b"", skips[0])
+    changed, bad = replace(photo, ctime_ns=5, inode=6), replace(skips[0].file, ctime_ns=7, inode=8)
+    with open_writer(index) as writer:
+        assert contents(writer) == before
+        writer.note_changes([changed, bad])
+        writer.note_changes([replace(changed, ctime_ns=50), replace(bad, inode=80)])
+        known, skip = writer.at(changed.path), writer.at(bad.path)
+        assert known is not None
+        assert skip is not None
+        assert (known.file, skip.file) == (changed, bad), "what is on record stays"
+        assert list(writer.check()) == []
+
+
+def make_first(index: Path) -> None:
+    """Turn an index back into one that 0.1.0 made."""
+    database = sqlite3.connect(index / "catalog.db")
+    for table in ("photos", "skips"):
+        for column in ("ctime_ns", "inode"):
+            database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    database.execute("PRAGMA user_version = 1")
+    database.close()
+
+
 def test_a_migration_that_fails_changes_nothing(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("opening", "connection", "reading"):
+    for module in ("opening", "connection"):
         monkeypatch.setattr(f"facecli.store.{module}.MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE extra (x); INSERT INTO nothing VALUES (1);"))
     with pytest.raises(StoreError):
         open_writer(index)
@@ -341,7 +375,7 @@ def test_a_migration_that_fails_changes_nothing(index: Path, monkeypatch: pytest
     with open_reader(index) as reader:
         assert list(reader.check()) == []
     open_writer(index).close()
-    assert not (index / "catalog.before-1").exists()
+    assert not (index / f"catalog.before-{len(schema.MIGRATIONS)}").exists()
 
 
 def test_a_search_of_a_small_index_imports_no_faiss(index: Path) -> None:
