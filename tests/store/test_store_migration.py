@@ -55,7 +55,7 @@ def test_it_goes_on_where_it_was_left_and_switches_when_all_are_there(index: Pat
     with open_writer(index) as writer:
         writer.begin_migration(WIDER)
         assert [photo.file.path for photo in writer.unmigrated()] == [photo.file.path for photo in photos[4:]]
-        with pytest.raises(StoreError, match="2 photos were not reached") as caught:
+        with pytest.raises(StoreError, match="2 photos could not be reached") as caught:
             writer.finish_migration(drop_unreachable=False)
         assert "--drop-unreachable" in caught.value.hint
         writer.commit(Batch(photos=tuple(map(anew, photos[4:]))))
