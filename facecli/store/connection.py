@@ -13,7 +13,6 @@ from pathlib import Path
 from facecli.config import CATALOGUE_NAME
 from facecli.errors import IndexDamaged, IndexMissing, StoreError
 from facecli.store.atomic import Disk
-from facecli.store.lock import WriterLock
 from facecli.store.mount import is_network
 from facecli.store.place import MAKE_ONE
 from facecli.store.recovery import may_roll_back, refuse_forged
@@ -117,6 +116,8 @@ def _begin(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 def _roll_back(path: Path) -> None:
     """Undo what a writer died in, which only a connection that may write can do; under the writer's lock, as all writing is."""
+    from facecli.store.lock import WriterLock  # noqa: PLC0415 (rare, and no search is to wait for this import)
+
     may_roll_back(path)
     lock = WriterLock(path.parent)
     lock.acquire(BUSY_SECONDS)
