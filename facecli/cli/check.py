@@ -51,14 +51,14 @@ def check(common: Common, *, repair: bool, wait: float) -> int:
 
 def _name_problems(directory: Path, common: Common, out: Results) -> int:
     """Name everything that does not agree; how much that is."""
-    from facecli.output.paths import tsv_path  # noqa: PLC0415 (not for --help)
+    from facecli.output.paths import encoded, tsv_path  # noqa: PLC0415 (not for --help)
     from facecli.store.facestore import open_reader  # noqa: PLC0415 (likewise)
 
     style, count = path_style(common), 0
     with open_reader(directory) as reader:
         for count, problem in enumerate(reader.check(), 1):
             if count <= MOST_LINES:
-                out.write(f"{problem.what}: ".encode() + tsv_path(style.show(problem.where)) + b"\n")
+                out.write(encoded(f"{problem.what}: ") + tsv_path(style.show(problem.where)) + b"\n")
                 out.flush()
         about = reader.info
     if count > MOST_LINES:

@@ -55,7 +55,9 @@ def _own_stream(file: str) -> int | None:
     """The number of the stream where the name leads to this process's own stdout or stderr, whose position others share."""
     for number in (STDOUT, STDERR):
         try:
-            if os.path.samestat(os.stat(file), os.fstat(number)):
+            own = os.fstat(number)
+            # A device such as /dev/null has neither position nor reader to be shared.
+            if os.path.samestat(os.stat(file), own) and (os.isatty(number) or not stat.S_ISCHR(own.st_mode)):
                 return number
         except (OSError, ValueError):
             continue

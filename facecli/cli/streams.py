@@ -128,8 +128,16 @@ def open_streams() -> Stdout:
     _fill_missing_streams()
     stdout = Stdout(1)
     sys.stdout = cast("TextIO", Text(io.BufferedWriter(stdout, 1 << 16)))
-    sys.stderr = cast("TextIO", Text(Stderr(2)))
+    sys.stderr = cast("TextIO", Text(Stderr(_second_stderr())))
     return stdout
+
+
+def _second_stderr() -> int:
+    """A descriptor of its own for notices, which are not to be lost while what libraries write to descriptor 2 is kept from the terminal."""
+    try:
+        return os.dup(2)
+    except OSError:
+        return 2
 
 
 def _fill_missing_streams() -> None:

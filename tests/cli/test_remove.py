@@ -49,7 +49,7 @@ def test_a_photo_goes_with_its_copy_and_stays_out_until_it_is_let_back(shell: Sh
 def test_a_directory_goes_whole(shell: Shell) -> None:
     assert shell("remove", "album/party/").text.count("\n") == 3
     assert paths(shell) == ["album/space/astronaut.png", "album/sport/players.jpg"]
-    assert "1 mark forgotten; the next" in shell("remove", "--forget", "album").errors
+    assert "marks forgotten; the next" in shell("remove", "--forget", "album").errors
     assert counts(shell, "album")["total"] == 5
 
 

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import termios
+import textwrap
 import threading
 import time
 from collections.abc import Callable
@@ -208,6 +209,22 @@ def test_an_index_run_ends_as_ever_where_nobody_hears_it(shell: Shell, find_samp
     ran = run(shell, shell.work, "index", "--json", "album", **stderr("full"))
     assert ran.returncode == 3
     assert json.loads(ran.stdout)["photos"]["total"] == 1
+
+
+def test_a_notice_is_heard_while_the_noise_of_a_library_is_not(shell: Shell) -> None:
+    program = """
+        import os
+        from facecli.cli.streams import open_streams, tell
+        from facecli.vision.runtime import captured_noise
+
+        open_streams()
+        with captured_noise() as noise:
+            os.write(2, b"noise of a library\\n")
+            tell("a notice from another thread")
+        assert noise.text() == "noise of a library\\n", noise.text()
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], env=shell.environment, check=True, stderr=subprocess.PIPE)
+    assert done.stderr == b"a notice from another thread\n"
 
 
 # names
@@ -407,6 +424,8 @@ def test_a_page_that_cannot_be_streamed_is_an_error(shell: Shell, small: Path) -
     full = run(shell, small, "search", *QUERY, "--html", "/dev/full")
     assert full.returncode == 2
     assert full.stderr == b"facecli: error: cannot be written (No space left on device): /dev/full\n"
+    nowhere = run(shell, small, "search", "-l", *QUERY, "--html", "/dev/null", stdout=subprocess.DEVNULL)
+    assert (nowhere.returncode, nowhere.stderr) == (0, b"")
     blocked = run(shell, small, "search", *QUERY, "--html", str(small / ".facecli" / "catalog.db"))
     assert blocked.returncode == 2
 
