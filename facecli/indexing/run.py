@@ -48,7 +48,7 @@ class Run:
         """
         began = self._clock.now()
         writer = Writer(self._store, self._report, self._clock, self._options.batch_size)
-        writer.may_move, writer.committed = self._may_move, self._content_is_stored
+        writer.may_move = self._may_move
         reporter.start("photos", None)
         try:
             for result in run_in_order(self._begin(reporter, count_files), window=WINDOW, stop=stop):
@@ -112,10 +112,6 @@ class Run:
     def _look_again(self, task: FileTask) -> ChainResult:
         assert self._workshop is not None
         return self._workshop.look_again(task)
-
-    def _content_is_stored(self, digest: bytes) -> None:
-        if self._workshop is not None:
-            self._workshop.content_is_stored(digest)
 
     def _may_move(self, path: str) -> bool:
         """Whether a photo whose path is gone has moved: only where this run can see that it is gone."""

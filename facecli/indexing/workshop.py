@@ -53,10 +53,6 @@ class Workshop:
         """The models; waits until they are open."""
         return self._models.result()
 
-    def content_is_stored(self, digest: bytes) -> None:
-        """Hear that the store knows a content, so that its copies are told by the store from now on."""
-        self._shared.claims.forget(digest)
-
     def look_again(self, task: FileTask) -> ChainResult:
         """Look at one file in the caller's thread, whatever the index knows of its content."""
         chain = self._make_chain(replace(self._shared, force=True))
