@@ -70,11 +70,13 @@ def main(arguments: "Sequence[str] | None" = None) -> "NoReturn":
 
 def _run(arguments: "Sequence[str] | None", interruption: Interruption) -> int:
     from facecli.cli.group import facecli  # noqa: PLC0415
+    from facecli.cli.interrupt import end_at_second_signal  # noqa: PLC0415
     from facecli.errors import UsageError  # noqa: PLC0415
 
     if sys.platform == "win32":
         raise UsageError("native Windows is not supported", sys.platform, hint="run facecli inside WSL")
     interruption.become_an_exception()
+    end_at_second_signal()
     code = facecli.main(args=list(arguments) if arguments is not None else None, prog_name="facecli", standalone_mode=False)
     return code if isinstance(code, int) else 0
 

@@ -221,6 +221,12 @@ class Catalogue:
         found = [self._known_photo(row) for row in self.rows(query, (digest, self.set_id))]
         return sorted(found, key=lambda known: os.fsencode(known.file.path)) if len(found) > 1 else found
 
+    def photo_of_content(self, digest: bytes) -> int | None:
+        """One of the photos with this content."""
+        rows = self.rows("SELECT photo_id FROM photos WHERE digest = ? AND set_id = ? AND NOT again LIMIT 1", (digest, self.set_id))
+        with trusted(self.path):
+            return as_int(rows[0][0]) if rows else None
+
     def skips(self) -> Iterator[Skipped]:
         """The recorded skips, ascending by path."""
         for low, high in self.paths.ranges("/"):

@@ -22,8 +22,8 @@ CATALOGUE = CATALOGUE_NAME
 BUSY_SECONDS = 30.0
 _MOST_BYTES = 1 << 20
 """The longest row that is read; a forged length beyond it is refused before memory is taken."""
-_STEPS = 200_000
-"""Steps of a statement between two looks at the signals: some milliseconds."""
+_STEPS = 100_000
+"""Steps of SQLite's machine between two moments at which a statement can be ended: some milliseconds."""
 _TROUBLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
 
 
@@ -51,6 +51,7 @@ def connect(path: Path, **parameters: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
+    # Python calls the handlers of signals between two steps of its own, of which a statement of minutes has none but these.
     connection.set_progress_handler(lambda: 0, _STEPS)
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA trusted_schema = OFF")

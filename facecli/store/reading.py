@@ -182,6 +182,10 @@ class IndexReader:
         """The photos with this content, ascending by path; none that must be embedded again."""
         return self._catalogue.with_digest(digest)
 
+    def photo_of_content(self, digest: bytes) -> int | None:
+        """The id of any one photo of `with_digest`, at the same cost however many there are; None where there is none."""
+        return self._catalogue.photo_of_content(digest)
+
     def kept_out(self, digest: bytes) -> KeptOut:
         """What `remove` keeps out of this content."""
         return self._catalogue.kept_out(digest)
