@@ -7,6 +7,7 @@ UTF-8 holds surrogates), and become the file's very bytes through `os.fsencode`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 from typing import Protocol
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
 IntArray = NDArray[np.int32]
+_MOST = (1 << 63) - 1
+"""The largest number that the index can hold."""
 
 
 class SkipReason(StrEnum):
@@ -31,11 +34,12 @@ class SkipReason(StrEnum):
     CHANGED = "changed-while-reading"
     PERMISSION = "permission"
     VANISHED = "vanished"
+    UNAVAILABLE = "unavailable"
 
     @property
     def lasts(self) -> bool:
         """Whether the content is at fault, so that reading it again before it changes gives the same."""
-        return self not in (SkipReason.CHANGED, SkipReason.PERMISSION, SkipReason.VANISHED)
+        return self not in (SkipReason.CHANGED, SkipReason.PERMISSION, SkipReason.VANISHED, SkipReason.UNAVAILABLE)
 
 
 class FoundBy(IntEnum):
@@ -53,6 +57,11 @@ class PhotoFile(Struct, frozen=True):
     path: str
     size: int
     mtime_ns: int
+
+    @classmethod
+    def seen(cls, path: str, state: os.stat_result) -> PhotoFile:
+        """A file of which the system says `state`; a time that the index can't hold, as after 2262-04-11, is the nearest that it can."""
+        return cls(path, state.st_size, min(max(state.st_mtime_ns, -_MOST - 1), _MOST))
 
 
 class Skipped(Struct, frozen=True):

@@ -5,7 +5,7 @@ ISO/IEC 18181-1: SizeHeader and the beginning of ImageMetadata.
 
 from __future__ import annotations
 
-from facecli.photos.refusal import Refusal
+from facecli.photos.refusal import Refusal, unreadable
 from facecli.types import SkipReason
 
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
@@ -31,7 +31,7 @@ def jxl_size(data: bytes) -> tuple[int, int]:
     if len(stream) < 16:
         raise Refusal(SkipReason.TRUNCATED, "the JPEG XL file ends in its header")
     if not stream.startswith(b"\xff\x0a"):
-        raise Refusal(SkipReason.UNREADABLE, "JPEG XL without a codestream")
+        raise unreadable("JPEG XL without a codestream")
     bits = _Bits(stream[2:])
     small = bits.take(1)
     height = _side(bits, small=small)

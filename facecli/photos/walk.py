@@ -176,7 +176,7 @@ class Walk:
         except OSError:
             self._findings.ignored["gone"] += 1
             return None
-        return PhotoFile(path, state.st_size, state.st_mtime_ns)
+        return PhotoFile.seen(path, state)
 
 
 def _begins_as_image(path: str, state: os.stat_result) -> bool:

@@ -218,8 +218,9 @@ def test_the_budget_is_given_back_whatever_happens() -> None:
     for data in (JPEG, GIF, JPEG[:900], GIF[:900], saved(scene(1000, 1000), "PNG"), b"text", with_exif(JPEG, 6)):
         reader.decode(contents(data))
     reader.release()
-    assert budget.take(budget.total) == budget.total
-    budget.give(budget.total)
+    for share in (budget.files, budget.pixels):
+        assert share.take(budget.total) == share.total
+        share.give(share.total)
     reader.close()
 
 
