@@ -23,6 +23,11 @@ _MOST = (1 << 63) - 1
 """The largest number that the index can hold."""
 
 
+def storable(number: int) -> int:
+    """The nearest number that the index can hold."""
+    return min(max(number, -_MOST - 1), _MOST)
+
+
 class SkipReason(StrEnum):
     """Why a photo could not be read; the words of the contract."""
 
@@ -61,7 +66,7 @@ class PhotoFile(Struct, frozen=True):
     @classmethod
     def seen(cls, path: str, state: os.stat_result) -> PhotoFile:
         """A file of which the system says `state`; a time that the index can't hold, as after 2262-04-11, is the nearest that it can."""
-        return cls(path, state.st_size, min(max(state.st_mtime_ns, -_MOST - 1), _MOST))
+        return cls(path, state.st_size, storable(state.st_mtime_ns))
 
 
 class Skipped(Struct, frozen=True):

@@ -17,6 +17,7 @@ _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_SIZES = 322, 323, 324, 325
 _PALETTE, _SUBSAMPLING, _COEFFICIENTS, _REFERENCES = 320, 530, 529, 532
 _TABLES, _FAX_OPTIONS = 347, (292, 293)
 _JPEG_HEAD = 1 << 16
+_MOST_CHUNKS = 1 << 22
 _MOST_TILE = 1 << 26
 """Pixels of a tile that is larger than its picture."""
 
@@ -163,7 +164,7 @@ def layout_of(directory: Directory) -> Layout:
     _check_samples(colours, packing, bits, samples)
     alpha, associated = _alpha(directory, colours, samples)
     chunk_width, chunk_height = _chunk_size(directory, width, height)
-    horizontal, vertical = (*directory.values(_SUBSAMPLING), 2, 2)[:2] if colours is Colours.YCBCR else (1, 1)
+    horizontal, vertical = (*_integers(directory, _SUBSAMPLING), 2, 2)[:2] if colours is Colours.YCBCR else (1, 1)
     layout = Layout(
         width=width,
         height=height,
@@ -182,18 +183,18 @@ def layout_of(directory: Directory) -> Layout:
         alpha=alpha,
         associated=associated,
         palette=_palette(directory, bits) if colours is Colours.PALETTE else (),
-        subsampling=(int(horizontal), int(vertical)),
+        subsampling=(horizontal, vertical),
         coefficients=_rationals(directory, _COEFFICIENTS, 3),
         references=_rationals(directory, _REFERENCES, 6),
         tables=directory.raw(_TABLES),
         fax_options=(directory.number(_FAX_OPTIONS[0], 0), directory.number(_FAX_OPTIONS[1], 0)),
     )
-    _check_subsampling(layout)
+    _check_layout(layout)
     return layout
 
 
 def _integers(directory: Directory, tag: int) -> tuple[int, ...]:
-    return tuple(int(value) for value in directory.values(tag))
+    return tuple(value for value in directory.values(tag) if isinstance(value, int))
 
 
 def _rationals(directory: Directory, tag: int, count: int) -> tuple[float, ...]:
@@ -213,10 +214,10 @@ def _packing(directory: Directory) -> Packing:
 
 
 def _bits(directory: Directory, samples: int) -> int:
-    formats = {int(value) for value in directory.values(_FORMAT)} - {1, 4}
+    formats = {*_integers(directory, _FORMAT)} - {1, 4}
     if formats:
         raise unsupported(f"TIFF of {_UNREAD_SAMPLES.get(min(formats), 'numbers of an unknown kind')}")
-    bits = {int(value) for value in directory.values(_BITS)} or {1}
+    bits = {*_integers(directory, _BITS)} or {1}
     if len(bits) > 1:
         raise unsupported("TIFF of samples that differ in their bits")
     (found,) = bits
@@ -299,7 +300,9 @@ def _palette(directory: Directory, bits: int) -> tuple[int, ...]:
     return palette
 
 
-def _check_subsampling(layout: Layout) -> None:
+def _check_layout(layout: Layout) -> None:
+    if layout.across * layout.down > _MOST_CHUNKS:
+        raise unreadable("a TIFF file of too many strips or tiles")
     if any(factor not in (1, 2, 4) for factor in layout.subsampling):
         raise unreadable("a TIFF file with a broken header")
     if layout.is_subsampled and (layout.separate or layout.differenced or layout.samples != 3):

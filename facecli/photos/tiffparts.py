@@ -53,9 +53,9 @@ class Directory:
         return self._file.numbers(code[:1] * (len(code) * count) if count < 8 else f"{len(code) * count}{code[:1]}", place) if code else ()
 
     def number(self, tag: int, default: int) -> int:
-        """The first number of a tag."""
+        """The first number of a tag, where it is a whole one."""
         found = self.values(tag)
-        return int(found[0]) if found else default
+        return found[0] if found and isinstance(found[0], int) else default
 
     def raw(self, tag: int) -> bytes:
         """The bytes of a tag of bytes."""
@@ -102,7 +102,8 @@ class TiffParts:
     def below(self) -> Iterator[Directory]:
         """The directories that the first one names as its parts."""
         for place in self.first.values(PAGES_BELOW)[:_MOST_DIRECTORIES]:
-            yield Directory(self, int(place))
+            if isinstance(place, int):
+                yield Directory(self, place)
 
     def picture(self) -> Directory:
         """The directory that holds the picture: the first, or where that is a smaller copy, what it is a copy of."""
