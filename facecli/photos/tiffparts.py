@@ -10,7 +10,8 @@ from facecli.types import SkipReason
 
 KIND_OF_PAGE, OLD_KIND_OF_PAGE, WIDTH, HEIGHT = 254, 255, 256, 257
 COMPRESSION, PHOTOMETRIC, ORIENTATION, PAGES_BELOW = 259, 262, 274, 330
-_DNG_VERSION = 50706
+_OF_CAMERAS = (50706, 34310)
+"""Tags that only cameras write: the version of DNG, and what Leaf keeps of its own."""
 _OF_SENSORS = (32803, 34892)
 """Photometric interpretations: a mosaic of colours, and linear values."""
 _BY_CAMERAS = (32767, 32769, 32770, 34713, 65000, 65535)
@@ -126,7 +127,11 @@ def is_raw(data: bytes) -> bool:
 
 def _is_of_camera(directory: Directory) -> bool:
     try:
-        return _DNG_VERSION in directory or directory.number(PHOTOMETRIC, 0) in _OF_SENSORS or directory.number(COMPRESSION, 1) in _BY_CAMERAS
+        return (
+            any(tag in directory for tag in _OF_CAMERAS)
+            or directory.number(PHOTOMETRIC, 0) in _OF_SENSORS
+            or directory.number(COMPRESSION, 1) in _BY_CAMERAS
+        )
     except Refusal:
         return False
 

@@ -115,6 +115,17 @@ class TiffFile:
         return bytes(self._bytes[:at] + place + self._bytes[at + len(place) :])
 
 
+def photoshop(kind: tuple[int, int], planes: Sequence[bytes], size: tuple[int, int], *, palette: bytes = b"", packing: bytes = b"\0\0") -> bytes:
+    """A PSD file of a mode and bits: the flattened picture, and resources and layers that are to be passed over.
+
+    `packing` is its number and the lengths of rows.
+    """
+    mode, bits = kind
+    head = struct.pack(">4sH6xHIIHH", b"8BPS", 1, len(planes), size[1], size[0], bits, mode)
+    sections = struct.pack(">I", len(palette)) + palette + struct.pack(">I", 5) + bytes(5) + struct.pack(">I", 4) + bytes(4)
+    return head + sections + packing + b"".join(planes)
+
+
 def tiled_tiff(picture: Image.Image, side: int) -> bytes:
     """A TIFF file of square tiles; the picture's sides are multiples of theirs."""
     pixels, file = np.asarray(picture), TiffFile()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import pyvips
-from picture_files import Pixels, png_chunk, saved, scene
+from picture_files import Pixels, photoshop, png_chunk, saved, scene
 from PIL import Image
 
 from facecli.types import Photo, Skipped, SkipReason
@@ -102,13 +102,6 @@ def test_pnm_of_all_depths(read_bytes: Reading, most: int, share: float) -> None
         np.testing.assert_allclose(shown.astype(float), expected, atol=1)
 
 
-def photoshop(mode: int, bits: int, planes: Sequence[bytes], *, palette: bytes = b"", packing: bytes = b"\0\0") -> bytes:
-    """A PSD file: the flattened picture, and resources and layers that are to be passed over; `packing` is its number and the lengths of rows."""
-    head = struct.pack(">4sH6xHIIHH", b"8BPS", 1, len(planes), HEIGHT, WIDTH, bits, mode)
-    sections = struct.pack(">I", len(palette)) + palette + struct.pack(">I", 5) + bytes(5) + struct.pack(">I", 4) + bytes(4)
-    return head + sections + packing + b"".join(planes)
-
-
 def run_lengths(rows: np.ndarray[tuple[int, int], np.dtype[np.uint8]]) -> tuple[bytes, bytes]:
     """Rows compressed by PackBits, without a run, and the lengths of the rows."""
     made = [b"".join(bytes((len(part) - 1,)) + part for part in (row[i : i + 20] for i in range(0, len(row), 20))) for row in map(bytes, rows)]
@@ -121,16 +114,16 @@ INKS = np.asarray(scene(*SIZE).convert("CMYK"))
 SHORT = [run_lengths(plane) for plane in PLANES]
 GRAYS = np.repeat(GRAY[:, :, None], 3, axis=2)
 PSDS: dict[str, tuple[bytes, Pixels]] = {
-    "RGB": (photoshop(3, 8, [p.tobytes() for p in PLANES]), RGB),
-    "RGB 16": (photoshop(3, 16, DEEP), RGB),
-    "RGB and a mask": (photoshop(3, 8, [*(p.tobytes() for p in PLANES), OPACITY.tobytes()]), RGB),
-    "run lengths": (photoshop(3, 8, [data for data, _ in SHORT], packing=b"\0\1" + b"".join(lengths for _, lengths in SHORT)), RGB),
-    "gray": (photoshop(1, 8, [GRAY.tobytes()]), GRAYS),
-    "gray 16": (photoshop(1, 16, [DEEP[1]]), GRAYS),
-    "duotone": (photoshop(8, 8, [GRAY.tobytes()], palette=b"inks"), GRAYS),
-    "bitmap": (photoshop(0, 1, [np.packbits(GRAY > 99, axis=1).tobytes()]), np.where(GRAYS > 99, 0, 255).astype(np.uint8)),
-    "palette": (photoshop(2, 8, [GRAY.tobytes()], palette=bytes(range(255, -1, -1)) * 3), 255 - GRAYS),
-    "CMYK": (photoshop(4, 8, [(255 - INKS[:, :, i]).tobytes() for i in range(4)]), np.asarray(scene(*SIZE).convert("CMYK").convert("RGB"))),
+    "RGB": (photoshop((3, 8), [p.tobytes() for p in PLANES], SIZE), RGB),
+    "RGB 16": (photoshop((3, 16), DEEP, SIZE), RGB),
+    "RGB and a mask": (photoshop((3, 8), [*(p.tobytes() for p in PLANES), OPACITY.tobytes()], SIZE), RGB),
+    "run lengths": (photoshop((3, 8), [data for data, _ in SHORT], SIZE, packing=b"\0\1" + b"".join(lengths for _, lengths in SHORT)), RGB),
+    "gray": (photoshop((1, 8), [GRAY.tobytes()], SIZE), GRAYS),
+    "gray 16": (photoshop((1, 16), [DEEP[1]], SIZE), GRAYS),
+    "duotone": (photoshop((8, 8), [GRAY.tobytes()], SIZE, palette=b"inks"), GRAYS),
+    "bitmap": (photoshop((0, 1), [np.packbits(GRAY > 99, axis=1).tobytes()], SIZE), np.where(GRAYS > 99, 0, 255).astype(np.uint8)),
+    "palette": (photoshop((2, 8), [GRAY.tobytes()], SIZE, palette=bytes(range(255, -1, -1)) * 3), 255 - GRAYS),
+    "CMYK": (photoshop((4, 8), [(255 - INKS[:, :, i]).tobytes() for i in range(4)], SIZE), np.asarray(scene(*SIZE).convert("CMYK").convert("RGB"))),
 }
 
 
@@ -142,10 +135,10 @@ def test_photoshop_documents(read_bytes: Reading, data: bytes, expected: Pixels)
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (photoshop(3, 32, DEEP * 2), "PSD of 32 bits"),
-        (photoshop(9, 8, [GRAY.tobytes()] * 3), "PSD of CIELab"),
-        (photoshop(7, 8, [GRAY.tobytes()] * 3), "PSD of several channels"),
-        (photoshop(3, 8, [GRAY.tobytes()] * 3, packing=b"\0\2"), "PSD compressed by ZIP"),
+        (photoshop((3, 32), DEEP * 2, SIZE), "PSD of 32 bits"),
+        (photoshop((9, 8), [GRAY.tobytes()] * 3, SIZE), "PSD of CIELab"),
+        (photoshop((7, 8), [GRAY.tobytes()] * 3, SIZE), "PSD of several channels"),
+        (photoshop((3, 8), [GRAY.tobytes()] * 3, SIZE, packing=b"\0\2"), "PSD compressed by ZIP"),
     ],
 )
 def test_what_is_not_read_of_photoshop_is_named(read_bytes: Reading, data: bytes, said: str) -> None:
