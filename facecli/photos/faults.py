@@ -15,7 +15,8 @@ from facecli.types import SkipReason
 NO_MEMORY = "not enough memory to decode it"
 _SPARE = 1 << 28
 """What a decoder may need beside the bytes of the file."""
-_OUT_OF_MEMORY = re.compile("out of memory|insufficient memory|memory allocation fail|cannot allocate", re.IGNORECASE)
+OUT_OF_MEMORY = re.compile("out of memory|insufficient memory|memory allocation fail|cannot allocate|failed to allocate", re.IGNORECASE)
+"""What libraries say of a want of memory."""
 
 
 @contextmanager
@@ -46,7 +47,7 @@ def _fault(error: Exception, form: Format, data: bytes) -> Refusal:
 
 
 def _judge(error: Exception, said: str, form: Format, data: bytes) -> Refusal:
-    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(said):
+    if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(said):
         return unavailable(NO_MEMORY)
     # What the system refuses has a number; what a decoder finds wrong has none.
     if isinstance(error, ImportError) or (isinstance(error, OSError) and error.errno):

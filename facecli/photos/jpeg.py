@@ -9,6 +9,7 @@ import numpy as np
 from msgspec import Struct
 
 from facecli.photos.exif import orientation_of_exif
+from facecli.photos.faults import OUT_OF_MEMORY
 from facecli.photos.picture import Header
 from facecli.photos.refusal import Refusal, loading, unreadable, unsupported
 from facecli.photos.sniff import Format
@@ -66,7 +67,7 @@ class JpegPicture:
             _decode(self._data, frame, strict=True)
         except ValueError as error:
             complaint = str(error)
-            if "nsufficient memory" in complaint:
+            if OUT_OF_MEMORY.search(complaint):
                 raise MemoryError(complaint) from error
         else:
             return ""

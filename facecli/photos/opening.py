@@ -90,6 +90,10 @@ def _find_reading(form: Format) -> Callable[[bytes], Picture]:
             from facecli.photos.tiff import open_psd  # noqa: PLC0415
 
             return open_psd
+        case Format.JP2:
+            from facecli.photos.jp2 import open_jp2  # noqa: PLC0415
+
+            return open_jp2
         case _:
             from facecli.photos.raster import raster_reader  # noqa: PLC0415
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from facecli.photos.containers import outline_png, outline_webp, unread_bmp
 from facecli.photos.exif import orientation_of_exif
-from facecli.photos.jxl import jxl_size
+from facecli.photos.jxl import outline_jxl
 from facecli.photos.picture import Header
 from facecli.photos.refusal import unreadable, unsupported
 from facecli.photos.sniff import Format
@@ -33,6 +33,8 @@ _PLUGINS: dict[Format, tuple[str, str]] = {
 }
 _COST = {Format.PNG: 8, Format.WEBP: 20}
 _COST_OF_OTHERS = 24
+_JXL_BITS = (0, 8, 16)
+_UNREAD_MODES = {"F": "floating-point numbers", "LAB": "CIELab colours"}
 _STRIP = 1 << 20
 """Pixels that are converted at once."""
 _HARD_WEBP = 80_000_000
@@ -46,6 +48,7 @@ class RasterPicture:
         self._form = form
         self._image: Any = None
         self._key_scale = 1
+        self._deep = False
         if form is Format.PNG:
             png = outline_png(data)
             if png.keyed and png.depth == 16 and png.colours == 2:  # Pillow keeps 8 bits, in which other colours are the same
@@ -59,7 +62,11 @@ class RasterPicture:
             self.header = Header(webp.width, webp.height, webp.orientation, _COST[form], webp.width * webp.height > _HARD_WEBP)
         elif form is Format.JXL:
             self._data = data
-            self.header = Header(*jxl_size(data), cost=_COST_OF_OTHERS)
+            jxl = outline_jxl(data)
+            if jxl.bits not in _JXL_BITS:  # the plug-in gives other values than the picture has
+                raise unsupported(f"JPEG XL of {jxl.bits} bits a sample")
+            self._deep = jxl.bits == 16
+            self.header = Header(jxl.width, jxl.height, cost=_COST_OF_OTHERS)
         else:
             if form is Format.BMP and (kind := unread_bmp(data)):
                 raise unsupported(kind)
@@ -83,8 +90,12 @@ class RasterPicture:
         image.load()
         if self._key_scale > 1 and "transparency" in image.info:  # Pillow spreads grays over 8 bits, but not this one
             image.info["transparency"] *= self._key_scale
+        if self._form is Format.JXL and self._deep and image.mode == "LA":  # likewise
+            raise unsupported("JPEG XL of gray with opacity of 16 bits")
         if self._form is Format.JXL and image.jpeg:  # a JPEG that was packed without loss comes as its file had it
             ImageOps.exif_transpose(image, in_place=True)
+        if image.mode in _UNREAD_MODES:
+            raise unsupported(f"{self._form} of {_UNREAD_MODES[image.mode]}")
         if image.size != (width, height):
             raise unreadable("the header names another size than the picture has")
         rows = max(1, _STRIP // width)

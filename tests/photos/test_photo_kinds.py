@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import struct
 import zlib
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 import pyvips
@@ -231,3 +233,47 @@ def test_no_photo_is_taken_for_such_a_format() -> None:
         data = saved(Image.new("RGB", (300, 200)), kind)
         assert sniff(data[:64]) is not None
         assert describe_unread(data[:64]) == ""
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_deep_jpeg_2000(read_bytes: Reading, bits: int) -> None:
+    """What is nearly white stays so."""
+    bright = np.asarray(scene(150, 130)).astype(np.uint16) // 2 + 128
+    written, data = cv2.imencode(".jp2", (bright[:, :, ::-1] * 257).astype(np.uint16) if bits == 16 else bright[:, :, ::-1].astype(np.uint8))
+    assert written
+    for whole in (data.tobytes(), data.tobytes()[data.tobytes().index(b"\xff\x4f\xff\x51") :]):
+        np.testing.assert_array_equal(pixels_of(read_bytes(whole)), bright.astype(np.uint8))
+
+
+def test_what_is_not_read_of_jpeg_2000_is_named(read_bytes: Reading) -> None:
+    stream = saved(scene(*SIZE), "JPEG2000", no_jp2=True)
+    count = stream[:40] + b"\0\5" + stream[42 : 42 + 9] * 2 + stream[42:]
+    assert "5 components" in named(read_bytes(count))
+    assert "20 bits" in named(read_bytes(stream[:42] + b"\x13" + stream[43:]))
+    alpha = saved(scene(*SIZE).convert("RGBA"), "JPEG2000", no_jp2=True)
+    deep = alpha[:42] + b"\x0b\1\1" * 4 + alpha[54:]
+    assert "12 bits a sample with opacity" in named(read_bytes(deep))
+
+
+JXLS = {
+    "10 bits a sample": ("/wpBUFBcCAgCAQBQAEsYixWSKCTEQegkTWhCE5rQhCYE"),
+    "gray with opacity of 16 bits": (
+        "/wpB8KMoLgQICBAAaAFLGJOOhYNJMO4C/GhNMQa3I8ZgBgYA9gAgw4pOp9PpdDrodDqdTqfTQafT6XQ6nQ6CBDqdTqfT6XTQ6XQ6nU6ng06n0+l0Oh10Op1Op9PpIMeg0+l0Op1O9wc="
+    ),
+    "floating-point numbers": (
+        "/wpByAHFhQgCAQAMAksoJdaBgoKE9BQ7DwAAXw3YfAAAYCMAAAQAgAAAEAAAAgBAAAAIAAD7//8B+///Afv//wH3//8HAIAAABAAAAIAQAAACA"
+        "AAAQDg/v9/wPv//w8AAAwAAAwAAAwAAAwAAAwAAAwAAPz////hAwCAAw8AAHwAAOABAIALAAAWAAAsAAAA"
+    ),
+}
+"""Written by libjxl, which Pillow's plug-in can't be told to."""
+DEEP_JXL = "/wpB8ANQXAgIAgEAWAFLGJOOg4NJMAatKcbgdsQYzMABQADUWaDT6XQ6nQ46nU6nu+vQ6XTQ6XQ6nU6ng06n0+l0Oh10Op1Op9PpgPGg0+l0Op1OB51Op9PpdDrodDqdTqfTAQ=="
+
+
+@pytest.mark.parametrize(("said", "text"), JXLS.items(), ids=JXLS.keys())
+def test_what_the_plug_in_reads_wrongly_of_jpeg_xl_is_named(read_bytes: Reading, said: str, text: str) -> None:
+    assert said in named(read_bytes(base64.b64decode(text)))
+
+
+def test_deep_jpeg_xl(read_bytes: Reading) -> None:
+    steps = np.arange(64).reshape(8, 8) * 1000 >> 8
+    np.testing.assert_array_equal(pixels_of(read_bytes(base64.b64decode(DEEP_JXL))), np.repeat(steps[:, :, None], 3, axis=2))
