@@ -18,6 +18,13 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
 IntArray = NDArray[np.int32]
+LARGEST = (1 << 63) - 1
+"""The largest number that the index can hold."""
+
+
+def storable(number: int) -> int:
+    """The nearest number that the index can hold."""
+    return min(max(number, -LARGEST - 1), LARGEST)
 
 
 class SkipReason(StrEnum):
@@ -31,11 +38,12 @@ class SkipReason(StrEnum):
     CHANGED = "changed-while-reading"
     PERMISSION = "permission"
     VANISHED = "vanished"
+    UNAVAILABLE = "unavailable"
 
     @property
     def lasts(self) -> bool:
         """Whether the content is at fault, so that reading it again before it changes gives the same."""
-        return self not in (SkipReason.CHANGED, SkipReason.PERMISSION, SkipReason.VANISHED)
+        return self not in (SkipReason.CHANGED, SkipReason.PERMISSION, SkipReason.VANISHED, SkipReason.UNAVAILABLE)
 
 
 class FoundBy(IntEnum):

@@ -6,10 +6,8 @@ import os
 import re
 import sys
 
-from facecli.types import PhotoFile
+from facecli.types import LARGEST, PhotoFile, storable
 
-_MOST = (1 << 63) - 1
-"""The largest number that is stored."""
 _STATFS_BYTES = 4096
 """More than any system's `struct statfs` has."""
 _NAME_AT_MAC = 72
@@ -49,10 +47,12 @@ class FileSystems:
 
 
 def photo_file(path: str, state: os.stat_result, *, is_stable: bool) -> PhotoFile:
-    """A file by its state; `is_stable` says whether its file system keeps inodes."""
-    if is_stable:
-        return PhotoFile(path, state.st_size, state.st_mtime_ns, min(state.st_ctime_ns, _MOST), state.st_ino & _MOST)
-    return PhotoFile(path, state.st_size, state.st_mtime_ns)
+    """A file by its state; `is_stable` says whether its file system keeps inodes.
+
+    A time that the index can't hold, as after 2262-04-11, is the nearest that it can.
+    """
+    changed, inode = (storable(state.st_ctime_ns), state.st_ino & LARGEST) if is_stable else (None, None)
+    return PhotoFile(path, state.st_size, storable(state.st_mtime_ns), changed, inode)
 
 
 def keeps_inodes(path: str) -> bool:
