@@ -14,9 +14,11 @@ from facecli.config import cache_directory
 from facecli.errors import DeviceError, FacecliError, PackError
 from facecli.store.libraries import FaissBuild, faiss_build, sqlite_version
 from facecli.types import Reporter
+from facecli.vision.cache import forget_answers
 from facecli.vision.conflicts import FAISSES, OPENCVS, RUNTIMES, Conflict, find_conflicts, import_conflict, installed, pip
 from facecli.vision.cuda import Gpu, read_driver, read_gpus
 from facecli.vision.device import SLOW_TO_START, HardwareMissing, find_devices, present_kinds
+from facecli.vision.graphcache import forget_answers as forget_entries
 from facecli.vision.inventory import PackState, Presence, list_packs
 from facecli.vision.manifests import known_pack
 from facecli.vision.packs import ModelPack, find_pack, mend_command
@@ -74,7 +76,9 @@ class Health(Struct, frozen=True):
 
 
 def check_health(report: Reporter) -> Health:
-    """Look at everything; opens no network connection and changes nothing but the cache."""
+    """Look at everything, and try anew what was tried before; opens no network connection and changes nothing but the cache."""
+    forget_answers()
+    forget_entries()
     problems = [*find_conflicts(), *_import_problems()]
     packs = list_packs()
     problems += _pack_problems(packs)
@@ -184,7 +188,10 @@ def _faiss() -> FaissBuild | None:
 
 
 def _cache() -> CacheHealth:
-    directory = cache_directory()
+    try:
+        directory = cache_directory()
+    except FileNotFoundError as error:
+        return CacheHealth(str(error.strerror), 0, writable=False)
     size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) if directory.is_dir() else 0
     nearest = next((p for p in (directory, *directory.parents) if p.exists()), directory)
     return CacheHealth(str(directory), size, os.access(nearest, os.W_OK))

@@ -13,11 +13,12 @@ import pytest
 import facecli
 
 ROOT = Path(facecli.__file__).parent
-LEAVES = ("boxes", "errors", "types", "config", "thresholds")
+LEAVES = ("boxes", "errors", "types", "config", "system", "thresholds")
 WORLDS = ("photos", "vision", "store")
 MAY_IMPORT = {
     "boxes": (),
     "errors": (),
+    "system": (),
     "types": ("errors",),
     "config": ("types", "errors"),
     "thresholds": ("types", "errors"),

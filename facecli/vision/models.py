@@ -12,6 +12,7 @@ from msgspec import Struct
 from facecli.config import DetectionOptions, Precision
 from facecli.errors import PackError, UsageError
 from facecli.types import Reporter, SilentReporter
+from facecli.vision.cache import sweep_cache
 from facecli.vision.detector import Detector, InputShape
 from facecli.vision.device import Device
 from facecli.vision.embedder import Embedder
@@ -122,6 +123,7 @@ def open_from(source: Source, pack: ModelPack, detection: DetectionOptions) -> F
     """Open both networks of `pack` at once."""
     cv2.setNumThreads(1)
     load_onnxruntime()
+    sweep_cache()
     opening = Opening(lambda: _detector(source, pack, detection))
     opening.start()
     try:

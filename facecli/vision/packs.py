@@ -115,7 +115,12 @@ def wheel_directory() -> str:
 
 def pack_directory(name: str) -> str:
     """Where the pack of this name belongs: the wheel for the default one, else InsightFace's place."""
-    return wheel_directory() if name == DEFAULT_PACK else str(insightface_directory() / name)
+    if name == DEFAULT_PACK:
+        return wheel_directory()
+    try:
+        return str(insightface_directory() / name)
+    except FileNotFoundError as error:
+        raise PackError(f"{error.strerror}, where model packs are kept", name, hint="set HOME, or name a directory with -m DIR") from error
 
 
 def model_path(directory: str, known: KnownModel) -> str:
@@ -213,9 +218,10 @@ def _make_file(found: Found) -> tuple[ModelFile, int]:
 
 def _places(directory: str) -> list[str]:
     """Where a recorded pack may lie: the wheel, InsightFace's places, then the directory that the index names."""
-    places = [pack_directory(pack.name) for pack in PACKS if pack.archive_sha256]
-    with contextlib.suppress(PackError):  # without the wheel the other places are still looked at
-        places.insert(0, wheel_directory())
+    places = []
+    for pack in PACKS:
+        with contextlib.suppress(PackError):  # without the wheel, or a home directory, the other places are still looked at
+            places.append(pack_directory(pack.name))
     return [p for p in dict.fromkeys([*places, directory]) if p and os.path.isdir(p)]
 
 

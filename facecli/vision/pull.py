@@ -46,9 +46,9 @@ def pull_pack(pack: KnownPack, report: Reporter, sources: Sequence[str] = ()) ->
         return state.directory
     if not pack.archive_sha256:
         raise PackError("this pack comes with a package", pack.name, hint=way_out(pack))
-    folder = cache_directory() / "downloads"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
+        folder = cache_directory() / "downloads"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with filelock.FileLock(folder / f"{pack.name}.lock", timeout=0):
             part = folder / f"{pack.name}.zip.part"
             _fetch_archive(pack, part, sources or _sources(), report)
