@@ -188,5 +188,5 @@ def home_directory() -> Path:
         except KeyError:
             named = ""
     if not os.path.isabs(named):
-        raise FileNotFoundError(errno.ENOENT, NO_HOME, "~")
+        raise FileNotFoundError(errno.ENOENT, NO_HOME)
     return Path(named)

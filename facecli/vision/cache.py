@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from facecli.config import cache_directory
-from facecli.vision.scratch import sweep, write_whole
+from facecli.vision.scratch import write_whole
 
 TRIALS = ("devices", "openvino")
 """The records that hold what trials came to on this machine."""
@@ -26,14 +26,6 @@ def cache_folder(name: str) -> Path | None:
     except OSError:
         return None
     return path
-
-
-def sweep_cache() -> None:
-    """Remove what killed runs have left in the cache."""
-    with contextlib.suppress(OSError):
-        directory = cache_directory()
-        for place in (directory, directory / "graphs"):
-            sweep(place)
 
 
 def read_record(name: str) -> dict[str, Any]:

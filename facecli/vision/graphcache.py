@@ -14,7 +14,8 @@ from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from facecli.config import cache_directory
-from facecli.vision.scratch import write_whole
+from facecli.types import Reporter
+from facecli.vision.scratch import sweep, write_whole
 
 MAGIC = b"facecli\x02"
 DIGEST_BYTES = 16
@@ -35,6 +36,16 @@ class Entry(Struct, frozen=True, eq=False):
 def graph_directory() -> Path:
     """Where rewritten models lie."""
     return cache_directory() / "graphs"
+
+
+def prepare_cache(report: Reporter) -> None:
+    """Make the cache, free it of what killed runs have left, and say where it cannot be made what that costs."""
+    try:
+        for place in (make_directory().parent, graph_directory()):
+            sweep(place)
+    except OSError as error:
+        why = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        report.warn(f"nothing can be kept for the next run, which prepares the models again ({why}): XDG_CACHE_HOME names another place")
 
 
 def load_entry(name: str) -> Entry | None:
