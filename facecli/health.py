@@ -14,9 +14,24 @@ from facecli.config import cache_directory
 from facecli.errors import DeviceError, FacecliError, PackError
 from facecli.store.libraries import FaissBuild, faiss_build, sqlite_version
 from facecli.types import Reporter
-from facecli.vision.conflicts import FAISSES, OPENCVS, RUNTIMES, Conflict, find_conflicts, import_conflict, installed, pip
+from facecli.vision.cache import forget_answers
+from facecli.vision.conflicts import (
+    FAISSES,
+    OPENCVS,
+    RUNTIMES,
+    Command,
+    Conflict,
+    find_conflicts,
+    import_conflict,
+    installed,
+    join_conflicts,
+    package_of,
+    pip,
+    runtime_conflict,
+)
 from facecli.vision.cuda import Gpu, read_driver, read_gpus
-from facecli.vision.device import SLOW_TO_START, HardwareMissing, find_devices, present_kinds
+from facecli.vision.device import CUDA_PACKAGE, SLOW_TO_START, HardwareMissing, find_devices, present_kinds
+from facecli.vision.graphcache import forget_answers as forget_entries
 from facecli.vision.inventory import PackState, Presence, list_packs
 from facecli.vision.manifests import known_pack
 from facecli.vision.packs import ModelPack, find_pack, mend_command
@@ -74,7 +89,9 @@ class Health(Struct, frozen=True):
 
 
 def check_health(report: Reporter) -> Health:
-    """Look at everything; opens no network connection and changes nothing but the cache."""
+    """Look at everything, and try anew what was tried before; opens no network connection and changes nothing but the cache."""
+    forget_answers()
+    forget_entries()
     problems = [*find_conflicts(), *_import_problems()]
     packs = list_packs()
     problems += _pack_problems(packs)
@@ -89,7 +106,7 @@ def check_health(report: Reporter) -> Health:
         faiss=_faiss(),
         packs=tuple(packs),
         cache=_cache(),
-        problems=tuple(dict.fromkeys(problems)),
+        problems=tuple(join_conflicts(problems)),
         advice=tuple(_advice(devices)),
     )
 
@@ -108,12 +125,15 @@ def _import_problems() -> list[Conflict]:
         try:
             load_onnxruntime() if name == "onnxruntime" else importlib.import_module(name)
         except ImportError as error:
-            found.append(
-                import_conflict(error) or Conflict(f"{name} cannot be loaded ({_one_line(error)})", (pip("install", "--force-reinstall", name),))
-            )
+            found.append(import_conflict(error) or Conflict(f"{name} cannot be loaded ({_one_line(error)})", (_reinstall(name),)))
         except DeviceError as error:
-            found.append(Conflict(str(error), (pip("install", "--force-reinstall", "onnxruntime"),)))
+            # Two packages that overwrite each other have a remedy of their own, which another of the two would undo.
+            found.append(runtime_conflict() or Conflict(str(error), (_reinstall(name),)))
     return found
+
+
+def _reinstall(module: str) -> Command:
+    return pip("install", "--force-reinstall", package_of(module))
 
 
 def _pack_problems(packs: list[PackState]) -> list[Conflict]:
@@ -184,7 +204,10 @@ def _faiss() -> FaissBuild | None:
 
 
 def _cache() -> CacheHealth:
-    directory = cache_directory()
+    try:
+        directory = cache_directory()
+    except FileNotFoundError as error:
+        return CacheHealth(str(error.strerror), 0, writable=False)
     size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) if directory.is_dir() else 0
     nearest = next((p for p in (directory, *directory.parents) if p.exists()), directory)
     return CacheHealth(str(directory), size, os.access(nearest, os.W_OK))
@@ -193,7 +216,7 @@ def _cache() -> CacheHealth:
 def _advice(devices: list[DeviceHealth]) -> list[Conflict]:
     """A GPU that nothing uses."""
     if read_driver().gpus and not any(device.name.startswith("cuda") for device in devices):
-        return [Conflict("an NVIDIA GPU is here, and this ONNX Runtime cannot use it", (pip("install", "facecli[gpu]"),))]
+        return [Conflict("an NVIDIA GPU is here, and this ONNX Runtime cannot use it", (pip("install", CUDA_PACKAGE),))]
     return []
 
 

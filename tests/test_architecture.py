@@ -13,13 +13,14 @@ import pytest
 import facecli
 
 ROOT = Path(facecli.__file__).parent
-LEAVES = ("boxes", "parts", "errors", "types", "config", "thresholds", "words")
+LEAVES = ("boxes", "parts", "errors", "types", "config", "system", "thresholds", "words")
 WORLDS = ("photos", "vision", "store")
 MAY_IMPORT = {
     "boxes": (),
     "parts": (),
     "errors": (),
     "words": (),
+    "system": (),
     "types": ("errors",),
     "config": ("types", "errors"),
     "thresholds": ("types", "errors"),

@@ -18,6 +18,8 @@ from facecli.output.paths import encoded, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from facecli.health import DeviceHealth, Health
     from facecli.vision.conflicts import Conflict
@@ -48,8 +50,9 @@ def doctor(common: Common, *, as_json: bool, fix: bool, yes: bool) -> int:
     health = check_health(Console(quiet=common.quiet, verbose=common.verbose))
     if fix and _mend(health.problems, yes=yes):
         # The libraries of this process are the old ones.
-        again = [sys.executable, "-m", "facecli", "doctor", *(["--json"] if as_json else [])]
-        return subprocess.run(again, check=False).returncode  # noqa: S603 (facecli itself)
+        again = [sys.executable, "-P", "-m", "facecli", "doctor", *(["--json"] if as_json else [])]
+        with _empty_folder() as folder:
+            return subprocess.run(again, check=False, cwd=folder).returncode  # noqa: S603 (facecli itself)
     with results() as out:
         if as_json:
             out.write(json_line(_record(health)))
@@ -75,10 +78,22 @@ def _mend(problems: Sequence[Conflict], *, yes: bool) -> bool:
     return ran
 
 
+def _empty_folder() -> AbstractContextManager[str | Path]:
+    """Where commands are run: no module and no settings file of the working directory, or of a folder above it, may have a say."""
+    import tempfile  # noqa: PLC0415 (not for --help)
+
+    from facecli.vision.cache import cache_folder  # noqa: PLC0415
+    from facecli.vision.scratch import scratch_folder  # noqa: PLC0415
+
+    cache = cache_folder("graphs")
+    return scratch_folder(cache) if cache else tempfile.TemporaryDirectory()
+
+
 def _succeeds(command: Sequence[str]) -> bool:
     """Run a command that mends, with what it prints on stderr, since it is no result of ours."""
     try:
-        return not subprocess.run(command, check=False, stdout=sys.stderr).returncode  # noqa: S603 (shown and agreed to)
+        with _empty_folder() as folder:
+            return not subprocess.run(command, check=False, stdout=sys.stderr, cwd=folder).returncode  # noqa: S603 (shown and agreed to)
     except FileNotFoundError as error:
         hint = f"{shlex.join([sys.executable, '-m', 'ensurepip'])} brings pip into this environment"
         raise UsageError("the program that would mend it is not here", command[0], hint=hint) from error

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
-from collections.abc import Iterator
+
+from facecli.system import usable_memory
 
 MOST = 2_000_000_000
-_CGROUP = "/sys/fs/cgroup"
 
 
 class PixelBudget:
@@ -71,29 +70,4 @@ class Share:
 
 def default_budget() -> PixelBudget:
     """The lesser of 2 GB and a quarter of the memory that this process may use."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return PixelBudget(min(MOST, *(limit // 4 for limit in (memory, *_cgroup_limits()))))
-
-
-def _cgroup_limits() -> Iterator[int]:
-    """The memory limits of the control groups above this process, of version 2 and 1."""
-    try:
-        with open("/proc/self/cgroup", encoding="ascii", errors="replace") as file:
-            groups = [line.rstrip("\n").split(":", 2) for line in file]
-    except OSError:
-        return
-    for _, controllers, group in (g for g in groups if len(g) == 3):
-        if controllers == "":
-            yield from _limits_above(_CGROUP, group, "memory.max")
-        elif "memory" in controllers.split(","):
-            yield from _limits_above(f"{_CGROUP}/memory", group, "memory.limit_in_bytes")
-
-
-def _limits_above(mount: str, group: str, name: str) -> Iterator[int]:
-    parts = [p for p in group.split("/") if p not in ("", "..")]
-    for depth in range(len(parts) + 1):
-        try:
-            with open("/".join((mount, *parts[:depth], name)), encoding="ascii") as file:
-                yield int(file.read())
-        except (OSError, ValueError):  # no such group seen from inside a container, or "max"
-            continue
+    return PixelBudget(min(MOST, usable_memory() // 4))

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from facecli.pipeline.cores import usable_cores
+from facecli.system import count_processors
 from facecli.types import StageTime
 
 STAGES = ("scan", "read", "decode", "detect", "align", "embed", "write")
@@ -60,7 +60,7 @@ def bottleneck(times: dict[str, StageTime], jobs: int, devices: int = 0) -> str:
     measured in the devices' time and share those; the workers, of which most wait, then share the cores.
     """
     single, worked, networks = ("scan", "write"), ("read", "decode", "align"), ("detect", "embed")
-    apart = {single: 1, worked: min(jobs, usable_cores()), networks: devices}
+    apart = {single: 1, worked: min(jobs, count_processors()), networks: devices}
     together = {single: 1, (*worked, *networks): max(jobs, 1)}
     shares = apart if devices else together
     loads = {stages: sum(times[stage].busy_seconds for stage in stages) / share for stages, share in shares.items()}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
-from facecli.pipeline.cores import usable_cores
+from facecli.system import count_processors
 
 if TYPE_CHECKING:
     from facecli.pipeline.runner import Worker
@@ -29,7 +29,7 @@ def work_in_order(tasks: Sequence[Task], open_worker: Callable[[], Worker[Task, 
     # Imported here: a single query waits for none of it.
     from facecli.pipeline.runner import Crew, run_in_order  # noqa: PLC0415
 
-    size = min(most or usable_cores(), len(tasks))
+    size = min(most or count_processors(), len(tasks))
     with closing(Crew(open_worker, size)) as crew:
         for result in run_in_order(map(crew.submit, tasks), window=lambda: size * AHEAD, stop=lambda: False):
             assert result is not None

@@ -20,6 +20,7 @@ from facecli.store.mount import is_network
 from facecli.store.nearest import Identified, Labels, Scan, pick_best, portion, similarities
 from facecli.store.rows import are_unit, as_bytes, as_int, read_codes
 from facecli.store.vectors import BLOCK, Codes, StoredCodes
+from facecli.system import count_processors
 from facecli.types import FloatArray
 
 FAISS_FROM = 150_000
@@ -125,6 +126,8 @@ class FaissScan(FileScan):
         try:
             self._row.file.check(descriptor, self.total)
             index = faiss.read_index(f"/dev/fd/{descriptor}", faiss.IO_FLAG_MMAP_IFC)
+            # OpenMP knows the affinity and no quota; more threads than a quota grants are all halted together once it is used up.
+            faiss.omp_set_num_threads(min(faiss.omp_get_max_threads(), count_processors()))
             _read_ahead(int(index.codes.data()), int(index.codes.size()))
             return index
         finally:

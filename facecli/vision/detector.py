@@ -11,9 +11,9 @@ from msgspec import Struct
 from facecli.config import DetectionOptions
 from facecli.types import ByteArray, Detections, FloatArray, FoundBy
 from facecli.vision import scrfd
-from facecli.vision.joining import CLEARLY, add_better_read, add_new, as_detections, best_score
+from facecli.vision.joining import APART, APART_IN_STRIPS, CLEARLY, add_better_read, add_new, as_detections, best_score, without_parts
 from facecli.vision.letterbox import Letterbox
-from facecli.vision.looks import QUARTERS, Tile, place_tile, tiles_of, turn, turn_back
+from facecli.vision.looks import QUARTERS, Tile, is_strip, place_tile, tiles_of, turn, turn_back
 from facecli.vision.networks import FaceNetwork
 from facecli.vision.scrfd import Candidates
 
@@ -74,7 +74,7 @@ class Detector:
 
     def _look_further(self, photo: ByteArray, faces: Detections, peak: float) -> Detections:
         """Further looks where they may show more: at tiles, and at the photo turned where nothing shows that it is upright."""
-        faces = add_better_read(faces, self._look_at_tiles(photo))
+        faces = _add_tiles(photo, faces, self._look_at_tiles(photo))
         surest = max(peak, best_score(faces))
         if self._options.rotate and HINT <= surest < SURE:
             faces = self._look_at_turned(photo, faces, least=max(UPRIGHT, surest + CLEARLY))
@@ -90,7 +90,7 @@ class Detector:
         for quarters in self._likely_turns(photo):
             turned = turn(photo, quarters)
             [(seen, peak)] = self._look_twice([turned])
-            seen = add_better_read(seen, self._look_at_tiles(turned))
+            seen = _add_tiles(turned, seen, self._look_at_tiles(turned))
             surest = max(peak, best_score(seen))
             if surest >= least:
                 least = surest
@@ -109,13 +109,18 @@ class Detector:
 
     def _look_at_tiles(self, photo: ByteArray) -> Detections:
         """The faces that show in parts of the photo."""
-        height, width = photo.shape[:2]
-        tiles = self._tiles_of(photo)
-        seen = self._look([tile.cut(photo) for tile in tiles], self._side)
-        placed = scrfd.join([place_tile(c, tile, height, width) for c, tile in zip(seen, tiles, strict=True)])
-        return as_detections(_best(placed, 1.0), FoundBy.TILE)
+        looks = [self._look_at_parts(photo, tiles) for tiles in self._tiles_of(photo)]
+        found = _best(scrfd.join(looks), 1.0)
+        # Of a large face a look at small squares may show a part; within one look that was never seen.
+        return as_detections(without_parts(found) if len(looks) > 1 else found, FoundBy.TILE)
 
-    def _tiles_of(self, photo: ByteArray) -> list[Tile]:
+    def _look_at_parts(self, photo: ByteArray, tiles: list[Tile]) -> Candidates:
+        """All that a look at tiles of one size shows, in pixels of the photo."""
+        height, width = photo.shape[:2]
+        seen = self._look([tile.cut(photo) for tile in tiles], self._side)
+        return scrfd.join([place_tile(c, tile, height, width) for c, tile in zip(seen, tiles, strict=True)])
+
+    def _tiles_of(self, photo: ByteArray) -> list[list[Tile]]:
         return tiles_of(photo.shape[0], photo.shape[1], min(self._side), small_faces=self._options.tiles)
 
     def _look(self, photos: Sequence[ByteArray], side: tuple[int, int]) -> list[Candidates]:
@@ -141,6 +146,11 @@ class Detector:
             return found
         sides = found.boxes[:, 2:] - found.boxes[:, :2]
         return found.select(sides.min(axis=1) >= self._options.min_face)
+
+
+def _add_tiles(photo: ByteArray, faces: Detections, tiles: Detections) -> Detections:
+    """The faces of a photo and what its tiles add."""
+    return add_better_read(faces, tiles, apart=APART_IN_STRIPS if is_strip(*photo.shape[:2]) else APART)
 
 
 def _best(found: Candidates, scale: float) -> Candidates:

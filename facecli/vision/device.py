@@ -56,9 +56,10 @@ class Kind(Struct, frozen=True):
     """Whether the provider takes a device_id."""
 
 
+CUDA_PACKAGE = "onnxruntime-gpu[cuda,cudnn]"
 KINDS = (
-    Kind("cuda", "CUDAExecutionProvider", "onnxruntime-gpu[cuda,cudnn]", EXACT_CUDA, numbered=True),
-    Kind("tensorrt", "TensorrtExecutionProvider", "onnxruntime-gpu[cuda,cudnn]", numbered=True),
+    Kind("cuda", "CUDAExecutionProvider", CUDA_PACKAGE, EXACT_CUDA, numbered=True),
+    Kind("tensorrt", "TensorrtExecutionProvider", CUDA_PACKAGE, numbered=True),
     Kind("migraphx", "MIGraphXExecutionProvider", "onnxruntime-migraphx", numbered=True),
     Kind("rocm", "ROCMExecutionProvider", "onnxruntime-rocm", numbered=True),
     Kind("cann", "CANNExecutionProvider", "onnxruntime-cann", numbered=True),
@@ -216,4 +217,4 @@ def _cuda_hint(driver: CudaDriver) -> str:
     if wanted and driver.major and int(wanted.partition(".")[0]) > driver.major:
         return f"the driver serves CUDA up to {driver.major} and this onnxruntime-gpu needs {wanted}: update NVIDIA's driver"
     version = installed(["onnxruntime-gpu"]).get("onnxruntime-gpu", "")
-    return shlex.join(pip("install", f"onnxruntime-gpu[cuda,cudnn]{'==' + version if version else ''}"))
+    return shlex.join(pip("install", f"{CUDA_PACKAGE}{'==' + version if version else ''}"))

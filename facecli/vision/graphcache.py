@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import mmap
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,14 @@ from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from facecli.config import cache_directory
+from facecli.types import Reporter
+from facecli.vision.scratch import sweep, write_whole
 
 MAGIC = b"facecli\x02"
 DIGEST_BYTES = 16
 MODEL = ".onnx"
+HALF = "recogniser-half"
+"""In the names of entries in half precision."""
 
 
 class Entry(Struct, frozen=True, eq=False):
@@ -35,10 +38,20 @@ def graph_directory() -> Path:
     return cache_directory() / "graphs"
 
 
+def prepare_cache(report: Reporter) -> None:
+    """Make the cache, free it of what killed runs have left, and say where it cannot be made what that costs."""
+    try:
+        for place in (make_directory().parent, graph_directory()):
+            sweep(place)
+    except OSError as error:
+        why = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        report.warn(f"nothing can be kept for the next run, which prepares the models again ({why}): XDG_CACHE_HOME names another place")
+
+
 def load_entry(name: str) -> Entry | None:
     """The entry of a name; None where there is none, or none that is whole."""
-    path = graph_directory() / name
     try:
+        path = graph_directory() / name
         data = path.read_bytes()
     except OSError:
         return None
@@ -61,13 +74,23 @@ def store_entry(name: str, entry: Entry) -> None:
     assert isinstance(entry.model, bytes)
     directory = make_directory()
     if entry.model:
-        _write(directory / f"{name}{MODEL}", entry.model)
+        write_whole(directory / f"{name}{MODEL}", entry.model)
     described = [(key, a.dtype.str, a.shape) for key, a in entry.arrays.items()]
     digest = xxhash.xxh3_128_hexdigest(entry.model) if entry.model else ""
     header = json.dumps({"facts": entry.facts, "arrays": described, "digest": digest}).encode()
     body = b"".join((len(header).to_bytes(4, "little"), header, *(np.ascontiguousarray(a).tobytes() for a in entry.arrays.values())))
-    _write(directory / name, MAGIC + xxhash.xxh3_128_digest(body) + body)
+    write_whole(directory / name, MAGIC + xxhash.xxh3_128_digest(body) + body)
     _forget_older(directory, name)
+
+
+def forget_answers() -> None:
+    """Drop what trials of speed came to: that the original is the best, or half precision; what stays is exact and as fast."""
+    with contextlib.suppress(OSError):
+        for path in graph_directory().iterdir():
+            model = path.with_name(f"{path.name}{MODEL}")
+            if path.suffix != MODEL and (HALF in path.name or not model.exists()):
+                path.unlink()
+                model.unlink(missing_ok=True)
 
 
 def make_directory() -> Path:
@@ -84,19 +107,6 @@ def _digest(path: str) -> str:
             return xxhash.xxh3_128_hexdigest(content)
     except (OSError, ValueError):
         return ""
-
-
-def _write(path: Path, data: bytes) -> None:
-    import tempfile  # noqa: PLC0415  # most runs write nothing
-
-    handle, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-    try:
-        with open(handle, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise
 
 
 def _forget_older(directory: Path, name: str) -> None:

@@ -56,7 +56,9 @@ def open_detector(file: ModelFile, device: Device, report: Reporter) -> FaceNetw
     original = open_session(file.path, device)
     layout = LAYOUTS.get(len(original.outputs))
     if layout is None or not layout.landmarks:
-        raise PackError("the detector gives no landmarks, so faces cannot be aligned", file.path, hint="take another pack, such as buffalo_l")
+        raise PackError(
+            "the detector is no SCRFD with landmarks, the only kind that facecli runs", file.path, hint="take another pack, such as buffalo_l"
+        )
     plain = PlainNetwork(original, layout)
     if entry is not None:
         return plain

@@ -20,7 +20,7 @@ from facecli.types import FloatArray
 from facecli.vision import proving
 from facecli.vision.cuda import GPU_KINDS, read_gpu
 from facecli.vision.device import Device
-from facecli.vision.graphcache import Entry
+from facecli.vision.graphcache import HALF, Entry
 from facecli.vision.networks import HeadWeights
 from facecli.vision.providers import plugged_devices
 from facecli.vision.rewriting import Workshop, keep, maker, open_rewrite, recall
@@ -49,7 +49,7 @@ class Finding(Struct, frozen=True):
 
 def choose_precision(shop: Workshop, precision: Precision, open_single: Callable[[], Session]) -> Session:
     """The recogniser in half precision (a HalfSession) where that is proved, now or before, else in single precision; which one is told."""
-    role = f"recogniser-half-{precision}-{_hardware(shop.device)}"
+    role = f"{HALF}-{precision}-{_hardware(shop.device)}"
     entry, half = recall(shop, role)
     single = None if half is not None else open_single()
     if entry is not None:

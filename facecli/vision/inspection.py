@@ -17,15 +17,17 @@ from msgspec.structs import asdict
 
 from facecli.errors import PackError
 from facecli.vision.cache import add_to_record, read_record
+from facecli.vision.families import CROP_SIDE, find_foreign
 from facecli.vision.hashes import file_sha256
 from facecli.vision.manifests import MODELS, OTHERS, Role
 from facecli.vision.runtime import load_onnxruntime
 
 RECORD = "models"
-VERSION = 1
+VERSION = 2
 """Raised when an answer would be another; older ones are then asked for again."""
 MANIFEST = "manifest.json"
-CROP_SIDE = 112
+
+OTHER_TASKS = {"Landmark": "it finds landmarks of a face that was detected", "Attribute": "it tells attributes of a face, such as age"}
 
 
 class ModelReading(Struct, frozen=True):
@@ -48,7 +50,7 @@ def recall_reading(sha256: str) -> ModelReading | None:
         size = CROP_SIDE if known.role is Role.RECOGNISER else None
         return ModelReading(known.role, known.mean, known.scale, size, known.dimension)
     if sha256 in OTHERS:
-        return ModelReading(Role.OTHER)
+        return ModelReading(Role.OTHER, refusal="it is a part of InsightFace for another task")
     entry = read_record(RECORD).get(sha256)
     if not isinstance(entry, dict) or entry.get("version") != VERSION:
         return None
@@ -61,7 +63,7 @@ def recall_reading(sha256: str) -> ModelReading | None:
 
 def read_model(path: str, sha256: str) -> ModelReading:
     """What the file at `path` is, asked of InsightFace where it is not known yet."""
-    return recall_reading(sha256) or _ask(sha256, lambda zoo: zoo.get_model(path, providers=["CPUExecutionProvider"]))
+    return recall_reading(sha256) or _inspect(path, sha256, lambda zoo: zoo.get_model(path, providers=["CPUExecutionProvider"]))
 
 
 def has_manifest(directory: str) -> bool:
@@ -85,12 +87,21 @@ def read_manifest(directory: str) -> dict[str, ModelReading]:
         sha256 = file_sha256(str(descriptor.path))
         # What an unknown file was taken for elsewhere says nothing of the preprocessing that this manifest declares.
         known = recall_reading(sha256) if sha256 in MODELS else None
-        found[str(descriptor.path)] = known or _ask(sha256, _manifest_loader(descriptor))
+        found[str(descriptor.path)] = known or _inspect(str(descriptor.path), sha256, _manifest_loader(descriptor))
     return found
 
 
 def _manifest_loader(descriptor: Any) -> Callable[[Any], Any]:
     return lambda zoo: zoo.get_model(str(descriptor.path), model_descriptor=descriptor, providers=["CPUExecutionProvider"])
+
+
+def _inspect(path: str, sha256: str, load: Callable[[Any], Any]) -> ModelReading:
+    """Look at the file itself, and ask InsightFace about what may be a detector or recogniser of its own; it takes every other for one of them."""
+    try:
+        foreign = find_foreign(path)
+    except OSError as error:
+        raise PackError(f"a model cannot be read ({error.strerror})", path) from error
+    return _ask(sha256, load) if foreign is None else ModelReading(foreign.role, refusal=foreign.words)
 
 
 def _ask(sha256: str, load: Callable[[Any], Any]) -> ModelReading:
@@ -102,7 +113,7 @@ def _ask(sha256: str, load: Callable[[Any], Any]) -> ModelReading:
             reading = _read_loaded(load(zoo))
     except Exception as error:  # noqa: BLE001 (a broken model file raises whatever its parser meets)
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return ModelReading(Role.OTHER, refusal=f"it cannot be read as a model of faces ({first[:200]})")
+        return ModelReading(Role.OTHER, refusal=f"ONNX Runtime cannot open it ({first[:200]})")
     add_to_record(RECORD, {sha256: asdict(reading) | {"version": VERSION}})
     return reading
 
@@ -114,9 +125,8 @@ def _read_loaded(model: Any) -> ModelReading:
         size = model.static_input_size
         return ModelReading(Role.DETECTOR, float(model.input_mean), float(model.input_std), size[0] if size else None, 0, _detector_refusal(model))
     if kind == "ArcFaceONNX":
-        refusal = _recogniser_refusal(model)
-        return ModelReading(Role.RECOGNISER, float(model.input_mean), float(model.input_std), CROP_SIDE, _dimension(model), refusal)
-    return ModelReading(Role.OTHER)
+        return ModelReading(Role.RECOGNISER, float(model.input_mean), float(model.input_std), CROP_SIDE, _dimension(model), _type_refusal(model))
+    return ModelReading(Role.OTHER, refusal=OTHER_TASKS.get(kind, "it is neither a detector nor a recogniser of faces"))
 
 
 def _detector_refusal(model: Any) -> str:
@@ -127,14 +137,6 @@ def _detector_refusal(model: Any) -> str:
         return f"it is a detector with {len(model.output_names)} outputs, where SCRFD has 9 or 15"
     if size and size[0] != size[1]:
         return f"it is a detector for {size[0]}x{size[1]} pixels, and only squares are run"
-    return _type_refusal(model)
-
-
-def _recogniser_refusal(model: Any) -> str:
-    if tuple(model.input_size) != (CROP_SIDE, CROP_SIDE):
-        return (
-            f"it is a recogniser for crops of {model.input_size[0]}x{model.input_size[1]} pixels, and facecli makes crops of {CROP_SIDE}x{CROP_SIDE}"
-        )
     return _type_refusal(model)
 
 

@@ -89,9 +89,9 @@ def check_named(named: str) -> PackState:
 
 def _other_packs() -> list[PackState]:
     """The directories in InsightFace's place that are no known pack; they are not looked into, which would take a second each."""
-    place = insightface_directory()
     known = {pack.name for pack in PACKS if pack.archive_sha256} | {pack.name for pack in REFUSED}
     try:
+        place = insightface_directory()
         names = sorted(e.name for e in os.scandir(place) if e.is_dir() and not e.name.startswith(".") and e.name not in known)
     except OSError:
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -15,7 +16,13 @@ from facecli.vision.scrfd import Candidates
 QUARTERS = (1, 2, 3)
 """Turns by 90 degrees, counterclockwise."""
 OVERLAP = 0.15
-"""Of a tile's side: a face up to that size lies whole in some tile. Larger ones are found in the whole photo, where they have 20 pixels at least."""
+"""Of a tile's side, at the least. A face up to that size lies whole in some tile; larger ones are found in a coarser look."""
+SEEN = 20
+"""Pixels of the input that a face has to be wide to be found wherever it stands."""
+TALL = 1.4
+"""The height of an upright face, in its widths."""
+COARSER = 5
+"""How many times as large the squares are that a long strip is cut into for its large faces."""
 EDGE = 1 / 320
 """A box that comes so near to a tile's inner edge, in sides of the tile, may be cut off by it."""
 WORTH = 1.25
@@ -70,22 +77,44 @@ def is_strip(height: int, width: int) -> bool:
     return max(height, width) >= STRIP * min(height, width)
 
 
-def tiles_of(height: int, width: int, side: int, *, small_faces: bool) -> list[Tile]:
-    """Overlapping tiles that cover a photo, for an input of `side`; none where they could show nothing new.
+def tiles_of(height: int, width: int, side: int, *, small_faces: bool) -> list[list[Tile]]:
+    """The looks at parts of a photo, the coarsest first, for an input of `side`: overlapping tiles that cover it; none where they show nothing new.
 
     Tiles for `small_faces` are as small as the input; without, there are only the squares that a strip is cut into.
     """
     if max(height, width) <= WORTH * side or min(height, width) < NARROWEST or not (small_faces or is_strip(height, width)):
         return []
-    side = tile_side(height, width, side) if small_faces else max(side, min(height, width))
-    return [Tile(x, y, min(x + side, width), min(y + side, height)) for y in _starts(height, side) for x in _starts(width, side)]
+    finest = tile_side(height, width, side) if small_faces else max(side, min(height, width))
+    if not is_strip(height, width):
+        return [_tiles(height, width, finest, OVERLAP * finest)]
+    return [_tiles(height, width, tile, overlap) for tile, overlap in _squares(height, width, side, finest)]
 
 
-def _starts(length: int, side: int) -> list[int]:
+def _squares(height: int, width: int, side: int, finest: int) -> list[tuple[int, float]]:
+    """The sides and overlaps of the squares that a strip is cut into, the coarsest first.
+
+    Two neighbours have as much in common as the largest face measures that the next coarser look, at last the one at the whole photo, does
+    not see, and never less than OVERLAP. So every face lies whole in a square in which it is large enough, wherever it stands.
+    """
+    longer, shorter = max(height, width), min(height, width)
+    sides = [longer, COARSER * finest, finest] if longer > COARSER * finest else [longer, finest]
+    found = []
+    for coarser, tile in itertools.pairwise(sides):
+        unseen = TALL * min(SEEN * coarser / side, shorter)
+        found.append((tile, max(OVERLAP * tile, unseen + 2 * EDGE * tile)))
+    return found
+
+
+def _tiles(height: int, width: int, side: int, overlap: float) -> list[Tile]:
+    starts = itertools.product(_starts(height, side, overlap), _starts(width, side, overlap))
+    return [Tile(x, y, min(x + side, width), min(y + side, height)) for y, x in starts]
+
+
+def _starts(length: int, side: int, overlap: float) -> list[int]:
     """Where tiles begin along an axis: evenly, the last one ending with it."""
     if length <= side:
         return [0]
-    count = 1 + int(np.ceil((length - side) / (side * (1 - OVERLAP))))
+    count = 1 + math.ceil((length - side) / (side - overlap))
     return [round(i * (length - side) / (count - 1)) for i in range(count)]
 
 

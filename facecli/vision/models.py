@@ -15,6 +15,7 @@ from facecli.types import Reporter, SilentReporter
 from facecli.vision.detector import Detector, InputShape
 from facecli.vision.device import Device
 from facecli.vision.embedder import Embedder
+from facecli.vision.graphcache import prepare_cache
 from facecli.vision.graphs import open_detector, open_recogniser
 from facecli.vision.networks import FaceNetwork
 from facecli.vision.openvino_choice import open_by_openvino, with_openvino
@@ -82,6 +83,10 @@ class Source(Protocol):
     def device(self) -> Device:
         """What stands for all devices of the source."""
 
+    @property
+    def report(self) -> Reporter:
+        """Whom to tell."""
+
     def open_detector(self, file: ModelFile) -> FaceNetwork:
         """The detector's network."""
 
@@ -122,6 +127,7 @@ def open_from(source: Source, pack: ModelPack, detection: DetectionOptions) -> F
     """Open both networks of `pack` at once."""
     cv2.setNumThreads(1)
     load_onnxruntime()
+    prepare_cache(source.report)
     opening = Opening(lambda: _detector(source, pack, detection))
     opening.start()
     try:

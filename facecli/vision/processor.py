@@ -1,19 +1,13 @@
-"""What this processor is, for what was optimised or measured on it, and how many there are."""
+"""What this processor is, for what was optimised or measured on it."""
 
 from __future__ import annotations
 
-import os
 import platform
 
 import xxhash
 
 HEAD_BYTES = 4096
 """Of /proc/cpuinfo; its first processor stands in fewer, and reading on would cost milliseconds on large machines."""
-
-
-def count_processors() -> int:
-    """The processors that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor_identity() -> str:

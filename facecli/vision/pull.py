@@ -23,7 +23,7 @@ from facecli.errors import PackError
 from facecli.types import Reporter
 from facecli.vision.inventory import Presence, check_known
 from facecli.vision.manifests import KnownPack
-from facecli.vision.packs import way_out
+from facecli.vision.packs import pack_directory, way_out
 from facecli.vision.unpacking import install_pack
 
 RELEASES = "https://github.com/deepinsight/insightface/releases/download"
@@ -46,18 +46,19 @@ def pull_pack(pack: KnownPack, report: Reporter, sources: Sequence[str] = ()) ->
         return state.directory
     if not pack.archive_sha256:
         raise PackError("this pack comes with a package", pack.name, hint=way_out(pack))
-    folder = cache_directory() / "downloads"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory = state.directory or pack_directory(pack.name)
     try:
+        folder = cache_directory() / "downloads"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with filelock.FileLock(folder / f"{pack.name}.lock", timeout=0):
             part = folder / f"{pack.name}.zip.part"
             _fetch_archive(pack, part, sources or _sources(), report)
-            _install(part, pack, state.directory)
+            _install(part, pack, directory)
     except filelock.Timeout as error:
         raise PackError("another process is pulling this pack", pack.name) from error
     except OSError as error:
-        raise PackError(f"a pack cannot be written ({error.strerror or error})", error.filename or state.directory) from error
-    return state.directory
+        raise PackError(f"a pack cannot be written ({error.strerror or error})", error.filename or directory) from error
+    return directory
 
 
 def _install(part: Path, pack: KnownPack, directory: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,12 +14,14 @@ from msgspec import Struct, field
 
 from facecli.errors import FacecliError
 from facecli.types import Reporter
+from facecli.vision.cache import still_holds
 from facecli.vision.graphcache import Entry, load_entry, make_directory, store_entry
 from facecli.vision.networks import HeadWeights
 from facecli.vision.packs import ModelFile
 from facecli.vision.processor import processor_identity
 from facecli.vision.providers import Device
 from facecli.vision.runtime import load_onnxruntime
+from facecli.vision.scratch import scratch_folder
 from facecli.vision.session import CPU, OnnxSession, Session, SessionOptions, open_session
 
 VERSION = 3
@@ -93,10 +96,8 @@ def open_rewrite(shop: Workshop, rewrite: Rewrite) -> tuple[OnnxSession, Entry]:
 
 def _optimised(model: bytes, device: Device) -> bytes:
     """The graph as ONNX Runtime has optimised it for this processor; raises OSError where the cache cannot be written."""
-    import tempfile  # noqa: PLC0415  # models are optimised once
-
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=make_directory()) as folder:
-        path = os.path.join(folder, "optimised.onnx")
+    with scratch_folder(make_directory()) as folder:
+        path = str(folder / "optimised.onnx")
         open_session(model, device, SessionOptions(save_to=path))
         with open(path, "rb") as file:
             return file.read()
@@ -105,7 +106,9 @@ def _optimised(model: bytes, device: Device) -> bytes:
 def recall(shop: Workshop, role: str) -> tuple[Entry | None, OnnxSession | None]:
     """What was kept for a model: nothing, or that the original is the best, or a session of its rewrite."""
     entry = recall_entry(shop, role)
-    if entry is None or not entry.model:
+    if entry is None or not _holds(entry):
+        return None, None
+    if not entry.model:
         return entry, None
     try:
         return entry, open_session(entry.model, shop.device, SessionOptions(optimised=bool(entry.facts["optimised"])))
@@ -121,10 +124,17 @@ def recall_entry(shop: Workshop, role: str) -> Entry | None:
 
 def keep(shop: Workshop, role: str, entry: Entry) -> None:
     """Keep what was chosen, as far as the cache can be written."""
+    entry.facts["made_at"] = int(time.time())
     try:
         store_entry(_name(shop, role), entry)
     except OSError as error:
         shop.report.detail(f"the cache cannot be written, so the models are prepared again each time: {error}")
+
+
+def _holds(entry: Entry) -> bool:
+    """Whether what was chosen stands; where time decided, for a while alone: other programs may have been busy."""
+    by_time = not entry.model or "finding" in entry.facts
+    return not by_time or still_holds(entry.facts.get("made_at"))
 
 
 def heads_of(entry: Entry) -> list[HeadWeights]:

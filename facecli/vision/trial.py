@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -13,16 +12,16 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from facecli.errors import FacecliError
+from facecli.system import count_processors
 from facecli.types import FloatArray
-from facecli.vision.cache import add_to_record, read_record
+from facecli.vision.cache import keep_answer, recall_answer
 from facecli.vision.packs import ModelPack, find_pack
-from facecli.vision.processor import count_processors
 from facecli.vision.providers import CPU, OPENVINO, Device, installed_plug_ins, open_inference
 from facecli.vision.runtime import load_onnxruntime
 from facecli.vision.session import OnnxSession
 
 RECORD = "devices"
-VERSION = 2
+VERSION = 3
 """Raised when the trial measures otherwise, so that older answers are asked for again."""
 DETECTOR_SIDE = 640
 CROP_SIDE = 112
@@ -90,15 +89,15 @@ def _workers(device: Device) -> int:
 
 
 def choose(candidates: Sequence[Device]) -> Device:
-    """The fastest of the candidates and the CPU that gives the CPU's results; the answer is kept until the machine or its packages change."""
+    """The fastest of the candidates and the CPU that gives the CPU's results; kept for a while, and until the machine or its packages change."""
     cpu = Device("cpu", CPU)
     key = _fingerprint(candidates)
-    kept = read_record(RECORD).get(key)
+    kept = recall_answer(RECORD, key)
     for device in (*candidates, cpu):
         if device.name == kept:
             return device
     best = _fastest(candidates, cpu)
-    add_to_record(RECORD, {key: best.name})
+    keep_answer(RECORD, key, best.name)
     return best
 
 
@@ -119,7 +118,7 @@ def _fingerprint(candidates: Sequence[Device]) -> str:
     """What the answer depends on."""
     runtime = load_onnxruntime()
     names = sorted(device.name for device in candidates)
-    parts = (VERSION, platform.node(), platform.machine(), os.cpu_count(), runtime.__version__, names, sorted(installed_plug_ins()))
+    parts = (VERSION, platform.node(), platform.machine(), count_processors(), runtime.__version__, names, sorted(installed_plug_ins()))
     return " ".join(map(str, parts))
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
-import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -13,6 +11,7 @@ from typing import IO
 from facecli.errors import PackError
 from facecli.vision.hashes import file_sha256
 from facecli.vision.manifests import KnownPack
+from facecli.vision.scratch import scratch_folder, sweep
 
 LARGEST_MODEL = 1_000_000_000
 MOST_BYTES = 4_000_000_000
@@ -26,8 +25,8 @@ def install_pack(archive: Path, pack: KnownPack, directory: str) -> None:
     """
     place = Path(directory)
     place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{pack.name}-", dir=place.parent))
-    try:
+    sweep(place.parent)
+    with scratch_folder(place.parent) as temporary:
         names = _unpack(archive, temporary)
         _check(temporary, pack)
         temporary.chmod(0o755)
@@ -36,8 +35,6 @@ def install_pack(archive: Path, pack: KnownPack, directory: str) -> None:
         else:
             os.rename(temporary, place)
             _sync_directory(place.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _unpack(archive: Path, target: Path) -> list[str]:

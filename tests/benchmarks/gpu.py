@@ -30,7 +30,7 @@ from speed_corpora import make_corpora
 
 from facecli.config import ReadOptions
 from facecli.photos.decode import PhotoReader, stat_photo
-from facecli.pipeline.cores import usable_cores
+from facecli.system import count_processors
 from facecli.types import Photo, PhotoFile
 from facecli.vision.device import find_devices
 from facecli.vision.pooled import joint_name
@@ -167,7 +167,7 @@ def read_choices(folder: Path, device: str) -> dict[str, Any]:
 
 def decode_rate(photos: Sequence[Path]) -> float:
     """Photos a second where every core reads and decodes, and does nothing else."""
-    cores = usable_cores()
+    cores = count_processors()
     parts = [photos[start::cores] for start in range(cores)]
 
     def read(part: Sequence[Path]) -> None:

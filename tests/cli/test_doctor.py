@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +18,7 @@ from facecli.errors import DeviceError
 from facecli.health import check_health
 from facecli.types import SilentReporter
 from facecli.vision import cuda
-from facecli.vision.conflicts import Conflict, pip
+from facecli.vision.conflicts import Conflict, import_conflict, package_of, pip
 from facecli.vision.device import HardwareMissing
 from facecli.vision.providers import CPU, Device
 from facecli.vision.trial import Outcome, run_trial
@@ -103,6 +106,81 @@ def test_fix_runs_the_very_commands_and_looks_again(shell: Shell, tmp_path: Path
     assert ran.text.splitlines()[-1] == "healthy"
     assert "pip has" in ran.errors
     assert "pip has" not in ran.text
+
+
+PIP = (
+    "import os, pathlib, sys\n"
+    "with open(pathlib.Path(__file__).parent.parent / 'ran', 'a') as file: print(*sys.argv[1:], file=file)\n"
+    "assert not os.listdir(), 'it works in an empty folder'\n"
+)
+
+
+def put_pip(place: Path) -> Path:
+    """A module pip that writes down what it was asked for, in the file that is returned."""
+    (place / "pip").mkdir(parents=True)
+    (place / "pip/__init__.py").touch()
+    (place / "pip/__main__.py").write_text(PIP)
+    return place / "ran"
+
+
+def hide_faiss(site: Path) -> None:
+    """Let FAISS be missing in every Python that has `site` in its path."""
+    (site / "sitecustomize.py").write_text(
+        "import importlib.metadata as metadata, sys\n"
+        "class Hidden:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        if name == 'faiss': raise ModuleNotFoundError('No module named faiss', name='faiss')\n"
+        "sys.meta_path.insert(0, Hidden)\n"
+        "version = metadata.version\n"
+        "def hidden(name):\n"
+        "    if name.startswith('faiss'): raise metadata.PackageNotFoundError(name)\n"
+        "    return version(name)\n"
+        "metadata.version = hidden\n"
+        "import importlib.util as util\n"
+        "found = util.find_spec\n"
+        "util.find_spec = lambda name, *rest: None if name == 'faiss' else found(name, *rest)\n"
+    )
+
+
+def test_one_install_is_asked_for_once_whatever_it_mends(shell: Shell, tmp_path: Path) -> None:
+    ran = put_pip(tmp_path / "site")
+    hide_faiss(tmp_path / "site")
+    env = {"PYTHONPATH": str(tmp_path / "site")}
+    problems = json.loads(shell("doctor", "--json", code=1, env=env).out)["problems"]
+    assert [p["what"] for p in problems if "faiss-cpu" in p["command"]] == ["FAISS is not installed; a library is missing: faiss"]
+    shell("doctor", "--fix", "--yes", code=1, env=env)
+    assert [line for line in ran.read_text().splitlines() if "faiss" in line] == ["install faiss-cpu"]
+
+
+@pytest.mark.parametrize("also", ["", os.pathsep, f"{os.pathsep}."], ids=["", "an empty entry", "a dot"])
+def test_fix_imports_no_module_of_the_working_directory(also: str, shell: Shell, tmp_path: Path) -> None:
+    """As its users run it: by its script, whose own path does not begin with the working directory, in somebody's album."""
+    ran, planted = put_pip(tmp_path / "site"), put_pip(shell.work)
+    hide_faiss(tmp_path / "site")
+    for name in () if also else ("facecli.py", "numpy.py", "json.py", "tempfile.py"):
+        (shell.work / name).write_text("open('hijacked', 'w')\nraise SystemExit(9)\n")
+    for name in ("pip.conf", "setup.cfg", "pyproject.toml", "uv.toml"):
+        (shell.work / name).write_text("[global]\nindex-url = nowhere\n")
+    script = Path(sys.executable).with_name("facecli")
+    env = shell.environment | {"PYTHONPATH": f"{tmp_path / 'site'}{also}"}
+    done = subprocess.run([script, "doctor", "--fix", "--yes"], cwd=shell.work, env=env, check=False, capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr, "problem: FAISS is not installed" in done.stdout) == (1, False, True), done.stderr
+    assert "install faiss-cpu" in ran.read_text()
+    assert not planted.exists()
+    assert not (shell.work / "hijacked").exists()
+
+
+def test_what_mends_a_library_is_its_own_package_and_never_one_that_is_only_called_so() -> None:
+    def lacking(name: str) -> tuple[tuple[str, ...], ...]:
+        conflict = import_conflict(ModuleNotFoundError(f"No module named {name}", name=name))
+        assert conflict is not None
+        return conflict.commands
+
+    assert lacking("faiss") == (pip("install", "faiss-cpu"),)
+    assert lacking("PIL._imaging") == (pip("install", "Pillow"),)
+    assert lacking("google.protobuf") == lacking("skimage") == ()
+    assert package_of("faiss") == "faiss-cpu"
+    assert package_of("cv2").startswith("opencv-")
 
 
 def test_a_damaged_pack_is_a_problem(shell: Shell, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -85,15 +84,5 @@ def test_never_over_the_total_and_never_stuck(workers: int) -> None:
 
 def test_the_default_is_a_part_of_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < default_budget().total <= 2_000_000_000
-    monkeypatch.setattr(module, "_cgroup_limits", lambda: iter((400_000_000, 800_000_000)))
+    monkeypatch.setattr(module, "usable_memory", lambda: 400_000_000)
     assert default_budget().total == 100_000_000
-
-
-def test_limits_of_all_groups_above_are_read(tmp_path: Path) -> None:
-    root = tmp_path
-    (root / "a/b").mkdir(parents=True)
-    (root / "memory.max").write_text("max\n")
-    (root / "a/memory.max").write_text("5000\n")
-    (root / "a/b/memory.max").write_text("9000\n")
-    assert list(module._limits_above(str(root), "/a/b", "memory.max")) == [5000, 9000]
-    assert list(module._limits_above(str(root), "/../elsewhere", "memory.max")) == []

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from facecli.pipeline import clock as clock_module
 from facecli.pipeline.clock import STAGES, StageClock, bottleneck
-from facecli.pipeline.cores import usable_cores
 
 
 def test_times_add_up() -> None:
@@ -50,24 +47,8 @@ def test_what_bound_the_run(busy: dict[str, float], jobs: int, bound: str) -> No
 def test_devices_of_their_own_share_nothing_with_the_workers(
     busy: dict[str, float], devices: int, bound: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clock_module, "usable_cores", lambda: 2)
+    monkeypatch.setattr(clock_module, "count_processors", lambda: 2)
     clock = StageClock()
     for stage, seconds in busy.items():
         clock.add(stage, busy=seconds)
     assert bottleneck(clock.times(), 40, devices) == bound
-
-
-@pytest.mark.parametrize(
-    ("limit", "cores"), [("max 100000", None), ("150000 100000", 2), ("50000 100000", 1), ("nonsense", None), ("1600000 100000", None)]
-)
-def test_a_quota_of_the_container_counts(tmp_path: Path, limit: str, cores: int | None) -> None:
-    unlimited = usable_cores(tmp_path)
-    (tmp_path / "cpu.max").write_text(limit)
-    assert usable_cores(tmp_path) == min(unlimited, cores or unlimited)
-
-
-def test_a_quota_of_the_older_kind_counts(tmp_path: Path) -> None:
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("100000\n")
-    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
-    assert usable_cores(tmp_path) == 1

@@ -10,7 +10,7 @@ from facecli.pipeline.cores import count_workers
 
 @pytest.fixture(autouse=True)
 def _four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cores, "usable_cores", lambda: 4)
+    monkeypatch.setattr(cores, "count_processors", lambda: 4)
 
 
 def test_a_processor_has_a_worker_for_each_core() -> None:

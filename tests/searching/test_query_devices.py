@@ -20,13 +20,14 @@ from facecli.errors import DeviceError
 from facecli.indexing import IndexRequest, index_photos
 from facecli.output.face_rows import FaceWriter
 from facecli.photos.budget import PixelBudget
-from facecli.pipeline.cores import BYTES_OF_A_WORKER, usable_cores
+from facecli.pipeline.cores import BYTES_OF_A_WORKER
 from facecli.searching import reading
 from facecli.searching.answering import search_index
 from facecli.searching.naming import PhotoQuery
 from facecli.searching.opening import MANY_PHOTOS, ModelSource
 from facecli.searching.reading import QueryPhoto, Read, ReadingOptions, read_photos
 from facecli.store.facestore import open_reader
+from facecli.system import count_processors
 from facecli.vision import pooled
 from facecli.vision.packs import find_pack
 from facecli.vision.pooling import Batching
@@ -123,7 +124,7 @@ def test_so_many_photos_are_in_memory_as_the_budget_allows(
     behave({"cpu:0": lambda _, __: most.append(sum(name.startswith("worker-") for name in threads_of_runs()))})
     monkeypatch.setattr(reading, "default_budget", lambda: PixelBudget(3 * BYTES_OF_A_WORKER))
     assert bits(read(crowd, "cpu:0,1")) == bits(expected)
-    assert max(most) == min(PHOTOS, usable_cores() + 3)
+    assert max(most) == min(PHOTOS, count_processors() + 3)
 
 
 def test_when_the_last_device_is_lost_the_command_fails_after_what_was_found(

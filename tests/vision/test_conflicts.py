@@ -11,7 +11,7 @@ import pytest
 from facecli.vision import conflicts
 from facecli.vision.conflicts import Conflict, explain_import_error, find_conflicts, pip
 
-PIP = f"{sys.executable} -m pip"
+PIP = f"{sys.executable} -P -m pip"
 
 
 @pytest.fixture

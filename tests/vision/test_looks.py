@@ -44,7 +44,7 @@ def test_a_point_of_a_turned_photo_is_turned_back_to_its_pixel(quarters: int) ->
 @pytest.mark.parametrize("size", [(801, 500), (3000, 4000), (4000, 6000), (800, 12_000), (1080, 1920), (40, 30_000)])
 def test_tiles_cover_a_photo_and_overlap(size: tuple[int, int]) -> None:
     seen = np.zeros(size, np.uint8)
-    tiles, side = tiles_of(*size, 640, small_faces=True), tile_side(*size, 640)
+    tiles, side = tiles_of(*size, 640, small_faces=True)[-1], tile_side(*size, 640)
     for tile in tiles:
         assert max(tile.right - tile.left, tile.bottom - tile.top) <= side
         tile.cut(seen)[:] += 1
@@ -56,7 +56,8 @@ def test_tiles_cover_a_photo_and_overlap(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("size", [(1200, 1600), (3000, 4000), (4000, 6000), (9000, 12_000)])
 def test_photos_of_usual_shapes_have_twelve_tiles_at_most(size: tuple[int, int]) -> None:
-    assert 6 <= len(tiles_of(*size, 640, small_faces=True)) <= 12
+    [tiles] = tiles_of(*size, 640, small_faces=True)
+    assert 6 <= len(tiles) <= 12
     assert tiles_of(*size, 640, small_faces=False) == []
 
 
@@ -65,11 +66,38 @@ def test_where_tiles_show_nothing_new_there_are_none(size: tuple[int, int]) -> N
     assert tiles_of(*size, 640, small_faces=True) == []
 
 
-@pytest.mark.parametrize(("size", "count"), [((800, 12_000), 18), ((12_000, 800), 18), ((3800, 16_000), 5), ((40, 3000), 6), ((300, 800), 0)])
-def test_a_strip_is_cut_into_squares(size: tuple[int, int], count: int) -> None:
-    tiles = tiles_of(*size, 640, small_faces=False)
-    assert len(tiles) == count
-    assert {(t.right - t.left, t.bottom - t.top) for t in tiles} <= {(min(max(640, min(size)), size[1]), min(max(640, min(size)), size[0]))}
+@pytest.mark.parametrize(
+    ("size", "counts"),
+    [((800, 12_000), [4, 20]), ((12_000, 800), [4, 20]), ((3800, 16_000), [5]), ((3800, 12_000), [4]), ((40, 3000), [6]), ((300, 800), [])],
+)
+def test_a_strip_is_cut_into_squares(size: tuple[int, int], counts: list[int]) -> None:
+    looks = tiles_of(*size, 640, small_faces=False)
+    assert [len(tiles) for tiles in looks] == counts
+    smallest = max(640, min(size))
+    for tiles, side in zip(reversed(looks), (smallest, 5 * smallest), strict=False):
+        assert {(t.right - t.left, t.bottom - t.top) for t in tiles} <= {(min(side, size[1]), min(side, size[0]))}
+
+
+@pytest.mark.parametrize("side", [320, 640, 1280])
+@pytest.mark.parametrize(
+    "size", [(12_000, 300), (720, 12_000), (1080, 16_000), (3240, 1080), (3800, 16_000), (64, 9000), (20_000, 2000), (500, 2400)]
+)
+def test_in_a_strip_each_face_lies_whole_in_some_look_that_shows_it_large_enough(size: tuple[int, int], side: int) -> None:
+    """By geometry alone: a face may be as wide as the strip, or as high where that lies, and stand anywhere along it."""
+    along = int(size[1] > size[0])
+    longer, shorter = max(size), min(size)
+    looks = [[Tile(0, 0, size[1], size[0])], *tiles_of(*size, side, small_faces=False)]
+    least = 20 * min(max(tile.right - tile.left, tile.bottom - tile.top) for tiles in looks for tile in tiles) / side
+    for width in np.geomspace(least, shorter / (1.4 if along else 1), 12):
+        length = width if along else 1.4 * width
+        starts = np.arange(0, longer - length, max(1.0, longer / 20_000))
+        shown = np.zeros(len(starts), bool)
+        for tile in itertools.chain.from_iterable(looks):
+            longest, low, high = max(tile.right - tile.left, tile.bottom - tile.top), (tile.top, tile.left)[along], (tile.bottom, tile.right)[along]
+            inner = longest / 320
+            whole = (starts >= low + inner * (low > 0)) & (starts + length <= high - inner * (high < longer))
+            shown |= whole & (width * side >= 19.999 * longest)
+        assert shown.all(), f"a face of {width:.0f} pixels is lost at {starts[~shown][:3]}"
 
 
 def test_what_an_inner_edge_cuts_off_is_left_to_the_next_tile() -> None:
@@ -159,3 +187,43 @@ def test_options_work_together(open_with: Open, models: FaceModels, read_rgb: Re
     team = once.select(once.scores > 0.75)
     known = models.embedder.embed(align_faces(read_rgb("players.jpg"), team.landmarks))
     assert searchable(models, lying, found, known).sum() >= 15
+
+
+@pytest.mark.parametrize("share", [0.9, 0.45, 0.3, 0.0])
+@pytest.mark.parametrize("size", [(12_000, 300), (12_000, 720), (720, 12_000), (1000, 4500), (9000, 100)])
+def test_a_face_is_found_at_every_position_along_a_strip(size: tuple[int, int], share: float, models: FaceModels, read_rgb: Read) -> None:
+    """Two faces by turns, `share` of the strip's breadth wide or as small as is promised, spaced so that borders fall everywhere."""
+    along = int(size[1] > size[0])
+    least = 20 * max(640, min(size)) / 640
+    strip, places = np.full((*size, 3), 118, np.uint8), []
+    faces = itertools.cycle([lone_face(models, read_rgb(name)) for name in ("yaoming.jpg", "astronaut.png")])
+    at = 0
+    while True:
+        pixels, box = next(faces)
+        scale = max(least, share * min(size) / (1.4 if along else 1)) / (box[2] - box[0])
+        small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+        corner = [(size[0] - small.shape[0]) // 2, (size[1] - small.shape[1]) // 2]
+        corner[along] = at
+        if at + small.shape[along] > size[along]:
+            break
+        put(strip, small, corner)
+        places.append(box * scale + np.tile(corner[::-1], 2))
+        at += small.shape[along] + 37
+    found = models.detector.detect([strip])[0]
+    nearest = overlaps(np.array(places, np.float32), found.boxes.astype(np.float32)).max(axis=1)
+    assert (nearest > 0.5).all(), f"{(nearest <= 0.5).sum()} of {len(places)} faces of {min(p[2] - p[0] for p in places):.0f} pixels are lost"
+
+
+def lone_face(models: FaceModels, photo: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """The surest face of a photo with what is around it, and its box in there."""
+    box = models.detector.detect([photo])[0].boxes[0]
+    middle, reach = (box[:2] + box[2:]) / 2, 0.9 * (box[3] - box[1])
+    (left, top), (right, bottom) = np.maximum(0, middle - reach).astype(int), (middle + reach).astype(int)
+    return photo[top:bottom, left:right], box - np.array([left, top, left, top], np.float32)
+
+
+def put(canvas: NDArray[np.uint8], picture: NDArray[np.uint8], corner: list[int]) -> None:
+    """Lay a picture on a canvas, its upper left at `corner` (y, x); what stands out is cut off."""
+    top, left = (max(0, c) for c in corner)
+    part = picture[top - corner[0] :, left - corner[1] :][: canvas.shape[0] - top, : canvas.shape[1] - left]
+    canvas[top : top + part.shape[0], left : left + part.shape[1]] = part

@@ -1,0 +1,78 @@
+"""Temporary folders of the cache, locked as long as their process lives: so the next run can tell what a killed one has left, and removes it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+PREFIX = ".new-"
+
+
+@contextlib.contextmanager
+def scratch_folder(directory: Path) -> Iterator[Path]:
+    """A folder in `directory` for the block; raises OSError where it cannot be made."""
+    import tempfile  # noqa: PLC0415  # most runs write nothing
+
+    with _handle(directory) as above:
+        _lock(above, fcntl.LOCK_SH)
+        path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=directory))
+        own = os.open(path, os.O_RDONLY)
+        _lock(own, fcntl.LOCK_EX)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(own)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Put a file in place at once, with all its bytes, for its owner alone; raises OSError."""
+    with scratch_folder(path.parent) as folder:
+        beside = folder / path.name
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
+        os.replace(beside, path)
+
+
+def sweep(directory: Path) -> None:
+    """Remove what processes that are no more have left in `directory`; what cannot be removed stays."""
+    with contextlib.suppress(OSError):
+        left = [entry.path for entry in os.scandir(directory) if entry.name.startswith(PREFIX)]
+        if not left:
+            return
+        with _handle(directory) as above:
+            # A folder that was made this very moment may not be locked yet.
+            if _lock(above, fcntl.LOCK_EX):
+                for path in left:
+                    _remove_abandoned(path)
+
+
+def _remove_abandoned(path: str) -> None:
+    with contextlib.suppress(OSError), _handle(path) as own:
+        if _lock(own, fcntl.LOCK_EX):
+            if os.path.isdir(path):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                os.unlink(path)
+
+
+@contextlib.contextmanager
+def _handle(path: str | Path) -> Iterator[int]:
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, kind: int) -> bool:
+    """Take the lock if it is free; whether it was. A process that ends, however it ends, gives it back."""
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
