@@ -52,6 +52,7 @@ def connect(path: Path, **parameters: str) -> sqlite3.Connection:
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
     connection.set_progress_handler(lambda: 0, _STEPS)
     connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("PRAGMA mmap_size = 0")  # some builds map by default, and a mapped file that is cut ends the process
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     return connection
