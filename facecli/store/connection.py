@@ -21,8 +21,8 @@ CATALOGUE = "catalog.db"
 BUSY_SECONDS = 30.0
 _MOST_BYTES = 1 << 20
 """The longest row that is read; a forged length beyond it is refused before memory is taken."""
-_STEPS = 200_000
-"""Steps of a statement between two looks at the signals: some milliseconds."""
+_STEPS = 100_000
+"""Steps of SQLite's machine between two moments at which a statement can be ended: some milliseconds."""
 _TROUBLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
 
 
@@ -39,8 +39,7 @@ def belongs_to_another(directory: Path) -> bool:
 def connect(path: Path, **parameters: str) -> sqlite3.Connection:
     """Open a database file by URI parameters, guarded against what forged files could ask for.
 
-    Nothing of what it holds goes to a temporary file: what a removal overwrites would stand in one, outside of the index. A statement that
-    a forged tree lets run without an end ends with a signal, which Python sees only when a statement calls it.
+    Nothing of what it holds goes to a temporary file: what a removal overwrites would stand in one, outside of the index.
     """
     if sqlite3.sqlite_version_info < (3, 37):
         raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old, facecli needs 3.37 or newer", hint="use a newer Python")
@@ -50,11 +49,12 @@ def connect(path: Path, **parameters: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
+    # Python calls the handlers of signals between two steps of its own, of which a statement of minutes has none but these.
     connection.set_progress_handler(lambda: 0, _STEPS)
-    connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute("PRAGMA mmap_size = 0")  # some builds map by default, and a mapped file that is cut ends the process
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("PRAGMA mmap_size = 0")  # some builds map by default, and a mapped file that is cut ends the process
     return connection
 
 

@@ -18,11 +18,12 @@ _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 @contextmanager
 def explained(path: object) -> Iterator[None]:
-    """Turn the errors of SQLite and of the system into a StoreError about `path`; a statement that a signal ended gives its KeyboardInterrupt."""
+    """Turn the errors of SQLite and of the system into a StoreError about `path`."""
     try:
         yield
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+            # What a signal's handler raised within a statement was lost in SQLite; nothing else interrupts one.
             raise KeyboardInterrupt from error
         raise _from_sqlite(error, path) from error
     except (UnicodeDecodeError, OverflowError) as error:
