@@ -40,8 +40,7 @@ def belongs_to_another(directory: Path) -> bool:
 def connect(path: Path, **parameters: str) -> sqlite3.Connection:
     """Open a database file by URI parameters, guarded against what forged files could ask for.
 
-    Nothing of what it holds goes to a temporary file: what a removal overwrites would stand in one, outside of the index. A statement that
-    a forged tree lets run without an end ends with a signal, which Python sees only when a statement calls it.
+    Nothing of what it holds goes to a temporary file: what a removal overwrites would stand in one, outside of the index.
     """
     if sqlite3.sqlite_version_info < (3, 37):
         raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old, facecli needs 3.37 or newer", hint="use a newer Python")
@@ -53,9 +52,10 @@ def connect(path: Path, **parameters: str) -> sqlite3.Connection:
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
     # Python calls the handlers of signals between two steps of its own, of which a statement of minutes has none but these.
     connection.set_progress_handler(lambda: 0, _STEPS)
-    connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("PRAGMA mmap_size = 0")  # some builds map by default, and a mapped file that is cut ends the process
     return connection
 
 

@@ -18,7 +18,7 @@ _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 @contextmanager
 def explained(path: object) -> Iterator[None]:
-    """Turn the errors of SQLite and of the system into a StoreError about `path`; a statement that a signal ended gives its KeyboardInterrupt."""
+    """Turn the errors of SQLite and of the system into a StoreError about `path`."""
     try:
         yield
     except sqlite3.Error as error:

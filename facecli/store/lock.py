@@ -71,7 +71,7 @@ class WriterLock:
             finally:
                 os.close(descriptor)
             return f"process {record['pid']} on {record['host']} since {record['since']}"
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return "it has not said which"
 
 

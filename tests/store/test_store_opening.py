@@ -169,9 +169,10 @@ def test_a_dead_writer_leaves_no_lock(index: Path) -> None:
 
 def test_a_holder_that_cannot_be_read_is_no_trouble(index: Path) -> None:
     with open_writer(index):
-        (index / "lock-holder").write_bytes(b"\xff{")
-        with pytest.raises(IndexLocked, match="has not said which"):
-            open_writer(index)
+        for said in (b"\xff{", b"[]", b"[" * 4096, b"9" * 4096):
+            (index / "lock-holder").write_bytes(said)
+            with pytest.raises(IndexLocked, match="has not said which"):
+                open_writer(index)
 
 
 def test_a_file_system_without_locks_is_an_error(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
