@@ -7,9 +7,13 @@ import threading
 from pathlib import Path
 
 import pytest
+from picture_files import saved, scene
 
+from facecli.config import ReadOptions
 from facecli.photos import budget as module
-from facecli.photos.budget import Share, default_budget
+from facecli.photos.budget import PixelBudget, Share, default_budget
+from facecli.photos.decode import PhotoReader
+from facecli.types import FileContents, PhotoFile
 
 
 def test_take_and_give() -> None:
@@ -97,3 +101,28 @@ def test_limits_of_all_groups_above_are_read(tmp_path: Path) -> None:
     (root / "a/b/memory.max").write_text("9000\n")
     assert list(module._limits_above(str(root), "/a/b", "memory.max")) == [5000, 9000]
     assert list(module._limits_above(str(root), "/../elsewhere", "memory.max")) == []
+
+
+@pytest.mark.parametrize("total", [1, 50_000, 10_000_000])
+def test_readers_that_share_a_budget_all_end(tmp_path: Path, total: int) -> None:
+    budget, done = PixelBudget(total), []
+    for number, size in enumerate(((96, 64), (640, 480), (1600, 1200))):
+        (tmp_path / f"{number}.jpg").write_bytes(saved(scene(*size), "JPEG"))
+    (tmp_path / "text.jpg").write_bytes(b"no image")
+
+    def work() -> None:
+        reader = PhotoReader(ReadOptions(), budget)
+        for path in [*tmp_path.iterdir()] * 3:
+            contents = reader.read(PhotoFile(str(path), 0, 0))
+            if isinstance(contents, FileContents):
+                reader.decode(contents)
+            reader.release()
+        done.append(1)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(6)]
+    run(*threads)
+    for thread in threads:
+        thread.join(timeout=120)
+    assert len(done) == 6
+    assert budget.waiting == 0
+    assert (budget.files.take(total), budget.pixels.take(total)) == (budget.files.total, budget.pixels.total)
