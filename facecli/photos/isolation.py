@@ -28,7 +28,8 @@ HEADER_SECONDS = 30.0
 """For the import of its decoder and the header."""
 PIXEL_SECONDS = 30.0
 SECONDS_A_PIXEL = 1e-6
-_CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGALRM)
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGALRM)
+"""Not SIGBUS, which is sent where there is no room for the pages of the pixels."""
 _KEEP = 64_000_000
 _START = "import sys; sys.argv[3] in sys.path or sys.path.insert(0, sys.argv[3]); from facecli.photos.helper import main; main()"
 

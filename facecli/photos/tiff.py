@@ -50,10 +50,12 @@ class ChunkPicture:
 
 def open_tiff(data: bytes) -> ChunkPicture:
     """The picture of a TIFF file."""
-    directory = TiffParts(data).picture()
+    parts = TiffParts(data)
+    directory = parts.picture()
     layout = layout_of(directory)
     check_chunks(layout, data)
-    return ChunkPicture(data, layout, directory.number(ORIENTATION, 1))
+    # Where the full picture lies below a small one, the small one's orientation is meant for both.
+    return ChunkPicture(data, layout, directory.number(ORIENTATION, parts.first.number(ORIENTATION, 1)))
 
 
 def open_psd(data: bytes) -> ChunkPicture:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pillow_heif
 import pillow_jxl  # noqa: F401  # lets Pillow write JPEG XL
@@ -77,6 +78,7 @@ def corpus() -> dict[str, bytes]:
         "plain.heic": saved(picture, "HEIF", exif=exif),
         "plain.jxl": saved(picture, "JXL", lossless=True),
         "plain.jp2": saved(picture, "JPEG2000"),
+        "deep.jp2": cv2.imencode(".jp2", np.asarray(scene(128, 128)).astype(np.uint16) * np.uint16(257))[1].tobytes(),
         "stream.j2k": saved(picture, "JPEG2000", no_jp2=True),
         "camera.dng": raw_file(picture, jpeg, orientation=6),
         "sensor.dng": raw_file(picture, None),

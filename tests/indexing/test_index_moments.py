@@ -97,3 +97,18 @@ def test_an_endless_query_ends(shell: Shell, album: Path) -> None:
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.decode().count("\n") == 1
     assert "nothing but zeros" in done.stderr.decode()
+
+
+def test_little_memory_ends_no_run(shell: Shell, album: Path, find_sample: Callable[[str], Path]) -> None:
+    """Every photo needs all the memory there is; whatever becomes of one, it gives back what it holds."""
+    album_of_copies = shell.work / "album"
+    shutil.copytree(album, album_of_copies)
+    for number in range(6):
+        shutil.copyfile(find_sample("players.jpg"), album_of_copies / f"copy-{number}.jpg")
+        (album_of_copies / f"broken-{number}.jpg").write_bytes(find_sample("gdp.jpg").read_bytes()[:90_000])
+    shell("index", "--max-memory", "1", "-j", "4", "album", code=3)
+    for path in album_of_copies.iterdir():
+        os.utime(path)
+    shell("index", "--max-memory", "1", "-j", "4", "--retry-skipped", "album", code=None)
+    with open_reader(shell.work / ".facecli") as store:
+        assert (store.info.photos, len(list(store.skips()))) == (8, 6)

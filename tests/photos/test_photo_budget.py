@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import random
 import threading
+from pathlib import Path
 
 import pytest
+from picture_files import saved, scene
 
+from facecli.config import ReadOptions
 from facecli.photos import budget as module
-from facecli.photos.budget import Share, default_budget
+from facecli.photos.budget import PixelBudget, Share, default_budget
+from facecli.photos.decode import PhotoReader
+from facecli.types import FileContents, PhotoFile
 
 
 def test_take_and_give() -> None:
@@ -86,3 +91,28 @@ def test_the_default_is_a_part_of_what_there_is(monkeypatch: pytest.MonkeyPatch)
     assert 0 < default_budget().total <= 2_000_000_000
     monkeypatch.setattr(module, "usable_memory", lambda: 400_000_000)
     assert default_budget().total == 100_000_000
+
+
+@pytest.mark.parametrize("total", [1, 50_000, 10_000_000])
+def test_readers_that_share_a_budget_all_end(tmp_path: Path, total: int) -> None:
+    budget, done = PixelBudget(total), []
+    for number, size in enumerate(((96, 64), (640, 480), (1600, 1200))):
+        (tmp_path / f"{number}.jpg").write_bytes(saved(scene(*size), "JPEG"))
+    (tmp_path / "text.jpg").write_bytes(b"no image")
+
+    def work() -> None:
+        reader = PhotoReader(ReadOptions(), budget)
+        for path in [*tmp_path.iterdir()] * 3:
+            contents = reader.read(PhotoFile(str(path), 0, 0))
+            if isinstance(contents, FileContents):
+                reader.decode(contents)
+            reader.release()
+        done.append(1)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(6)]
+    run(*threads)
+    for thread in threads:
+        thread.join(timeout=120)
+    assert len(done) == 6
+    assert budget.waiting == 0
+    assert (budget.files.take(total), budget.pixels.take(total)) == (budget.files.total, budget.pixels.total)

@@ -207,6 +207,8 @@ def test_the_full_picture_below_a_small_one(read_bytes: Reading, marks: Entries,
     below = put_picture(file, RGB, kind)
     first = put_picture(file, SMALL, replace(kind, more={**marks, 330: (16 if big else 4, [below])}))
     equal(read_bytes(file.finish(first)), RGB)
+    turned = put_picture(file, SMALL, replace(kind, more={**marks, 274: (3, [3]), 330: (16 if big else 4, [below])}))
+    equal(read_bytes(file.finish(turned)), RGB[::-1, ::-1])
 
 
 def test_the_full_picture_after_a_small_one(read_bytes: Reading) -> None:
