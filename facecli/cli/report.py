@@ -61,9 +61,11 @@ def tell_report(report: IndexReport, console: Console, *, dry_run: bool) -> None
     """Say on stderr what was done."""
     photos, faces = report.photos, report.faces
     changes = [f"{count} {word}" for word, count in asdict(photos).items() if count and word not in ("seen", "total")]
-    would = "would be " if dry_run else ""
     held = f"{counted(photos.total, 'photo')} with {counted(faces.total, 'face')} in the index"
-    console.warn(f"{held}; of {photos.seen} seen {would}{', '.join(changes) or 'none new'}")
+    if dry_run:
+        console.warn(f"{held}; nothing was done; a run would count {photos.seen:,} seen: {', '.join(changes) or 'none new'}")
+    else:
+        console.warn(f"{held}; of {photos.seen} seen {', '.join(changes) or 'none new'}")
     known = sum(s.known for s in report.skipped)
     if known:
         console.warn(f"{counted(known, 'photo')} could not be read by an earlier run, unchanged since: facecli info --skipped")

@@ -23,12 +23,29 @@ def mounts_below(root: str) -> frozenset[str]:
     real = os.path.realpath(root)
     below = real if real.endswith("/") else real + "/"
     shown = root if root.endswith("/") else root + "/"
+    return frozenset(shown + point[len(below) :] for point in _mount_points() if point.startswith(below) and point != below)
+
+
+def is_mount(path: str) -> bool:
+    """Whether something is mounted at a path just now."""
+    return os.path.realpath(path) in _mount_points() or os.path.ismount(path)
+
+
+def mount_of(path: str) -> str:
+    """The nearest mount point at or above a path, under the name that the path gives it."""
+    points, place = _mount_points(), path
+    while place != "/" and os.path.realpath(place) not in points and not os.path.ismount(place):
+        place = os.path.dirname(place)
+    return place
+
+
+def _mount_points() -> frozenset[str]:
+    """All mount points; empty where the system keeps no list of them."""
     try:
         with open("/proc/self/mountinfo", "rb") as file:
-            points = [os.fsdecode(_unescape(line.split(b" ", 5)[4])) for line in file if line.count(b" ") > 4]
+            return frozenset(os.fsdecode(_unescape(line.split(b" ", 5)[4])) for line in file if line.count(b" ") > 4)
     except OSError:
         return frozenset()
-    return frozenset(shown + point[len(below) :] for point in points if point.startswith(below) and point != below)
 
 
 class FileSystems:

@@ -26,7 +26,7 @@ class Census:
         self.unlisted: list[str] = []
         """Directories that could not be listed."""
         self.unmounted: list[str] = []
-        """Directories that were mount points when they were indexed and are not now."""
+        """Directories below, at or above a root that were mount points when it was indexed and are not now."""
         self.known: Counter[str] = Counter()
         """How many photos the index knows below each root."""
         self.seen: Counter[str] = Counter()
@@ -74,6 +74,10 @@ class Census:
     def is_closed(self, path: str) -> bool:
         """Whether a path lies where nothing can be told of it just now."""
         return any(is_below(path, place) for place in (*self.unlisted, *self.unmounted))
+
+    def is_mostly_missed(self, root: str) -> bool:
+        """Whether the scan did not see most of the photos that the index knows below a root."""
+        return 2 * sum(1 for path, photo_id in self.missed if photo_id is not None and is_below(path, root)) > self.known[root]
 
 
 class Verdict(Struct, frozen=True):

@@ -134,9 +134,17 @@ class IndexReader:
         """One face; raises QueryError where there is none."""
         return self._catalogue.face(face_id)
 
-    def photos(self) -> Iterator[StoredPhoto]:
-        """All photos, ascending by path."""
-        return self._catalogue.photos()
+    def photos(self, root: str = "/") -> Iterator[StoredPhoto]:
+        """The photos at and below a path, ascending by path."""
+        return self._catalogue.photos(root)
+
+    def photo(self, photo_id: int) -> StoredPhoto | None:
+        """One photo."""
+        return self._catalogue.photo(photo_id)
+
+    def last_photo_id(self) -> int:
+        """The highest id of a photo; those that come later get higher ones."""
+        return self._catalogue.number("SELECT max(photo_id) FROM photos")
 
     def faces_of(self, photo_id: int) -> list[StoredFace]:
         """The faces of a photo, ascending by id."""

@@ -100,6 +100,19 @@ class IndexWriter(IndexReader):
             self._raise_generation()
         return deletions.faces
 
+    def drop_roots(self, places: Sequence[str], photo_ids: Sequence[int], skipped_paths: Sequence[str]) -> int:
+        """Forget roots or mount points with these photos and skips, without a mark; the number of faces dropped. Erased by `finish`."""
+        with explained(self._writing.path), transaction(self._writing.connection, self._disk, "root"):
+            deletions, pack = Deletions(self._writing, self._traces), self._writing.paths.pack
+            for photo_id in photo_ids:
+                deletions.drop_path_of(photo_id)
+            for path in skipped_paths:
+                deletions.drop_skip(pack(path))
+            for place in places:
+                deletions.drop_root(pack(place))
+            self._raise_generation()
+        return deletions.faces
+
     def remove(self, removal: Removal, wait_readers: float = 10.0) -> bool:
         """Take photos and faces out and keep them out; whether it is proved that nothing of them is left.
 
