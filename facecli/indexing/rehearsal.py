@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from facecli.config import IndexOptions
 from facecli.indexing.agenda import Agenda
-from facecli.indexing.relocation import departed_roots, is_enough
+from facecli.indexing.relocation import departed_roots, is_enough, tell
 from facecli.photos.files import read_photo
 from facecli.photos.scan import Scan
 from facecli.pipeline.census import is_gone
@@ -69,7 +69,7 @@ class Rehearsal:
                 self._skip(entry)
             elif isinstance(entry, Pair):
                 self._take(entry)
-        moved = self._follow_moves(stop, alone=not (migrates or self._options.force))
+        moved = self._follow_moves(reporter, stop, alone=not (migrates or self._options.force))
         self._report.interrupted_by = stop()
         if not self._report.interrupted_by:
             self._count_departures(moved, reporter, migrates=migrates)
@@ -115,7 +115,7 @@ class Rehearsal:
             return None
         return contents.digest
 
-    def _follow_moves(self, stop: Callable[[], int], *, alone: bool) -> set[int | None]:
+    def _follow_moves(self, reporter: Reporter, stop: Callable[[], int], *, alone: bool) -> set[int | None]:
         """Tell new files that stood elsewhere from those that are really new; the photos that moved alone.
 
         Only a file that is as long as a lost photo is read for it.
@@ -131,6 +131,7 @@ class Rehearsal:
                 self._report.photos.new += not is_moved and not any(lost.find(digest) for lost in roots)
         for lost in roots:
             count = len(lost.found)
+            tell(lost.root, count, lost.total, reporter)
             if is_enough(count, lost.total):
                 self._report.photos.moved += count
                 self._report.missing_roots = [root for root in self._report.missing_roots if root != lost.root]

@@ -9,7 +9,7 @@ from itertools import chain as joined
 from msgspec import Struct, field
 
 from facecli.pipeline.census import Census, is_below, is_gone
-from facecli.pipeline.departures import has_left, is_at_or_below, way_out
+from facecli.pipeline.departures import Mounts, has_left, is_at_or_below, way_out
 from facecli.store.facestore import IndexReader, IndexWriter
 from facecli.store.records import Batch, StoredPhoto
 from facecli.types import IndexReport, Reporter
@@ -46,10 +46,18 @@ def is_enough(found: int, total: int) -> bool:
     return 2 * found >= total > 0
 
 
-def departed_roots(roots: Iterable[str], mounts: Iterable[str], census: Census) -> list[str]:
+def tell(root: str, found: int, total: int, reporter: Reporter) -> None:
+    """Say what became of a missing root of which a run found photos elsewhere."""
+    if is_enough(found, total):
+        reporter.warn(f"{root} has moved: {found} of its {total} photos were found in their new place and keep their faces")
+    elif found:
+        said = f"{root} is missing, and {found} of its {total} photos were found elsewhere, too few for it to have moved"
+        reporter.warn(f"{said}; both are kept: {way_out(root)}")
+
+
+def departed_roots(roots: Iterable[str], mounts: Mounts, census: Census) -> list[str]:
     """The roots that are missing from where they stood, and below no directory of this run, which would see for itself."""
-    recorded = list(mounts)
-    return [root for root in roots if not any(is_at_or_below(root, here) for here in census.roots) and has_left(root, recorded)]
+    return [root for root in roots if not any(is_at_or_below(root, here) for here in census.roots) and has_left(root, mounts)]
 
 
 class Relocations:
@@ -74,11 +82,9 @@ class Relocations:
             if found.has_moved:
                 self._move(found, force=force)
                 moved.append(root)
-                reporter.warn(f"{root} has moved: {len(found.old)} of its {found.total} photos were found in their new place and keep their faces")
+            tell(root, len(found.old), found.total, reporter)
+            if found.has_moved:
                 _name_left(found, reporter)
-            elif found.old:
-                said = f"{root} is missing, and {len(found.old)} of its {found.total} photos were found elsewhere, too few for it to have moved"
-                reporter.warn(f"{said}; both are kept: {way_out(root)}")
         self._report.missing_roots = [root for root in self._report.missing_roots if root not in moved]
         return moved
 

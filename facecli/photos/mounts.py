@@ -39,6 +39,14 @@ def mount_of(path: str) -> str:
     return place
 
 
+def file_system_of(path: str) -> int | None:
+    """The number of the file system at a path: what many file systems take from their UUID, others from their device."""
+    try:
+        return os.statvfs(path).f_fsid & _MOST
+    except OSError:
+        return None
+
+
 def _mount_points() -> frozenset[str]:
     """All mount points; empty where the system keeps no list of them."""
     try:

@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
 
-from facecli.photos.mounts import is_mount, mount_of
+from facecli.photos.mounts import file_system_of, is_mount, mount_of
 from facecli.pipeline.census import Census, Verdict, is_below, is_gone, judge
 
+Mounts: TypeAlias = Mapping[str, int | None]
+"""Recorded mount points, each with the number of the file system that was mounted there; None where that was not noted."""
 
-def find_unmounted(recorded: Iterable[str], roots: Iterable[str]) -> list[str]:
-    """The recorded mount points below, at or above some roots that are none now."""
+
+def find_unmounted(recorded: Mounts, roots: Iterable[str]) -> list[str]:
+    """The recorded mount points below some roots that are none now, and those at or above one that are none or hold another file system."""
     roots = list(roots)
-    return [mount for mount in recorded if concerns(mount, roots) and not is_mount(mount)]
+    below = [mount for mount in recorded if any(is_below(mount, root) for root in roots) and not is_mount(mount)]
+    return below + [m for m, number in recorded.items() if any(is_at_or_below(root, m) for root in roots) and not _is_there(m, number)]
+
+
+def _is_there(mount: str, file_system: int | None) -> bool:
+    """Whether what was mounted at a place is mounted there now."""
+    return is_mount(mount) and file_system in (None, file_system_of(mount))
 
 
 def find_gone(census: Census, *, prune: bool | None) -> Verdict:
     """What is gone for certain. `prune` as in IndexOptions.
 
-    A mount point at or above a root that is none now matters only where most of the root is out of sight: else its photos live here now.
+    That what was mounted at or above a root is not there now matters only where most of the root is out of sight: else its photos live
+    here now.
     """
-    census.unmounted = [m for m in census.unmounted if census.root_of(m) is not None or _hides(m, census)]
+    above = [mount for mount in census.unmounted if census.root_of(mount) is None]
+    census.unmounted = [mount for mount in census.unmounted if mount not in above]
+    census.hidden = [root for root in census.roots if any(is_at_or_below(root, m) for m in above) and census.is_mostly_missed(root)]
     return Verdict([], [], {}, []) if prune is False else judge(census, ask_nobody=prune is True)
-
-
-def _hides(mount: str, census: Census) -> bool:
-    return any(is_at_or_below(root, mount) and census.is_mostly_missed(root) for root in census.roots)
 
 
 def explain(census: Census, verdict: Verdict) -> Iterator[str]:
@@ -35,6 +44,9 @@ def explain(census: Census, verdict: Verdict) -> Iterator[str]:
         yield f"{root} holds none of its photos now; the {census.known[root]} that the index knows there are kept: {way_out(root)}"
     for root, count in verdict.spared.items():
         yield f"{count} photos below {root} are gone, more than half of it, and are kept; facecli index --prune drops them"
+    for root in census.hidden:
+        if root not in verdict.emptied:
+            yield f"the disk on which {root} was indexed is not there now; the photos that the index knows there are kept: {way_out(root)}"
     for place in census.unmounted:
         yield f"{place} was a mount point and is none now; the photos that the index knows there are kept: {way_out(place)}"
 
@@ -44,15 +56,16 @@ def way_out(root: str) -> str:
     return f"facecli remove --root {shlex.quote(root)} drops them"
 
 
-def mounts_to_remember(recorded: Iterable[str], seen: Iterable[str], roots: Iterable[str], census: Census) -> list[str]:
+def mounts_to_remember(recorded: Mounts, seen: Iterable[str], roots: Iterable[str], census: Census) -> Mounts:
     """The mount points that a later run must know: those below `roots`, and the one that each lies on.
 
     Of those recorded earlier stay the ones that are still mounted, or whose photos are out of sight.
     """
-    roots = list(roots)
-    away = [root for root in roots if root not in census.roots]
-    kept = [m for m in recorded if concerns(m, away) or (concerns(m, roots) and (m in census.unmounted or is_mount(m)))]
-    return sorted({*kept, *seen, *(mount_of(root) for root in census.roots)})
+    away = [root for root in roots if root not in census.roots] + census.hidden
+    kept = {m: n for m, n in recorded.items() if concerns(m, away) or m in census.unmounted or (concerns(m, roots) and is_mount(m))}
+    now = {*seen, *(mount_of(root) for root in census.roots if root not in census.hidden)}
+    # Where another disk is mounted in the place of one whose photos are away, the number of that one is what a later run must know.
+    return {mount: file_system_of(mount) for mount in now} | {m: n for m, n in kept.items() if m not in now or (concerns(m, away) and n)}
 
 
 def concerns(mount: str, roots: Iterable[str]) -> bool:
@@ -60,14 +73,15 @@ def concerns(mount: str, roots: Iterable[str]) -> bool:
     return any(is_below(mount, root) or is_at_or_below(root, mount) for root in roots)
 
 
-def has_left(root: str, recorded: Iterable[str]) -> bool:
+def has_left(root: str, recorded: Mounts) -> bool:
     """Whether a root is missing from where it stood, and not for the want of its disk.
 
-    The directory above can be listed, and everything is mounted that was mounted at or above the root when it was indexed. An index of
+    The directory above can be listed, and all that was mounted at or above the root when it was indexed is mounted there now. An index of
     0.1.0 did not note that; of its roots nothing is known until they are indexed again.
     """
-    above = [mount for mount in recorded if is_at_or_below(root, mount)]
-    return bool(above) and all(map(is_mount, above)) and is_gone(root) and _can_be_listed(os.path.dirname(root))
+    above = {mount: number for mount, number in recorded.items() if is_at_or_below(root, mount)}
+    there = bool(above) and all(_is_there(mount, number) for mount, number in above.items())
+    return there and is_gone(root) and _can_be_listed(os.path.dirname(root))
 
 
 def _can_be_listed(directory: str) -> bool:

@@ -202,10 +202,17 @@ class Catalogue:
             query = f"SELECT path, {self._stat}, reason, detail, refused_by FROM skips WHERE path >= ? AND path < ?"
             yield from map(self._skip, self._pages(query, (), low, high))
 
-    def roots(self, *, mounts: bool) -> tuple[str, ...]:
-        """The roots, or the mount points below them."""
-        rows = self.rows("SELECT path FROM roots WHERE mount = ?", (int(mounts),))
+    def roots(self) -> tuple[str, ...]:
+        """The roots, sorted."""
+        rows = self.rows("SELECT path FROM roots WHERE NOT mount")
         return tuple(sorted((self.paths.unpack(as_bytes(path)) for (path,) in rows), key=os.fsencode))
+
+    def mounts(self) -> dict[str, int | None]:
+        """The mount points of the roots, each with the number of the file system that was there."""
+        number = "file_system" if self.version >= CHANGES_FROM else "NULL"
+        rows = self.rows(f"SELECT path, {number} FROM roots WHERE mount ORDER BY path")
+        with trusted(self.path):
+            return {self.paths.unpack(as_bytes(path)): None if n is None else as_int(n) for path, n in rows}
 
     # photos and faces
 

@@ -199,11 +199,11 @@ class IndexReader:
 
     def roots(self) -> tuple[str, ...]:
         """The directories that were indexed, absolute, sorted."""
-        return self._catalogue.roots(mounts=False)
+        return self._catalogue.roots()
 
-    def mounts(self) -> tuple[str, ...]:
-        """The mount points that were seen below them, absolute, sorted."""
-        return self._catalogue.roots(mounts=True)
+    def mounts(self) -> dict[str, int | None]:
+        """The mount points that were seen below, at and above them, absolute, each with the number of the file system that was there."""
+        return self._catalogue.mounts()
 
 
 def open_reader(directory: Path) -> IndexReader:

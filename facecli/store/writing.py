@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from facecli.errors import IndexMissing, StoreError
@@ -134,15 +134,15 @@ class IndexWriter(IndexReader):
     def _raise_generation(self) -> None:
         self._writing.connection.execute("UPDATE state SET generation = generation + 1")
 
-    def set_roots(self, roots: Sequence[str], mounts: Sequence[str]) -> None:
+    def set_roots(self, roots: Sequence[str], mounts: Mapping[str, int | None]) -> None:
         """Remember these roots and mount points in place of all earlier ones."""
         pack = self._writing.paths.pack
-        wanted = {(pack(root), 0) for root in roots} | {(pack(mount), 1) for mount in mounts}
-        if wanted == set(self._writing.rows("SELECT path, mount FROM roots")):
+        wanted = {(pack(root), 0, None) for root in roots} | {(pack(mount), 1, number) for mount, number in mounts.items()}
+        if wanted == set(self._writing.rows("SELECT path, mount, file_system FROM roots")):
             return
         with explained(self._writing.path), transaction(self._writing.connection, self._disk, "roots"):
             self._writing.connection.execute("DELETE FROM roots")
-            self._writing.connection.executemany("INSERT INTO roots (path, mount) VALUES (?, ?)", sorted(wanted))
+            self._writing.connection.executemany("INSERT INTO roots (path, mount, file_system) VALUES (?, ?, ?)", wanted)
 
     def begin_migration(self, kind: EmbeddingKind) -> None:
         """Start, or go on with, embedding all photos anew by another kind, beside the current set, which goes on answering.
