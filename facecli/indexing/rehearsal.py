@@ -16,7 +16,7 @@ from facecli.pipeline.departures import explain, find_gone
 from facecli.pipeline.plan import Pair
 from facecli.store.facestore import IndexReader
 from facecli.store.records import StoredPhoto
-from facecli.types import IndexReport, PhotoFile, Reporter, Skipped
+from facecli.types import IndexReport, PhotoFile, Reporter, SilentReporter, Skipped
 
 
 class _Lost(Struct):
@@ -53,6 +53,7 @@ class Rehearsal:
 
     def __init__(self, options: IndexOptions, scan: Scan, store: IndexReader | None, report: IndexReport) -> None:
         self._options, self._store, self._report = options, store, report
+        self._reporter: Reporter = SilentReporter()
         self._agenda = Agenda(options, scan, store, report)
         self._keeps_out = store is not None and store.info.kept_out > 0
         self._new: list[PhotoFile] = []
@@ -60,6 +61,7 @@ class Rehearsal:
 
     def run(self, reporter: Reporter, stop: Callable[[], int], *, migrates: bool) -> None:
         """Fill the report in, until `stop` gives a signal's number. A migration looks at everything, so that all is new to it."""
+        self._reporter = reporter
         if self._store is not None:
             self._report.photos.total, self._report.faces.total = self._store.info.photos, self._store.info.faces
         for entry in self._agenda:
@@ -69,22 +71,23 @@ class Rehearsal:
                 self._skip(entry)
             elif isinstance(entry, Pair):
                 self._take(entry)
-        moved = self._follow_moves(reporter, stop, alone=not (migrates or self._options.force))
+        moved = self._follow_moves(stop, alone=not (migrates or self._options.force))
         self._report.interrupted_by = stop()
         if not self._report.interrupted_by:
-            self._count_departures(moved, reporter, migrates=migrates)
+            self._count_departures(moved, migrates=migrates)
 
-    def _count_departures(self, moved: set[int | None], reporter: Reporter, *, migrates: bool) -> None:
+    def _count_departures(self, moved: set[int | None], *, migrates: bool) -> None:
         census, photos = self._agenda.census, self._report.photos
         census.missed = [(path, photo_id) for path, photo_id in census.missed if photo_id not in moved]
         verdict = find_gone(census, prune=self._options.prune)
         for line in explain(census, verdict) if self._options.prune is not False else ():
-            reporter.warn(line)
+            self._reporter.warn(line)
         photos.removed = len(verdict.gone) + self._replaced
         if migrates:
             photos.new, photos.changed, photos.unchanged = photos.new + photos.changed + photos.unchanged, 0, 0
 
     def _skip(self, skipped: Skipped) -> None:
+        self._reporter.skip(skipped)
         self._report.photos.skipped += 1
         self._report.skipped.append(skipped)
 
@@ -115,7 +118,7 @@ class Rehearsal:
             return None
         return contents.digest
 
-    def _follow_moves(self, reporter: Reporter, stop: Callable[[], int], *, alone: bool) -> set[int | None]:
+    def _follow_moves(self, stop: Callable[[], int], *, alone: bool) -> set[int | None]:
         """Tell new files that stood elsewhere from those that are really new; the photos that moved alone.
 
         Only a file that is as long as a lost photo is read for it.
@@ -131,7 +134,7 @@ class Rehearsal:
                 self._report.photos.new += not is_moved and not any(lost.find(digest) for lost in roots)
         for lost in roots:
             count = len(lost.found)
-            tell(lost.root, count, lost.total, reporter)
+            tell(lost.root, count, lost.total, self._reporter)
             if is_enough(count, lost.total):
                 self._report.photos.moved += count
                 self._report.missing_roots = [root for root in self._report.missing_roots if root != lost.root]
