@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain as joined
@@ -46,18 +47,24 @@ def is_enough(found: int, total: int) -> bool:
     return 2 * found >= total > 0
 
 
-def tell(root: str, found: int, total: int, reporter: Reporter) -> None:
-    """Say what became of a missing root of which a run found photos elsewhere."""
-    if is_enough(found, total):
+def tell(root: str, found: int, total: int, reporter: Reporter, *, left: bool = True) -> None:
+    """Say what became of a missing root of which a run found photos elsewhere; `left` as `has_left` says."""
+    if left and is_enough(found, total):
         reporter.warn(f"{root} has moved: {found} of its {total} photos were found in their new place and keep their faces")
     elif found:
-        said = f"{root} is missing, and {found} of its {total} photos were found elsewhere, too few for it to have moved"
-        reporter.warn(f"{said}; both are kept: {way_out(root)}")
+        why = "which are too few for it to have moved" if left else "but its disk may be away"
+        said = f"{root} is missing; {found} of its {total} photos were found elsewhere, {why}"
+        reporter.warn(f"{said}; both are kept; if it is no more, {way_out(root)}")
 
 
 def departed_roots(roots: Iterable[str], mounts: Mounts, census: Census) -> list[str]:
     """The roots that are missing from where they stood, and below no directory of this run, which would see for itself."""
-    return [root for root in roots if not any(is_at_or_below(root, here) for here in census.roots) and has_left(root, mounts)]
+    return [root for root in not_visited(roots, census) if has_left(root, mounts)]
+
+
+def not_visited(roots: Iterable[str], census: Census) -> list[str]:
+    """The roots that a run does not visit, or would visit if they were there."""
+    return [root for root in roots if not any(is_at_or_below(root, here) for here in census.roots)]
 
 
 class Relocations:
@@ -71,22 +78,31 @@ class Relocations:
         self._store, self._census, self._report, self._migrates = store, census, report, migrates
         self._roots = store.roots()
         self._first = store.last_photo_id() + 1
+        self._moved: set[int] = set()
+        """Photos that have come from a root already, which are no other root's."""
 
     def settle(self, reporter: Reporter, *, force: bool) -> list[str]:
         """Move what has moved, and say so; the roots that are no more."""
         moved: list[str] = []
-        if not self._report.photos.new and all(here in self._roots for here in self._census.roots):
-            return moved
-        for root in departed_roots(self._roots, self._store.mounts(), self._census):
+        for root in filter(self._may_have_come, not_visited(self._roots, self._census)):
+            left = has_left(root, self._store.mounts())
+            if not left and os.path.isdir(root):
+                continue
             found = self._look_for(root, self._unmigrated(root) if self._migrates else ())
-            if found.has_moved:
+            if left and found.has_moved:
                 self._move(found, force=force)
                 moved.append(root)
-            tell(root, len(found.old), found.total, reporter)
-            if found.has_moved:
+            tell(root, len(found.old), found.total, reporter, left=left)
+            if root in moved:
                 _name_left(found, reporter)
         self._report.missing_roots = [root for root in self._report.missing_roots if root not in moved]
         return moved
+
+    def _may_have_come(self, root: str) -> bool:
+        """Whether anything of a root can be among what this run found; a look at the root itself may take long where its disk hangs."""
+        if self._migrates or not all(here in self._roots for here in self._census.roots):
+            return True
+        return self._store.shares_content(root, self._first)
 
     def _unmigrated(self, root: str) -> Iterator[StoredPhoto]:
         return (photo for photo in self._store.unmigrated() if is_below(photo.file.path, root))
@@ -95,8 +111,10 @@ class Relocations:
         """Pair the photos below a root with those of the same content that the run found elsewhere, each with one."""
         found, arrivals = Relocation(root), _Arrivals(self._store, self._census.roots, self._is_new)
         for photo in joined(self._store.photos(root), beside):
+            if not is_gone(photo.file.path):
+                return Relocation(root)  # it is back
             found.total += 1
-            arrival = arrivals.take(photo.digest, photo.file.path[len(root) :]) if is_gone(photo.file.path) else None
+            arrival = arrivals.take(photo.digest, photo.file.path[len(root) :])
             if arrival is not None:
                 found.old.append(photo.photo_id)
                 found.new.append(arrival)
@@ -105,13 +123,14 @@ class Relocations:
         return found
 
     def _is_new(self, path: str, photo_id: int) -> bool:
-        if self._census.root_of(path) is None:
+        if self._census.root_of(path) is None or photo_id in self._moved:
             return False
         came = photo_id >= self._first and not self._migrates  # in a migration everything gets an id anew
         return came or not any(is_below(path, root) for root in self._roots)
 
     def _move(self, found: Relocation, *, force: bool) -> None:
         """Let the old ids take the new places; in a migration, where all ids are new, only the old places go."""
+        self._moved.update(found.new if self._migrates else found.old)
         photos = self._report.photos
         came = sum(photo_id >= self._first for photo_id in found.new)
         photos.new -= came

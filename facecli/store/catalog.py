@@ -196,6 +196,14 @@ class Catalogue:
         found = [self._known_photo(row) for row in self.rows(query, (digest, self.set_id))]
         return sorted(found, key=lambda known: os.fsencode(known.file.path)) if len(found) > 1 else found
 
+    def shares_content(self, root: str, first: int) -> bool:
+        """Whether a photo from the id `first` on has the content of an earlier one below a root."""
+        # Left to itself SQLite would walk over all photos for n, and over all below the root for each of them.
+        earlier = "photos o INDEXED BY photos_by_digest WHERE o.digest = n.digest AND o.set_id = n.set_id AND o.photo_id < ?"
+        late = f"photos n NOT INDEXED WHERE n.photo_id >= ? AND n.set_id = ? AND EXISTS (SELECT 1 FROM {earlier} AND o.path >= ? AND o.path < ?)"
+        query = f"SELECT 1 FROM {late} LIMIT 1"
+        return any(self.rows(query, (first, self.set_id, first, low, high)) for low, high in self.paths.ranges(root))
+
     def skips(self) -> Iterator[Skipped]:
         """The recorded skips, ascending by path."""
         for low, high in self.paths.ranges("/"):

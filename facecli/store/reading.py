@@ -179,6 +179,10 @@ class IndexReader:
         """The photos with this content, ascending by path; none that must be embedded again."""
         return self._catalogue.with_digest(digest)
 
+    def shares_content(self, root: str, first: int) -> bool:
+        """Whether a photo from the id `first` on has the content of an earlier one below a root."""
+        return self._catalogue.shares_content(root, first)
+
     def kept_out(self, digest: bytes) -> KeptOut:
         """What `remove` keeps out of this content."""
         return self._catalogue.kept_out(digest)

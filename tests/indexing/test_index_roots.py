@@ -235,6 +235,17 @@ def test_too_few_photos_are_no_move(shelf: Shelf) -> None:
     assert shelf.roots() == ["new", "old"]
 
 
+def test_two_roots_of_the_same_photos_do_not_both_move_to_one_place(shelf: Shelf) -> None:
+    shelf.run(shelf.put("one"), shelf.put("two"))
+    ids = shelf.ids()
+    shutil.rmtree(shelf.place / "two")
+    (shelf.place / "one").rename(shelf.place / "new")
+    assert shelf.rehearsed(shelf.place / "new").photos.moved == 4
+    assert shelf.ids() == under(ids, "one", "new")
+    assert shelf.roots() == ["new", "two"]
+    assert shelf.rehearsed().photos.moved == 0
+
+
 def test_a_backup_beside_a_root_that_is_there_is_new(shelf: Shelf) -> None:
     shelf.run(shelf.put("old"))
     assert not_moved(shelf, shelf.put("backup")).photos.new == 4
@@ -263,6 +274,7 @@ def test_an_unplugged_disk_whose_backup_is_indexed_has_not_moved(shelf: Shelf, m
     if how in ("its mount point is empty", "another name leads to it"):
         disk.mkdir()
     assert not_moved(shelf, shelf.put("backup")).photos.new == 4
+    assert any("4 of its 4 photos were found elsewhere, but its disk may be away" in w and "remove --root" in w for w in shelf.notes.warnings)
     with pytest.raises(PhotoError, match="no such file or directory") as caught:
         shelf.run(root)
     assert f"facecli remove --root {root}" in caught.value.hint
@@ -293,6 +305,7 @@ def test_an_index_that_noted_no_mount_points_follows_no_root_until_it_has(shelf:
     shelf.edit("DELETE FROM roots WHERE mount")
     (shelf.place / "old").rename(shelf.place / "new")
     assert not_moved(shelf, shelf.place / "new").photos.new == 4
+    assert any("remove --root" in warning for warning in shelf.notes.warnings)
 
 
 def test_a_list_moves_no_root(shelf: Shelf) -> None:
