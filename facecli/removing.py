@@ -14,7 +14,7 @@ from facecli.photos.files import read_photo, stat_photo
 from facecli.photos.mounts import FileSystems
 from facecli.photos.scan import Scan
 from facecli.pipeline.census import Census, is_below, is_gone
-from facecli.pipeline.departures import concerns, explain, find_gone, find_unmounted, way_out
+from facecli.pipeline.departures import concerns, explain, find_gone, find_hidden, find_unmounted, way_out
 from facecli.store.facestore import IndexReader
 from facecli.store.records import StoredPhoto
 from facecli.types import PhotoFile, Skipped
@@ -39,7 +39,7 @@ def find_missing(reader: IndexReader) -> Missing:
     roots = [root for root in reader.roots() if os.path.isdir(root)]
     away = [root for root in reader.roots() if root not in roots]
     census = Census(roots)
-    census.unmounted = find_unmounted(reader.mounts(), roots)
+    census.unmounted, census.hidden = find_unmounted(reader.mounts(), census.roots), find_hidden(reader, census.roots)
     for root in roots:
         for raw, *_, photo_id in census.recall(root, reader.stats_under(root)):
             path = os.fsdecode(raw)

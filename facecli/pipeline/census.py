@@ -26,9 +26,9 @@ class Census:
         self.unlisted: list[str] = []
         """Directories that could not be listed."""
         self.unmounted: list[str] = []
-        """Directories below, at or above a root that were mount points when it was indexed and are not now."""
+        """Directories below a root that were mount points when they were indexed and are not now."""
         self.hidden: list[str] = []
-        """Roots most of whose photos are out of sight, since the disk that they were on is not there."""
+        """Roots whose disk is not there, so that most of their photos are out of sight."""
         self.known: Counter[str] = Counter()
         """How many photos the index knows below each root."""
         self.seen: Counter[str] = Counter()
@@ -76,10 +76,6 @@ class Census:
     def is_closed(self, path: str) -> bool:
         """Whether a path lies where nothing can be told of it just now."""
         return any(is_below(path, place) for place in (*self.unlisted, *self.unmounted, *self.hidden))
-
-    def is_mostly_missed(self, root: str) -> bool:
-        """Whether the scan did not see most of the photos that the index knows below a root."""
-        return 2 * sum(1 for path, photo_id in self.missed if photo_id is not None and is_below(path, root)) > self.known[root]
 
 
 class Verdict(Struct, frozen=True):

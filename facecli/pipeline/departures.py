@@ -9,16 +9,34 @@ from typing import TypeAlias
 
 from facecli.photos.mounts import file_system_of, is_mount, mount_of
 from facecli.pipeline.census import Census, Verdict, is_below, is_gone, judge
+from facecli.store.facestore import IndexReader
 
 Mounts: TypeAlias = Mapping[str, int | None]
 """Recorded mount points, each with the number of the file system that was mounted there; None where that was not noted."""
 
 
 def find_unmounted(recorded: Mounts, roots: Iterable[str]) -> list[str]:
-    """The recorded mount points below some roots that are none now, and those at or above one that are none or hold another file system."""
+    """The recorded mount points below some roots that are none now."""
     roots = list(roots)
-    below = [mount for mount in recorded if any(is_below(mount, root) for root in roots) and not is_mount(mount)]
-    return below + [m for m, number in recorded.items() if any(is_at_or_below(root, m) for root in roots) and not _is_there(m, number)]
+    return [mount for mount in recorded if any(is_below(mount, root) for root in roots) and not is_mount(mount)]
+
+
+def find_hidden(store: IndexReader, roots: Iterable[str]) -> list[str]:
+    """The roots whose disk is away: what was mounted at or above them is not there now, and most of their photos are out of sight.
+
+    Where most are in sight they live here now, or the number of the file system has changed, as some do with every plugging in.
+    """
+    recorded = store.mounts()
+    away = [mount for mount, number in recorded.items() if any(is_at_or_below(root, mount) for root in roots) and not _is_there(mount, number)]
+    return [root for root in roots if any(is_at_or_below(root, mount) for mount in away) and _is_mostly_gone(store.photo_paths(root))]
+
+
+def _is_mostly_gone(paths: Iterable[str]) -> bool:
+    gone = total = 0
+    for path in paths:
+        total += 1
+        gone += is_gone(path)
+    return 2 * gone > total
 
 
 def _is_there(mount: str, file_system: int | None) -> bool:
@@ -27,14 +45,7 @@ def _is_there(mount: str, file_system: int | None) -> bool:
 
 
 def find_gone(census: Census, *, prune: bool | None) -> Verdict:
-    """What is gone for certain. `prune` as in IndexOptions.
-
-    That what was mounted at or above a root is not there now matters only where most of the root is out of sight: else its photos live
-    here now.
-    """
-    above = [mount for mount in census.unmounted if census.root_of(mount) is None]
-    census.unmounted = [mount for mount in census.unmounted if mount not in above]
-    census.hidden = [root for root in census.roots if any(is_at_or_below(root, m) for m in above) and census.is_mostly_missed(root)]
+    """What is gone for certain. `prune` as in IndexOptions."""
     return Verdict([], [], {}, []) if prune is False else judge(census, ask_nobody=prune is True)
 
 

@@ -228,6 +228,13 @@ class Catalogue:
         """The photos at and below a path, ascending by path."""
         yield from self.photos_of(f"{_PHOTOS} WHERE set_id = ? AND path >= ? AND path < ?", (self.set_id,), root)
 
+    def photo_paths(self, root: str) -> Iterator[str]:
+        """The paths of the photos at and below a path, of both sets of a migration."""
+        query = "SELECT DISTINCT path FROM photos WHERE set_id IN (SELECT set_id FROM sets) AND path >= ? AND path < ?"
+        for low, high in self.paths.ranges(root):
+            with trusted(self.path):
+                yield from (self.paths.unpack(as_bytes(path)) for (path,) in self._pages(query, (), low, high))
+
     def photos_of(self, query: str, parameters: tuple[object, ...], root: str = "/") -> Iterator[StoredPhoto]:
         """The photos of a query for PHOTO_COLUMNS whose last two parameters are a range of paths."""
         for low, high in self.paths.ranges(root):

@@ -138,6 +138,10 @@ class IndexReader:
         """The photos at and below a path, ascending by path."""
         return self._catalogue.photos(root)
 
+    def photo_paths(self, root: str) -> Iterator[str]:
+        """The paths of the photos below a path, those of a migration too."""
+        return self._catalogue.photo_paths(root)
+
     def photo(self, photo_id: int) -> StoredPhoto | None:
         """One photo."""
         return self._catalogue.photo(photo_id)

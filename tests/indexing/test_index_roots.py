@@ -389,7 +389,9 @@ def test_another_disk_that_holds_the_same_photos_takes_the_place_of_the_first(sh
     shelf.run(root)
     disks[str(shelf.place / "disk")] = 8
     (root / "0.png").unlink()
-    assert shelf.rehearsed(root).photos.removed == 1
+    (root / "1.png").rename(root / "one.png")
+    report = shelf.rehearsed(root)
+    assert (report.photos.removed, report.photos.moved) == (1, 1)
     root.rename(shelf.place / "disk" / "pictures")
     assert shelf.rehearsed(shelf.place / "disk" / "pictures").photos.moved == 3
 
@@ -401,6 +403,20 @@ def test_file_systems_have_numbers(tmp_path: Path) -> None:
     place = mounts.mount_of(str(tmp_path / "none" / "deeper"))
     assert mounts.is_mount(place)
     assert str(tmp_path).startswith(place)
+
+
+def test_a_migration_gives_up_no_photo_whose_disk_is_away(shelf: Shelf, mounted: set[str]) -> None:
+    disk = shelf.put("disk")
+    mounted.add(str(disk))
+    shelf.run(disk)
+    mounted.remove(str(disk))
+    disk.rename(shelf.place / "drawer")
+    disk.mkdir()
+    with Image.open(shelf.portraits / "0.png") as picture:
+        picture.point(lambda v: v * 9 // 10).save(disk / "stray.png")
+    with pytest.raises(StoreError, match="4 photos were not reached"):
+        shelf.run(disk, migrate=True, det_size=320)
+    assert len(shelf.ids()) == 4
 
 
 def test_a_root_that_left_its_disk_for_the_same_path_is_pruned_as_any_other(shelf: Shelf, mounted: set[str]) -> None:

@@ -221,7 +221,7 @@ def test_every_step(name: str, *, power: bool, tmp_path: Path, capsys: pytest.Ca
         shutil.copytree(index, keep)
     if name == "update":
         monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE extra (x INTEGER) STRICT;", "DROP TABLE extra;"))
-        for module in ("opening", "connection", "reading"):
+        for module in ("opening", "connection"):
             monkeypatch.setattr(f"facecli.store.{module}.MIGRATIONS", schema.MIGRATIONS)
     scenario.act(index, no_step)
     wanted, points = state_of(index), 0
