@@ -48,8 +48,6 @@ def index_photos(request: IndexRequest, reporter: Reporter | None = None, stop: 
     if request.options.device != "auto":
         find_devices(request.options.device)
     report = IndexReport(request.directory, settings.kind.fingerprint.model, missing_roots=list(scan.missing_roots))
-    for root in scan.missing_roots:
-        reporter.warn(f"no such file or directory: {root}" + (f"; its photos are kept: {way_out(root)}" if root in before.roots else ""))
     if request.options.dry_run:
         with open_reader(Path(request.directory)) if before.info is not None else nullcontext() as reader:
             Rehearsal(request.options, scan, reader, report).run(reporter, stop, migrates=settings.migrates)
@@ -60,6 +58,8 @@ def index_photos(request: IndexRequest, reporter: Reporter | None = None, stop: 
             if settings.migrates:
                 store.begin_migration(settings.kind)
             Run(request, settings, scan, store, report).run(reporter, stop, lambda: sum(1 for _ in _open_scan(request, before)))
+    for root in report.missing_roots:
+        reporter.warn(f"no such file or directory: {root}" + (f"; its photos are kept: {way_out(root)}" if root in before.roots else ""))
     if not report.photos.seen:
         reporter.warn("no photos were found there")
     report.seconds = time.perf_counter() - began

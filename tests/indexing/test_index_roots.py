@@ -139,6 +139,7 @@ def test_a_root_that_moved_into_another_is_followed_too(shelf: Shelf) -> None:
     (shelf.place / "old").rename(shelf.place / "all" / "old")
     report = shelf.rehearsed()
     assert (report.photos.moved, report.photos.unchanged, report.missing_roots) == (4, 4, [])
+    assert [warning.partition(":")[0] for warning in shelf.notes.warnings] == [f"{shelf.place / 'old'} has moved"]
     assert {path: faces for path, faces in shelf.ids().items() if "old" in path} == {
         path.replace("old", "all/old"): faces for path, faces in ids.items() if path.startswith("old")
     }
