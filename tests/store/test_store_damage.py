@@ -218,6 +218,10 @@ def test_a_catalogue_that_is_none_is_an_error_for_all(index: Path, data: bytes) 
         "DELETE FROM sets",
         "UPDATE photos SET digest = x'00'",
         "UPDATE photos SET size = -1 << 62, mtime_ns = -5, width = -3",
+        "UPDATE photos SET ctime_ns = -1 << 62",
+        "UPDATE photos SET ctime_ns = 5, inode = -1 << 62",
+        "UPDATE skips SET inode = -5",
+        "INSERT INTO roots VALUES (CAST('/' AS BLOB), 1, -1 << 62)",
         "UPDATE faces SET found_by = 99",
         "UPDATE faces SET box = zeroblob(1000)",
         "UPDATE skips SET reason = 'moon'",
@@ -228,7 +232,9 @@ def test_a_catalogue_that_is_none_is_an_error_for_all(index: Path, data: bytes) 
     ],
 )
 def test_forged_values_are_errors_of_ours(index: Path, change: str) -> None:
-    change_catalogue(index, "INSERT INTO skips VALUES (CAST('x' AS BLOB), 1, 2, 'truncated', '', '')", change)
+    change_catalogue(
+        index, "INSERT INTO skips (path, size, mtime_ns, reason, detail, refused_by) VALUES (CAST('x' AS BLOB), 1, 2, 'truncated', '', '')", change
+    )
     with_every_question(index)
 
 
