@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+LONGEST_QUOTE = 60
+
+
+def quoted(asked: object) -> str:
+    """What was typed, short enough for a message."""
+    try:
+        text = str(asked)
+    except ValueError:  # Python writes out no whole number of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"
+
 
 class FacecliError(Exception):
     """Something the user must know, printed as `facecli: error: WHAT: WHERE` and, with a hint, a second line."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from facecli.errors import UsageError
+from facecli.errors import UsageError, quoted
 from facecli.types import JsonValue, Sureness
 
 PRESET_RATES = {"loose": 4.7e-4, "balanced": 2.2e-5, "strict": 6.3e-7}
@@ -185,7 +185,7 @@ def read_threshold(asked: str) -> float | str:
     except ValueError:
         value = math.nan
     if not -1 <= value <= 1:
-        raise UsageError("a threshold is a number from -1 to 1, or auto, loose, balanced, strict or none", asked)
+        raise UsageError("a threshold is a number from -1 to 1, or auto, loose, balanced, strict or none", quoted(asked))
     return value
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import facecli
 from facecli.config import By, Combine, Fingerprint, SearchOptions
-from facecli.errors import UsageError
+from facecli.errors import IndexMismatch, StoreError, UsageError
 from facecli.searching.answering import Surroundings, search_index
 from facecli.searching.judging import judge_results
 from facecli.store.facestore import IndexReader, open_reader, open_writer
@@ -97,6 +100,23 @@ def test_by_photo_another_face_of_the_asking_photo_may_answer(reader: IndexReade
     assert [m.path for m in result.matches] == ["/album/ann-1.jpg", "/album/ann-2.jpg", "/album/ann-and-cat.jpg", "/album/ben.jpg"]
 
 
+@pytest.mark.parametrize("how", [Combine.ANY, Combine.MEAN])
+def test_several_faces_that_ask_leave_no_photo_out(reader: IndexReader, how: Combine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cat and Ann ask from one photo, which a third face of it would show; each face asks once."""
+    queries = [f"face:{face_id(reader, path, number)}" for path, number in (("/album/ann-1.jpg", 0), ("/album/ann-and-cat.jpg", 0))]
+    rows = []
+    real = IndexReader.nearest
+
+    def counted(self: IndexReader, queries: FloatArray, **wanted: Any) -> Any:
+        rows.append(len(queries))
+        return real(self, queries, **wanted)
+
+    monkeypatch.setattr(IndexReader, "nearest", counted)
+    by_photo, by_face = (search_index(reader, queries, SearchOptions(0, "none", combine=how, by=by), AROUND).results[0] for by in By)
+    assert {m.path for m in by_photo.matches} == {m.path for m in by_face.matches} >= {"/album/ann-and-cat.jpg"}
+    assert rows == [2 if how is Combine.ANY else 1] * 2
+
+
 def test_the_judgement_of_any_is_by_the_reference_that_matched(reader: IndexReader) -> None:
     queries = [f"face:{face_id(reader, path)}" for path in ("/album/ann-1.jpg", "/album/ben.jpg")]
     options = SearchOptions(top=0, threshold="none", by=By.FACE, combine=Combine.ANY)
@@ -104,6 +124,30 @@ def test_the_judgement_of_any_is_by_the_reference_that_matched(reader: IndexRead
     (result,) = judge_results(reader, answer.results, CALIBRATION)
     assert len(result.judgements) == len(result.matches) == len(result.references) == 3
     assert result.references[0].query == queries[0]
+
+
+@pytest.mark.parametrize("other", [{"reading": 2}, {"alignment": 2}, {"metric": "euclidean"}])
+def test_an_index_of_another_version_is_not_searched(tmp_path: Path, other: dict[str, Any]) -> None:
+    with open_writer(tmp_path / ".facecli", EmbeddingKind(Fingerprint("test", "0" * 64, RECOGNISER, 512, **other), "none"), create=True) as writer:
+        writer.commit(Batch((photo(0, "/album/ann-1.jpg"),)))
+        writer.finish()
+    ((name, value),) = other.items()
+    with open_reader(tmp_path / ".facecli") as opened, pytest.raises(IndexMismatch, match=f"{name} {value}, not") as caught:
+        search_index(opened, ["face:1"], SearchOptions(threshold="none"), AROUND)
+    assert "--migrate" in caught.value.hint
+
+
+def test_an_index_is_named_by_any_path_and_one_query_is_one(reader: IndexReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Path(reader.info.directory)
+    wanted = search_index(reader, ["face:1"], SearchOptions(threshold="none"), AROUND).results[0].matches
+    monkeypatch.chdir(place.parent)
+    for named in (place, str(place), ".facecli", Path("../") / place.parent.name / ".facecli"):
+        with facecli.open_index(named) as opened:
+            assert opened.info.directory == str(place)
+            (result,) = search_index(opened, "face:1", SearchOptions(threshold="none"), AROUND).results
+            assert result.matches == wanted
+    with pytest.raises(StoreError, match="empty"):
+        facecli.open_index("")
 
 
 def test_stdin_is_named_once_and_a_mean_has_no_all(reader: IndexReader) -> None:

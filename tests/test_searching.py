@@ -62,7 +62,7 @@ def test_faces_are_numbered_by_falling_area_and_ties_by_x() -> None:
 
 def test_separate_queries_leave_out_only_themselves() -> None:
     blocks = combine_faces([face("face:1", 1, face_id=1), face("b.jpg", 1), face("face:3", 1, face_id=3)], Combine.SEPARATE)
-    assert [[face_id for _, face_id in block.rows()] for block in blocks] == [[1], [None], [3]]
+    assert [(len(block.faces), block.left_out) for block in blocks] == [(1, (1,)), (1, ()), (1, (3,))]
 
 
 def test_mean_is_a_unit_vector_between_its_references() -> None:
@@ -76,7 +76,7 @@ def test_mean_is_a_unit_vector_between_its_references() -> None:
 def test_any_takes_the_best_reference_of_each_photo() -> None:
     a, b = face("a", 1, 0), face("b", 0, 1)
     (block,) = combine_faces([a, b], Combine.ANY)
-    found = [(a, [match(0.9, 1, "/x"), match(0.2, 2, "/y")]), (b, [match(0.5, 2, "/y"), match(0.3, 3, "/x")])]
+    found = [[match(0.9, 1, "/x"), match(0.2, 2, "/y")], [match(0.5, 2, "/y"), match(0.3, 3, "/x")]]
     result = merge_matches(block, found, 0, By.PHOTO)
     assert [(m.rank, m.similarity, m.face_id) for m in result.matches] == [(1, 0.9, 1), (2, 0.5, 2)]
     assert [r.query for r in result.references] == ["a", "b"]
@@ -84,19 +84,16 @@ def test_any_takes_the_best_reference_of_each_photo() -> None:
     assert len(merge_matches(block, found, 1, By.PHOTO).matches) == 1
 
 
-def test_faces_that_ask_do_not_answer_each_other() -> None:
-    asking = [face("face:1", 1, 0, face_id=1), face("face:2", 0, 1, face_id=2)]
-    for how in (Combine.ANY, Combine.MEAN):
+def test_a_block_asks_once_for_each_face_and_leaves_out_all_that_ask() -> None:
+    asking = [face("face:1", 1, 0, face_id=1), face("face:2", 0, 1, face_id=2), face("a.jpg", 1, 1)]
+    for how, rows in ((Combine.ANY, 3), (Combine.MEAN, 1)):
         (block,) = combine_faces(asking, how)
-        rows = list(block.rows())
-        assert {face_id for _, face_id in rows} == {1, 2}
-        found = [(one, [match(0.8, 3 - face_id, "/x"), match(0.4, 9, "/z")]) for one, face_id in rows if face_id is not None]
-        assert [m.face_id for m in merge_matches(block, found, 0, By.PHOTO).matches] == [9]
+        assert (len(block.faces), block.left_out) == (rows, (1, 2))
 
 
 def test_ties_go_by_face_id() -> None:
     (block,) = combine_faces([face("a", 1), face("b", 1)], Combine.ANY)
-    found = [(one, [match(0.5, 7, "/b"), match(0.5, 2, "/a")]) for one in block.faces]
+    found = [[match(0.5, 7, "/b"), match(0.5, 2, "/a")] for _ in block.faces]
     assert [m.face_id for m in merge_matches(block, found, 0, By.PHOTO).matches] == [2, 7]
 
 

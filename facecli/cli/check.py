@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from facecli.cli.choices import number
 from facecli.cli.console import Console
 from facecli.cli.options import Common, ExampleCommand, common_options
 from facecli.cli.surroundings import path_style
@@ -25,7 +26,7 @@ MOST_LINES = 1000
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
 @click.option("--repair", is_flag=True, help="Mend what can be mended.")
-@click.option("--wait", metavar="SECONDS", type=click.FloatRange(0), default=0.0, help="With --repair: wait for another writer to end.")
+@click.option("--wait", metavar="SECONDS", type=number("wait_seconds"), default=0.0, help="With --repair: wait for another writer to end.")
 @common_options
 def check(common: Common, *, repair: bool, wait: float) -> int:
     """Prove that every face has its vector and every vector its face, and that all checksums agree.

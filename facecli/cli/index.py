@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from facecli.cli.choices import MEGABYTES, number
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
 from facecli.errors import Interrupted, UsageError
 
@@ -34,19 +35,19 @@ SOME_SKIPPED = 3
 @click.option(
     "-j",
     "--jobs",
-    type=click.IntRange(0),
+    type=number("jobs"),
     default=0,
     metavar="N",
     envvar="FACECLI_JOBS",
     show_envvar=True,
     help="Worker threads; default one per core, more where a GPU works.",
 )
-@click.option("--batch-size", type=click.IntRange(1), default=64, metavar="N", help="The most photos that one commit holds.")
-@click.option("--det-size", type=click.IntRange(32), metavar="N", help="Side of the detector's input in pixels, a multiple of 32; default 640.")
+@click.option("--batch-size", type=number("batch_size"), default=64, metavar="N", help="The most photos that one commit holds.")
+@click.option("--det-size", type=number("det_size"), metavar="N", help="Side of the detector's input in pixels, a multiple of 32; default 640.")
 @click.option("--thorough/--no-thorough", default=None, help="Look for small faces in parts of each photo as well: slow; default no.")
 @click.option("--rotate/--no-rotate", default=None, help="Turn photos that may lie on their side or their head; default yes.")
-@click.option("--min-score", type=click.FloatRange(0, 1), metavar="X", help="Least score of a face; default 0.5.")
-@click.option("--min-face", type=click.IntRange(0), metavar="PX", help="Least width and height of a face.")
+@click.option("--min-score", type=number("min_score"), metavar="X", help="Least score of a face; default 0.5.")
+@click.option("--min-face", type=number("min_face"), metavar="PX", help="Least width and height of a face.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out what matches, as in .gitignore; repeatable.")
 @click.option("--no-recursive", is_flag=True, help="Stay at the top of each directory.")
 @click.option("--follow-symlinks", is_flag=True, help="Go into linked directories.")
@@ -54,10 +55,10 @@ SOME_SKIPPED = 3
 @click.option("--migrate", is_flag=True, help="Embed everything anew with another model or setting, beside the old, which answers until the switch.")
 @click.option("--drop-unreachable", is_flag=True, help="With --migrate: give up the photos that cannot be reached.")
 @click.option("--precision", type=click.Choice(["exact", "fast"]), help="exact: InsightFace's very results; fast: cosine 0.998 to them at least.")
-@click.option("--wait", type=click.FloatRange(0), default=0.0, metavar="S", help="Wait so many seconds for another writer to end.")
+@click.option("--wait", type=number("wait_seconds"), default=0.0, metavar="S", help="Wait so many seconds for another writer to end.")
 @click.option("--retry-skipped", is_flag=True, help="Try again what could not be read before.")
-@click.option("--max-pixels", type=click.IntRange(1), default=200_000_000, metavar="N", help="Skip photos with more pixels; default 200 million.")
-@click.option("--max-memory", type=click.IntRange(1), metavar="MB", help="Memory for decoded photos; default a quarter, 2000 at most.")
+@click.option("--max-pixels", type=number("max_pixels"), default=200_000_000, metavar="N", help="Skip photos with more pixels; default 200 million.")
+@click.option("--max-memory", type=MEGABYTES, metavar="MB", help="Memory for decoded photos; default a quarter, 2000 at most.")
 @click.option("--accept-truncated", is_flag=True, help="Use the readable part of truncated photos.")
 @click.option("--prune/--no-prune", default=None, help="Drop photos that are gone: even most of a directory, or none at all.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
@@ -122,8 +123,6 @@ def _options(given: dict[str, Any]) -> IndexOptions:
     """The options of the command line as those of a run."""
     from facecli.config import IndexOptions, Precision, ReadOptions, ScanOptions  # noqa: PLC0415
 
-    if given["det_size"] is not None and given["det_size"] % 32:
-        raise UsageError("--det-size must be a multiple of 32", given["det_size"])
     if given["drop_unreachable"] and not given["migrate"]:
         raise UsageError("--drop-unreachable goes with --migrate only", "facecli index")
     same = ("model", "device", "jobs", "batch_size", "det_size", "min_score", "min_face", "rotate", "thorough", "force", "migrate")

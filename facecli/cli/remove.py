@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import Struct
 
+from facecli.cli.choices import number
 from facecli.cli.console import Console
 from facecli.cli.options import Common, ExampleCommand, common_options
 from facecli.cli.surroundings import path_style
-from facecli.errors import StoreError, UsageError
+from facecli.config import LARGEST_FACE_ID, whole_number
+from facecli.errors import StoreError, UsageError, quoted
 
 if TYPE_CHECKING:
     from facecli.store.facestore import IndexWriter
@@ -56,7 +58,7 @@ class Targets(Struct, frozen=True):
 @click.option("--root", metavar="DIR", help="Forget a directory that was indexed, with what stands only there; it may come back.")
 @click.option("--forget", is_flag=True, help="Let what was removed come back with the next index run.")
 @click.option("--dry-run", is_flag=True, help="Name what would be removed, and remove nothing.")
-@click.option("--wait", metavar="SECONDS", type=click.FloatRange(0), default=0.0, help="Wait for another writer to end.")
+@click.option("--wait", metavar="SECONDS", type=number("wait_seconds"), default=0.0, help="Wait for another writer to end.")
 @common_options
 def remove(common: Common, **given: Any) -> None:
     """Take photos or faces out of an index, for good.
@@ -88,11 +90,14 @@ def remove(common: Common, **given: Any) -> None:
 def _read_targets(targets: tuple[str, ...]) -> Targets:
     """Tell faces from paths."""
     faces = [target.removeprefix("face:") for target in targets if target.startswith("face:")]
-    for number in faces:
-        if not (number.isascii() and number.isdigit()):
-            raise UsageError("a face is named by its number", f"face:{number}", hint="face:12; a file of that name is ./face:…")
+    numbers = []
+    for named in faces:
+        face_id = whole_number(named, LARGEST_FACE_ID)
+        if face_id is None:
+            raise UsageError("a face is named by its number", quoted(f"face:{named}"), hint="face:12; a file of that name is ./face:…")
+        numbers.append(face_id)
     paths = tuple(os.path.abspath(target) for target in targets if not target.startswith("face:"))
-    return Targets(targets, paths, tuple(int(number) for number in faces))
+    return Targets(targets, paths, tuple(numbers))
 
 
 class _Remove:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import Struct
 
-from facecli.cli.choices import FACE
+from facecli.cli.choices import FACE, number
 from facecli.cli.console import Console, say_error
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
 from facecli.cli.surroundings import path_style, results_stream, terminal_of
@@ -58,7 +58,7 @@ class Request(Struct, frozen=True):
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
 @click.argument("queries", metavar="QUERY...", nargs=-1, required=True)
-@click.option("-k", "--top", metavar="N", type=click.IntRange(min=0), default=10, show_default=True, help="Rows for each query; 0 for all.")
+@click.option("-k", "--top", metavar="N", type=number("top"), default=10, show_default=True, help="Rows for each query; 0 for all.")
 @click.option(
     "-t",
     "--threshold",

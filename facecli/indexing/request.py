@@ -8,7 +8,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from facecli.config import DetectionOptions, Fingerprint, IndexOptions, Precision
-from facecli.errors import IndexMismatch, UsageError
+from facecli.errors import UsageError
 from facecli.store.records import EmbeddingKind, IndexInfo
 from facecli.vision.packs import ModelPack, find_pack, find_recorded_pack
 
@@ -75,15 +75,12 @@ def settle(options: IndexOptions, info: IndexInfo | None) -> Settings:
     if pack is not None:
         kind = _kind_of(pack, recorded.detection, recorded.precision, options)
     else:
-        named = Fingerprint(recorded.model, recorded.detector_sha256, recorded.recogniser_sha256, recorded.dimension)
-        wanted = replace(named, detection=_detection(recorded.detection, options), precision=options.precision or recorded.precision)
+        precision = options.precision or recorded.precision
+        wanted = replace(recorded.as_made_here(), detection=_detection(recorded.detection, options), precision=precision)
         kind = EmbeddingKind(wanted, info.licence, info.model_directory)
-    differences = recorded.differences(kind.fingerprint)
-    if differences and not options.migrate:
-        said = ", ".join(f"{_option(name)} {_shown(mine)}, not {_shown(theirs)}" for name, mine, theirs in differences)
-        hint = "name another index with -i, or embed everything anew with --migrate"
-        raise IndexMismatch(f"the index was made with {said}", info.directory, hint=hint)
-    return Settings(kind, pack, migrates=bool(differences))
+    if not options.migrate:
+        recorded.ask_same(kind.fingerprint, info.directory, "name another index with -i, or embed everything anew with --migrate")
+    return Settings(kind, pack, migrates=bool(recorded.differences(kind.fingerprint)))
 
 
 def _kind_of(pack: ModelPack, detection: DetectionOptions, precision: Precision, options: IndexOptions) -> EmbeddingKind:
@@ -103,14 +100,3 @@ def _detection(base: DetectionOptions, options: IndexOptions) -> DetectionOption
         rotate=base.rotate if options.rotate is None else options.rotate,
         tiles=base.tiles if options.thorough is None else options.thorough,
     )
-
-
-def _option(setting: str) -> str:
-    """The name of the option that a setting comes from."""
-    return "thorough" if setting == "tiles" else setting.replace("_", "-")
-
-
-def _shown(value: object) -> str:
-    """A setting's value for a message; a directory by its last name too."""
-    text = ("no", "yes")[value] if isinstance(value, bool) else str(value)
-    return f"{os.path.basename(text)} ({text})" if os.sep in text else text

@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
+from facecli.config import whole_number
+
 LINKING_PROGRAMS = {"iTerm.app", "WezTerm", "vscode", "ghostty", "Hyper", "Tabby", "rio", "WarpTerminal"}
 LINKING_TERMS = {"xterm-kitty", "xterm-ghostty", "foot", "foot-extra", "alacritty", "contour", "wezterm"}
 LINKING_VARIABLES = ("KITTY_WINDOW_ID", "WT_SESSION", "KONSOLE_VERSION", "DOMTERM")
@@ -34,7 +36,7 @@ def links_work(environment: Mapping[str, str]) -> bool:
         environment.get("TERM_PROGRAM") in LINKING_PROGRAMS
         or environment.get("TERM") in LINKING_TERMS
         or any(environment.get(name) for name in LINKING_VARIABLES)
-        or (vte.isdigit() and int(vte) >= FIRST_LINKING_VTE)
+        or (whole_number(vte, 10**9) or 0) >= FIRST_LINKING_VTE
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from facecli.config import ReadOptions
+from facecli.config import BOUNDS, ReadOptions, whole_number
 from facecli.photos.budget import PixelBudget
 from facecli.photos.files import READ_ERROR, read_photo, stat_photo
 from facecli.photos.frames import FrameBuffer, make_upright
@@ -126,7 +126,8 @@ def refusal_holds(refused_by: str, options: ReadOptions) -> bool:
     name, _, value = refused_by.partition("=")
     match name:
         case "max-pixels":
-            return not value.isdecimal() or options.max_pixels <= int(value)
+            limit = whole_number(value, BOUNDS["max_pixels"].most)
+            return limit is None or options.max_pixels <= limit
         case "reader":
             return not any(reader_refusal(r.package) == refused_by and is_installed(r) for r in OPTIONAL_READERS.values())
         case _:

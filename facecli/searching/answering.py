@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from msgspec import Struct, field
@@ -24,8 +24,12 @@ from facecli.types import QueryFace, Reporter, SearchResult, SilentReporter
 
 MANY = 10
 """From so many queries on, progress is reported."""
+OTHER_VERSION = "search with the facecli that made it, or let `facecli index --migrate` embed everything anew"
 SMALL_FACE = 60
 WEAK_SCORE = 0.6
+
+
+Query: TypeAlias = str | os.PathLike[str]
 
 
 class Surroundings(Struct, frozen=True):
@@ -50,7 +54,7 @@ class SearchAnswer(Struct, frozen=True, eq=False):
 
 
 def search_index(
-    reader: IndexReader, queries: Sequence[str], options: SearchOptions | None = None, around: Surroundings | None = None
+    reader: IndexReader, queries: Query | Sequence[Query], options: SearchOptions | None = None, around: Surroundings | None = None
 ) -> SearchAnswer:
     """The answer of an index to queries as they were typed; a query that fails is a value.
 
@@ -59,13 +63,16 @@ def search_index(
     """
     options = options or SearchOptions()
     around = around or Surroundings(os.getcwd(), sys.stdin.buffer, SilentReporter())
-    check_stdin(queries)
+    asked = [os.fspath(query) for query in ([queries] if isinstance(queries, str | os.PathLike) else queries)]
+    check_stdin(asked)
     if options.combine is Combine.MEAN and options.face == "all":
         raise UsageError("a mean is made of one face of each reference", "--combine mean --face all", hint="--face largest, or --combine any")
-    calibration = find_calibration(reader.info.fingerprint.recogniser_sha256)
+    made_with = reader.info.fingerprint
+    made_with.ask_same(made_with.as_made_here(), reader.info.directory, OTHER_VERSION)
+    calibration = find_calibration(made_with.recogniser_sha256)
     threshold = choose_threshold(options.threshold, calibration, reader.info.faces)
     gathering = _Gathering(reader, options, around)
-    gathering.gather(queries)
+    gathering.gather(asked)
     blocks = combine_faces(gathering.faces, options.combine)
     results = tuple(_ask(reader, blocks, threshold.minimum, options))
     return SearchAnswer(results, tuple(block.references for block in blocks), tuple(gathering.failures), threshold, tuple(gathering.photos))
@@ -78,24 +85,14 @@ def check_stdin(queries: Sequence[str]) -> None:
 
 
 def _ask(reader: IndexReader, blocks: Sequence[Block], minimum: float | None, options: SearchOptions) -> Iterator[SearchResult]:
-    """Ask the index for all blocks at once."""
-    rows = [row for block in blocks for row in block.rows()]
-    if not rows:
+    """Ask the index for all blocks at once: one row for each face that asks."""
+    if not blocks:
         return
-    vectors = np.stack([face.embedding for face, _ in rows])
-    # Where several faces ask for one block, a row leaves out one of them, and the others are dropped afterwards: ask for so many more.
-    more = max(len(block.left_out) - 1 if block.left_out else 0 for block in blocks)
-    found = iter(
-        reader.nearest(
-            vectors,
-            top=options.top + more if options.top else 0,
-            minimum=minimum,
-            by=options.by,
-            leave_out=[face_id for _, face_id in rows],
-        )
-    )
+    vectors = np.stack([face.embedding for block in blocks for face in block.faces])
+    left_out = [ids for block in blocks for ids in [np.array(block.left_out, np.int64)] * len(block.faces)]
+    found = iter(reader.nearest(vectors, top=options.top, minimum=minimum, by=options.by, leave_out=left_out))
     for block in blocks:
-        yield merge_matches(block, [(face, next(found)) for face, _ in block.rows()], options.top, options.by)
+        yield merge_matches(block, [next(found) for _ in block.faces], options.top, options.by)
 
 
 class _Gathering(Struct):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import assert_never
 
 import numpy as np
@@ -24,12 +24,6 @@ class Block(Struct, frozen=True, eq=False):
     """Faces of the index that must not answer, because they ask."""
     references: tuple[QueryFace, ...]
     """The faces that were named; under `mean` all that it is made of."""
-
-    def rows(self) -> Iterator[tuple[QueryFace, int | None]]:
-        """Each comparison that is asked of the index: a face, and one face that is left out of its answer."""
-        for face in self.faces:
-            for face_id in self.left_out or (None,):
-                yield face, face_id
 
 
 def combine_faces(faces: Sequence[QueryFace], how: Combine) -> list[Block]:
@@ -60,21 +54,20 @@ def _joined(faces: Sequence[QueryFace]) -> str:
     return ",".join(dict.fromkeys(f.query for f in faces))
 
 
-def merge_matches(block: Block, found: Sequence[tuple[QueryFace, Sequence[Match]]], top: int, by: By) -> SearchResult:
-    """One list out of the answers to the rows of a block: the best of each photo or face, best first, ties by face id."""
+def merge_matches(block: Block, found: Sequence[Sequence[Match]], top: int, by: By) -> SearchResult:
+    """One list out of the answers to the faces of a block: the best of each photo or face, best first, ties by face id."""
     if len(found) == 1:
         # The index has put them in order already.
-        return SearchResult(block.query, tuple(found[0][1]))
+        return SearchResult(block.query, tuple(found[0]))
     best: dict[str | int, tuple[Match, QueryFace]] = {}
-    for face, matches in found:
+    for face, matches in zip(block.faces, found, strict=True):
         for match in matches:
             key = match.path if by is By.PHOTO else match.face_id
-            if match.face_id not in block.left_out and (key not in best or _before(match) < _before(best[key][0])):
+            if key not in best or _before(match) < _before(best[key][0]):
                 best[key] = (match, face)
     chosen = sorted(best.values(), key=lambda pair: _before(pair[0]))[: top or None]
     matches = tuple(replace(match, rank=rank) for rank, (match, _) in enumerate(chosen, 1))
-    references = tuple(face for _, face in chosen) if len(block.faces) > 1 else ()
-    return SearchResult(block.query, matches, references)
+    return SearchResult(block.query, matches, tuple(face for _, face in chosen))
 
 
 def _before(match: Match) -> tuple[float, int]:

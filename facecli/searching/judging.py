@@ -28,7 +28,7 @@ def judge_results(reader: IndexReader, results: Sequence[SearchResult], calibrat
 def _neighbours(reader: IndexReader, vectors: Sequence[FloatArray]) -> list[list[Match]]:
     if not vectors:
         return []
-    return reader.nearest(np.stack(vectors), top=NEIGHBOURS, minimum=None, by=By.FACE, leave_out=[None] * len(vectors))
+    return reader.nearest(np.stack(vectors), top=NEIGHBOURS, minimum=None, by=By.FACE)
 
 
 class _Bench(Struct, frozen=True):

@@ -6,12 +6,12 @@ import os
 
 from msgspec import Struct
 
-from facecli.errors import PhotoError, QueryError
+from facecli.config import LARGEST_FACE_ID, whole_number
+from facecli.errors import PhotoError, QueryError, quoted
 from facecli.types import QueryFace, Skipped, SkipReason
 
 STDIN = "-"
 FACE_PREFIX = "face:"
-LARGEST_FACE_ID = 2**63 - 1
 SAID = {
     SkipReason.UNREADABLE: "the photo cannot be read",
     SkipReason.NOT_AN_IMAGE: "not an image",
@@ -42,10 +42,10 @@ def name_query(query: str, working_directory: str) -> PhotoQuery | FaceQuery:
     """What a query names, as it was typed; raises QueryError on a face without a number."""
     if not query.startswith(FACE_PREFIX):
         return name_photo(query, working_directory)
-    number = query.removeprefix(FACE_PREFIX)
-    if not (number.isascii() and number.isdigit() and 0 < int(number) <= LARGEST_FACE_ID):
-        raise QueryError("not the number of a face", query, hint=f"face:12, or ./{query} for a file of that name")
-    return FaceQuery(query, int(number))
+    face_id = whole_number(query.removeprefix(FACE_PREFIX), LARGEST_FACE_ID)
+    if not face_id:
+        raise QueryError("not the number of a face", quoted(query), hint=f"face:12, or ./{quoted(query)} for a file of that name")
+    return FaceQuery(query, face_id)
 
 
 def name_photo(query: str, working_directory: str) -> PhotoQuery:

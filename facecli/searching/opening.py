@@ -6,7 +6,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from facecli.config import DetectionOptions, Precision
-from facecli.errors import IndexMismatch
 from facecli.store.records import IndexInfo
 from facecli.types import Reporter
 from facecli.vision.device import Device, find_devices
@@ -71,8 +70,6 @@ def choose_pack(named: str | None, info: IndexInfo | None) -> ModelPack:
     if named is None:
         return find_recorded_pack(recorded.model, info.model_directory or "", recorded.detector_sha256, recorded.recogniser_sha256)
     pack = find_pack(named)
-    if (pack.detector.sha256, pack.recogniser.sha256) != (recorded.detector_sha256, recorded.recogniser_sha256):
-        raise IndexMismatch(
-            f"the index was made with model {recorded.model}, not {pack.name}", info.directory, hint="leave -m away, or name another -i"
-        )
+    chosen = replace(recorded, model=pack.name, detector_sha256=pack.detector.sha256, recogniser_sha256=pack.recogniser.sha256)
+    recorded.ask_same(chosen, info.directory, "leave -m away, or name another -i")
     return pack

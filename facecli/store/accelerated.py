@@ -17,7 +17,7 @@ from facecli.store import scans
 from facecli.store.catalog import Catalogue, SetRow
 from facecli.store.nearest import Labels, Scan
 from facecli.store.scans import FaissScan
-from facecli.store.vectors import Codes
+from facecli.store.vectors import Codes, StoredCodes
 from facecli.types import FloatArray
 
 QUERIES_FROM = 256
@@ -35,17 +35,17 @@ TEMPORARY_BYTES = 256 << 20
 """What FAISS sets aside on each GPU; its own default is up to 1.5 GB."""
 
 
-def open_scan(catalogue: Catalogue, row: SetRow, codes: Codes | None) -> Scan:
-    """The quickest way to the codes of a set; `codes` is its mapped vector file, None where that cannot be used."""
+def open_scan(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -> Scan:
+    """The quickest way to the codes of a set; `codes` is its vector file, None where that cannot be used."""
     if codes is not None and row.slots >= scans.FAISS_FROM:
         return AcceleratedScan(catalogue, row, codes)
     return scans.open_scan(catalogue, row, codes)
 
 
 class AcceleratedScan(FaissScan):
-    """FAISS over the mapped file; on the GPUs where many queries come together."""
+    """FAISS over the vector file; on the GPUs where many queries come together."""
 
-    def __init__(self, catalogue: Catalogue, row: SetRow, codes: Codes) -> None:
+    def __init__(self, catalogue: Catalogue, row: SetRow, codes: StoredCodes) -> None:
         super().__init__(catalogue, row, codes)
         self._gpus: int | None = None
 
@@ -104,7 +104,7 @@ class AcceleratedScan(FaissScan):
         step = max(1, SHARD_BYTES // self._row.file.code_size)
         for start in range(0, self.total, step):
             part = held[start : start + step]
-            codes = self._codes[start : start + step]
+            codes = self._codes.block(start, len(part))
             if part.any():
                 yield np.flatnonzero(part) + start, codes if part.all() else codes[part]
 

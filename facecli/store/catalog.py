@@ -14,17 +14,20 @@ from typing import Any
 from msgspec import Struct
 
 from facecli.config import Fingerprint
-from facecli.errors import IndexDamaged, QueryError
+from facecli.errors import IndexDamaged, QueryError, StoreError
 from facecli.store.connection import CATALOGUE, snapshot
 from facecli.store.failures import REPAIR, explained, trusted
 from facecli.store.paths import StoredPaths
 from facecli.store.records import FileStat, KeptOut, KnownFile, StoredFace, StoredPhoto
-from facecli.store.rows import DIGEST_SIZE, as_bytes, as_float, as_int, read_box, read_boxes, read_codes, read_landmarks
+from facecli.store.rows import DIGEST_SIZE, are_unit, as_bytes, as_count, as_float, as_int, read_box, read_boxes, read_codes, read_landmarks
 from facecli.store.schema import CHANGES_FROM, MIGRATIONS
-from facecli.store.vectors import MAX_DIMENSION, VectorFile
+from facecli.store.vectors import VectorFile
 from facecli.types import FloatArray, FoundBy, PhotoFile, Skipped, SkipReason
 
 PAGE = 4096
+MANY = 1_000_000
+"""Rows from which on it is asked whether a file of this size can hold so many."""
+LONGEST_LICENCE = 500
 Row = tuple[object, ...]
 _FACE = "f.face_id, p.path, f.box, f.score, f.found_by, f.landmarks, e.embedding, f.photo_id"
 _FACES = f"SELECT {_FACE} FROM faces f JOIN photos p USING (photo_id) JOIN embeddings e USING (face_id)"
@@ -62,7 +65,18 @@ class Catalogue:
     def rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
         """All rows of a query."""
         with self._lock, explained(self.path):
-            return self.connection.execute(query, parameters).fetchall()
+            cursor = self.connection.execute(query, parameters)
+            found = cursor.fetchmany(MANY)
+            return found if len(found) < MANY else [*found, *self._rest(cursor)]
+
+    def _rest(self, cursor: sqlite3.Cursor) -> list[Row]:
+        """What comes after many rows; raises IndexDamaged where it does not end: pages that name each other give more rows than they have bytes."""
+        size = self.connection.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[0]
+        most = min(int(size), (1 << 31) - 1)
+        found = cursor.fetchmany(most)
+        if len(found) == most:
+            raise IndexDamaged("the catalogue holds more rows than it has bytes", self.path, hint=REPAIR)
+        return found
 
     def number(self, query: str, parameters: Sequence[object] = ()) -> int:
         """The one number that a query gives; 0 where it gives none."""
@@ -89,12 +103,21 @@ class Catalogue:
 
     def _set(self, row: Row) -> SetRow:
         _, set_id, fingerprint, licence, model_directory, epoch, mark, slots, photos, faces = row
-        kind = Fingerprint.from_record(json.loads(str(fingerprint)))
+        kind = self._fingerprint(str(fingerprint))
         named = None if model_directory is None else self.paths.unpack(as_bytes(model_directory))
-        if not 0 < kind.dimension <= MAX_DIMENSION or len(as_bytes(mark)) != 16 or as_int(epoch) < 0 or not 0 <= as_int(slots) < 1 << 40:
+        if len(as_bytes(mark)) != 16 or as_count(epoch) != epoch or as_count(slots) != slots:
             raise ValueError("no set of embeddings")
         file = VectorFile(self.directory, as_int(epoch), as_bytes(mark), kind.dimension)
-        return SetRow(as_int(set_id), kind, str(licence), named, file, as_int(slots), as_int(photos), as_int(faces))
+        return SetRow(as_int(set_id), kind, str(licence)[:LONGEST_LICENCE], named, file, as_int(slots), as_count(photos), as_count(faces))
+
+    def _fingerprint(self, text: str) -> Fingerprint:
+        record = json.loads(text)
+        if not isinstance(record, dict):
+            raise TypeError("no settings")
+        if unknown := Fingerprint.unknown(record):
+            hint = "use the facecli that made it, or -i DIR for another index"
+            raise StoreError(f"the index has settings of a newer facecli ({', '.join(unknown)[:80]})", self.path, hint=hint)
+        return Fingerprint.from_record(record)
 
     def holes(self, set_id: int) -> list[int]:
         """The slots that no face holds any more."""
@@ -131,6 +154,8 @@ class Catalogue:
                     if skip == path:
                         again = True  # noqa: PLW2901 (a skipped file is to be looked up whole, as one to be embedded again is)
                         (skip,) = next(skips, (None,))
+                    if b"\0" in path:
+                        raise ValueError("no path")
                     yield before + path, -1 if again else size, mtime_ns, ctime_ns, inode, photo_id
                 while skip is not None:
                     yield before + skip, -1, -1, None, None, None
@@ -210,10 +235,22 @@ class Catalogue:
             query = f"SELECT path, {self._stat}, reason, detail, refused_by FROM skips WHERE path >= ? AND path < ?"
             yield from map(self._skip, self._pages(query, (), low, high))
 
+    def unreadable(self) -> Iterator[tuple[str, object]]:
+        """Table and path of each skipped file and root whose record cannot be read."""
+        for row in self.rows(f"SELECT path, {self._stat}, reason, detail, refused_by FROM skips"):
+            try:
+                self._skip(row)
+            except IndexDamaged:
+                yield "skips", row[0]
+        for (path,) in self.rows("SELECT path FROM roots"):
+            if not isinstance(path, bytes) or not self.paths.is_stored(path):
+                yield "roots", path
+
     def roots(self) -> tuple[str, ...]:
         """The roots, sorted."""
         rows = self.rows("SELECT path FROM roots WHERE NOT mount")
-        return tuple(sorted((self.paths.unpack(as_bytes(path)) for (path,) in rows), key=os.fsencode))
+        with trusted(self.path):
+            return tuple(sorted((self.paths.unpack(as_bytes(path)) for (path,) in rows), key=os.fsencode))
 
     def mounts(self) -> dict[str, int | None]:
         """The mount points of the roots, each with the number of the file system that was there."""
@@ -274,6 +311,8 @@ class Catalogue:
         with trusted(self.path):
             codes = read_codes([as_bytes(embedding)], len(as_bytes(embedding)) // 2)
             marks = read_landmarks(as_bytes(landmarks))
+            if not are_unit(codes).all():
+                raise ValueError("no embedding")
             numbers: FloatArray = codes[0].astype("float32")
             return StoredFace(
                 as_int(face_id),

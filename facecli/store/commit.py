@@ -12,7 +12,7 @@ from facecli.store.catalog import Catalogue, SetRow
 from facecli.store.deletion import Deletions
 from facecli.store.failures import trusted
 from facecli.store.records import Batch, Committed
-from facecli.store.rows import FaceRow, as_bytes, as_int, face_rows, photo_checksum, read_boxes, read_codes
+from facecli.store.rows import FaceRow, as_bytes, as_count, as_int, face_rows, photo_checksum, read_boxes, read_codes
 from facecli.store.same_faces import KEPT_OUT_IOU, match_faces, overlaps
 from facecli.store.traces import Traces
 from facecli.types import IndexedPhoto, PhotoFile, Skipped
@@ -174,7 +174,11 @@ class BatchCommit:
 
     def _last_id(self, table: str) -> int:
         row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
-        return as_int(row[0]) if row else 0
+        last = row[0] if row else 0
+        with trusted(self._catalogue.path):
+            if as_count(last) != last:
+                raise ValueError("no id")
+            return as_int(last)
 
 
 def _stat(file: PhotoFile) -> tuple[int, int, int | None, int | None]:

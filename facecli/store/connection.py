@@ -14,12 +14,15 @@ from facecli.errors import IndexDamaged, IndexMissing, StoreError
 from facecli.store.atomic import Disk
 from facecli.store.mount import is_network
 from facecli.store.place import MAKE_ONE
+from facecli.store.recovery import may_roll_back, refuse_forged
 from facecli.store.schema import APPLICATION_ID, MIGRATIONS, definitions, expected
 
 CATALOGUE = "catalog.db"
 BUSY_SECONDS = 30.0
 _MOST_BYTES = 1 << 20
 """The longest row that is read; a forged length beyond it is refused before memory is taken."""
+_STEPS = 200_000
+"""Steps of a statement between two looks at the signals: some milliseconds."""
 _TROUBLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
 
 
@@ -34,14 +37,21 @@ def belongs_to_another(directory: Path) -> bool:
 
 
 def connect(path: Path, **parameters: str) -> sqlite3.Connection:
-    """Open a database file by URI parameters, guarded against what a forged file could ask for."""
+    """Open a database file by URI parameters, guarded against what forged files could ask for.
+
+    Nothing of what it holds goes to a temporary file: what a removal overwrites would stand in one, outside of the index. A statement that
+    a forged tree lets run without an end ends with a signal, which Python sees only when a statement calls it.
+    """
     if sqlite3.sqlite_version_info < (3, 37):
         raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old, facecli needs 3.37 or newer", hint="use a newer Python")
     query = "&".join(f"{k}={v}" for k, v in parameters.items())
+    refuse_forged(path)
     uri = f"file:{urllib.parse.quote(os.fsencode(path))}?{query}"
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
+    connection.set_progress_handler(lambda: 0, _STEPS)
+    connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     return connection
@@ -50,6 +60,7 @@ def connect(path: Path, **parameters: str) -> sqlite3.Connection:
 def open_for_writing(path: Path) -> sqlite3.Connection:
     """Open the catalogue under the writer's lock."""
     refuse_links(path.parent)
+    may_roll_back(path)
     connection = connect(path, mode="rw")
     try:
         connection.execute("PRAGMA page_size = 8192")
@@ -59,7 +70,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
             connection.execute(f"PRAGMA journal_mode = {wanted}")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA fullfsync = ON")
-        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
     except BaseException:
         connection.close()
         raise
@@ -78,10 +89,11 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     try:
         return _begin(connect(path, mode="ro"))
     except sqlite3.OperationalError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _TROUBLE:
+        if error.sqlite_errorcode == sqlite3.SQLITE_READONLY_ROLLBACK:
+            _roll_back(path)
+            return _begin(connect(path, mode="ro"))
+        if error.sqlite_errorcode & 0xFF not in _TROUBLE or (os.access(path.parent, os.W_OK) and os.access(path, os.W_OK)):
             raise
-        if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK):
-            return _roll_back(path)
     wal = path.with_name(path.name + "-wal")
     if not wal.exists() or wal.stat().st_size == 0:
         return _begin(connect(path, mode="ro", immutable="1"))
@@ -94,29 +106,38 @@ def _begin(connection: sqlite3.Connection) -> sqlite3.Connection:
     """Make sure that the file can really be read."""
     try:
         connection.execute("PRAGMA query_only = ON")
-        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _roll_back(path: Path) -> sqlite3.Connection:
-    """Open after a writer died within a transaction of the rollback journal, which only a connection that may write can undo."""
-    writing = connect(path, mode="rw")
+def _roll_back(path: Path) -> None:
+    """Undo what a writer died in, which only a connection that may write can do; under the writer's lock, as all writing is."""
+    from facecli.store.lock import WriterLock  # noqa: PLC0415 (rare, and no search is to wait for this import)
+
+    may_roll_back(path)
+    lock = WriterLock(path.parent)
+    lock.acquire(BUSY_SECONDS)
     try:
-        writing.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        open_for_writing(path).close()
     finally:
-        writing.close()
-    return _begin(connect(path, mode="ro"))
+        lock.release()
 
 
-def refuse_links(directory: Path) -> None:
-    """Raise IndexDamaged where something in the index is neither a file nor a directory: a symbolic link could lead anywhere."""
+def refuse_links(directory: Path, written: tuple[str, ...] = ()) -> None:
+    """Raise IndexDamaged where something in the index is neither a file nor a directory: a symbolic link could lead anywhere.
+
+    So could a hard link among the names that are about to be written over, whatever stands in them.
+    """
     with os.scandir(directory) as entries:
         for entry in entries:
-            if not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode) and not entry.is_dir(follow_symlinks=False):
+            found = entry.stat(follow_symlinks=False)
+            if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
                 raise IndexDamaged("something stands in the index that is no file", entry.path, hint="remove it; facecli keeps none there")
+            if entry.name in written and found.st_nlink > 1:
+                raise IndexDamaged("a file of the index has another name, too", entry.path, hint="use a copy of the index (cp -r)")
 
 
 def schema_version(connection: sqlite3.Connection, path: Path) -> int:
@@ -127,6 +148,8 @@ def schema_version(connection: sqlite3.Connection, path: Path) -> int:
         raise IndexDamaged("the catalogue is empty", path, hint="move the index away and index the photos anew")
     if mark != APPLICATION_ID:
         raise IndexDamaged("the catalogue was made by another program", path)
+    if version < 1:
+        raise IndexDamaged("the catalogue has no version", path)
     if version > len(MIGRATIONS):
         raise StoreError("the index was made by a newer facecli", path, hint="use that one, or -i DIR for another index")
     if definitions(connection) != expected(MIGRATIONS[:version]):

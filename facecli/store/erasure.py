@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from facecli.store.atomic import Disk
 from facecli.store.catalog import Catalogue, SetRow
@@ -31,7 +34,7 @@ def erase(catalogue: Catalogue, disk: Disk, vectors: dict[int, VectorWriter], tr
         if not _empty_wal(catalogue.connection, disk, wait_readers):
             return False
         if _must_rewrite(catalogue, traces):
-            with disk.step("vacuum"):
+            with disk.step("vacuum"), _spilling_beside(catalogue):
                 catalogue.connection.execute("VACUUM")
             if not _empty_wal(catalogue.connection, disk, wait_readers):
                 return False
@@ -44,6 +47,26 @@ def erase(catalogue: Catalogue, disk: Disk, vectors: dict[int, VectorWriter], tr
 def _must_rewrite(catalogue: Catalogue, traces: Traces) -> bool:
     """Whether stale copies may stand in the catalogue's gaps."""
     return not traces.complete or file_size(catalogue.path) <= SMALL or traces.found_in(catalogue.path)
+
+
+@contextmanager
+def _spilling_beside(catalogue: Catalogue) -> Iterator[None]:
+    """Within the block a large catalogue passes through a nameless file in the index, in place of memory: only what stays goes that way."""
+    connection, raw = catalogue.connection, os.fsencode(catalogue.directory)
+    place = raw.decode("utf-8", "replace")
+    if file_size(catalogue.path) <= SMALL or place.encode() != raw:
+        yield
+        return
+    quoted = place.replace("'", "''")
+    connection.execute(f"PRAGMA temp_store_directory = '{quoted}'")
+    # A build of SQLite without that pragma gives nothing back, and would write elsewhere.
+    named = connection.execute("PRAGMA temp_store_directory").fetchone()
+    connection.execute(f"PRAGMA temp_store = {'FILE' if named == (place,) else 'MEMORY'}")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA temp_store_directory = ''")
 
 
 def _empty_wal(connection: sqlite3.Connection, disk: Disk, wait_seconds: float) -> bool:

@@ -18,10 +18,12 @@ _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 @contextmanager
 def explained(path: object) -> Iterator[None]:
-    """Turn the errors of SQLite and of the system into a StoreError about `path`."""
+    """Turn the errors of SQLite and of the system into a StoreError about `path`; a statement that a signal ended gives its KeyboardInterrupt."""
     try:
         yield
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+            raise KeyboardInterrupt from error
         raise _from_sqlite(error, path) from error
     except (UnicodeDecodeError, OverflowError) as error:
         raise IndexDamaged("the catalogue holds something that cannot be read", path, hint=REPAIR) from error
@@ -34,7 +36,7 @@ def trusted(path: object) -> Iterator[None]:
     """Turn what a hostile or damaged row does to the code that reads it into IndexDamaged."""
     try:
         yield
-    except (struct.error, ValueError, TypeError, KeyError, OverflowError, IndexError) as error:
+    except (struct.error, ValueError, TypeError, KeyError, OverflowError, IndexError, RecursionError) as error:
         raise IndexDamaged("the index holds a value that facecli did not write", path, hint=REPAIR) from error
 
 

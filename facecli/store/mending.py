@@ -12,7 +12,7 @@ from facecli.store.catalog import Catalogue, SetRow
 from facecli.store.connection import transaction
 from facecli.store.failures import trusted
 from facecli.store.rows import as_bytes, as_int, photo_checksum
-from facecli.store.vectors import Codes
+from facecli.store.vectors import StoredCodes
 from facecli.store.verification import CheckedFace, Problem, check_all, face_pages
 
 
@@ -38,6 +38,7 @@ def mend_rows(catalogue: Catalogue, disk: Disk) -> list[str]:
             counts = (row.set_id, row.set_id, row.set_id)
             query = "UPDATE sets SET photos = (SELECT count(*) FROM photos WHERE set_id = ?), faces = (SELECT count(*) FROM faces WHERE set_id = ?)"
             connection.execute(f"{query} WHERE set_id = ?", counts)
+        said += _drop_unreadable(catalogue)
         said += [_mend_photo(catalogue, problem) for problem in found if problem.photo_id and not problem.face_id]
         connection.execute("UPDATE state SET generation = generation + 1")
     return said
@@ -51,20 +52,20 @@ def _lift_slots(connection: sqlite3.Connection, set_id: int) -> None:
 
 
 def _mend_faces(catalogue: Catalogue, row: SetRow) -> list[str]:
-    codes: Codes | None
+    codes: StoredCodes | None
     try:
-        codes = row.file.map(row.slots)
+        codes = row.file.read(row.slots)
     except (IndexDamaged, OSError):
         codes = None
     broken = [face for page in face_pages(catalogue, row) for face in page if not face.is_whole]
     return [_mend_face(catalogue, face, codes) for face in broken]
 
 
-def _mend_face(catalogue: Catalogue, face: CheckedFace, codes: Codes | None) -> str:
+def _mend_face(catalogue: Catalogue, face: CheckedFace, codes: StoredCodes | None) -> str:
     """Give a face its embedding back, or give it up."""
     connection = catalogue.connection
     if codes is not None and 0 <= face.slot < len(codes) and face.row is not None and face.has_photo:
-        healed = replace(face, row=replace(face.row, embedding=codes[face.slot].tobytes()))
+        healed = replace(face, row=replace(face.row, embedding=codes.code(face.slot)))
         if healed.is_whole and healed.row is not None:
             connection.execute("UPDATE embeddings SET embedding = ? WHERE face_id = ?", (healed.row.embedding, face.face_id))
             return f"face:{face.face_id} has its embedding back from the vector file: {face.where}"
@@ -73,12 +74,23 @@ def _mend_face(catalogue: Catalogue, face: CheckedFace, codes: Codes | None) -> 
     return f"face:{face.face_id} is dropped, the next index run looks at its photo again: {face.where}"
 
 
+def _drop_unreadable(catalogue: Catalogue) -> list[str]:
+    """Give up records of skipped files and roots; the next run makes them anew."""
+    found = list(catalogue.unreadable())
+    for table, path in found:
+        catalogue.connection.execute(f"DELETE FROM {table} WHERE path IS ?", (path,))
+    return [f"{len(found)} records of skipped files and roots are dropped: {catalogue.path}"] if found else []
+
+
 def _mend_photo(catalogue: Catalogue, problem: Problem) -> str:
-    """Take a photo's record as it is, and have the next run look whether it is true."""
+    """Take a photo's record as it is, and have the next run look whether it is true; without a path there is nothing to look at."""
     query = "SELECT digest, path, set_id, size, mtime_ns, width, height FROM photos WHERE photo_id = ?"
     row = catalogue.connection.execute(query, (problem.photo_id,)).fetchone()
     if row is None:
         return f"the photo is no longer there: {problem.where}"
+    if not catalogue.paths.is_stored(as_bytes(row[1])):
+        catalogue.connection.execute("DELETE FROM photos WHERE photo_id = ?", (problem.photo_id,))
+        return f"a photo whose path is none is dropped: {problem.where}"
     with trusted(catalogue.path):
         checksum = photo_checksum(problem.photo_id, as_bytes(row[0]), as_bytes(row[1]), *(as_int(number) for number in row[2:]))
     catalogue.connection.execute("UPDATE photos SET again = 1, checksum = ? WHERE photo_id = ?", (checksum, problem.photo_id))

@@ -16,6 +16,9 @@ from facecli.store.vectors import VectorFile, VectorWriter
 
 _LACKING = "photos p WHERE p.set_id = ? AND NOT EXISTS (SELECT 1 FROM photos n WHERE n.set_id = ? AND n.path = p.path)"
 
+_PORTION = 1000
+"""Photos that one statement deletes."""
+
 
 class Migration:
     """The steps of a migration over an opened index."""
@@ -79,7 +82,10 @@ class Migration:
         """Delete a set with all that belongs to it; what is left is the current one."""
         connection = self._catalogue.connection
         with transaction(connection, self._disk, "switch"):
-            connection.execute("DELETE FROM photos WHERE set_id = ?", (row.set_id,))
+            # In portions, since SQLite keeps what a statement changes until it ends, and does so in memory.
+            some = f"SELECT photo_id FROM photos WHERE set_id = ? LIMIT {_PORTION}"
+            while connection.execute(f"DELETE FROM photos WHERE photo_id IN ({some})", (row.set_id,)).rowcount:
+                pass
             connection.execute("DELETE FROM holes WHERE set_id = ?", (row.set_id,))
             connection.execute("DELETE FROM sets WHERE set_id = ?", (row.set_id,))
             connection.execute("UPDATE sets SET current = 1")

@@ -66,47 +66,51 @@ class Scan(Protocol):
         """The faces of labels; a face id of -1 where a label has none."""
 
 
-def find_nearest(scan: Scan, queries: FloatArray, wanted: Wanted, leave_out: Sequence[int | None]) -> list[list[Hit]]:
-    """The answer to each query; similarity falling, then face id. `queries` float32 (q, d), unit length."""
+def find_nearest(scan: Scan, queries: FloatArray, wanted: Wanted, leave_out: Sequence[Labels]) -> list[list[Hit]]:
+    """The answer to each query; similarity falling, then face id. `queries` float32 (q, d), unit length.
+
+    `leave_out` has the faces that must not answer, for each query, or is empty.
+    """
     step = scan.portion(len(queries))
     answers: list[list[Hit]] = []
     for start in range(0, len(queries), step):
-        block = queries[start : start + step]
-        answers += _answer_block(scan, block, wanted, [*leave_out[start : start + step], *[None] * len(block)])
+        answers += _answer_block(scan, queries[start : start + step], wanted, leave_out[start : start + step])
     return answers
 
 
-def _answer_block(scan: Scan, queries: FloatArray, wanted: Wanted, leave_out: Sequence[int | None]) -> list[list[Hit]]:
+def _answer_block(scan: Scan, queries: FloatArray, wanted: Wanted, leave_out: Sequence[Labels]) -> list[list[Hit]]:
     """Ask for some candidates, and for eight times as many where they may not be enough."""
     answers: list[list[Hit]] = [[] for _ in queries]
     open_queries = list(range(len(queries))) if scan.total else []
-    count = _first_count(wanted, scan.total)
+    left_out = leave_out or [np.zeros(0, np.int64)] * len(queries)
+    count = _first_count(wanted, scan.total, max(map(len, left_out)))
     while open_queries:
         labels, rough = scan.best(queries[open_queries], count)
         unsure = []
         for number, row_labels, row_rough in zip(open_queries, labels, rough, strict=True):
             floor = -np.inf if count >= scan.total else float(row_rough[-1]) + SLACK
-            answers[number], enough = _rank(scan.identify(row_labels[row_labels >= 0]), queries[number], wanted, (leave_out[number], floor))
+            answers[number], enough = _rank(scan.identify(row_labels[row_labels >= 0]), queries[number], wanted, (left_out[number], floor))
             if not enough:
                 unsure.append(number)
         open_queries, count = unsure, min(8 * count, scan.total)
     return answers
 
 
-def _first_count(wanted: Wanted, total: int) -> int:
+def _first_count(wanted: Wanted, total: int, left_out: int) -> int:
     if wanted.top == 0 and wanted.minimum is None:
         return total
-    return min(total, max(FIRST_CANDIDATES, 4 * wanted.top))
+    return min(total, max(FIRST_CANDIDATES, 4 * wanted.top) + left_out)
 
 
-def _rank(found: Identified, query: FloatArray, wanted: Wanted, limits: tuple[int | None, float]) -> tuple[list[Hit], bool]:
+def _rank(found: Identified, query: FloatArray, wanted: Wanted, limits: tuple[Labels, float]) -> tuple[list[Hit], bool]:
     """The best of some candidates, and whether no other face could be among them.
 
-    `limits` are a face to leave out, and the similarity under which there may be faces that were not fetched.
+    `limits` are the faces to leave out, and the similarity under which there may be faces that were not fetched. A face is left out before
+    photos are formed: another face of the same photo stands for it then.
     """
     left_out, floor = limits
     similarities = rescore(found.codes, query)
-    known = (found.face_ids >= 0) & (found.face_ids != (-1 if left_out is None else left_out)) & found.codes.any(axis=1)
+    known = (found.face_ids >= 0) & ~np.isin(found.face_ids, left_out) & found.codes.any(axis=1)
     order = np.lexsort((found.face_ids, -similarities))
     order = order[known[order]]
     if wanted.by is By.PHOTO:

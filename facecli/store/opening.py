@@ -7,12 +7,12 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from facecli.errors import IndexDamaged, IndexMismatch, IndexMissing
+from facecli.errors import IndexDamaged, IndexMissing
 from facecli.store.atomic import Disk, create_private
 from facecli.store.catalog import Catalogue, SetRow
 from facecli.store.connection import CATALOGUE, connect, is_index, open_for_writing, schema_version, transaction
 from facecli.store.creation import BEFORE, OWN, make_index
-from facecli.store.failures import explained
+from facecli.store.failures import explained, trusted
 from facecli.store.mending import mend_rows
 from facecli.store.place import MAKE_ONE
 from facecli.store.rebuild import restore
@@ -79,7 +79,8 @@ def _bring_up_to_date(catalogue: Catalogue, disk: Disk) -> None:
 def _copy(catalogue: Catalogue, disk: Disk, version: int) -> Path:
     """A whole, durable copy of the catalogue beside it, kept until its migration has succeeded."""
     copy = catalogue.directory / f"{BEFORE}{version}"
-    disk.unlink(copy, "older copy")
+    for leftover in (copy, *catalogue.directory.glob(f"{copy.name}-*")):
+        disk.unlink(leftover, "older copy")
     os.close(create_private(copy))
     with disk.step("copy"):
         target = connect(copy, mode="rw")
@@ -98,9 +99,8 @@ def _copy(catalogue: Catalogue, disk: Disk, version: int) -> Path:
 
 def refuse_other_kind(row: SetRow, kind: EmbeddingKind) -> None:
     """Raise IndexMismatch where the index is of another kind: two kinds of embeddings never stand in one set."""
-    for name, here, there in row.fingerprint.differences(kind.fingerprint):
-        what = f"the index was made with {name.replace('_', '-')} {here}, not {there}"
-        raise IndexMismatch(what, row.file.directory, hint="--migrate embeds the whole index anew, -i DIR names another index")
+    hint = "--migrate embeds the whole index anew, -i DIR names another index"
+    row.fingerprint.ask_same(kind.fingerprint, row.file.directory, hint)
 
 
 def _clear_leftovers(directory: Path, disk: Disk, sets: list[SetRow]) -> None:
@@ -118,7 +118,7 @@ def _adopt_paths(catalogue: Catalogue, disk: Disk) -> None:
     if not catalogue.rows(f"SELECT 1 FROM photos WHERE {where} UNION ALL SELECT 1 FROM skips WHERE {where} LIMIT 1", (low, high, low, high)):
         return
     connection, query = catalogue.connection, f"SELECT photo_id, path, set_id, digest, size, mtime_ns, width, height FROM photos WHERE {where}"
-    with transaction(connection, disk, "adoption"):
+    with trusted(catalogue.path), transaction(connection, disk, "adoption"):
         for photo_id, path, set_id, digest, *numbers in connection.execute(query, (low, high)).fetchall():
             stored = catalogue.paths.pack(os.fsdecode(as_bytes(path)))
             connection.execute("DELETE FROM photos WHERE set_id = ? AND path = ?", (set_id, stored))

@@ -25,8 +25,15 @@ class StoredPaths:
             return raw[len(self.base) :]
         return b"." if raw + b"/" == self.base or raw == self.base else raw
 
+    @staticmethod
+    def is_stored(stored: bytes) -> bool:
+        """Whether bytes are what some path is stored as: none that leads up again, and none that the system would not take."""
+        return bool(stored) and b"\0" not in stored and b".." not in stored.split(b"/")
+
     def unpack(self, stored: bytes) -> str:
-        """The absolute path of a stored form."""
+        """The absolute path of a stored form; raises ValueError on what no path is stored as."""
+        if not self.is_stored(stored):
+            raise ValueError("no path")
         if stored.startswith(b"/"):
             return os.fsdecode(stored)
         return os.fsdecode(self.base[:-1] or b"/") if stored == b"." else os.fsdecode(self.base + stored)

@@ -19,7 +19,7 @@ def find_index(named: str | None, working_directory: str) -> Path:
     choose what facecli reads.
     """
     if named is not None:
-        directory = _named(named, working_directory)
+        directory = named_directory(named, working_directory)
         if not os.path.lexists(directory):
             raise IndexMissing("there is no index", directory, hint=MAKE_ONE)
         return _checked(directory)
@@ -32,14 +32,15 @@ def find_index(named: str | None, working_directory: str) -> Path:
 def place_index(named: str | None, working_directory: str) -> Path:
     """The directory that `facecli index` writes to: like `find_index`, and ./.facecli where there is none."""
     if named is not None:
-        return _named(named, working_directory)
+        return named_directory(named, working_directory)
     return _nearest(working_directory) or Path(working_directory) / INDEX_NAME
 
 
-def _named(named: str, working_directory: str) -> Path:
-    if not named:
+def named_directory(named: str | os.PathLike[str], working_directory: str = "") -> Path:
+    """The absolute path of an index that is named."""
+    if not os.fspath(named):
         raise StoreError("the index is named by an empty string", hint="-i DIR or FACECLI_INDEX=DIR names one")
-    return Path(os.path.normpath(os.path.join(working_directory, named)))
+    return Path(os.path.abspath(os.path.join(working_directory, named)))
 
 
 def _nearest(working_directory: str) -> Path | None:

@@ -17,11 +17,12 @@ from facecli.store.accelerated import open_scan
 from facecli.store.catalog import Catalogue, SetRow
 from facecli.store.connection import CATALOGUE, open_for_reading, schema_version
 from facecli.store.failures import explained, trusted
-from facecli.store.nearest import Hit, Scan, Wanted, find_nearest
+from facecli.store.nearest import Hit, Labels, Scan, Wanted, find_nearest
+from facecli.store.place import named_directory
 from facecli.store.records import FileStat, IndexInfo, KeptOut, KnownFile, StoredFace, StoredPhoto
 from facecli.store.removal import Removal, plan_removal
 from facecli.store.rows import as_bytes, as_float, as_int, read_box
-from facecli.store.vectors import Codes
+from facecli.store.vectors import StoredCodes, VectorsDamaged
 from facecli.store.verification import Problem, check_all
 from facecli.types import Detections, FloatArray, IndexedPhoto, Match, PhotoFile, Skipped
 
@@ -35,7 +36,7 @@ class IndexReader:
     def __init__(self, catalogue: Catalogue, *, keeps_state: bool = True) -> None:
         self._catalogue = catalogue
         self._keeps_state = keeps_state
-        self._codes: Codes | None = None
+        self._codes: StoredCodes | None = None
         self._info: IndexInfo | None = None
         self._scan: Scan | None = None
         self.notice = ""
@@ -64,12 +65,13 @@ class IndexReader:
         with catalogue.steady():
             sets = catalogue.sets()
             row, other = sets[True], sets.get(False)
+            # "WHERE true" keeps SQLite from counting in one step, in which no signal would reach it.
             return IndexInfo(
                 directory=str(catalogue.directory),
                 photos=row.photos,
                 faces=row.faces,
-                skipped=catalogue.number("SELECT count(*) FROM skips"),
-                kept_out=catalogue.number("SELECT count(*) FROM kept_out"),
+                skipped=catalogue.number("SELECT count(*) FROM skips WHERE true"),
+                kept_out=catalogue.number("SELECT count(*) FROM kept_out WHERE true"),
                 generation=catalogue.number("SELECT generation FROM state"),
                 epoch=row.file.epoch,
                 slots=row.slots,
@@ -85,11 +87,11 @@ class IndexReader:
 
     # search
 
-    def nearest(self, queries: FloatArray, *, top: int, minimum: float | None, by: By, leave_out: Sequence[int | None] = ()) -> list[list[Match]]:
+    def nearest(self, queries: FloatArray, *, top: int, minimum: float | None, by: By, leave_out: Sequence[Labels] = ()) -> list[list[Match]]:
         """The nearest faces to each query, similarity falling, then face id.
 
-        `queries` is float32 (q, d), unit length. `top` 0 gives all. `leave_out` has one face id, or None, for each query. `by` photo
-        gives the best face of each photo.
+        `queries` is float32 (q, d), unit length. `top` 0 gives all. `leave_out` has the ids of the faces that must not answer, for each
+        query, or is empty. `by` photo gives the best face of each photo.
         """
         with self._catalogue.steady():
             row = self._catalogue.sets()[True]
@@ -100,17 +102,22 @@ class IndexReader:
                     self._catalogue.directory,
                     hint="search with the model that the index was made with",
                 )
-            scan = self._scan
-            if scan is None or not self._keeps_state:
-                scan = self._scan = open_scan(self._catalogue, row, self._vectors(row))
-            answers = find_nearest(scan, vectors, Wanted(top, minimum, by), leave_out)
+            if self._scan is None or not self._keeps_state:
+                self._scan = open_scan(self._catalogue, row, self._vectors(row))
+            wanted = Wanted(top, minimum, by)
+            try:
+                answers = find_nearest(self._scan, vectors, wanted, leave_out)
+            except VectorsDamaged as error:
+                self._codes, self.notice = None, str(error)
+                self._scan = open_scan(self._catalogue, row, None)
+                answers = find_nearest(self._scan, vectors, wanted, leave_out)
             return [self._matches(hits) for hits in answers]
 
-    def _vectors(self, row: SetRow) -> Codes | None:
-        """The mapped vector file of the state that this reader shows."""
+    def _vectors(self, row: SetRow) -> StoredCodes | None:
+        """The vector file of the state that this reader shows."""
         if self._keeps_state:
             return self._codes
-        codes, self.notice = map_vectors(row)
+        codes, self.notice = open_vectors(row)
         return codes
 
     def _matches(self, hits: list[Hit]) -> list[Match]:
@@ -214,8 +221,9 @@ class IndexReader:
         return self._catalogue.mounts()
 
 
-def open_reader(directory: Path) -> IndexReader:
+def open_reader(directory: str | os.PathLike[str]) -> IndexReader:
     """Open an index for reading; it shows one state until it is closed."""
+    directory = named_directory(directory)
     path = directory / CATALOGUE
     with explained(path):
         catalogue = Catalogue(open_for_reading(path), directory)
@@ -230,7 +238,7 @@ def open_reader(directory: Path) -> IndexReader:
     return reader
 
 
-def _settle(catalogue: Catalogue) -> tuple[Codes | None, str]:
+def _settle(catalogue: Catalogue) -> tuple[StoredCodes | None, str]:
     """Begin the state that a reader shows, with the vector file that belongs to it.
 
     Where that file is gone, it was replaced between the two steps, and the next state names another.
@@ -243,18 +251,18 @@ def _settle(catalogue: Catalogue) -> tuple[Codes | None, str]:
             catalogue.connection.execute("BEGIN")
         row = catalogue.sets()[True]
         catalogue.set_id = row.set_id
-        codes, notice = map_vectors(row)
+        codes, notice = open_vectors(row)
         if codes is not None or os.path.lexists(row.file.path):
             break
     return codes, notice
 
 
-def map_vectors(row: SetRow) -> tuple[Codes | None, str]:
-    """The mapped codes of a set, or None and the reason."""
+def open_vectors(row: SetRow) -> tuple[StoredCodes | None, str]:
+    """The codes of a set, or None and the reason."""
     try:
-        return row.file.map(row.slots), ""
+        return row.file.read(row.slots), ""
     except IndexDamaged as error:
-        return None, f"{error.what}: {error.where}"
+        return None, str(error)
     except OSError as error:
         return None, f"the vector file cannot be read ({error.strerror}): {row.file.path}"
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
+from typing import TypeVar
 
 import numpy as np
 import xxhash
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from facecli.store.vectors import Codes
 from facecli.types import FloatArray, IndexedPhoto
@@ -15,7 +17,11 @@ DIGEST_SIZE = 16
 _BOX, _LANDMARKS = struct.Struct("<4f"), struct.Struct("<10f")
 _FACE, _PHOTO = struct.Struct("<qqdq"), struct.Struct("<qqqqqq")
 _MOST = 1e38
+_MOST_COUNTED = 1 << 40
+_NEARLY_ONE = 0.05
+"""How far the squared length of an embedding may be from 1; 16 bits for each number take it to 0.002."""
 Box = tuple[float, float, float, float]
+Numbers = TypeVar("Numbers", bound=tuple[float, ...])
 
 
 class FaceRow(Struct, frozen=True):
@@ -49,8 +55,8 @@ def photo_checksum(photo_id: int, digest: bytes, path: bytes, *numbers: int) -> 
 
 
 def read_box(blob: bytes) -> Box:
-    """x1, y1, x2, y2; raises struct.error on anything but 16 bytes."""
-    return _BOX.unpack(blob)
+    """x1, y1, x2, y2; raises struct.error on anything but 16 bytes, ValueError on what is no number."""
+    return _finite(_BOX.unpack(blob))
 
 
 def pack_box(box: Box) -> bytes:
@@ -59,8 +65,15 @@ def pack_box(box: Box) -> bytes:
 
 
 def read_landmarks(blob: bytes) -> FloatArray:
-    """float32 (5, 2); raises struct.error on anything but 40 bytes."""
-    return np.array(_LANDMARKS.unpack(blob), np.float32).reshape(5, 2)
+    """float32 (5, 2); raises struct.error on anything but 40 bytes, ValueError on what is no number."""
+    return np.array(_finite(_LANDMARKS.unpack(blob)), np.float32).reshape(5, 2)
+
+
+def _finite(numbers: Numbers) -> Numbers:
+    """The numbers, each one that a float32 holds with room to reckon."""
+    if not all(abs(number) < _MOST for number in numbers):
+        raise ValueError("a number out of bounds")
+    return numbers
 
 
 def read_codes(blobs: list[bytes], dimension: int) -> Codes:
@@ -70,9 +83,16 @@ def read_codes(blobs: list[bytes], dimension: int) -> Codes:
     return np.frombuffer(b"".join(blobs), "<f2").reshape(len(blobs), dimension)
 
 
+def are_unit(codes: Codes) -> NDArray[np.bool_]:
+    """Which of some codes (n, d) are of unit length, as all embeddings are: longer ones would be similar to everything."""
+    wide = codes.astype(np.float32)
+    squared: NDArray[np.float32] = np.einsum("nd,nd->n", wide, wide)
+    return np.abs(squared - 1) < _NEARLY_ONE
+
+
 def read_boxes(blobs: list[bytes]) -> FloatArray:
-    """float32 (n, 4)."""
-    return np.array([read_box(blob) for blob in blobs], np.float32).reshape(len(blobs), 4)
+    """float32 (n, 4), in which damage may have left no number; raises struct.error where a blob has another length than 16."""
+    return np.array([_BOX.unpack(blob) for blob in blobs], np.float32).reshape(len(blobs), 4)
 
 
 def as_bytes(value: object) -> bytes:
@@ -87,6 +107,11 @@ def as_int(value: object) -> int:
     if not isinstance(value, int):
         raise TypeError("no whole number")
     return value
+
+
+def as_count(value: object) -> int:
+    """A value of a row that counts something, brought into the bounds of what can be counted."""
+    return min(max(0, as_int(value)), _MOST_COUNTED)
 
 
 def as_float(value: object) -> float:

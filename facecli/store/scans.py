@@ -1,4 +1,4 @@
-"""The ways to scan all codes of a set: the mapped vector file by numpy or by FAISS, and, without a usable file, the catalogue."""
+"""The ways to scan all codes of a set: the vector file by numpy or by FAISS, and, without a usable file, the catalogue."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from facecli.errors import IndexDamaged
 from facecli.store.catalog import Catalogue, SetRow
 from facecli.store.failures import trusted
+from facecli.store.mount import is_network
 from facecli.store.nearest import Identified, Labels, Scan, pick_best, portion, similarities
-from facecli.store.rows import as_bytes, as_int, read_codes
-from facecli.store.vectors import BLOCK, Codes
+from facecli.store.rows import are_unit, as_bytes, as_int, read_codes
+from facecli.store.vectors import BLOCK, Codes, StoredCodes
 from facecli.types import FloatArray
 
 FAISS_FROM = 150_000
@@ -27,17 +29,17 @@ _FAISS_QUERIES = 1 << 22
 """The most candidates that FAISS is asked for at once, over all queries."""
 
 
-def open_scan(catalogue: Catalogue, row: SetRow, codes: Codes | None) -> Scan:
-    """The quickest way to the codes of a set; `codes` is its mapped vector file, None where that cannot be used."""
+def open_scan(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -> Scan:
+    """The quickest way to the codes of a set; `codes` is its vector file, None where that cannot be used."""
     if codes is None:
         return CatalogueScan(catalogue, row)
-    return (FaissScan if row.slots >= FAISS_FROM else MappedScan)(catalogue, row, codes)
+    return (FaissScan if row.slots >= FAISS_FROM else FileScan)(catalogue, row, codes)
 
 
-class MappedScan:
-    """numpy over the mapped vector file; labels are slots."""
+class FileScan:
+    """numpy over the vector file; labels are slots."""
 
-    def __init__(self, catalogue: Catalogue, row: SetRow, codes: Codes) -> None:
+    def __init__(self, catalogue: Catalogue, row: SetRow, codes: StoredCodes) -> None:
         self.total = row.slots
         self._catalogue = catalogue
         self._row = row
@@ -52,12 +54,9 @@ class MappedScan:
         return portion(self.total)
 
     def best(self, queries: FloatArray, count: int) -> tuple[Labels, FloatArray]:
-        rough = similarities(self._blocks(), queries, self.total)
+        rough = similarities(self._codes.blocks(), queries, self.total)
         rough[:, self.holes()] = -np.inf
         return pick_best(rough, count)
-
-    def _blocks(self) -> Iterator[tuple[int, Codes]]:
-        yield 0, self._codes
 
     def identify(self, labels: Labels) -> Identified:
         """By `faces.slot`: one look-up for each of a few labels, one reading of the table for many."""
@@ -67,7 +66,7 @@ class MappedScan:
             i = place.get(slot)
             if i is not None:
                 faces[i], photos[i] = face_id, photo_id
-        return Identified(faces, photos, self._codes[labels])
+        return _sane(Identified(faces, photos, self._codes.at(labels)))
 
     def _faces_at(self, slots: list[int]) -> Iterator[tuple[int, int, int]]:
         query, set_id = "SELECT slot, face_id, photo_id FROM faces WHERE set_id = ?", self._row.set_id
@@ -81,17 +80,23 @@ class MappedScan:
                 yield from ((as_int(slot), as_int(face_id), as_int(photo_id)) for slot, face_id, photo_id in rows)
 
 
-class FaissScan(MappedScan):
-    """FAISS over the same file, which it maps for itself; numpy where it cannot."""
+class FaissScan(FileScan):
+    """FAISS over the same file, which it maps for itself; numpy where it cannot.
 
-    def __init__(self, catalogue: Catalogue, row: SetRow, codes: Codes) -> None:
+    Whatever cuts a mapped file ends the process, so that the file is measured before each search, and one that another machine can change
+    is not mapped.
+    """
+
+    def __init__(self, catalogue: Catalogue, row: SetRow, codes: StoredCodes) -> None:
         super().__init__(catalogue, row, codes)
         self._read: Any = None
+        self._may_map = not is_network(row.file.directory)
 
     def best(self, queries: FloatArray, count: int) -> tuple[Labels, FloatArray]:
-        index = self._index()
+        index = self._index() if self._may_map else None
         if index is None:
             return super().best(queries, count)
+        self._codes.check()
         import faiss  # noqa: PLC0415 (a small index is searched without it)
 
         wanted = np.ones(self.total, bool)
@@ -126,6 +131,11 @@ class FaissScan(MappedScan):
             os.close(descriptor)
 
 
+def _sane(found: Identified) -> Identified:
+    """Take the face from what is no embedding, whose similarity would say nothing."""
+    return replace(found, face_ids=np.where(are_unit(found.codes), found.face_ids, -1))
+
+
 def _read_ahead(address: int, length: int) -> None:
     """Let the kernel read ahead in a mapping again.
 
@@ -158,7 +168,7 @@ class CatalogueScan:
     def identify(self, labels: Labels) -> Identified:
         parts = [self._read(self._faces[labels[i : i + 500]]) for i in range(0, len(labels), 500)]
         codes = np.concatenate(parts) if parts else np.zeros((0, self._row.file.dimension), "<f2")
-        return Identified(self._faces[labels], self._photos[labels], codes)
+        return _sane(Identified(self._faces[labels], self._photos[labels], codes))
 
     def _blocks(self) -> Iterator[tuple[int, Codes]]:
         step = max(1, BLOCK // self._row.file.code_size)

@@ -109,9 +109,12 @@ def migrate(connection: sqlite3.Connection, number: int, script: str) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
 
 
+Definitions = tuple[tuple[str, ...], ...]
+
+
 @cache
-def expected(migrations: tuple[str, ...]) -> frozenset[tuple[str, str, str]]:
-    """Type, name and definition of everything that these migrations make.
+def expected(migrations: tuple[str, ...]) -> Definitions:
+    """The definitions of everything that these migrations make, with what SQLite itself adds to it.
 
     A catalogue with anything else in it was not written by facecli, and its triggers and views are not to run.
     """
@@ -124,10 +127,10 @@ def expected(migrations: tuple[str, ...]) -> frozenset[tuple[str, str, str]]:
         connection.close()
 
 
-def definitions(connection: sqlite3.Connection) -> frozenset[tuple[str, str, str]]:
-    """Type, name and definition of everything in a catalogue but SQLite's own."""
-    rows = connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' LIMIT 1000")
-    return frozenset((str(kind), str(name), str(sql)) for kind, name, sql in rows)
+def definitions(connection: sqlite3.Connection) -> Definitions:
+    """Type, name, table and definition of everything in a catalogue, sorted; of a thousand things, which are far too many."""
+    rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema LIMIT 1000")
+    return tuple(sorted(tuple(map(str, row)) for row in rows))
 
 
 def _statements(script: str) -> list[str]:

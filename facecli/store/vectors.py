@@ -6,7 +6,6 @@ codes, the codes follow at byte 81. Bytes 16 to 31, which FAISS ignores, hold th
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
 from collections.abc import Iterable, Iterator
@@ -24,10 +23,15 @@ Codes = NDArray[np.float16]
 
 HEADER = struct.Struct("<4siq16sBiiifqqqq")
 _TRAINED, _INNER_PRODUCT, _FP16 = 1, 0, 4
-MAX_DIMENSION = 65536
 BESIDE = ".new"
 BLOCK = 4 << 20
 """Bytes that are read at once."""
+_SCANNED = 512 << 10
+"""Bytes that a scan reads at once: so few stay in a processor's cache until they are compared."""
+
+
+class VectorsDamaged(IndexDamaged):
+    """The vector file is not the one that the catalogue describes; the catalogue answers without it."""
 
 
 class VectorFile(Struct, frozen=True):
@@ -64,25 +68,83 @@ class VectorFile(Struct, frozen=True):
         """The number of vectors in an open file; raises IndexDamaged unless it is this file, whole, with at least `slots`."""
         head, size = os.pread(descriptor, HEADER.size, 0), os.fstat(descriptor).st_size
         if len(head) < HEADER.size:
-            raise IndexDamaged("the vector file ends within its header", self.path)
+            raise VectorsDamaged("the vector file ends within its header", self.path)
         count = int.from_bytes(head[8:16], "little", signed=True)
         if not 0 <= count < 1 << 40 or head != self.header(count):
-            raise IndexDamaged("the header of the vector file is not the one that the catalogue knows", self.path)
+            raise VectorsDamaged("the header of the vector file is not the one that the catalogue knows", self.path)
         if count < slots or size < self.place(count):
-            raise IndexDamaged(f"the vector file is too short for {max(slots, count)} vectors", self.path)
+            raise VectorsDamaged(f"the vector file is too short for {max(slots, count)} vectors", self.path)
         return count
 
-    def map(self, slots: int) -> Codes:
-        """The codes of the first `slots` slots, memory-mapped, read-only; raises IndexDamaged, or OSError where the file is not there."""
+    def read(self, slots: int) -> StoredCodes:
+        """The codes of the first `slots` slots, to be read; raises VectorsDamaged, or OSError where the file is not there."""
         descriptor = self.open()
         try:
             self.check(descriptor, slots)
-            if slots == 0:
-                return np.zeros((0, self.dimension), "<f2")
-            held = mmap.mmap(descriptor, self.place(slots), prot=mmap.PROT_READ)
-        finally:
+        except BaseException:
             os.close(descriptor)
-        return np.ndarray((slots, self.dimension), "<f2", buffer=held, offset=HEADER.size)
+            raise
+        return StoredCodes(self, descriptor, slots)
+
+
+class StoredCodes:
+    """The codes of an open vector file; usable from any thread.
+
+    They are read, not mapped into memory: should something cut the file meanwhile, that is an error, where a mapping would end the process.
+    """
+
+    def __init__(self, file: VectorFile, descriptor: int, slots: int) -> None:
+        self._file, self._descriptor, self._slots = file, descriptor, slots
+
+    def __len__(self) -> int:
+        return self._slots
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
+    def check(self) -> None:
+        """Raise VectorsDamaged where the file is not whole any more."""
+        self._file.check(self._descriptor, self._slots)
+
+    def code(self, slot: int) -> bytes:
+        """The bytes of one slot."""
+        return self.block(slot, 1).tobytes()
+
+    def block(self, first: int, count: int) -> Codes:
+        """The codes (count, d) from a slot on."""
+        return self._fill(np.empty((count, self._file.dimension), "<f2"), first)
+
+    def blocks(self) -> Iterator[tuple[int, Codes]]:
+        """All codes in blocks, each with its first slot, and each valid until the next one is asked for."""
+        step = max(1, _SCANNED // self._file.code_size)
+        room = np.empty((min(step, self._slots), self._file.dimension), "<f2")
+        for first in range(0, self._slots, step):
+            yield first, self._fill(room[: self._slots - first], first)
+
+    def at(self, slots: NDArray[np.int64]) -> Codes:
+        """The codes (n, d) of some slots: each by itself where they are few, all of the file where they are many."""
+        found = np.empty((len(slots), self._file.dimension), "<f2")
+        if len(slots) * 8 < self._slots:
+            for i, slot in enumerate(slots.tolist()):
+                self._fill(found[i : i + 1], slot)
+            return found
+        order = np.argsort(slots, kind="stable")
+        for first, codes in self.blocks():
+            start, end = np.searchsorted(slots, (first, first + len(codes)), sorter=order).tolist()
+            chosen = order[start:end]
+            found[chosen] = codes[slots[chosen] - first]
+        return found
+
+    def _fill(self, into: Codes, first: int) -> Codes:
+        """Read the codes (n, d) from a slot on into an array."""
+        room = into.reshape(-1).view(np.uint8).data
+        done = 0
+        while done < len(room):
+            read = os.preadv(self._descriptor, [room[done:]], self._file.place(first) + done)
+            if not read:
+                raise VectorsDamaged("the vector file was cut while it was read", self._file.path)
+            done += read
+        return into
 
 
 class VectorWriter:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import struct
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,8 +12,8 @@ from msgspec import Struct
 from facecli.errors import IndexDamaged
 from facecli.store.catalog import Catalogue, SetRow
 from facecli.store.failures import trusted
-from facecli.store.rows import FaceRow, as_bytes, as_float, as_int, photo_checksum
-from facecli.store.vectors import Codes
+from facecli.store.rows import FaceRow, are_unit, as_bytes, as_float, as_int, photo_checksum, read_box, read_codes, read_landmarks
+from facecli.store.vectors import StoredCodes
 
 PAGE = 2048
 _FACES = (
@@ -50,7 +52,9 @@ class CheckedFace(Struct, frozen=True):
     @property
     def is_whole(self) -> bool:
         """Whether the face has its photo, all its parts, and agrees with its checksum."""
-        return self.has_photo and self.row is not None and self.row.checksum(self.face_id, self.photo_id) == self.checksum
+        if not self.has_photo or self.row is None or self.row.checksum(self.face_id, self.photo_id) != self.checksum:
+            return False
+        return bool(are_unit(read_codes([self.row.embedding], len(self.row.embedding) // 2)).all())
 
 
 def check_all(catalogue: Catalogue) -> Iterator[Problem]:
@@ -73,6 +77,8 @@ def _check_structure(catalogue: Catalogue) -> Iterator[Problem]:
     loose += catalogue.number("SELECT count(*) FROM photos WHERE set_id NOT IN (SELECT set_id FROM sets)")
     if loose:
         yield Problem(f"{loose} rows belong to nothing", str(catalogue.path))
+    if unreadable := sum(1 for _ in catalogue.unreadable()):
+        yield Problem(f"{unreadable} records of skipped files and roots are damaged", str(catalogue.path))
 
 
 def _check_photos(catalogue: Catalogue) -> Iterator[Problem]:
@@ -82,8 +88,16 @@ def _check_photos(catalogue: Catalogue) -> Iterator[Problem]:
             last = as_int(rows[-1][0])
             for photo_id, digest, path, checksum, *numbers in rows:
                 values = [as_int(number) for number in numbers]
-                if photo_checksum(as_int(photo_id), as_bytes(digest), as_bytes(path), *values) != checksum:
-                    yield Problem("the record of a photo fails its checksum", catalogue.paths.unpack(as_bytes(path)), photo_id=as_int(photo_id))
+                fails = photo_checksum(as_int(photo_id), as_bytes(digest), as_bytes(path), *values) != checksum
+                if fails or not catalogue.paths.is_stored(as_bytes(path)):
+                    yield Problem("the record of a photo fails its checksum", _shown(catalogue, path), photo_id=as_int(photo_id))
+
+
+def _shown(catalogue: Catalogue, path: object) -> str:
+    """A stored path for a message, also one that is none; the catalogue where there is none."""
+    if not isinstance(path, bytes):
+        return str(catalogue.path)
+    return catalogue.paths.unpack(path) if catalogue.paths.is_stored(path) else os.fsdecode(path.replace(b"\0", b"?"))
 
 
 def _check_sets(catalogue: Catalogue) -> Iterator[Problem]:
@@ -97,9 +111,9 @@ def check_set(catalogue: Catalogue, row: SetRow) -> Iterator[Problem]:
     faces = catalogue.number("SELECT count(*) FROM faces WHERE set_id = ?", (row.set_id,))
     if (photos, faces) != (row.photos, row.faces):
         yield Problem(f"{photos} photos and {faces} faces stand where {row.photos} and {row.faces} are recorded", str(catalogue.path))
-    codes: Codes | None = None
+    codes: StoredCodes | None = None
     try:
-        codes = row.file.map(row.slots)
+        codes = row.file.read(row.slots)
     except IndexDamaged as error:
         yield Problem(error.what, error.where)
     except OSError as error:
@@ -109,17 +123,17 @@ def check_set(catalogue: Catalogue, row: SetRow) -> Iterator[Problem]:
     yield from _check_slots(catalogue, row, codes)
 
 
-def _check_faces(catalogue: Catalogue, row: SetRow, codes: Codes | None) -> Iterator[Problem]:
+def _check_faces(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -> Iterator[Problem]:
     """Each face against its checksum and its code."""
     for page in face_pages(catalogue, row):
         for face in page:
             if not face.is_whole:
                 yield Problem(f"face:{face.face_id} fails its checksum", face.where, face.face_id, face.photo_id)
-            elif codes is not None and (face.slot >= len(codes) or face.row is None or codes[face.slot].tobytes() != face.row.embedding):
+            elif codes is not None and (not 0 <= face.slot < len(codes) or face.row is None or codes.code(face.slot) != face.row.embedding):
                 yield Problem(f"face:{face.face_id} has another vector in the vector file", face.where, face.face_id, face.photo_id)
 
 
-def _check_slots(catalogue: Catalogue, row: SetRow, codes: Codes | None) -> Iterator[Problem]:
+def _check_slots(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -> Iterator[Problem]:
     """Each slot is a face's or a hole, and what was erased is zero."""
     uses = np.zeros(row.slots if codes is not None else 0, np.uint8)
     with trusted(catalogue.path):
@@ -133,7 +147,7 @@ def _check_slots(catalogue: Catalogue, row: SetRow, codes: Codes | None) -> Iter
         for slot in np.flatnonzero(uses != 1).tolist():
             yield Problem(f"vector {slot} has no face, or two", str(row.file.path))
         for slot, erased in holes:
-            if erased and codes[slot].any():
+            if erased and any(codes.code(slot)):
                 yield Problem(f"vector {slot} was erased and is not zero", str(row.file.path))
 
 
@@ -149,12 +163,14 @@ def face_pages(catalogue: Catalogue, row: SetRow) -> Iterator[list[CheckedFace]]
 def _read_face(catalogue: Catalogue, row: SetRow, values: tuple[object, ...]) -> CheckedFace:
     slot, face_id, photo_id, box, score, found_by, landmarks, checksum, embedding, path = values
     with trusted(catalogue.path):
-        where = catalogue.paths.unpack(as_bytes(path)) if path is not None else str(catalogue.path)
+        where = _shown(catalogue, path)
         numbers = as_int(slot), as_int(face_id), as_int(photo_id)
     try:
         recorded = as_int(checksum)
         face = FaceRow(as_bytes(box), as_float(score), as_int(found_by), as_bytes(landmarks), as_bytes(embedding))
-        is_face = len(face.box) == 16 and len(face.landmarks) == 40 and len(face.embedding) == row.file.code_size
-    except (TypeError, ValueError):
+        read_box(face.box)
+        read_landmarks(face.landmarks)
+        is_face = len(face.embedding) == row.file.code_size
+    except (TypeError, ValueError, struct.error):
         return CheckedFace(*numbers, where, None, 0, path is not None)
     return CheckedFace(*numbers, where, face if is_face else None, recorded, path is not None)

@@ -9,13 +9,13 @@ from facecli.errors import IndexMissing, StoreError
 from facecli.store.atomic import Disk, Step, no_step
 from facecli.store.catalog import Catalogue
 from facecli.store.commit import BatchCommit, code_array
-from facecli.store.connection import connect, is_index, transaction
+from facecli.store.connection import connect, is_index, refuse_links, transaction
 from facecli.store.creation import make_directory, make_private
 from facecli.store.deletion import Deletions
 from facecli.store.erasure import dirty, erase
 from facecli.store.failures import explained
-from facecli.store.journal import Journal
-from facecli.store.lock import WriterLock
+from facecli.store.journal import JOURNAL, Journal
+from facecli.store.lock import LOCK, WriterLock
 from facecli.store.migration import Migration
 from facecli.store.opening import Opened, prepare
 from facecli.store.place import MAKE_ONE
@@ -220,6 +220,7 @@ def _open(directory: Path, disk: Disk, wait_seconds: float, prepared: Callable[[
     """Take the lock, and open the index under it."""
     lock = WriterLock(directory)
     with explained(directory):
+        refuse_links(directory, (LOCK, JOURNAL))
         lock.acquire(wait_seconds)
     try:
         with explained(directory):

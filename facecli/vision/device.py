@@ -8,7 +8,8 @@ import shlex
 
 from msgspec import Struct
 
-from facecli.errors import DeviceError
+from facecli.config import whole_number
+from facecli.errors import DeviceError, quoted
 from facecli.vision.cache import cache_folder
 from facecli.vision.conflicts import installed, pip, runtime_conflict
 from facecli.vision.cuda import CudaDriver, read_driver
@@ -30,6 +31,7 @@ from facecli.vision.trial import choose
 
 __all__ = ["CPU", "Device", "HardwareMissing", "find_devices", "present_kinds"]
 
+MOST_DEVICES = 1023
 EXACT_OPENVINO = json.dumps({kind: {"INFERENCE_PRECISION_HINT": "f32"} for kind in ("CPU", "GPU")})
 """Without it OpenVINO computes in bfloat16 where the processor can: cosine 0.999 instead of 1.0."""
 
@@ -98,10 +100,10 @@ def present_kinds() -> list[str]:
 def _split(named: str) -> tuple[str, list[int]]:
     """The kind and the numbers of a name."""
     kind, colon, numbers = named.strip().lower().partition(":")
-    parts = numbers.split(",") if colon else []
-    if not kind or not all(part.isdecimal() for part in parts) or (kind == "auto" and parts):
-        raise DeviceError("a device's name looks like cpu, cuda or cuda:0,1", named)
-    return kind, list(dict.fromkeys(int(part) for part in parts))
+    chosen = [whole_number(part, MOST_DEVICES) for part in numbers.split(",")] if colon else []
+    if not kind or None in chosen or (kind == "auto" and chosen):
+        raise DeviceError("a device's name looks like cpu, cuda or cuda:0,1", quoted(named))
+    return kind, [number for number in dict.fromkeys(chosen) if number is not None]
 
 
 def _choose_devices() -> tuple[Device, ...]:

@@ -460,7 +460,7 @@ def test_a_found_face_is_found_by_search(album: Album) -> None:
     with open_reader(album.index) as store:
         photo = next(iter(store.photos()))
         face = store.faces_of(photo.photo_id)[0]
-        block = store.nearest(face.embedding[None], top=1, minimum=None, by=By.FACE, leave_out=[None])[0]
+        block = store.nearest(face.embedding[None], top=1, minimum=None, by=By.FACE)[0]
     assert block[0].face_id == face.face_id
     assert block[0].similarity == pytest.approx(1.0, abs=2e-3)
 

@@ -186,7 +186,7 @@ def state_of(index: Path) -> tuple[object, ...]:
         holes = catalogue.rows("SELECT * FROM holes ORDER BY slot")
         kept_out = catalogue.rows("SELECT face_id, box FROM kept_out ORDER BY box")
         assert reader._codes is not None
-        told = (contents(reader), list(reader.skips()), reader.roots(), slots, holes, kept_out, reader._codes.tobytes())
+        told = (contents(reader), list(reader.skips()), reader.roots(), slots, holes, kept_out, reader._codes.block(0, len(reader._codes)).tobytes())
     return (
         *told,
         info.epoch,

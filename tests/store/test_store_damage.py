@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from synthetic import DIMENSION, at_path, contents, known_under, make_photo, make_photos, photo_id, write
 
 from facecli.config import By
@@ -387,3 +388,23 @@ def test_a_full_disk_is_an_error_and_the_index_stays_as_it_was(index: Path, tmp_
     with open_writer(index) as writer:
         writer.commit(Batch(photos=(make_photo(tmp_path / "zz.jpg", 40),)))
     assert problems(index) == []
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -2e38])
+@pytest.mark.parametrize("part", ["boxes", "landmarks"])
+def test_a_place_that_is_no_number_is_damage_that_check_names_and_a_repair_mends(tmp_path: Path, part: str, number: float) -> None:
+    photo = make_photo(tmp_path / "a.jpg")
+    places = getattr(photo.detections, part).copy()
+    places[1].flat[2] = number
+    write(tmp_path / ".facecli", [replace(photo, detections=replace(photo.detections, **{part: places})), make_photo(tmp_path / "b.jpg")])
+    assert [found for found in problems(tmp_path / ".facecli") if "face:2" in found and "a.jpg" in found]
+    with open_reader(tmp_path / ".facecli") as reader:
+        with pytest.raises(IndexDamaged, match="did not write") as caught:
+            reader.face(2)
+        assert "check --repair" in caught.value.hint
+        if part == "boxes":
+            with pytest.raises(IndexDamaged, match="did not write"):
+                reader.nearest(photo.embeddings[1:2], top=1, minimum=None, by=By.FACE)
+    repair_index(tmp_path / ".facecli")
+    assert problems(tmp_path / ".facecli") == []
+    assert all(face_id != 2 for face_id, _ in answer(tmp_path / ".facecli"))

@@ -1,4 +1,4 @@
-"""A search is exact, whoever scans: numpy over the mapped file, FAISS over the same, or the catalogue without one."""
+"""A search is exact, whoever scans: numpy over the vector file, FAISS over the same mapped, or the catalogue without one."""
 
 from __future__ import annotations
 
@@ -102,10 +102,27 @@ def test_a_face_is_left_out_of_its_own_answer(index: Path, photos: list[IndexedP
     with reading(index, scan, monkeypatch) as reader:
         face = reader.faces_of(photo_id(reader, photos[7].file.path))[0]
         queries = np.stack([face.embedding, face.embedding])
-        first, second = reader.nearest(queries, top=2, minimum=None, by=By.FACE, leave_out=[face.face_id, None])
+        first, second = reader.nearest(queries, top=2, minimum=None, by=By.FACE, leave_out=[np.array([face.face_id]), np.array([])])
         assert face.face_id not in [match.face_id for match in first]
         assert second[0].face_id == face.face_id
         assert first[0].face_id == second[1].face_id
+
+
+@pytest.mark.parametrize("scan", SCANS)
+@pytest.mark.parametrize("by", list(By))
+def test_many_faces_are_left_out_before_photos_are_formed(
+    index: Path, photos: list[IndexedPhoto], scan: str, by: By, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nearest, "FIRST_CANDIDATES", 2)
+    with reading(index, scan, monkeypatch) as reader:
+        near = expected(reader, photos[7].embeddings[0], By.FACE)
+        left_out = {face for _, face, _ in near[:40]}
+        rest = [match for match in near if match[1] not in left_out]
+        best = {path: (similarity, face, path) for similarity, face, path in reversed(rest)}
+        wanted = rest if by is By.FACE else sorted(best.values(), key=lambda match: (-np.float32(match[0]), match[1]))
+        for top in (0, 1, 5):
+            (matches,) = reader.nearest(photos[7].embeddings[:1], top=top, minimum=None, by=by, leave_out=[np.array([*left_out])])
+            ask_equal(matches, wanted[: top or None])
 
 
 @pytest.mark.parametrize("scan", SCANS)
@@ -123,9 +140,9 @@ def test_a_query_of_another_length_is_an_error(index: Path) -> None:
 def test_many_queries_are_answered_in_blocks(index: Path, photos: list[IndexedPhoto], monkeypatch: pytest.MonkeyPatch) -> None:
     queries = np.concatenate([photo.embeddings for photo in photos[:20]])
     with open_reader(index) as reader:
-        whole = reader.nearest(queries, top=4, minimum=None, by=By.FACE, leave_out=[1] * len(queries))
+        whole = reader.nearest(queries, top=4, minimum=None, by=By.FACE, leave_out=[np.array([1])] * len(queries))
         monkeypatch.setattr(nearest, "_QUERY_BYTES", 4 * 400 * 7)
-        assert reader.nearest(queries, top=4, minimum=None, by=By.FACE, leave_out=[1] * len(queries)) == whole
+        assert reader.nearest(queries, top=4, minimum=None, by=By.FACE, leave_out=[np.array([1])] * len(queries)) == whole
 
 
 def test_the_file_is_one_that_faiss_reads(index: Path) -> None:
@@ -155,7 +172,7 @@ def test_a_reader_that_opens_while_the_file_is_replaced_takes_the_new_one(
 ) -> None:
     from facecli.store import reading as module
 
-    real, calls = module.map_vectors, 0
+    real, calls = module.open_vectors, 0
 
     def replaced_first(row: object) -> object:
         nonlocal calls
@@ -166,7 +183,7 @@ def test_a_reader_that_opens_while_the_file_is_replaced_takes_the_new_one(
                 assert writer.finish().rebuilt
         return real(row)
 
-    monkeypatch.setattr(module, "map_vectors", replaced_first)
+    monkeypatch.setattr(module, "open_vectors", replaced_first)
     with open_reader(index) as reader:
         assert (reader.notice, reader.info.epoch, reader.info.photos) == ("", 2, 79)
         assert reader.nearest(photos[100].embeddings, top=1, minimum=None, by=By.FACE)[0][0].path == photos[100].file.path
