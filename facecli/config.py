@@ -296,7 +296,7 @@ class IndexOptions(Struct, frozen=True):
     dry_run: bool = False
     wait_seconds: float = 0.0
     max_memory: int | None = None
-    """Bytes of decoded pixels in flight; None for the lesser of 2 GB and a quarter of the memory."""
+    """Bytes of files and decoded pixels in flight; None for the lesser of 2 GB and a quarter of the memory."""
 
     def __post_init__(self) -> None:
         _settle(self)

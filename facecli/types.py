@@ -7,6 +7,7 @@ UTF-8 holds surrogates), and become the file's very bytes through `os.fsencode`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 from typing import Protocol
@@ -18,6 +19,13 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
 IntArray = NDArray[np.int32]
+_MOST = (1 << 63) - 1
+"""The largest number that the index can hold."""
+
+
+def storable(number: int) -> int:
+    """The nearest number that the index can hold."""
+    return min(max(number, -_MOST - 1), _MOST)
 
 
 class SkipReason(StrEnum):
@@ -31,11 +39,12 @@ class SkipReason(StrEnum):
     CHANGED = "changed-while-reading"
     PERMISSION = "permission"
     VANISHED = "vanished"
+    UNAVAILABLE = "unavailable"
 
     @property
     def lasts(self) -> bool:
         """Whether the content is at fault, so that reading it again before it changes gives the same."""
-        return self not in (SkipReason.CHANGED, SkipReason.PERMISSION, SkipReason.VANISHED)
+        return self not in (SkipReason.CHANGED, SkipReason.PERMISSION, SkipReason.VANISHED, SkipReason.UNAVAILABLE)
 
 
 class FoundBy(IntEnum):
@@ -62,6 +71,16 @@ class PhotoFile(Struct, frozen=True):
         if self.size != earlier.size or self.mtime_ns != earlier.mtime_ns:
             return False
         return None in (self.ctime_ns, earlier.ctime_ns) or (self.ctime_ns, self.inode) == (earlier.ctime_ns, earlier.inode)
+
+    @classmethod
+    def seen(cls, path: str, state: os.stat_result, *, is_stable: bool = False) -> PhotoFile:
+        """A file of which the system says `state`; a time that the index can't hold, as after 2262-04-11, is the nearest that it can.
+
+        `is_stable` says whether its file system keeps inodes.
+        """
+        if is_stable:
+            return cls(path, state.st_size, storable(state.st_mtime_ns), storable(state.st_ctime_ns), state.st_ino & _MOST)
+        return cls(path, state.st_size, storable(state.st_mtime_ns))
 
 
 class Skipped(Struct, frozen=True):

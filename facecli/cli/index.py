@@ -58,7 +58,7 @@ SOME_SKIPPED = 3
 @click.option("--wait", type=number("wait_seconds"), default=0.0, metavar="S", help="Wait so many seconds for another writer to end.")
 @click.option("--retry-skipped", is_flag=True, help="Try again what could not be read before.")
 @click.option("--max-pixels", type=number("max_pixels"), default=200_000_000, metavar="N", help="Skip photos with more pixels; default 200 million.")
-@click.option("--max-memory", type=MEGABYTES, metavar="MB", help="Memory for decoded photos; default a quarter, 2000 at most.")
+@click.option("--max-memory", type=MEGABYTES, metavar="MB", help="Memory for files and decoded photos; default a quarter, 2000 at most.")
 @click.option("--accept-truncated", is_flag=True, help="Use the readable part of truncated photos.")
 @click.option("--prune/--no-prune", default=None, help="Drop photos that are gone: even most of a directory, or none at all.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")

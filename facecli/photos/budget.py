@@ -12,10 +12,28 @@ _CGROUP = "/sys/fs/cgroup"
 
 
 class PixelBudget:
-    """Bytes that are taken before decoding and given back afterwards; thread-safe.
+    """Bytes that all workers together may hold: a quarter of them in files, the rest in pixels.
+
+    A worker takes of `files` before it reads and of `pixels` before it decodes, always in this order, and holds both until it is done with
+    the photo. Whoever holds pixels waits for nobody, so that no two can wait for each other.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.files = Share(max(1, total // 4))
+        self.pixels = Share(max(1, total - total // 4))
+
+    @property
+    def waiting(self) -> int:
+        """How many are waiting now; a stage that collects photos before it goes on must not wait for more while anybody does."""
+        return self.files.waiting + self.pixels.waiting
+
+
+class Share:
+    """Bytes that are taken and given back; thread-safe.
 
     Whoever asks for more than there is in all gets the whole, and so runs alone. Requests are served in the order they came, so a
-    large photo isn't passed by small ones for ever. Nobody may take while holding: that is what keeps it free of deadlock.
+    large photo isn't passed by small ones for ever. Nobody may take while holding.
     """
 
     def __init__(self, total: int) -> None:
@@ -26,7 +44,7 @@ class PixelBudget:
 
     @property
     def waiting(self) -> int:
-        """How many are waiting now; a stage that collects photos before it goes on must not wait for more while anybody does."""
+        """How many are waiting now."""
         with self._changed:
             return len(self._queue)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from facecli.photos.exif import orientation_of_exif
-from facecli.photos.refusal import Refusal
+from facecli.photos.refusal import Refusal, unreadable
 from facecli.photos.sniff import Format
 from facecli.types import SkipReason
 
@@ -20,6 +20,12 @@ class PngOutline(Struct, frozen=True):
     width: int
     height: int
     orientation: int
+    depth: int
+    """Bits a sample."""
+    colours: int
+    """0 gray, 2 RGB, 3 palette, 4 gray and alpha, 6 RGBA."""
+    keyed: bool
+    """Whether some colour stands for what is transparent."""
     complete: bool
     """Whether the end chunk is there."""
     picture: bytes
@@ -31,8 +37,8 @@ def outline_png(data: bytes) -> PngOutline:
     if len(data) < 33:
         raise Refusal(SkipReason.TRUNCATED, "the PNG file ends in its header")
     if data[12:16] != b"IHDR":
-        raise Refusal(SkipReason.UNREADABLE, "PNG without a header chunk")
-    orientation, complete, at = 1, False, len(_PNG_START)
+        raise unreadable("PNG without a header chunk")
+    orientation, keyed, complete, at = 1, False, False, len(_PNG_START)
     kept = [(0, at)]
     for _ in range(_MOST_CHUNKS):
         if at + 8 > len(data) or complete:
@@ -45,13 +51,30 @@ def outline_png(data: bytes) -> PngOutline:
                 kept[-1] = (kept[-1][0], end)
             else:
                 kept.append((at, end))
+        keyed |= kind == b"tRNS"
         complete = kind == b"IEND" and end <= len(data)
         at = end
     else:
-        raise Refusal(SkipReason.UNREADABLE, "PNG of too many chunks")
+        raise unreadable("PNG of too many chunks")
     whole = kept[0][1] >= len(data)
     picture = data if whole else b"".join(data[start:end] for start, end in kept)
-    return PngOutline(int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big"), orientation, complete, picture)
+    width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    return PngOutline(width, height, orientation, data[24], data[25], keyed, complete, picture)
+
+
+_BMP_PACKINGS = {4: "JPEG", 5: "PNG", 11: "CMYK", 12: "CMYK and run lengths", 13: "CMYK and run lengths"}
+
+
+def unread_bmp(data: bytes) -> str:
+    """What kind of BMP it is if it is one that isn't read."""
+    if data[14:18] == b"\x0c\0\0\0":
+        return ""
+    bits, packing = int.from_bytes(data[28:30], "little"), int.from_bytes(data[30:34], "little")
+    if packing in _BMP_PACKINGS:
+        return f"BMP that holds {_BMP_PACKINGS[packing]}"
+    if data[14] == 64 and packing == 3:
+        return "BMP compressed by Huffman codes"
+    return f"BMP of {bits} bits a pixel" if bits in (2, 64) else ""
 
 
 class WebpOutline(Struct, frozen=True):
@@ -88,7 +111,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     if kind == b"VP8L" and data[20] == 0x2F:
         bits = int.from_bytes(data[21:25], "little")
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    raise Refusal(SkipReason.UNREADABLE, "WebP without a picture header")
+    raise unreadable("WebP without a picture header")
 
 
 def ends_early(form: Format, data: bytes) -> bool:
@@ -101,7 +124,7 @@ def ends_early(form: Format, data: bytes) -> bool:
             early = len(data) < int.from_bytes(data[4:8], "little") + 8
         case Format.BMP:
             early = len(data) < int.from_bytes(data[2:6], "little")
-        case Format.TIFF:
+        case Format.TIFF if 43 not in data[2:4]:
             early = len(data) < int.from_bytes(data[4:8], "little" if data[:2] == b"II" else "big") + 2
         case Format.GIF:
             early = not data.rstrip(b"\0").endswith(b";")

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from facecli.config import BOUNDS, ReadOptions, whole_number
 from facecli.photos.budget import PixelBudget
-from facecli.photos.files import READ_ERROR, read_photo, stat_photo
+from facecli.photos.faults import decoder_faults
+from facecli.photos.files import read_photo, read_stream, stat_photo
 from facecli.photos.frames import FrameBuffer, make_upright
 from facecli.photos.jpeg import ACCEPT_TRUNCATED
 from facecli.photos.opening import (
     IN_WORKER,
-    NOT_STARTED,
     OPTIONAL_READERS,
-    OUT_OF_MEMORY,
-    decoder_faults,
     format_of,
     is_installed,
     open_picture,
     reader_refusal,
 )
 from facecli.photos.picture import Header, Picture, is_transposed
-from facecli.photos.refusal import Refusal
+from facecli.photos.refusal import Refusal, unreadable
 from facecli.photos.sniff import Format
 from facecli.types import ByteArray, FileContents, Photo, PhotoFile, Skipped, SkipReason
 
@@ -31,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["PhotoReader", "refusal_holds", "stat_photo"]
 
 _MAX_PIXELS = "max-pixels"
+_PASSING = ("read-error", "memory", "helper-process")
+"""What version 0.1 kept as the reason of a skip although it passes."""
 _CHANNELS = 3
 
 
@@ -40,44 +40,64 @@ class PhotoReader:
     def __init__(self, options: ReadOptions, budget: PixelBudget | None = None) -> None:
         self._options = options
         self._budget = budget
-        self._taken = 0
+        self._taken_files = self._taken_pixels = 0
         self._frame = FrameBuffer()
         self._spare = FrameBuffer()
         self._helper: Helper | None = None
         self.warning = ""
-        """What the decoder said of the last photo although it could be read; for --verbose."""
+        """What the decoder said of the last photo, in its own words; for --verbose."""
 
     def read(self, file: PhotoFile) -> FileContents | Skipped:
-        """The file's bytes and digest. A file that is no image, or whose reader is missing, is not read to its end."""
-        return read_photo(file, self._options)
+        """The file's bytes and digest, until `release`. A file that is no image, or whose reader is missing, is not read to its end.
 
-    def decode(self, contents: FileContents, *, isolated: bool = False) -> Photo | Skipped:
-        """The photo upright in RGB, valid until the next call or `release`; `isolated` decodes in the helper process whatever it is.
-
-        Waits where a budget is shared and spent.
+        Waits where a budget is shared and spent, and so does `decode`.
         """
         self.release()
+        return read_photo(file, self._options, self._take_for_file)
+
+    def read_stream(self, stream: BinaryIO, name: str) -> FileContents | Skipped:
+        """As `read`, of what comes through a pipe."""
+        self.release()
+        return read_stream(stream, name, self._options, self._take_for_file)
+
+    def decode(self, contents: FileContents, *, isolated: bool = False) -> Photo | Skipped:
+        """The photo upright in RGB, valid until the next call or `release`; `isolated` decodes in the helper process whatever it is."""
+        self._release_pixels()
         self.warning = ""
         try:
             pixels = self._decode(contents.data, isolated=isolated)
         except Refusal as refusal:
             self.release()
+            self.warning = refusal.said
             return refusal.skip(contents.file)
         return Photo(contents.file, contents.digest, pixels)
 
     def release(self) -> None:
-        """Give back the budget of the last photo, and its memory if that is large; its pixels are no longer valid."""
-        if self._budget is not None and self._taken:
-            self._budget.give(self._taken)
-        self._taken = 0
-        self._frame.give_back()
-        self._spare.give_back()
+        """Give back the budget of the last photo, and its memory if that is large; its pixels are no longer valid.
+
+        To be called whatever became of the photo, before the reader waits for its next: others wait for what it holds.
+        """
+        self._release_pixels()
+        if self._budget is not None and self._taken_files:
+            self._budget.files.give(self._taken_files)
+        self._taken_files = 0
 
     def close(self) -> None:
         """End the helper process."""
         self.release()
         if self._helper is not None:
             self._helper.close()
+
+    def _take_for_file(self, size: int) -> None:
+        if self._budget is not None:
+            self._taken_files = self._budget.files.take(size)
+
+    def _release_pixels(self) -> None:
+        if self._budget is not None and self._taken_pixels:
+            self._budget.pixels.give(self._taken_pixels)
+        self._taken_pixels = 0
+        self._frame.give_back()
+        self._spare.give_back()
 
     def _decode(self, data: bytes, *, isolated: bool) -> ByteArray:
         form = format_of(data)
@@ -88,7 +108,7 @@ class PhotoReader:
             if picture.header.hard and not remote:
                 remote = True
                 picture = self._open(form, data, remote=True)
-            self._take_budget(picture.header, len(data), remote=remote)
+            self._take_for_pixels(picture.header, len(data), remote=remote)
             return self._read_pixels(picture)
 
     def _open(self, form: Format, data: bytes, *, remote: bool) -> Picture:
@@ -105,13 +125,14 @@ class PhotoReader:
             said = f"{header.width} x {header.height} are more than {self._options.max_pixels} pixels"
             raise Refusal(SkipReason.TOO_LARGE, said, f"{_MAX_PIXELS}={self._options.max_pixels}")
         if not header.pixels:
-            raise Refusal(SkipReason.UNREADABLE, "a picture without pixels")
+            raise unreadable("a picture without pixels")
 
-    def _take_budget(self, header: Header, size: int, *, remote: bool) -> None:
+    def _take_for_pixels(self, header: Header, size: int, *, remote: bool) -> None:
         if self._budget is None:
             return
         frames = 1 + is_transposed(header.orientation) + remote
-        self._taken = self._budget.take(header.pixels * (_CHANNELS * frames + header.cost) + size * (3 if remote else 1))
+        # The helper process holds the file's bytes twice more.
+        self._taken_pixels = self._budget.pixels.take(header.pixels * (_CHANNELS * frames + header.cost) + (2 * size if remote else 0))
 
     def _read_pixels(self, picture: Picture) -> ByteArray:
         header = picture.header
@@ -133,4 +154,4 @@ def refusal_holds(refused_by: str, options: ReadOptions) -> bool:
         case _:
             if name == ACCEPT_TRUNCATED:
                 return not options.accept_truncated
-            return name not in (READ_ERROR, OUT_OF_MEMORY, NOT_STARTED)
+            return name not in _PASSING

@@ -6,8 +6,6 @@ import struct
 from collections.abc import Iterator
 
 _ORIENTATION = 0x0112
-_KIND_OF_PAGE, _COLOURS, _PAGES_BELOW, _DNG_VERSION = 0x00FE, 0x0106, 0x014A, 0xC612
-_MOSAIC, _LINEAR_RAW = 32803, 34892
 
 
 def orientation_of_exif(tiff: bytes) -> int | None:
@@ -16,14 +14,6 @@ def orientation_of_exif(tiff: bytes) -> int | None:
         if tag == _ORIENTATION:
             return value if 1 <= value <= 8 else 1
     return None
-
-
-def is_raw(tiff: bytes) -> bool:
-    """Whether a TIFF file is a camera's raw file: a DNG, sensor values, or a thumbnail before what stands in further directories."""
-    tags = dict(_first_directory(tiff))
-    if _DNG_VERSION in tags or tags.get(_COLOURS) in (_MOSAIC, _LINEAR_RAW):
-        return True
-    return tags.get(_KIND_OF_PAGE) == 1 and _PAGES_BELOW in tags
 
 
 def _first_directory(tiff: bytes) -> Iterator[tuple[int, int]]:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
+from typing import BinaryIO
 
 import xxhash
 
 from facecli.config import ReadOptions
-from facecli.photos.mounts import FileSystems, photo_file
+from facecli.photos.mounts import FileSystems
 from facecli.photos.opening import format_of
-from facecli.photos.refusal import Refusal
+from facecli.photos.refusal import Refusal, unavailable
 from facecli.photos.sniff import HEAD
 from facecli.types import FileContents, PhotoFile, Skipped, SkipReason
 
-READ_ERROR = "read-error"
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ESTALE)
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
 _BYTES_A_PIXEL = 8
 """What the largest uncompressed pictures use: four samples of 16 bits."""
 _BYTES_BESIDE = 64_000_000
+_PIECE = 1 << 20
 
 
 def stat_photo(path: str, systems: FileSystems | None = None) -> PhotoFile | Skipped:
@@ -28,41 +30,59 @@ def stat_photo(path: str, systems: FileSystems | None = None) -> PhotoFile | Ski
     try:
         state = os.stat(path)
     except (OSError, ValueError) as error:
-        return _refused(error).skip(PhotoFile(path, 0, 0))
-    file = photo_file(path, state, is_stable=False) if systems is None else systems.file_at(path, state)
+        return refused(error).skip(PhotoFile(path, 0, 0))
+    file = PhotoFile.seen(path, state) if systems is None else systems.file_at(path, state)
     return file if stat.S_ISREG(state.st_mode) else _no_file(state.st_mode).skip(file)
 
 
-def read_photo(file: PhotoFile, options: ReadOptions) -> FileContents | Skipped:
+def read_photo(file: PhotoFile, options: ReadOptions, take: Callable[[int], None] = lambda _: None) -> FileContents | Skipped:
     """The bytes of a file with their digest, and its size and time as they were while reading.
 
-    A file whose beginning is no image's is not read further.
+    A file whose beginning is no image's is not read further. `take` is called with the size before memory is claimed.
     """
     try:
         # Without O_NONBLOCK the opening of a pipe that took the file's place since the scan would hang.
         handle = os.open(file.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except (OSError, ValueError) as error:
-        return _refused(error).skip(file)
+        return refused(error).skip(file)
     try:
-        return _read(handle, file, options)
-    except OSError as error:
-        return _refused(error).skip(file)
+        return _read(handle, file, options, take)
+    except (OSError, MemoryError) as error:
+        return refused(error).skip(file)
     except Refusal as refusal:
         return refusal.skip(file)
     finally:
         os.close(handle)
 
 
-def _read(handle: int, file: PhotoFile, options: ReadOptions) -> FileContents | Skipped:
+def read_stream(stream: BinaryIO, name: str, options: ReadOptions, take: Callable[[int], None]) -> FileContents | Skipped:
+    """The bytes that come through a pipe: no more than a photo has, and of what is no image only the beginning."""
+    data = bytearray()
+    try:
+        data += stream.read(HEAD)
+        format_of(bytes(data))
+        take(_most_bytes(options))  # how many there will be isn't known
+        while piece := stream.read(_PIECE):
+            data += piece
+            _check_size(len(data), options)
+    except (OSError, MemoryError) as error:
+        return refused(error).skip(PhotoFile(name, len(data), 0))
+    except Refusal as refusal:
+        return refusal.skip(PhotoFile(name, len(data), 0))
+    return FileContents(PhotoFile(name, len(data), 0), xxhash.xxh3_128_digest(data), bytes(data))
+
+
+def _read(handle: int, file: PhotoFile, options: ReadOptions, take: Callable[[int], None]) -> FileContents | Skipped:
     before = os.fstat(handle)
     if not stat.S_ISREG(before.st_mode):
         raise _no_file(before.st_mode)
-    file = photo_file(file.path, before, is_stable=file.ctime_ns is not None)
+    file = PhotoFile.seen(file.path, before, is_stable=file.ctime_ns is not None)
     try:
         _check_size(before.st_size, options)
         format_of(os.pread(handle, HEAD, 0))
     except Refusal as refusal:
         return refusal.skip(file)
+    take(before.st_size)
     data = _read_whole(handle, before.st_size)
     after = os.fstat(handle)
     if len(data) != before.st_size or (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
@@ -70,9 +90,12 @@ def _read(handle: int, file: PhotoFile, options: ReadOptions) -> FileContents | 
     return FileContents(file, xxhash.xxh3_128_digest(data), data)
 
 
+def _most_bytes(options: ReadOptions) -> int:
+    return options.max_pixels * _BYTES_A_PIXEL + _BYTES_BESIDE
+
+
 def _check_size(size: int, options: ReadOptions) -> None:
-    most = options.max_pixels * _BYTES_A_PIXEL + _BYTES_BESIDE
-    if size > most:
+    if size > _most_bytes(options):
         said = f"{size} bytes are more than a picture of {options.max_pixels} pixels has"
         raise Refusal(SkipReason.TOO_LARGE, said, f"max-pixels={options.max_pixels}")
 
@@ -90,14 +113,17 @@ def _read_whole(handle: int, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _refused(error: OSError | ValueError) -> Refusal:
+def refused(error: OSError | ValueError | MemoryError) -> Refusal:
+    """What the system's refusal says of a file: that it is gone or forbidden, and else nothing that lasts, since its content was not seen."""
+    if isinstance(error, MemoryError):
+        return unavailable("not enough memory to read it")
     number = error.errno if isinstance(error, OSError) else errno.ENOENT
-    said = os.strerror(number) if number else str(error)
+    said = os.strerror(number) if number else "it cannot be read"
     if number in _GONE:
         return Refusal(SkipReason.VANISHED, said)
     if number in _FORBIDDEN:
         return Refusal(SkipReason.PERMISSION, said)
-    return Refusal(SkipReason.UNREADABLE, said, READ_ERROR)
+    return unavailable(said)
 
 
 def _no_file(mode: int) -> Refusal:

@@ -15,15 +15,17 @@ from typing import Any
 import numpy as np
 from msgspec.structs import asdict
 
-from facecli.photos.opening import decoder_faults, open_picture
+from facecli.photos.faults import NO_MEMORY, decoder_faults
+from facecli.photos.opening import open_picture
 from facecli.photos.picture import Picture
-from facecli.photos.refusal import Refusal
+from facecli.photos.refusal import Refusal, loading, unavailable
 from facecli.photos.sniff import Format
 
 _HEADER_MEMORY = 1 << 30
 _PIXEL_MEMORY = 64
 """Bytes a pixel that a decoder may claim; twice what the hungriest needs."""
 _ORPHAN_SECONDS = 5.0
+STARTED = b"started\n"
 
 
 def main() -> None:
@@ -33,14 +35,12 @@ def main() -> None:
     replies = os.dup(1)
     os.dup2(2, 1)  # a library that prints doesn't disturb the replies
     server = _Server(int(sys.argv[1]), int(sys.argv[2]))
+    os.write(replies, STARTED)
     while line := sys.stdin.buffer.readline():
         request: dict[str, Any] = json.loads(line)
         # The alarm's default action ends the process even while a decoder hangs; it matters only where the worker is gone.
         signal.setitimer(signal.ITIMER_REAL, request["seconds"] + _ORPHAN_SECONDS)
-        try:
-            reply = server.open(request) if "open" in request else server.read(request)
-        except Refusal as refusal:
-            reply = {"refused": [refusal.reason, refusal.detail, refusal.refused_by]}
+        reply = server.answer(request)
         signal.setitimer(signal.ITIMER_REAL, 0)
         os.write(replies, json.dumps(reply).encode() + b"\n")
 
@@ -54,6 +54,16 @@ class _Server:
         self._data = b""
         self._picture: Picture | None = None
 
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Do what is asked, or say why not."""
+        try:
+            return self.open(request) if "open" in request else self.read(request)
+        except Refusal as refusal:
+            found = refusal
+        except (MemoryError, OSError):  # outside the decoder
+            found = unavailable(NO_MEMORY)
+        return {"refused": [found.reason, found.detail, found.refused_by, found.said]}
+
     def open(self, request: dict[str, Any]) -> dict[str, Any]:
         """Open the bytes in the source file."""
         self._picture = None
@@ -62,7 +72,8 @@ class _Server:
         with mmap.mmap(self._source, size, prot=mmap.PROT_READ) as source:
             self._data = source.read()
         with decoder_faults(self._form, self._data), _memory_limit(_HEADER_MEMORY):
-            _tame(self._form)
+            with loading():
+                _tame(self._form)
             self._picture = open_picture(self._form, self._data, accept_truncated=request["accept_truncated"])
             return {"header": asdict(self._picture.header)}
 

@@ -17,14 +17,15 @@ import tempfile
 import time
 from typing import Any
 
-from facecli.photos.opening import NOT_STARTED
+from facecli.photos.faults import NO_MEMORY, lacks_memory
 from facecli.photos.picture import Header, Picture
-from facecli.photos.refusal import Refusal
+from facecli.photos.refusal import Refusal, unavailable, unreadable
 from facecli.photos.sniff import Format
 from facecli.types import ByteArray, SkipReason
 
+START_SECONDS = 60.0
 HEADER_SECONDS = 30.0
-"""For the start of the process, the import of its decoder and the header."""
+"""For the import of its decoder and the header."""
 PIXEL_SECONDS = 30.0
 SECONDS_A_PIXEL = 1e-6
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGALRM)
@@ -39,10 +40,12 @@ class Helper:
         self._process: subprocess.Popen[bytes] | None = None
         self._source = -1
         self._target = -1
+        self._size = 0
 
     def open_picture(self, form: Format, data: bytes, *, accept_truncated: bool) -> Picture:
         """As `opening.open_picture`, in the helper process."""
         self._start()
+        self._size = len(data)
         _write_whole(self._source, data)
         request = {"open": form.name, "accept_truncated": accept_truncated, "seconds": HEADER_SECONDS}
         reply = self._ask(request, HEADER_SECONDS)
@@ -82,8 +85,16 @@ class Helper:
                 stderr=subprocess.DEVNULL,
                 pass_fds=(self._source, self._target),
             )
-        except OSError as error:
-            raise Refusal(SkipReason.UNREADABLE, f"the process that decodes it cannot be started: {error.strerror}", NOT_STARTED) from error
+        except (OSError, subprocess.SubprocessError) as error:
+            raise unavailable("the process that decodes it cannot be started", str(error)) from error
+        try:
+            started = self._await_line(self._process, START_SECONDS)
+        except BaseException:
+            self._end()
+            raise
+        if not started:
+            self._end()
+            raise unavailable("the process that decodes it did not start")
 
     def _ask(self, request: dict[str, object], seconds: float) -> dict[str, Any]:
         """Send a request and wait for its reply; raises Refusal where the helper refuses, crashes or takes too long."""
@@ -97,22 +108,25 @@ class Helper:
             raise
         if not line:
             self._end()
-            raise _ending(process.returncode, seconds, in_time=line is not None)
+            raise unavailable(NO_MEMORY) if lacks_memory(self._size) else _ending(process.returncode, seconds, in_time=line is not None)
         if "refused" in reply:
-            reason, detail, refused_by = reply["refused"]
-            raise Refusal(SkipReason(reason), detail, refused_by)
+            reason, detail, refused_by, said = reply["refused"]
+            raise Refusal(SkipReason(reason), detail, refused_by, said)
         return reply
 
-    @staticmethod
-    def _exchange(process: subprocess.Popen[bytes], request: dict[str, object], seconds: float) -> bytes | None:
+    def _exchange(self, process: subprocess.Popen[bytes], request: dict[str, object], seconds: float) -> bytes | None:
         """The reply's line; empty where the helper ended, None where the time is over."""
         assert process.stdin is not None
-        assert process.stdout is not None
         try:
             process.stdin.write(json.dumps(request).encode() + b"\n")
             process.stdin.flush()
         except BrokenPipeError:
             return b""
+        return self._await_line(process, seconds)
+
+    @staticmethod
+    def _await_line(process: subprocess.Popen[bytes], seconds: float) -> bytes | None:
+        assert process.stdout is not None
         handle = process.stdout.fileno()
         deadline = time.monotonic() + seconds
         line = b""
@@ -152,12 +166,12 @@ class _RemotePicture:
 def _ending(code: int, seconds: float, *, in_time: bool) -> Refusal:
     """Why there is no reply; a signal that no crash sends, such as that of a system short of memory, says nothing of the photo."""
     if not in_time:
-        return Refusal(SkipReason.UNREADABLE, f"its decoder took more than {seconds:.0f} s")
+        return unreadable(f"its decoder took more than {seconds:.0f} s")
     if code >= 0:
-        return Refusal(SkipReason.UNREADABLE, f"its decoder ended with code {code}")
+        return unreadable(f"its decoder ended with code {code}")
     if -code in _CRASHES:
-        return Refusal(SkipReason.UNREADABLE, f"its decoder crashed (signal {-code})")
-    return Refusal(SkipReason.UNREADABLE, f"its decoder was ended from outside (signal {-code})", NOT_STARTED)
+        return unreadable(f"its decoder crashed (signal {-code})")
+    return unavailable(f"its decoder was ended from outside (signal {-code})")
 
 
 def _memory_file() -> int:
@@ -180,5 +194,5 @@ def _read_whole(handle: int, frame: ByteArray) -> None:
     while at < len(view):
         got = os.preadv(handle, [view[at : at + (1 << 30)]], at)
         if not got:
-            raise Refusal(SkipReason.UNREADABLE, "its decoder gave too few pixels")
+            raise unreadable("its decoder gave too few pixels")
         at += got

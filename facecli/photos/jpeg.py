@@ -9,16 +9,23 @@ import numpy as np
 from msgspec import Struct
 
 from facecli.photos.exif import orientation_of_exif
+from facecli.photos.faults import OUT_OF_MEMORY
 from facecli.photos.picture import Header
-from facecli.photos.refusal import Refusal
+from facecli.photos.refusal import Refusal, loading, unreadable, unsupported
 from facecli.photos.sniff import Format
 from facecli.types import ByteArray, SkipReason
 
 ACCEPT_TRUNCATED = "accept-truncated"
 _EXIF = b"Exif\0\0"
 _END = b"\xff\xd9"
+_LATE_HEIGHT = b"\xff\xdc\0\x04"
 _BARE = frozenset((0x00, 0x01, *range(0xD0, 0xD9)))
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_FRAMES = (frozenset(range(0xC0, 0xD0)) | {0xF7}) - {0xC4, 0xC8, 0xCC}
+_UNREAD = {
+    **dict.fromkeys((0xC3, 0xCB), "lossless JPEG"),
+    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), "hierarchical JPEG"),
+    0xF7: "JPEG-LS",
+}
 _PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
 _DESCRIPTIONS = frozenset((*range(0xE1, 0xEE), 0xEF, 0xFE))
 _MOST_SEGMENTS = 20_000
@@ -44,9 +51,11 @@ class JpegPicture:
         self._accept_truncated = accept_truncated
         frame, orientation = _walk(data)
         if frame.precision != 8:
-            raise Refusal(SkipReason.UNSUPPORTED, f"JPEG with {frame.precision} bits a sample")
+            raise unsupported(f"JPEG with {frame.precision} bits a sample")
+        if frame.components not in (1, 3, 4):
+            raise unsupported(f"JPEG of {frame.components} components")
         if not frame.width or not frame.height:
-            raise Refusal(SkipReason.UNREADABLE, "JPEG without a size")
+            raise unsupported("JPEG that tells its height after the picture") if _LATE_HEIGHT in data else unreadable("JPEG without a size")
         self._one_scan = frame.one_scan
         hard = frame.progressive and data.count(b"\xff\xda") > _HARD_SCANS
         cost = (2 * frame.components if frame.progressive else 0) + (4 if frame.components == 4 else 0)
@@ -58,6 +67,8 @@ class JpegPicture:
             _decode(self._data, frame, strict=True)
         except ValueError as error:
             complaint = str(error)
+            if OUT_OF_MEMORY.search(complaint):
+                raise MemoryError(complaint) from error
         else:
             return ""
         if "subsampling" in complaint:
@@ -94,7 +105,8 @@ class JpegPicture:
             _decode(_with_bare_header(self._data), frame, strict=False)
         if np.array_equal(frame[-1], unlikely):
             ended = self._data.rfind(_END) > self._data.rfind(b"\xff\xda")
-            raise Refusal(SkipReason.UNREADABLE if ended else SkipReason.TRUNCATED, f"JPEG: {complaint}")
+            detail = "the JPEG file is broken" if ended else "the end of the JPEG file is missing"
+            raise Refusal(SkipReason.UNREADABLE if ended else SkipReason.TRUNCATED, detail, said=complaint)
 
 
 def _decodes(data: bytes, frame: ByteArray) -> bool:
@@ -106,11 +118,12 @@ def _decodes(data: bytes, frame: ByteArray) -> bool:
 
 
 def _decode(data: bytes, frame: ByteArray, *, strict: bool) -> None:
-    import simplejpeg  # noqa: PLC0415  # an index run over unchanged photos needs no decoder
+    with loading():
+        import simplejpeg  # noqa: PLC0415  # an index run over unchanged photos needs no decoder
 
     decoded = simplejpeg.decode_jpeg(data, "RGB", buffer=frame, strict=strict)
     if decoded.shape != frame.shape:
-        raise Refusal(SkipReason.UNREADABLE, "the JPEG header names two sizes")
+        raise unreadable("the JPEG header names two sizes")
 
 
 def _with_bare_header(data: bytes) -> bytes:
@@ -141,7 +154,15 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         if marker == 0xDA:
             return
         at += size
-    raise Refusal(SkipReason.UNREADABLE, "JPEG header without a picture")
+    raise unreadable("JPEG header without a picture")
+
+
+def unread_kind(data: bytes) -> str:
+    """What kind of JPEG it is if it is one that isn't read; raises Refusal where it has no header."""
+    for marker, at, _ in _segments(data):
+        if marker in _FRAMES:
+            return _UNREAD.get(marker, "" if data[at + 2] == 8 else f"JPEG with {data[at + 2]} bits a sample")
+    return ""
 
 
 def _walk(data: bytes) -> tuple[_Frame, int]:
@@ -150,13 +171,15 @@ def _walk(data: bytes) -> tuple[_Frame, int]:
     orientation: int | None = None
     for marker, at, size in _segments(data):
         if marker in _FRAMES and frame is None and size >= 8:
+            if marker in _UNREAD:
+                raise unsupported(_UNREAD[marker])
             frame = _frame_header(data[at + 2 : at + 8], marker)
         elif marker == 0xE1 and orientation is None and data.startswith(_EXIF, at + 2):
             orientation = orientation_of_exif(data[at + 8 : at + size])
         elif marker == 0xDA and frame is not None:
             frame.one_scan = not frame.progressive and data[at + 2] == frame.components
     if frame is None:
-        raise Refusal(SkipReason.UNREADABLE, "JPEG header without a picture")
+        raise unreadable("JPEG header without a picture")
     return frame, orientation or 1
 
 

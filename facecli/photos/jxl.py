@@ -1,11 +1,13 @@
-"""The size of a JPEG XL picture, from its codestream's first bits: the plug-in for Pillow decodes all pixels before it tells.
+"""The size and depth of a JPEG XL picture, from its codestream's first bits: the plug-in for Pillow decodes all pixels before it tells.
 
 ISO/IEC 18181-1: SizeHeader and the beginning of ImageMetadata.
 """
 
 from __future__ import annotations
 
-from facecli.photos.refusal import Refusal
+from msgspec import Struct
+
+from facecli.photos.refusal import Refusal, unreadable, unsupported
 from facecli.types import SkipReason
 
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
@@ -25,21 +27,54 @@ class _Bits:
         return value
 
 
-def jxl_size(data: bytes) -> tuple[int, int]:
-    """Width and height of the picture as it is shown."""
+class JxlOutline(Struct, frozen=True):
+    """What the header says."""
+
+    width: int
+    """As it is shown."""
+    height: int
+    bits: int
+    """Of an integer sample; 0 for floating-point samples."""
+
+
+def outline_jxl(data: bytes) -> JxlOutline:
+    """Read the header."""
     stream = _codestream(data)
     if len(stream) < 16:
         raise Refusal(SkipReason.TRUNCATED, "the JPEG XL file ends in its header")
     if not stream.startswith(b"\xff\x0a"):
-        raise Refusal(SkipReason.UNREADABLE, "JPEG XL without a codestream")
+        raise unreadable("JPEG XL without a codestream")
     bits = _Bits(stream[2:])
     small = bits.take(1)
     height = _side(bits, small=small)
     ratio = bits.take(3)
     width = height * _RATIOS[ratio - 1][0] // _RATIOS[ratio - 1][1] if ratio else _side(bits, small=small)
-    plain = bits.take(1) or not bits.take(1)
-    orientation = 1 if plain else 1 + bits.take(3)
-    return (height, width) if orientation > 4 else (width, height)
+    if bits.take(1):  # the metadata is the usual one
+        return JxlOutline(width, height, 8)
+    turned = bits.take(1) and _skip_extra(bits)
+    depth = 0 if bits.take(1) else (8, 10, 12, 0)[bits.take(2)] or 1 + bits.take(6)
+    return JxlOutline(height, width, depth) if turned else JxlOutline(width, height, depth)
+
+
+def _skip_extra(bits: _Bits) -> bool:
+    """Pass over the fields before the depth; gives whether the orientation swaps width and height."""
+    orientation = 1 + bits.take(3)
+    if bits.take(1):  # the size that is meant for the screen
+        _skip_size(bits)
+    if bits.take(1):
+        raise unsupported("JPEG XL with a preview")
+    if bits.take(1):  # an animation's ticks and loops
+        for sizes in ((0, 0, 10, 30), (0, 0, 8, 10), (0, 3, 16, 32)):
+            bits.take(sizes[bits.take(2)])
+        bits.take(1)
+    return orientation > 4
+
+
+def _skip_size(bits: _Bits) -> None:
+    small = bits.take(1)
+    _side(bits, small=small)
+    if not bits.take(3):
+        _side(bits, small=small)
 
 
 def _side(bits: _Bits, *, small: int) -> int:
@@ -49,15 +84,15 @@ def _side(bits: _Bits, *, small: int) -> int:
 def _codestream(data: bytes) -> bytes:
     """The beginning of the codestream, bare or in a box."""
     if data[:2] == b"\xff\x0a":
-        return data[:32]
+        return data[:64]
     at = 0
     for _ in range(_MOST_BOXES):
         size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
         body = at + (16 if size == 1 else 8)
         if kind == b"jxlc":
-            return data[body : body + 32]
+            return data[body : body + 64]
         if kind == b"jxlp":
-            return data[body + 4 : body + 36]
+            return data[body + 4 : body + 68]
         if size == 1:
             size = int.from_bytes(data[at + 8 : at + 16], "big")
         if size < 8 or at + size >= len(data):

@@ -70,14 +70,7 @@ class FileSystems:
         device = state.st_dev
         if device not in self._stable:
             self._stable[device] = keeps_inodes(path)
-        return photo_file(path, state, is_stable=self._stable[device])
-
-
-def photo_file(path: str, state: os.stat_result, *, is_stable: bool) -> PhotoFile:
-    """A file by its state; `is_stable` says whether its file system keeps inodes."""
-    if is_stable:
-        return PhotoFile(path, state.st_size, state.st_mtime_ns, min(state.st_ctime_ns, _MOST), state.st_ino & _MOST)
-    return PhotoFile(path, state.st_size, state.st_mtime_ns)
+        return PhotoFile.seen(path, state, is_stable=self._stable[device])
 
 
 def keeps_inodes(path: str) -> bool:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import importlib
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from facecli.photos.containers import outline_png, outline_webp
+from facecli.photos.containers import outline_png, outline_webp, unread_bmp
 from facecli.photos.exif import orientation_of_exif
-from facecli.photos.jxl import jxl_size
+from facecli.photos.jxl import outline_jxl
 from facecli.photos.picture import Header
-from facecli.photos.refusal import Refusal
+from facecli.photos.refusal import unreadable, unsupported
 from facecli.photos.sniff import Format
-from facecli.types import ByteArray, SkipReason
+from facecli.types import ByteArray
 
 _PLUGINS: dict[Format, tuple[str, str]] = {
     Format.JPEG: ("PIL.JpegImagePlugin", "JpegImageFile"),
@@ -23,17 +24,17 @@ _PLUGINS: dict[Format, tuple[str, str]] = {
     Format.WEBP: ("PIL.WebPImagePlugin", "WebPImageFile"),
     Format.GIF: ("PIL.GifImagePlugin", "GifImageFile"),
     Format.BMP: ("PIL.BmpImagePlugin", "BmpImageFile"),
-    Format.TIFF: ("PIL.TiffImagePlugin", "TiffImageFile"),
     Format.AVIF: ("PIL.AvifImagePlugin", "AvifImageFile"),
     Format.HEIF: ("pillow_heif.as_plugin", "HeifImageFile"),
     Format.JXL: ("pillow_jxl.JpegXLImagePlugin", "JXLImageFile"),
     Format.JP2: ("PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile"),
-    Format.PSD: ("PIL.PsdImagePlugin", "PsdImageFile"),
     Format.PNM: ("PIL.PpmImagePlugin", "PpmImageFile"),
     Format.QOI: ("PIL.QoiImagePlugin", "QoiImageFile"),
 }
 _COST = {Format.PNG: 8, Format.WEBP: 20}
 _COST_OF_OTHERS = 24
+_JXL_BITS = (0, 8, 16)
+_UNREAD_MODES = {"F": "floating-point numbers", "LAB": "CIELab colours"}
 _STRIP = 1 << 20
 """Pixels that are converted at once."""
 _HARD_WEBP = 80_000_000
@@ -46,8 +47,13 @@ class RasterPicture:
     def __init__(self, form: Format, data: bytes) -> None:
         self._form = form
         self._image: Any = None
+        self._key_scale = 1
+        self._deep = False
         if form is Format.PNG:
             png = outline_png(data)
+            if png.keyed and png.depth == 16 and png.colours == 2:  # Pillow keeps 8 bits, in which other colours are the same
+                raise unsupported("PNG of 16 bits with a transparent colour")
+            self._key_scale = 255 // ((1 << png.depth) - 1) if png.colours == 0 and png.depth in (2, 4) else 1
             self._data = png.picture
             self.header = Header(png.width, png.height, png.orientation, _COST[form])
         elif form is Format.WEBP:
@@ -56,16 +62,21 @@ class RasterPicture:
             self.header = Header(webp.width, webp.height, webp.orientation, _COST[form], webp.width * webp.height > _HARD_WEBP)
         elif form is Format.JXL:
             self._data = data
-            self.header = Header(*jxl_size(data), cost=_COST_OF_OTHERS)
+            jxl = outline_jxl(data)
+            if jxl.bits not in _JXL_BITS:  # the plug-in gives other values than the picture has
+                raise unsupported(f"JPEG XL of {jxl.bits} bits a sample")
+            self._deep = jxl.bits == 16
+            self.header = Header(jxl.width, jxl.height, cost=_COST_OF_OTHERS)
         else:
+            if form is Format.BMP and (kind := unread_bmp(data)):
+                raise unsupported(kind)
             self._data = data
             self._image = self._open()
             width, height = self._image.size
             self.header = Header(width, height, self._orientation(), _COST_OF_OTHERS)
 
     def _open(self) -> Any:
-        module, name = _PLUGINS[self._form]
-        return getattr(importlib.import_module(module), name)(io.BytesIO(self._data))
+        return plugin(self._form)(io.BytesIO(self._data))
 
     def _orientation(self) -> int:
         """What is still to be turned: AVIF's plug-in tells it in EXIF; the others turn by themselves or know no orientation."""
@@ -77,10 +88,16 @@ class RasterPicture:
         height, width = frame.shape[:2]
         image = self._image if self._image is not None else self._open()
         image.load()
+        if self._key_scale > 1 and "transparency" in image.info:  # Pillow spreads grays over 8 bits, but not this one
+            image.info["transparency"] *= self._key_scale
+        if self._form is Format.JXL and self._deep and image.mode == "LA":  # likewise
+            raise unsupported("JPEG XL of gray with opacity of 16 bits")
         if self._form is Format.JXL and image.jpeg:  # a JPEG that was packed without loss comes as its file had it
             ImageOps.exif_transpose(image, in_place=True)
+        if image.mode in _UNREAD_MODES:
+            raise unsupported(f"{self._form} of {_UNREAD_MODES[image.mode]}")
         if image.size != (width, height):
-            raise Refusal(SkipReason.UNREADABLE, "the header names another size than the picture has")
+            raise unreadable("the header names another size than the picture has")
         rows = max(1, _STRIP // width)
         scale = _scale_of(image)
         for top in range(0, height, rows):
@@ -89,25 +106,33 @@ class RasterPicture:
         return ""
 
 
+def raster_reader(form: Format) -> Callable[[bytes], RasterPicture]:
+    """What reads a format, with its plug-in loaded; raises whatever the loading raises."""
+    plugin(form)
+    return lambda data: RasterPicture(form, data)
+
+
+def plugin(form: Format) -> Any:
+    """The class of Pillow or its plug-ins that opens a format."""
+    module, name = _PLUGINS[form]
+    return getattr(importlib.import_module(module), name)
+
+
 def _scale_of(image: Image.Image) -> float:
     """What a sample of more than 8 bits is multiplied with; 0 for other pictures.
 
-    16 bits are cut to 8 as OpenCV and libpng cut them. Samples of 32 bits are taken for what their largest shows: 0 to 1, 8 or 16 bits.
+    16 bits are cut to 8 as OpenCV and libpng cut them.
     """
-    if image.mode.startswith("I;16"):
-        return 1 / 256
-    if image.mode not in ("I", "F"):
-        return 0.0
-    most = float(image.getextrema()[1])  # type: ignore[arg-type]
-    if image.mode == "F" and most <= 1.0:
-        return 255.0
-    return 1.0 if most <= 255.0 else 1 / 256
+    return 1 / 256 if image.mode.startswith("I") else 0.0
 
 
 def _rgb(strip: Image.Image, scale: float) -> ByteArray:
     """A strip as uint8 (h, w, 3), RGB; what is transparent is composed on white."""
     if scale:
-        gray = np.clip(np.nan_to_num(np.asarray(strip, np.float32) * scale), 0, 255).astype(np.uint8)
+        values = np.asarray(strip)
+        gray = np.clip(values * np.float32(scale), 0, 255).astype(np.uint8)
+        if "transparency" in strip.info:
+            gray[values == strip.info["transparency"]] = 255
         return np.repeat(gray[:, :, None], 3, axis=2)
     if strip.has_transparency_data:
         rgba = strip.convert("RGBA")

@@ -10,8 +10,8 @@ import rawpy
 
 from facecli.photos.jpeg import JpegPicture
 from facecli.photos.picture import Header, is_transposed
-from facecli.photos.refusal import Refusal
-from facecli.types import ByteArray, SkipReason
+from facecli.photos.refusal import Refusal, unreadable
+from facecli.types import ByteArray
 
 _ORIENTATION_BY_FLIP = (1, 2, 4, 3, 5, 8, 6, 7)
 """EXIF orientation by LibRaw's `flip`, as its tiff_head() writes it."""
@@ -59,6 +59,6 @@ class RawPicture:
             return self._preview.read_into(frame)
         developed = self._raw.postprocess(use_camera_wb=True, output_bps=8)
         if developed.shape != frame.shape:
-            raise Refusal(SkipReason.UNREADABLE, "the header names another size than the picture has")
+            raise unreadable("the header names another size than the picture has")
         np.copyto(frame, developed)
         return ""

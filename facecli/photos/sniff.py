@@ -72,6 +72,28 @@ _OTHER: tuple[tuple[bytes, str], ...] = (
 )
 
 
+_UNREAD: tuple[tuple[bytes, str], ...] = (
+    (rb"P[fF][ \t\r\n]", "a PFM picture of floating-point numbers"),
+    (rb"P7\n", "a PAM picture"),
+    (rb"\x76\x2f\x31\x01", "an OpenEXR picture"),
+    (rb"#\?(?:RADIANCE|RGBE)", "a Radiance picture"),
+    (rb"\0\0[\x01\x02]\0[\x01-\xff]\0.{3}\0", "a Windows icon or cursor"),
+    (rb"\x0a[\0-\x05]\x01[\x01\x02\x04\x08]", "a PCX picture"),
+    (rb"\x01\xda[\0\x01][\x01\x02]", "an SGI picture"),
+    (rb"\x59\xa6\x6a\x95", "a Sun raster picture"),
+    (rb"DDS \x7c", "a DDS texture"),
+    (rb"gimp xcf", "a GIMP picture"),
+    (rb"SIMPLE  =", "a FITS picture"),
+    (rb"II\xbc[\0\x01]", "a JPEG XR picture"),
+    (rb"BPG\xfb", "a BPG picture"),
+    (rb"FLIF[1-Z]", "a FLIF picture"),
+    (rb"[\x8a\x8b][JM]NG\r\n", "a JNG or MNG picture"),
+    (rb"AT&TFORM", "a DjVu document"),
+    (rb"icns", "an Apple icon"),
+    (rb"farbfeld", "a farbfeld picture"),
+)
+
+
 def sniff(head: bytes) -> Format | None:
     """The format that the first HEAD bytes of a file show; None where they are no image's."""
     for start, found in _FORMAT_BY_START:
@@ -103,6 +125,11 @@ def _sniff_boxes(head: bytes) -> Format | None:
     if brands[0] in (b"mif1", b"msf1", b"miaf"):
         return Format.AVIF if _AVIF_BRANDS.intersection(brands) else Format.HEIF
     return None
+
+
+def describe_unread(head: bytes) -> str:
+    """What a file is that is a picture of a format that isn't read, for a message; empty where it is none."""
+    return next((what for pattern, what in _UNREAD if re.match(pattern, head, re.DOTALL)), "")
 
 
 def describe_other(head: bytes) -> str:

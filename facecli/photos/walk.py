@@ -12,6 +12,7 @@ import pathspec
 from msgspec import Struct, field
 
 from facecli.config import ScanOptions
+from facecli.photos.files import refused
 from facecli.photos.kinds import IMAGE, is_hidden, kind_by_name
 from facecli.photos.mounts import FileSystems, mounts_below
 from facecli.photos.sniff import HEAD, sniff
@@ -92,7 +93,7 @@ class Walk:
             return None
         except OSError as error:
             self._findings.unlisted.append(path)
-            return Skipped(PhotoFile(prefix, 0, 0), SkipReason.PERMISSION, f"the directory cannot be listed: {error.strerror}")
+            return Skipped(PhotoFile(prefix, 0, 0), refused(error).reason, f"the directory cannot be listed: {error.strerror}")
         return folder
 
     def _is_left_out(self, path: str, state: os.stat_result, *, is_root: bool) -> bool:
@@ -172,9 +173,10 @@ class Walk:
             if doubtful and not _begins_as_image(path, state):
                 self._findings.ignored["of an unknown kind"] += 1
                 return None
-        except PermissionError as error:
-            return Skipped(PhotoFile(path, 0, 0), SkipReason.PERMISSION, error.strerror or "")
-        except OSError:
+        except OSError as error:
+            refusal = refused(error)
+            if refusal.reason is not SkipReason.VANISHED:
+                return refusal.skip(PhotoFile(path, 0, 0))
             self._findings.ignored["gone"] += 1
             return None
         return self._findings.systems.file_at(path, state)

@@ -55,6 +55,12 @@ class Chain:
         self._reader, self._shared = reader, shared
 
     def __call__(self, task: FileTask) -> ChainResult:
+        try:
+            return self._take(task)
+        finally:
+            self._reader.release()
+
+    def _take(self, task: FileTask) -> ChainResult:
         with self._shared.clock.busy("read"):
             contents = self._reader.read(task.file)
         if isinstance(contents, Skipped):
@@ -88,14 +94,11 @@ class Chain:
         return outcome
 
     def _find(self, contents: FileContents) -> Outcome:
-        try:
-            with self._shared.journal.in_flight(contents.digest) as deaths, self._shared.clock.busy("decode"):
-                photo = self._reader.decode(contents, isolated=deaths >= DEATHS)
-            if self._reader.warning:
-                self._shared.reporter.detail(f"{contents.file.path}: {self._reader.warning}")
-            return photo if isinstance(photo, Skipped) else find_faces(self._shared.models(), [photo], self._shared.clock)[0]
-        finally:
-            self._reader.release()
+        with self._shared.journal.in_flight(contents.digest) as deaths, self._shared.clock.busy("decode"):
+            photo = self._reader.decode(contents, isolated=deaths >= DEATHS)
+        if self._reader.warning:
+            self._shared.reporter.detail(f"{contents.file.path}: {self._reader.warning}")
+        return photo if isinstance(photo, Skipped) else find_faces(self._shared.models(), [photo], self._shared.clock)[0]
 
     def close(self) -> None:
         """Give the reader's helper process and buffers back."""

@@ -21,6 +21,7 @@ SAID = {
     SkipReason.CHANGED: "the photo changed while it was read",
     SkipReason.PERMISSION: "no permission to read the photo",
     SkipReason.VANISHED: "no such photo",
+    SkipReason.UNAVAILABLE: "the photo cannot be read now",
 }
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import BinaryIO, TypeAlias
 
 import numpy as np
-import xxhash
 from msgspec import Struct
 from numpy.typing import NDArray
 
@@ -98,8 +98,7 @@ class _Worker:
 
     def _contents(self, query: PhotoQuery) -> FileContents | Skipped:
         if query.path == STDIN:
-            data = self._stdin.read() if self._stdin is not None else b""
-            return FileContents(PhotoFile(STDIN, len(data), 0), xxhash.xxh3_128_digest(data), data)
+            return self._reader.read_stream(self._stdin or io.BytesIO(), STDIN)
         file = stat_photo(query.path)
         return file if isinstance(file, Skipped) else self._reader.read(file)
 

@@ -5,19 +5,31 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pillow_heif
 import pillow_jxl  # noqa: F401  # lets Pillow write JPEG XL
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "photos"))
 
-from picture_files import exif_block, png_chunk, raw_file, sampled, saved, scene, tiled_tiff, with_exif
+from picture_files import Pixels, TiffFile, exif_block, photoshop, png_chunk, raw_file, sampled, saved, scene, tiled_tiff, with_exif
+from tiff_files import Entries, TiffKind, file_of, put_picture, subsampled, tiff_file
+
+UNITS: Entries = {258: (3, [8] * 3), 259: (3, [1]), 262: (3, [6]), 277: (3, [3]), 530: (3, [2, 2])}
+
+
+def small_first(pixels: Pixels) -> bytes:
+    """A TIFF file whose full picture lies below a small one."""
+    file = TiffFile()
+    below = put_picture(file, pixels, TiffKind())
+    return file.finish(put_picture(file, pixels[::4, ::4], TiffKind(more={254: (4, [1]), 330: (4, [below])})))
 
 
 def corpus() -> dict[str, bytes]:
     """Files by name; small, so that many can be tried."""
     pillow_heif.register_heif_opener()
     picture, exif = scene(), exif_block(6)
+    pixels = np.asarray(picture)
     palette, blank = picture.quantize(64), Image.new("RGB", picture.size, "white")
     rgba = picture.convert("RGBA")
     rgba.putalpha(picture.convert("L"))
@@ -51,6 +63,16 @@ def corpus() -> dict[str, bytes]:
         "jpeg.tif": saved(picture, "TIFF", compression="jpeg"),
         "fax.tif": saved(picture.convert("1"), "TIFF", compression="group4"),
         "tiles.tif": tiled_tiff(scene(64, 64), 32),
+        "planes.tif": tiff_file(pixels * np.uint16(257), TiffKind(bits=16, order=">", separate=True, rows=9)),
+        "big.tif": tiff_file(pixels, TiffKind(order=">", big=True, tile=(32, 16))),
+        "bits.tif": tiff_file(pixels >> 4, TiffKind(bits=4, reversed_bits=True)),
+        "opacity.tif": tiff_file(np.asarray(rgba), TiffKind(more={338: (3, [1])})),
+        "units.tif": file_of(subsampled(np.asarray(picture.convert("YCbCr")), 2, 2), picture.size, UNITS),
+        "inks.tif": saved(picture.convert("CMYK"), "TIFF", compression="packbits"),
+        "places.tif": saved(palette, "TIFF", compression="tiff_lzw"),
+        "below.tif": small_first(pixels),
+        "plain.psd": photoshop((3, 8), [pixels[:, :, i].tobytes() for i in range(3)], picture.size),
+        "deep.psd": photoshop((1, 16), [(pixels[:, :, 1] * np.uint16(257)).astype(">u2").tobytes()], picture.size),
         "plain.avif": saved(picture, "AVIF", exif=exif),
         "plain.heic": saved(picture, "HEIF", exif=exif),
         "plain.jxl": saved(picture, "JXL", lossless=True),

@@ -81,7 +81,7 @@ def run_job(arguments: argparse.Namespace) -> Counter[str]:
             if verdict.startswith("isolated"):
                 counts[f"input {number} ({name}) {verdict}"] += 1
         reader.release()
-        assert budget.take(budget.total) == budget.total, "a photo kept its share of the budget"
+        assert budget.pixels.take(budget.total) == budget.pixels.total, "a photo kept its share of the budget"
     counts[f"slowest: {slowest[0]:.2f} s, input {slowest[1]}"] += 1
     counts[f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB"] += 1
     return counts

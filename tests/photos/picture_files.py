@@ -82,12 +82,14 @@ def turned(pixels: Pixels, orientation: int) -> Pixels:
 
 
 class TiffFile:
-    """A little-endian TIFF file that grows by data and directories."""
+    """A TIFF file that grows by data and directories; little-endian and classic unless told otherwise."""
 
-    SIZES: ClassVar = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 10: "ii"}
+    SIZES: ClassVar = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 7: "B", 10: "ii", 13: "I", 16: "Q"}
 
-    def __init__(self) -> None:
-        self._bytes = bytearray(b"II*\0\0\0\0\0")
+    def __init__(self, order: str = "<", *, big: bool = False) -> None:
+        self._order, self._big = order, big
+        mark = b"II" if order == "<" else b"MM"
+        self._bytes = bytearray(mark + struct.pack(order + ("HHHQ" if big else "HI"), *((43, 8, 0, 0) if big else (42, 0))))
 
     def put(self, data: bytes) -> int:
         """Append data; gives where it lies."""
@@ -95,19 +97,33 @@ class TiffFile:
         self._bytes += data + bytes(len(data) % 2)
         return at
 
-    def directory(self, entries: dict[int, tuple[int, Sequence[int]]]) -> int:
+    def directory(self, entries: dict[int, tuple[int, Sequence[int]]], following: int = 0) -> int:
         """Append a directory of tags, each with its type and values (rationals as pairs); gives where it lies."""
-        made = b""
+        made, order, word = b"", self._order, "Q" if self._big else "I"
+        room = struct.calcsize(order + word)
         for tag, (kind, values) in sorted(entries.items()):
             code = self.SIZES[kind]
-            packed = struct.pack("<" + code * (len(values) // len(code)), *values)
-            field = packed.ljust(4, b"\0") if len(packed) <= 4 else struct.pack("<I", self.put(packed))
-            made += struct.pack("<HHI", tag, kind, len(values) // len(code)) + field
-        return self.put(struct.pack("<H", len(entries)) + made + bytes(4))
+            packed = struct.pack(order + code * (len(values) // len(code)), *values)
+            field = packed.ljust(room, b"\0") if len(packed) <= room else struct.pack(order + word, self.put(packed))
+            made += struct.pack(order + "HH" + word, tag, kind, len(values) // len(code)) + field
+        return self.put(struct.pack(order + ("Q" if self._big else "H"), len(entries)) + made + struct.pack(order + word, following))
 
     def finish(self, first: int) -> bytes:
         """The file, beginning with the directory at `first`."""
-        return bytes(self._bytes[:4] + struct.pack("<I", first) + self._bytes[8:])
+        at = 8 if self._big else 4
+        place = struct.pack(self._order + ("Q" if self._big else "I"), first)
+        return bytes(self._bytes[:at] + place + self._bytes[at + len(place) :])
+
+
+def photoshop(kind: tuple[int, int], planes: Sequence[bytes], size: tuple[int, int], *, palette: bytes = b"", packing: bytes = b"\0\0") -> bytes:
+    """A PSD file of a mode and bits: the flattened picture, and resources and layers that are to be passed over.
+
+    `packing` is its number and the lengths of rows.
+    """
+    mode, bits = kind
+    head = struct.pack(">4sH6xHIIHH", b"8BPS", 1, len(planes), size[1], size[0], bits, mode)
+    sections = struct.pack(">I", len(palette)) + palette + struct.pack(">I", 5) + bytes(5) + struct.pack(">I", 4) + bytes(4)
+    return head + sections + packing + b"".join(planes)
 
 
 def tiled_tiff(picture: Image.Image, side: int) -> bytes:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from facecli.photos import budget as module
-from facecli.photos.budget import PixelBudget, default_budget
+from facecli.photos.budget import Share, default_budget
 
 
 def test_take_and_give() -> None:
-    budget = PixelBudget(100)
+    budget = Share(100)
     assert budget.take(60) == 60
     assert budget.take(40) == 40
     budget.give(60)
@@ -21,7 +21,7 @@ def test_take_and_give() -> None:
 
 
 def test_more_than_there_is_takes_the_whole() -> None:
-    budget = PixelBudget(100)
+    budget = Share(100)
     assert budget.take(1000) == 100
 
 
@@ -30,13 +30,13 @@ def run(*threads: threading.Thread) -> None:
         thread.start()
 
 
-def wait_until_waiting(budget: PixelBudget, count: int) -> None:
+def wait_until_waiting(budget: Share, count: int) -> None:
     while budget.waiting != count:
         threading.Event().wait(0.001)
 
 
 def test_a_large_request_is_not_passed_by_small_ones() -> None:
-    budget = PixelBudget(100)
+    budget = Share(100)
     budget.take(50)
     order: list[int] = []
 
@@ -59,7 +59,7 @@ def test_a_large_request_is_not_passed_by_small_ones() -> None:
 
 @pytest.mark.parametrize("workers", [1, 2, 8])
 def test_never_over_the_total_and_never_stuck(workers: int) -> None:
-    budget, lock = PixelBudget(1000), threading.Lock()
+    budget, lock = Share(1000), threading.Lock()
     held, most = 0, 0
 
     def work(seed: int) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import socket
+import threading
 import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pillow_heif
 import pillow_jxl  # noqa: F401  # lets Pillow write JPEG XL
@@ -15,9 +20,11 @@ import pytest
 import xxhash
 from picture_files import png_file, saved, scene, with_segments
 
-from facecli.config import ReadOptions
+from facecli.config import ReadOptions, ScanOptions
 from facecli.photos import files
+from facecli.photos.budget import PixelBudget
 from facecli.photos.decode import PhotoReader, refusal_holds, stat_photo
+from facecli.photos.scan import Scan
 from facecli.types import FileContents, Photo, PhotoFile, Skipped, SkipReason
 
 Reading = Callable[[bytes], Photo | Skipped]
@@ -179,14 +186,102 @@ def test_permission(tmp_path: Path, reader: PhotoReader, monkeypatch: pytest.Mon
     assert skipped(reader.read(PhotoFile(str(tmp_path), 5, 5))).reason is SkipReason.PERMISSION
 
 
-def test_a_broken_disk_is_tried_again(tmp_path: Path, reader: PhotoReader, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> int:
-        raise OSError(5, "Input/output error")
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ETIMEDOUT])
+@pytest.mark.parametrize("call", ["open", "fstat", "pread", "read"])
+def test_what_the_system_refuses_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, call: str) -> None:
+    path = tmp_path / "photo"
+    path.write_bytes(JPEG)
 
-    monkeypatch.setattr(files.os, "open", broken)
-    outcome = skipped(reader.read(PhotoFile(str(tmp_path), 5, 5)))
-    assert outcome.reason is SkipReason.UNREADABLE
-    assert not refusal_holds(outcome.refused_by, ReadOptions())
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, call, refuse)
+        outcome = skipped(read_path(path))
+    assert outcome.reason is SkipReason.UNAVAILABLE
+    assert not outcome.reason.lasts
+    assert isinstance(read_path(path), Photo)
+
+
+def test_a_file_for_which_there_is_no_memory_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "photo"
+    path.write_bytes(JPEG)
+
+    def refuse(*_: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(files.os, "read", refuse)
+    assert skipped(read_path(path)).reason is SkipReason.UNAVAILABLE
+
+
+@pytest.mark.parametrize("seconds", [9_223_372_037, 9_300_000_000, 15_000_000_000])
+def test_a_time_that_the_index_cannot_hold_is_the_nearest_that_it_can(tmp_path: Path, reader: PhotoReader, seconds: int) -> None:
+    path = tmp_path / "photo"
+    path.write_bytes(JPEG)
+    os.utime(path, (seconds, seconds))
+    assert path.stat().st_mtime_ns == seconds * 10**9, "this file system cannot hold such a time"
+    walked = next(iter(Scan([str(tmp_path)], ScanOptions())))
+    contents = reader.read(PhotoFile(str(path), 0, 0))
+    assert isinstance(contents, FileContents)
+    assert contents.file == walked == stat_photo(str(path))
+    assert contents.file.mtime_ns == 2**63 - 1
+
+
+@pytest.mark.parametrize(("time", "kept"), [(2**63, 2**63 - 1), (2**90, 2**63 - 1), (-(2**63) - 1, -(2**63)), (-(2**63), -(2**63)), (-5, -5)])
+def test_times_are_kept_within_what_the_index_holds(time: int, kept: int) -> None:
+    """Few file systems hold times as early as these, but those of networks report what they like."""
+    state = SimpleNamespace(st_size=7, st_mtime_ns=time)
+    assert PhotoFile.seen("/photo", cast("os.stat_result", state)) == PhotoFile("/photo", 7, kept)
+
+
+def test_what_comes_through_a_pipe_is_bounded(reader: PhotoReader) -> None:
+    class Endless(io.RawIOBase):
+        """Gives a beginning, and then zeros for ever."""
+
+        def __init__(self, start: bytes) -> None:
+            self.start, self.given = start, 0
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: Any) -> int:
+            size = len(buffer)
+            part = self.start[self.given : self.given + size].ljust(size, b"\0")
+            buffer[:] = part
+            self.given += size
+            return size
+
+    zeros = Endless(b"")
+    assert skipped(reader.read_stream(io.BufferedReader(zeros), "-")).reason is SkipReason.NOT_AN_IMAGE
+    assert zeros.given < 1_000_000
+    small = PhotoReader(ReadOptions(max_pixels=1000))
+    jpeg = Endless(JPEG)
+    assert skipped(small.read_stream(io.BufferedReader(jpeg), "-")).reason is SkipReason.TOO_LARGE
+    assert jpeg.given < 70_000_000
+    contents = reader.read_stream(io.BytesIO(JPEG), "-")
+    assert isinstance(contents, FileContents)
+    assert (contents.data, contents.digest) == (JPEG, xxhash.xxh3_128_digest(JPEG))
+    assert skipped(reader.read_stream(io.BytesIO(), "-")).reason is SkipReason.TRUNCATED
+
+
+def test_the_budget_covers_the_bytes_of_files(tmp_path: Path) -> None:
+    """A second worker reads only when the first has given back what it holds."""
+    path = tmp_path / "photo"
+    path.write_bytes(JPEG)
+    budget = PixelBudget(8 * len(JPEG) - 8)
+    first, second = PhotoReader(ReadOptions(), budget), PhotoReader(ReadOptions(), budget)
+    assert isinstance(first.read(PhotoFile(str(path), 0, 0)), FileContents)
+    done: list[object] = []
+    other = threading.Thread(target=lambda: done.append(second.read(PhotoFile(str(path), 0, 0))), daemon=True)
+    other.start()
+    while not budget.waiting:
+        time.sleep(0.001)
+    assert done == []
+    first.release()
+    other.join(timeout=60)
+    assert isinstance(done[0], FileContents)
+    second.release()
+    assert budget.files.take(budget.total) == budget.files.total
 
 
 def test_only_the_end_marker_is_missing(read_bytes: Reading, reader: PhotoReader) -> None:
@@ -228,7 +323,7 @@ def test_a_missing_reader_is_named_with_the_way_out(read_bytes: Reading, monkeyp
     monkeypatch.setattr("facecli.photos.decode.is_installed", lambda _: False)
     outcome = skipped(read_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(90)))
     assert outcome.reason is SkipReason.UNSUPPORTED
-    assert "pip install 'facecli[heif]'" in outcome.detail
+    assert outcome.detail == "HEIF needs pillow-heif: pip install pillow-heif"
     assert outcome.refused_by == "reader=pillow-heif"
     assert refusal_holds(outcome.refused_by, ReadOptions())
     monkeypatch.setattr("facecli.photos.decode.is_installed", lambda _: True)

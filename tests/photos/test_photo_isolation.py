@@ -113,7 +113,7 @@ def test_a_kill_from_outside_says_nothing_of_the_photo(fresh: PhotoReader) -> No
         outcome = fresh.decode(contents(GIF))
     assert isinstance(outcome, Skipped)
     assert "from outside" in outcome.detail
-    assert not refusal_holds(outcome.refused_by, ReadOptions())
+    assert outcome.reason is SkipReason.UNAVAILABLE
 
 
 @pytest.mark.parametrize("trouble", [KeyboardInterrupt, MemoryError])
@@ -139,8 +139,73 @@ def test_what_cannot_start_is_tried_again_later(fresh: PhotoReader, monkeypatch:
     monkeypatch.setattr(isolation.sys, "executable", "/nowhere/python")
     outcome = fresh.decode(contents(GIF))
     assert isinstance(outcome, Skipped)
-    assert outcome.reason is SkipReason.UNREADABLE
-    assert not refusal_holds(outcome.refused_by, ReadOptions())
+    assert outcome.reason is SkipReason.UNAVAILABLE
+
+
+@pytest.mark.parametrize("deed", ["raise ImportError('failed to map segment')", "raise MemoryError", "os._exit(1)", "os.kill(os.getpid(), 11)"])
+def test_a_helper_that_ends_before_it_serves_says_nothing_of_the_photo(fresh: PhotoReader, deed: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        sabotage(patch, deed)
+        outcome = fresh.decode(contents(GIF))
+    assert isinstance(outcome, Skipped)
+    assert outcome.reason is SkipReason.UNAVAILABLE
+    assert isinstance(fresh.decode(contents(GIF)), Photo)
+
+
+@pytest.mark.parametrize(
+    "error", ["ImportError('failed to map segment')", "MemoryError()", "OSError(24, 'Too many open files')", "RuntimeError('x')"]
+)
+@pytest.mark.parametrize("kind", ["GIF", "TIFF"])
+def test_a_reader_that_cannot_be_loaded_says_nothing_of_the_photo(fresh: PhotoReader, kind: str, error: str) -> None:
+    finder = (
+        "import sys\nclass Finder:\n    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.startswith('PIL'):\n            raise {error}\nsys.meta_path.insert(0, Finder())"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        sabotage(patch, finder)
+        outcome = fresh.decode(contents(saved(scene(), kind)))
+    assert isinstance(outcome, Skipped)
+    assert outcome.reason is SkipReason.UNAVAILABLE
+    fresh.close()
+    assert isinstance(fresh.decode(contents(GIF)), Photo)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), OSError(12, "Cannot allocate memory"), ValueError("Insufficient memory (case 4)"), ImportError("x")]
+)
+def test_a_want_of_memory_in_the_worker_says_nothing_of_the_photo(fresh: PhotoReader, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("simplejpeg.decode_jpeg", refuse)
+        outcome = fresh.decode(contents(JPEG))
+    assert isinstance(outcome, Skipped)
+    assert outcome.reason is SkipReason.UNAVAILABLE
+    assert isinstance(fresh.decode(contents(JPEG)), Photo)
+
+
+def test_a_fault_while_memory_is_short_says_nothing_of_the_photo(fresh: PhotoReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder that finds no memory may crash, or call the file broken."""
+    broken = saved(scene(), "PNG").replace(b"IDATx", b"IDAT\xff")
+    with monkeypatch.context() as patch:
+        patch.setattr("facecli.photos.faults.lacks_memory", lambda _: True)
+        patch.setattr("facecli.photos.isolation.lacks_memory", lambda _: True)
+        outcome = fresh.decode(contents(broken))
+        sabotage(patch, "h.open_picture = lambda *a, **k: os.kill(os.getpid(), 6)")
+        crashed = fresh.decode(contents(GIF))
+    for one, after in ((outcome, broken), (crashed, GIF)):
+        assert isinstance(one, Skipped)
+        assert one.reason is SkipReason.UNAVAILABLE
+        again = fresh.decode(contents(after))
+        assert not isinstance(again, Skipped) or again.reason is SkipReason.UNREADABLE
+
+
+def test_memory_is_short_where_a_limit_says_so() -> None:
+    code = "import resource; from facecli.photos.faults import lacks_memory as l; before = l(0)\n"
+    code += "now = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+    code += "resource.setrlimit(resource.RLIMIT_AS, (now + (1 << 27), -1)); print(before, l(0))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False True\n"
 
 
 def test_a_decoder_that_claims_too_much_memory_is_refused(fresh: PhotoReader, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,8 +283,9 @@ def test_the_budget_is_given_back_whatever_happens() -> None:
     for data in (JPEG, GIF, JPEG[:900], GIF[:900], saved(scene(1000, 1000), "PNG"), b"text", with_exif(JPEG, 6)):
         reader.decode(contents(data))
     reader.release()
-    assert budget.take(budget.total) == budget.total
-    budget.give(budget.total)
+    for share in (budget.files, budget.pixels):
+        assert share.take(budget.total) == share.total
+        share.give(share.total)
     reader.close()
 
 

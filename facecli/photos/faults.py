@@ -1,0 +1,69 @@
+"""What an error of a decoder says about a photo: that its content is at fault, or only that it could not be read just now."""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from facecli.photos.containers import ends_early
+from facecli.photos.refusal import Refusal, unavailable, unreadable, unsupported
+from facecli.photos.sniff import Format
+from facecli.types import SkipReason
+
+NO_MEMORY = "not enough memory to decode it"
+_SPARE = 1 << 28
+"""What a decoder may need beside the bytes of the file."""
+OUT_OF_MEMORY = re.compile("out of memory|insufficient memory|memory allocation fail|cannot allocate|failed to allocate", re.IGNORECASE)
+"""What libraries say of a want of memory."""
+
+
+@contextmanager
+def decoder_faults(form: Format, data: bytes) -> Iterator[None]:
+    """Turn whatever a decoder raises for broken bytes into a Refusal, so that one photo doesn't end the run."""
+    try:
+        yield
+    except Refusal:
+        raise
+    except Exception as error:
+        raise _fault(error, form, data) from error
+
+
+def lacks_memory(size: int) -> bool:
+    """Whether so many bytes and a decoder's needs can't be had just now: any fault of a decoder may then be one of memory."""
+    try:
+        mmap.mmap(-1, 3 * size + _SPARE).close()
+    except (OSError, MemoryError):
+        return True
+    return False
+
+
+def _fault(error: Exception, form: Format, data: bytes) -> Refusal:
+    said = " ".join(str(error).split())[:200] or type(error).__name__
+    refusal = _judge(error, said, form, data)
+    refusal.said = said
+    return refusal
+
+
+def _judge(error: Exception, said: str, form: Format, data: bytes) -> Refusal:
+    if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(said):
+        return unavailable(NO_MEMORY)
+    # What the system refuses has a number; what a decoder finds wrong has none.
+    if isinstance(error, ImportError) or (isinstance(error, OSError) and error.errno):
+        return unavailable("it could not be decoded this time")
+    if lacks_memory(len(data)):
+        return unavailable(NO_MEMORY)
+    unread = "nsupported" in said or "not supported" in said
+    if isinstance(error, NotImplementedError) or (unread and "marker type" not in said):  # libjpeg means a broken file by that
+        return unsupported(f"a kind of {form} that is not read")
+    if "truncated" in said or "not enough image data" in said or _ends_early(form, data):
+        return Refusal(SkipReason.TRUNCATED, f"the end of the {form} file is missing")
+    return unreadable(f"the {form} file is broken")
+
+
+def _ends_early(form: Format, data: bytes) -> bool:
+    try:
+        return ends_early(form, data)
+    except Refusal as refusal:
+        return refusal.reason is SkipReason.TRUNCATED
