@@ -13,6 +13,7 @@ import click
 
 from facecli import __version__
 from facecli.cli.console import say_error
+from facecli.cli.interrupt import end_at_second_signal
 from facecli.errors import FacecliError
 
 COMMANDS = {
@@ -64,6 +65,7 @@ def facecli() -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command; every ending of the process goes through here."""
     _open_missing_streams()
+    end_at_second_signal()
     if sys.platform == "win32":
         say_error("native Windows is not supported", "run facecli inside WSL")
         sys.exit(2)

@@ -24,6 +24,8 @@ ADVICE = {
     "write": "a faster disk for the index",
 }
 """What would help where a stage bound the run."""
+LONG_SECONDS = 60.0
+"""A run beyond this is worth an advice; in a shorter one the start weighs as much as the work."""
 
 
 def report_record(report: IndexReport, *, absolute: bool, working_directory: str) -> dict[str, JsonValue]:
@@ -89,16 +91,22 @@ def counted(count: int, noun: str) -> str:
 
 
 def _tell_speed(report: IndexReport, console: Console) -> None:
-    """The rate, the device that was really used, and what bound the run."""
+    """The rate, the device that was really used and, where that is worth knowing, what bound the run."""
     looked = report.photos.new + report.photos.changed
+    rate = looked / report.seconds if report.seconds > 0 else 0.0
+    advice = f"; {_advice(report)}" if console.verbose or report.seconds > LONG_SECONDS else ""
+    console.warn(
+        f"{counted(looked, 'photo')} in {report.seconds:.1f} s, {rate:.1f} photos/s, {counted(report.faces.added, 'face')} added, on {report.device} "
+        f"({report.provider}, {counted(report.jobs, 'job')}){advice}"
+    )
+    for name, time in report.stages.items():
+        console.detail(f"  {name:<7} busy {time.busy_seconds:8.2f} s  waiting {time.wait_seconds:8.2f} s")
+
+
+def _advice(report: IndexReport) -> str:
+    """The stage that bound the run, and what would help."""
     bound = bottleneck(report.stages, report.jobs, report.devices)
     advice = ADVICE[bound]
     if bound == "embed" and not report.devices and importlib.util.find_spec("openvino") is None:
         advice = "more cores (--jobs), a GPU, or the extra [openvino]"
-    rate = looked / report.seconds if report.seconds > 0 else 0.0
-    console.warn(
-        f"{counted(looked, 'photo')} in {report.seconds:.1f} s, {rate:.1f} photos/s, {counted(report.faces.added, 'face')} added, on {report.device} "
-        f"({report.provider}, {counted(report.jobs, 'job')}); bound by {bound}: {advice} would help"
-    )
-    for name, time in report.stages.items():
-        console.detail(f"  {name:<7} busy {time.busy_seconds:8.2f} s  waiting {time.wait_seconds:8.2f} s")
+    return f"bound by {bound}: {advice} would help"

@@ -16,6 +16,7 @@ from facecli.indexing.run import Run
 from facecli.photos.scan import Scan
 from facecli.pipeline.census import is_below
 from facecli.pipeline.departures import way_out
+from facecli.pipeline.stopping import Stop
 from facecli.store.connection import belongs_to_another, is_index
 from facecli.store.facestore import open_reader, open_writer
 from facecli.store.records import IndexInfo
@@ -36,9 +37,11 @@ class Before(Struct, frozen=True):
 def index_photos(request: IndexRequest, reporter: Reporter | None = None, stop: Callable[[], int] = lambda: 0) -> IndexReport:
     """Bring an index up to date with the photos that were asked for.
 
-    `stop` gives the number of a signal once the run is to end early: what is in flight is finished and kept. Raises UsageError,
-    PhotoError, PackError, DeviceError and StoreError; trouble with single photos is in the report.
+    `stop` gives the number of a signal once the run is to end early: what is in flight is finished and kept. A Stop is told by a signal's
+    handler, and ends at once what has nothing in flight. Raises UsageError, PhotoError, PackError, DeviceError and StoreError; trouble
+    with single photos is in the report.
     """
+    stop = stop if isinstance(stop, Stop) else Stop(stop)
     reporter = reporter or SilentReporter()
     began = time.perf_counter() if request.began is None else request.began
     request = resolve(request)

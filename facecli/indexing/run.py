@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from facecli.errors import DeviceError
+from facecli.errors import DeviceError, FacecliError
 from facecli.indexing.agenda import Agenda
 from facecli.indexing.relocation import Relocations
 from facecli.indexing.request import IndexRequest, Settings
@@ -18,6 +19,7 @@ from facecli.pipeline.departures import explain, find_gone, mounts_to_remember
 from facecli.pipeline.plan import Pair
 from facecli.pipeline.results import ChainResult, FileTask
 from facecli.pipeline.runner import Crew, run_in_order
+from facecli.pipeline.stopping import Stop
 from facecli.pipeline.writing import Writer
 from facecli.store.facestore import IndexWriter
 from facecli.types import IndexReport, PhotoFile, Reporter, Skipped
@@ -25,8 +27,6 @@ from facecli.types import IndexReport, PhotoFile, Reporter, Skipped
 if TYPE_CHECKING:
     from facecli.indexing.workshop import Workshop
 
-WINDOW = 128
-"""Photos in flight or waiting for an earlier one; only their faces are held, not their pixels."""
 STRIDE = 64
 """Files that need no look between two looks at the clock."""
 WARN_FACES = 10_000_000
@@ -45,17 +45,33 @@ class Run:
         self._workshop: Workshop | None = None
         self._crew: Crew[FileTask, ChainResult] | None = None
 
-    def run(self, reporter: Reporter, stop: Callable[[], int], count_files: Callable[[], int]) -> None:
+    def run(self, reporter: Reporter, stop: Stop, count_files: Callable[[], int]) -> None:
         """Look at everything that needs a look, drop what is gone, and leave the index whole.
 
         `count_files` walks over the files again, beside the work, so that a run of hours can say when it will end.
         """
         began = self._clock.now()
         writer = Writer(self._store, self._report, self._clock, self._options.batch_size)
-        writer.may_move, writer.committed = self._may_move, self._content_is_stored
+        writer.may_move = self._may_move
+        with stop.finishing():
+            self._look(writer, reporter, stop, count_files)
+        if self._scan.ignored:
+            reporter.detail("passed over: " + ", ".join(f"{count} {kind}" for kind, count in self._scan.ignored.most_common()))
+        self._report.interrupted_by = stop()
+        if not self._report.interrupted_by:
+            self._drop_what_is_gone(writer, reporter)
+            self._settle_roots(reporter)
+            if self._settings.migrates:
+                self._switch(reporter)
+            self._finish(reporter)
+        self._sum_up(began)
+
+    def _look(self, writer: Writer, reporter: Reporter, stop: Stop, count_files: Callable[[], int]) -> None:
+        """Look at everything that needs a look, until the end or until an end is asked for; what is begun is finished and kept."""
         reporter.start("photos", None)
         try:
-            for result in run_in_order(self._begin(reporter, count_files), window=WINDOW, stop=stop):
+            begun = stop.at_once(self._begin(reporter, count_files))
+            for result in run_in_order(begun, window=lambda: self._workshop.window if self._workshop else 1, stop=stop):
                 if isinstance(result, Skipped):
                     reporter.skip(result)
                 if result is not None:
@@ -70,15 +86,6 @@ class Run:
                 self._crew.close()
                 self._workshop.close()
             reporter.stop()
-        if self._scan.ignored:
-            reporter.detail("passed over: " + ", ".join(f"{count} {kind}" for kind, count in self._scan.ignored.most_common()))
-        self._report.interrupted_by = stop()
-        if not self._report.interrupted_by:
-            self._drop_what_is_gone(writer, reporter)
-            self._settle_roots(reporter)
-            if self._settings.migrates:
-                self._switch(reporter)
-        self._sum_up(began, reporter)
 
     def _begin(self, reporter: Reporter, count_files: Callable[[], int]) -> Iterator[Future[ChainResult] | None]:
         """Begin what the workers are to do, in the order of the paths."""
@@ -110,16 +117,12 @@ class Run:
             self._workshop = Workshop(self._settings, self._options, self._store, self._clock, reporter)
             self._crew = self._workshop.crew()
             if reporter.watched:
-                threading.Thread(target=lambda: reporter.expect(count_files()), daemon=True).start()
+                threading.Thread(target=_expect, args=(reporter, count_files), daemon=True).start()
         return self._crew.submit(FileTask(entry.found, entry.known))
 
     def _look_again(self, task: FileTask) -> ChainResult:
         assert self._workshop is not None
         return self._workshop.look_again(task)
-
-    def _content_is_stored(self, digest: bytes) -> None:
-        if self._workshop is not None:
-            self._workshop.content_is_stored(digest)
 
     def _may_move(self, path: str) -> bool:
         """Whether a photo whose path is gone has moved: only where this run can see that it is gone."""
@@ -158,20 +161,30 @@ class Run:
         roots = outermost({root for root in self._store.roots() if root not in moved} | {*census.roots})
         self._store.set_roots(roots, mounts_to_remember(self._store.mounts(), self._scan.mounts, roots, census))
 
-    def _sum_up(self, began: float, reporter: Reporter) -> None:
-        """Finish the index and fill the report."""
+    def _finish(self, reporter: Reporter) -> None:
+        """Erase what was dropped; a run that was ended leaves that to the next one, since it may take long."""
         with self._clock.busy("write"):
             finished = self._store.finish()
         if not finished.erased:
             reporter.warn("what was removed is not yet provably erased, since another process reads the index; the next write finishes it")
+        faces = self._store.info.faces
+        if faces > WARN_FACES:
+            reporter.warn(f"the index holds {faces} faces; above {WARN_FACES} an exact search takes more than a second")
+
+    def _sum_up(self, began: float) -> None:
+        """Fill the report."""
         report, info = self._report, self._store.info
         report.photos.total, report.faces.total = info.photos, info.faces
-        if info.faces > WARN_FACES:
-            reporter.warn(f"the index holds {info.faces} faces; above {WARN_FACES} an exact search takes more than a second")
         times = self._clock.times()
-        if self._workshop is not None:
+        if self._workshop is not None and self._workshop.computed:
             report.device, report.provider = self._workshop.models.device.name, self._workshop.models.provider
             report.jobs, report.devices = self._workshop.jobs, self._workshop.devices
             self._workshop.sort_times(times)
         times["write"].wait_seconds = max(0.0, self._clock.now() - began - times["write"].busy_seconds - times["scan"].busy_seconds)
         report.stages = times
+
+
+def _expect(reporter: Reporter, count_files: Callable[[], int]) -> None:
+    """Say how many files there are, where they can be counted: what is wrong with them the run itself finds out."""
+    with suppress(FacecliError, OSError):
+        reporter.expect(count_files())

@@ -22,6 +22,10 @@ from facecli.vision.device import find_devices
 from facecli.vision.models import FaceModels
 from facecli.vision.pooled import Pooling, devices_apart, open_models_on
 
+AHEAD = 4
+"""How many photos are begun for each worker. One that takes long holds up those behind it only when so many have been done meanwhile; what
+waits for it are faces, no pixels."""
+
 
 class Workshop:
     """Models, readers and threads of one run.
@@ -40,8 +44,18 @@ class Workshop:
         self._budget = PixelBudget(options.max_memory) if options.max_memory else default_budget()
         self.devices = devices_apart(devices)
         self.jobs = options.jobs or count_workers(self.devices, options.batch_size, self._budget.total)
-        self._journal = store.open_journal()
-        self._shared = Shared(self._models.result, store, self._journal, Claims(), clock, reporter, options.force)
+        self.window = AHEAD * self.jobs + options.batch_size
+        """Photos in flight or waiting for an earlier one: enough for every worker, and for a device to fill its batches."""
+        if self.devices and self.jobs < options.batch_size:
+            reporter.detail(f"a batch holds at most {self.jobs} photos, one of each worker: --jobs or --max-memory allows no more")
+        self.computed = False
+        """Whether a photo came to the models; a run may find none that has to."""
+        self._journal, self._reporter = store.open_journal(), reporter
+        self._shared = Shared(self._use_models, store, self._journal, Claims(), clock, reporter, options.force)
+
+    def _use_models(self) -> FaceModels:
+        self.computed = True
+        return self.models
 
     def crew(self) -> Crew[FileTask, ChainResult]:
         """The threads of the run."""
@@ -52,10 +66,6 @@ class Workshop:
     def models(self) -> FaceModels:
         """The models; waits until they are open."""
         return self._models.result()
-
-    def content_is_stored(self, digest: bytes) -> None:
-        """Hear that the store knows a content, so that its copies are told by the store from now on."""
-        self._shared.claims.forget(digest)
 
     def look_again(self, task: FileTask) -> ChainResult:
         """Look at one file in the caller's thread, whatever the index knows of its content."""
@@ -68,6 +78,8 @@ class Workshop:
     def close(self) -> None:
         """Let go of the journal and the devices; the threads must have ended."""
         self._journal.close()
+        if self._journal.trouble:
+            self._reporter.detail(self._journal.trouble)
         self._models.add_done_callback(_close_models)
 
     def sort_times(self, times: dict[str, StageTime]) -> None:

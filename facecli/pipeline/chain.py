@@ -9,12 +9,12 @@ from typing import Protocol
 from msgspec import Struct
 
 from facecli.photos.decode import PhotoReader
-from facecli.pipeline.claims import Claims, Outcome, under_name
+from facecli.pipeline.claims import Claim, Claims, Outcome, under_name
 from facecli.pipeline.clock import StageClock
 from facecli.pipeline.results import ChainResult, FileTask, Fresh, Recognised, Refused, Unaltered
 from facecli.pipeline.stages import find_faces
 from facecli.store.records import KeptOut, KnownFile
-from facecli.types import FileContents, Reporter, Skipped
+from facecli.types import FileContents, PhotoFile, Reporter, Skipped
 from facecli.vision.models import FaceModels
 
 DEATHS = 2
@@ -24,7 +24,7 @@ DEATHS = 2
 class ContentMemory(Protocol):
     """What the chain asks the index; called from several threads."""
 
-    def with_digest(self, digest: bytes) -> list[KnownFile]: ...
+    def photo_with(self, digest: bytes) -> int | None: ...
 
     def kept_out(self, digest: bytes) -> KeptOut: ...
 
@@ -69,29 +69,32 @@ class Chain:
             return Refused(contents.file, task.known)
         if not self._shared.force and (recognised := self._recognise(contents, task.known)) is not None:
             return recognised
-        outcome = self._look(contents)
-        return outcome if isinstance(outcome, Skipped) else Fresh(outcome, task.known)
+        claim, is_first = self._shared.claims.claim(contents.digest)
+        outcome = self._look(contents, claim) if is_first else self._wait(contents.file, claim)
+        return outcome if isinstance(outcome, Skipped) else Fresh(outcome, task.known, claim)
 
     def _recognise(self, contents: FileContents, known: KnownFile | None) -> Unaltered | Recognised | None:
         """What the index already knows of the content."""
         if known is not None and known.photo_id is not None and known.digest == contents.digest:
             return Unaltered(contents.file, known.photo_id)
-        if self._shared.memory.with_digest(contents.digest):
+        if self._shared.memory.photo_with(contents.digest) is not None:
             return Recognised(contents.file, contents.digest, known)
         return None
 
-    def _look(self, contents: FileContents) -> Outcome:
+    def _look(self, contents: FileContents, claim: Claim) -> Outcome:
         """Decode the photo and find its faces, once for all copies that are in flight."""
-        earlier = self._shared.claims.claim(contents.digest)
-        if earlier is not None:
-            return under_name(earlier.result(), contents.file)
         try:
             outcome = self._find(contents)
         except BaseException as error:
-            self._shared.claims.settle(contents.digest, error)
+            claim.settle(error)
             raise
-        self._shared.claims.settle(contents.digest, outcome)
+        claim.settle(outcome)
         return outcome
+
+    def _wait(self, file: PhotoFile, claim: Claim) -> Outcome:
+        """What the first copy comes to; whoever waits for it holds nothing that it may need."""
+        self._reader.release()
+        return under_name(claim.outcome(), file)
 
     def _find(self, contents: FileContents) -> Outcome:
         with self._shared.journal.in_flight(contents.digest) as deaths, self._shared.clock.busy("decode"):

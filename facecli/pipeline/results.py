@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from facecli.pipeline.claims import Claim
 from facecli.store.records import KnownFile
 from facecli.types import IndexedPhoto, PhotoFile, Skipped
 
@@ -44,6 +45,8 @@ class Fresh(Struct, frozen=True):
 
     photo: IndexedPhoto
     known: KnownFile | None
+    claim: Claim
+    """Which the content's copies share until the store knows it."""
 
 
 ChainResult: TypeAlias = Unaltered | Recognised | Refused | Fresh | Skipped

@@ -71,8 +71,8 @@ class Crew(Generic[Task, Result]):
             worker.close()
 
 
-def run_in_order(begun: Iterable[Future[Result] | None], *, window: int, stop: Callable[[], object]) -> Iterator[Result | None]:
-    """Yield the results of tasks in the order in which they are begun, with at most `window` begun ahead.
+def run_in_order(begun: Iterable[Future[Result] | None], *, window: Callable[[], int], stop: Callable[[], object]) -> Iterator[Result | None]:
+    """Yield the results of tasks in the order in which they are begun, with at most `window()` begun ahead.
 
     Each step of `begun` begins one task (Crew.submit) or gives None, which is yielded as it is, so that whoever consumes gets to act
     while nothing is to be done. When `stop` turns true no task is begun any more: what runs is finished, and what is yielded stays a
@@ -83,7 +83,7 @@ def run_in_order(begun: Iterable[Future[Result] | None], *, window: int, stop: C
     open_ended = True
     try:
         while (open_ended or pending) and not stop():
-            if pending and (pending[0].done() or len(pending) >= window or not open_ended):
+            if pending and (pending[0].done() or len(pending) >= window() or not open_ended):
                 yield pending.popleft().result()
                 continue
             try:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import assert_never
 
+from msgspec.structs import replace
+
 from facecli.pipeline.census import is_gone
+from facecli.pipeline.claims import Claim
 from facecli.pipeline.clock import StageClock
 from facecli.pipeline.results import ChainResult, FileTask, Fresh, Recognised, Refused, Unaltered
 from facecli.store.facestore import IndexWriter
@@ -23,16 +26,19 @@ class Writer:
         self._store, self._report, self._clock, self._batch_size = store, report, clock, batch_size
         self.may_move: Callable[[str], bool] = lambda _: False
         """Whether a photo whose path is gone counts as moved: not where the run cannot know that it is gone."""
-        self.committed: Callable[[bytes], None] = lambda _: None
-        """Called with each content that the store knows from now on."""
         self.moved: set[int] = set()
         """Photos that stand under another path than the one at which the run missed them."""
         self.replaced: list[int] = []
         """Photos whose path now holds a content that is kept out."""
+        self._gone: dict[bytes, list[int]] = {}
+        """Of each content that was recognised, the photos whose file is gone and that have not moved yet, the first one last."""
         self._empty()
 
     def _empty(self) -> None:
         self._photos: list[IndexedPhoto] = []
+        self._claims: list[Claim] = []
+        self._contents: dict[bytes, IndexedPhoto] = {}
+        """One of the photos above for each content."""
         self._moves: list[tuple[int, PhotoFile]] = []
         self._touches: list[tuple[int, PhotoFile]] = []
         self._skips: list[Skipped] = []
@@ -41,7 +47,8 @@ class Writer:
     def take(self, result: ChainResult, again: Callable[[FileTask], ChainResult]) -> None:
         """Take the result of one file; `again` looks at a file whose recognised content has gone from the index meanwhile."""
         match result:
-            case Fresh(photo, known):
+            case Fresh(photo, known, claim):
+                self._claims.append(claim)
                 self._add(photo, known)
             case Unaltered(file, photo_id):
                 self._touches.append((photo_id, file))
@@ -66,25 +73,43 @@ class Writer:
 
     def _take_recognised(self, result: Recognised, again: Callable[[FileTask], ChainResult]) -> None:
         """A content that the index knows: the photo moved here, or this is a copy of it."""
-        if any(photo.digest == result.digest for photo in self._photos):
-            self.commit()
-        candidates = [k for k in self._store.with_digest(result.digest) if k.photo_id is not None]
-        if not candidates or candidates[0].photo_id is None:
-            self.take(again(FileTask(result.file, result.known)), again)
-            return
-        moved = next((k for k in candidates if self._has_moved(k)), None)
-        if moved is not None and moved.photo_id is not None and (result.known is None or result.known.photo_id is None):
-            self._moves.append((moved.photo_id, result.file))
-            self.moved.add(moved.photo_id)
+        is_new = result.known is None or result.known.photo_id is None
+        moved = self._moved_from(result.digest) if is_new else None
+        if moved is not None:
+            self._moves.append((moved, result.file))
+            self.moved.add(moved)
             self._report.photos.moved += 1
+        elif (copy := self._copy(result)) is not None:
+            self._add(copy, result.known)
         else:
-            self._add(self._store.load(candidates[0].photo_id, result.file), result.known)
+            self.take(again(FileTask(result.file, result.known)), again)
 
-    def _has_moved(self, known: KnownFile) -> bool:
-        return known.photo_id not in self.moved and self.may_move(known.file.path) and is_gone(known.file.path)
+    def _moved_from(self, digest: bytes) -> int | None:
+        """A photo of this content whose file is gone.
+
+        The files of a content are looked for once in a run: what it adds itself is there, and each of a hundred thousand copies would
+        look for all the others.
+        """
+        gone = self._gone.get(digest)
+        if gone is None:
+            known = reversed(self._store.with_digest(digest))
+            gone = self._gone[digest] = [k.photo_id for k in known if k.photo_id is not None and self._has_moved(k.file.path)]
+        return gone.pop() if gone else None
+
+    def _has_moved(self, path: str) -> bool:
+        return self.may_move(path) and is_gone(path)
+
+    def _copy(self, result: Recognised) -> IndexedPhoto | None:
+        """The content under another name, of this batch or of the store; None where it has gone from both."""
+        twin = self._contents.get(result.digest)
+        if twin is not None:
+            return replace(twin, file=result.file)
+        photo_id = self._store.photo_with(result.digest)
+        return None if photo_id is None else self._store.load(photo_id, result.file)
 
     def _add(self, photo: IndexedPhoto, known: KnownFile | None) -> None:
         self._photos.append(photo)
+        self._contents[photo.digest] = photo
         if known is None or known.photo_id is None:
             self._report.photos.new += 1
         else:
@@ -108,6 +133,6 @@ class Writer:
             self._report.faces.added += committed.faces_added
             self._report.faces.removed += committed.faces_removed
             self._report.kept_out += committed.faces_kept_out
-            for photo in self._photos:
-                self.committed(photo.digest)
+            for claim in self._claims:
+                claim.forget()
         self._empty()

@@ -31,6 +31,6 @@ def work_in_order(tasks: Sequence[Task], open_worker: Callable[[], Worker[Task, 
 
     size = min(most or usable_cores(), len(tasks))
     with closing(Crew(open_worker, size)) as crew:
-        for result in run_in_order(map(crew.submit, tasks), window=size * AHEAD, stop=lambda: False):
+        for result in run_in_order(map(crew.submit, tasks), window=lambda: size * AHEAD, stop=lambda: False):
             assert result is not None
             yield result

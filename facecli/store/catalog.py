@@ -229,6 +229,12 @@ class Catalogue:
         query = f"SELECT 1 FROM {late} LIMIT 1"
         return any(self.rows(query, (first, self.set_id, first, low, high)) for low, high in self.paths.ranges(root))
 
+    def photo_with(self, digest: bytes) -> int | None:
+        """One of the photos with this content."""
+        rows = self.rows("SELECT photo_id FROM photos WHERE digest = ? AND set_id = ? AND NOT again LIMIT 1", (digest, self.set_id))
+        with trusted(self.path):
+            return as_int(rows[0][0]) if rows else None
+
     def skips(self) -> Iterator[Skipped]:
         """The recorded skips, ascending by path."""
         for low, high in self.paths.ranges("/"):

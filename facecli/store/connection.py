@@ -50,6 +50,7 @@ def connect(path: Path, **parameters: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
+    # Python calls the handlers of signals between two steps of its own, of which a statement of minutes has none but these.
     connection.set_progress_handler(lambda: 0, _STEPS)
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA trusted_schema = OFF")

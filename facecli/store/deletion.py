@@ -30,9 +30,10 @@ class Deletions:
         blobs = [blob for (blob,) in self._connection.execute(query, (photo_id,))]
         self.faces += self._count("SELECT count(*) FROM faces WHERE photo_id = ?", photo_id)
         self._connection.execute("DELETE FROM photos WHERE photo_id = ?", (photo_id,))
-        if self._count("SELECT count(*) FROM photos WHERE digest = ? AND set_id = ?", digest, set_id):
+        # Asked for one row, not counted: of a hundred thousand copies that go each would count all the others.
+        if self._count("SELECT EXISTS (SELECT 1 FROM photos WHERE digest = ? AND set_id = ?)", digest, set_id):
             blobs = []
-        if not self._count("SELECT count(*) FROM photos WHERE digest = ?", digest):
+        if not self._count("SELECT EXISTS (SELECT 1 FROM photos WHERE digest = ?)", digest):
             blobs.append(digest)
         with trusted(self._path):
             self._traces.add([as_bytes(path)], map(as_bytes, blobs))

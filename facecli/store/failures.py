@@ -23,6 +23,7 @@ def explained(path: object) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+            # What a signal's handler raised within a statement was lost in SQLite; nothing else interrupts one.
             raise KeyboardInterrupt from error
         raise _from_sqlite(error, path) from error
     except (UnicodeDecodeError, OverflowError) as error:

@@ -194,6 +194,10 @@ class IndexReader:
         """Whether a photo from the id `first` on has the content of an earlier one below a root."""
         return self._catalogue.shares_content(root, first)
 
+    def photo_with(self, digest: bytes) -> int | None:
+        """The id of any one photo of `with_digest`, at the same cost however many there are; None where there is none."""
+        return self._catalogue.photo_with(digest)
+
     def kept_out(self, digest: bytes) -> KeptOut:
         """What `remove` keeps out of this content."""
         return self._catalogue.kept_out(digest)

@@ -109,7 +109,8 @@ class RemovalWork:
         if row is None:
             return
         self._keep_out(as_bytes(row[0]), face.face_id, pack_box(face.box))
-        query = "SELECT face_id, box FROM faces JOIN photos USING (photo_id) WHERE digest = ? AND photos.set_id != ?"
+        others_of = "digest = ? AND photos.set_id IN (SELECT set_id FROM sets WHERE set_id != ?)"  # by the index, past the copies of this set
+        query = f"SELECT face_id, box FROM faces JOIN photos USING (photo_id) WHERE {others_of}"
         others = self._connection.execute(query, row).fetchall()
         with trusted(self._catalogue.path):
             boxes = read_boxes([as_bytes(box) for _, box in others])

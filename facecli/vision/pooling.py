@@ -152,21 +152,31 @@ class PooledSession:
     def _serve(self, member: Member) -> None:
         """One thread of a device: take a batch, run it, give each request its rows."""
         buffers: dict[tuple[int, ...], Feed] = {}
-        while requests := self._waiting.take(member.most if self._batching.joins else 1):
-            if self._roster.has_lost(member.name):
-                self._waiting.put_back(requests)
-                break
-            rows = sum(len(request.feed) for request in requests)
-            member.note(rows)
-            if rows > member.most:
-                self._waiting.put_back(split(requests))
-            elif not self._answer(member, requests, buffers):
-                break
+        goes_on = True
+        while goes_on and (requests := self._waiting.take(member.most if self._batching.joins else 1)):
+            try:
+                goes_on = self._take_on(member, requests, buffers)
+            except BaseException as error:  # noqa: BLE001 (handed on whole: nobody else would ever answer those who wait)
+                goes_on = False
+                for request in requests:
+                    request.fail(error)
         with self._lock:
             self._left -= 1
             last = not self._left
         if last:
             self._waiting.end(self._roster.end())
+
+    def _take_on(self, member: Member, requests: Sequence[Request], buffers: dict[tuple[int, ...], Feed]) -> bool:
+        """Run what is no more than the device takes, else part it; whether this thread is to go on."""
+        if self._roster.has_lost(member.name):
+            self._waiting.put_back(requests)
+            return False
+        rows = sum(len(request.feed) for request in requests)
+        member.note(rows)
+        if rows > member.most:
+            self._waiting.put_back(split(requests))
+            return True
+        return self._answer(member, requests, buffers)
 
     def _answer(self, member: Member, requests: Sequence[Request], buffers: dict[tuple[int, ...], Feed]) -> bool:
         """Run one batch; whether this thread is to go on."""

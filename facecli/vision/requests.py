@@ -22,6 +22,11 @@ class Request(Struct, eq=False):
     feed: Feed
     answer: Future[Outputs] = field(default_factory=Future)
 
+    def fail(self, error: BaseException) -> None:
+        """Answer with an error, unless it is answered."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
 
 class Waiting:
     """Requests that no device has taken yet, by the shape of what they feed; those of one shape can share a batch."""
@@ -96,11 +101,10 @@ class _Joint:
             self._missing -= 1
             if self._missing:
                 return
-        errors = [error for piece in self._pieces if (error := piece.answer.exception()) is not None]
-        if errors:
-            self._request.answer.set_exception(errors[0])
-        else:
+        try:
             self._request.answer.set_result([np.concatenate(o) for o in zip(*(p.answer.result() for p in self._pieces), strict=True)])
+        except BaseException as error:  # noqa: BLE001 (of a piece, or of memory: a callback's own would be lost, and the request never answered)
+            self._request.fail(error)
 
 
 def share(requests: Sequence[Request], outputs: Outputs, size: int) -> list[Outputs]:

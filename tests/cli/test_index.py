@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
+
+from facecli.cli.console import Console
+from facecli.cli.report import tell_report
+from facecli.pipeline.clock import STAGES
+from facecli.types import IndexReport, PhotoCounts, StageTime
 
 if TYPE_CHECKING:
     from conftest import Shell
@@ -174,3 +180,22 @@ def test_a_missing_root_names_the_way_to_forget_it(shell: Shell, album: Path) ->
     assert way in shell("remove", "--missing").errors
     shell("remove", "--root", "with space")
     assert "with space" not in shell("index").errors
+
+
+def test_what_would_be_faster_is_said_only_where_that_helps(shell: Shell, album: Path) -> None:
+    assert "bound by" not in shell("index", album).errors
+    forced = shell("index", "-v", "--force", album).errors
+    assert re.search(r"^4 photos in .*; bound by \w+: .* would help$", forced, re.MULTILINE)
+    shutil.copyfile(album / "party/gdp.jpg", album / "copy.jpg")
+    (album / "bad.jpg").write_text("no image\n" * 9)
+    without_a_look = shell("index", "-v", album, code=3).errors
+    assert "5 photos with 39 faces" in without_a_look
+    assert "bound by" not in without_a_look
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(59.0, False), (61.0, True)])
+def test_after_a_minute_it_is_said_unasked(capfd: pytest.CaptureFixture[str], seconds: float, said: bool) -> None:  # noqa: FBT001 (a parameter)
+    stages = {stage: StageTime(busy_seconds=1.0) for stage in STAGES}
+    made = IndexReport("/index", "pack", "cpu", "CPUExecutionProvider", seconds, PhotoCounts(seen=9, new=9, total=9), stages=stages)
+    tell_report(made, Console(quiet=False, verbose=False), dry_run=False)
+    assert ("bound by" in capfd.readouterr().err) == said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from notes import Notes
 
 from facecli.config import IndexOptions
 from facecli.indexing import IndexRequest, index_photos
@@ -70,3 +72,18 @@ def test_a_photo_with_which_two_runs_died_is_decoded_apart(album: Path, monkeypa
     assert (report.photos.total, report.faces.total) == (2, 2)
     assert not (album.parent / ".facecli" / JOURNAL).exists()
     assert run(album).photos.unchanged == 2
+
+
+def test_a_journal_that_cannot_be_written_ends_no_run(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.pwrite
+
+    def failing(descriptor: int, data: bytes, offset: int) -> int:
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(JOURNAL):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return write(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", failing)
+    notes = Notes()
+    report = index_photos(IndexRequest(str(album.parent / ".facecli"), (str(album),), options=IndexOptions(jobs=1)), notes)
+    assert (report.photos.total, report.faces.total, report.skipped) == (2, 2, [])
+    assert [detail for detail in notes.details if "Input/output error" in detail]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,16 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from notes import Notes
 from PIL import Image
 
 from facecli.config import By, IndexOptions, ScanOptions
 from facecli.errors import IndexMismatch, PhotoError, StoreError, UsageError
-from facecli.indexing import IndexRequest, index_photos
+from facecli.indexing import IndexRequest, index_photos, job
 from facecli.indexing.workshop import Workshop
 from facecli.photos import mounts
+from facecli.photos.decode import PhotoReader
+from facecli.photos.scan import Scan
 from facecli.store.facestore import open_reader
-from facecli.types import IndexReport
+from facecli.types import FileContents, IndexReport, PhotoFile, Skipped
 from facecli.vision.detector import Detector
 
 
@@ -511,3 +515,50 @@ def test_a_photo_named_by_itself_is_migrated_too(album: Album) -> None:
     album.run(album.folder / "0.png", album.folder / "1.png")
     report = album.run(album.folder / "0.png", migrate=True, det_size=320)
     assert (report.photos.new, report.photos.total) == (2, 2)
+
+
+def test_as_many_workers_as_were_asked_for_have_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each waits in its first file until all of them are there."""
+    workers = 150
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(workers):
+        (folder / f"{number:03}.jpg").write_text("no image\n" * 9)
+    together = threading.Barrier(workers)
+    read = PhotoReader.read
+
+    def reading(self: PhotoReader, file: PhotoFile) -> FileContents | Skipped:
+        together.wait(timeout=20)
+        return read(self, file)
+
+    monkeypatch.setattr(PhotoReader, "read", reading)
+    report = Album(folder).run(jobs=workers)
+    assert (report.photos.skipped, together.broken) == (workers, False)
+
+
+def test_a_run_that_computes_nothing_names_no_device(album: Album) -> None:
+    album.run()
+    shutil.copy(album.folder / "0.png", album.folder / "copy.png")
+    (album.folder / "bad.jpg").write_text("no image\n" * 9)
+    report = album.run()
+    assert (report.photos.new, report.photos.skipped, report.device, report.provider) == (1, 1, "", "")
+
+
+def test_a_root_that_vanishes_while_its_photos_are_counted_costs_the_count(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That a thread ends with an error fails a test by itself."""
+    counted = threading.Event()
+
+    def vanished(request: IndexRequest, before: job.Before) -> Scan:
+        if threading.current_thread() is threading.main_thread():
+            return open_scan(request, before)
+        counted.set()
+        return open_scan(replace(request, roots=(str(album.folder / "gone"),)), before)
+
+    open_scan = job._open_scan
+    monkeypatch.setattr(job, "_open_scan", vanished)
+    monkeypatch.setattr(Notes, "watched", True)
+    assert album.run().photos.total == 6
+    assert counted.wait(10)
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and "expect" in thread.name:
+            thread.join(10)

@@ -43,7 +43,7 @@ def crew_of(size: int, make: Callable[[], Doubler] = Doubler) -> tuple[Crew[int,
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_results_come_in_order(size: int, window: int) -> None:
     crew, made = crew_of(size)
-    seen = list(run_in_order(map(crew.submit, range(1000)), window=window, stop=lambda: False))
+    seen = list(run_in_order(map(crew.submit, range(1000)), window=lambda: window, stop=lambda: False))
     crew.close()
     assert seen == [2 * i for i in range(1000)]
     assert all(worker.closed for worker in made)
@@ -51,7 +51,7 @@ def test_results_come_in_order(size: int, window: int) -> None:
 
 def test_a_slow_head_does_not_change_the_order() -> None:
     crew, _ = crew_of(4, lambda: Doubler(pause=lambda i: 0.05 if i % 10 == 0 else 0.0))
-    assert list(run_in_order(map(crew.submit, range(40)), window=8, stop=lambda: False)) == [2 * i for i in range(40)]
+    assert list(run_in_order(map(crew.submit, range(40)), window=lambda: 8, stop=lambda: False)) == [2 * i for i in range(40)]
     crew.close()
 
 
@@ -60,7 +60,7 @@ def test_an_exception_ends_the_run_at_its_place(place: int) -> None:
     crew, _ = crew_of(3, lambda: Doubler(fails_at=place))
     seen = []
     with pytest.raises(ValueError, match=str(place)):
-        seen.extend(run_in_order(map(crew.submit, range(40)), window=8, stop=lambda: False))
+        seen.extend(run_in_order(map(crew.submit, range(40)), window=lambda: 8, stop=lambda: False))
     crew.close()
     assert seen in ([], [2 * i for i in range(place)])
 
@@ -71,7 +71,7 @@ def test_an_exception_while_a_worker_is_made_reaches_the_consumer() -> None:
 
     crew: Crew[int, int] = Crew(make, 2, lambda _: None, time.perf_counter)
     with pytest.raises(OSError, match="no model"):
-        list(run_in_order(map(crew.submit, range(4)), window=4, stop=lambda: False))
+        list(run_in_order(map(crew.submit, range(4)), window=lambda: 4, stop=lambda: False))
     crew.close()
 
 
@@ -86,7 +86,7 @@ def test_no_more_than_the_window_is_looked_ahead() -> None:
 
     crew, _ = crew_of(2)
     furthest = 0
-    for taken, _result in enumerate(run_in_order(map(crew.submit, source()), window=5, stop=lambda: False)):
+    for taken, _result in enumerate(run_in_order(map(crew.submit, source()), window=lambda: 5, stop=lambda: False)):
         furthest = max(furthest, drawn - taken)
     crew.close()
     assert furthest <= 6
@@ -94,7 +94,7 @@ def test_no_more_than_the_window_is_looked_ahead() -> None:
 
 def test_nothing_to_do_still_gives_the_consumer_its_turn() -> None:
     crew, _ = crew_of(1)
-    assert list(run_in_order([None, crew.submit(1), None, crew.submit(2)], window=1, stop=lambda: False)) == [None, 2, None, 4]
+    assert list(run_in_order([None, crew.submit(1), None, crew.submit(2)], window=lambda: 1, stop=lambda: False)) == [None, 2, None, 4]
     crew.close()
 
 
@@ -102,7 +102,7 @@ def test_a_stop_keeps_a_prefix_and_finishes_what_runs() -> None:
     done: list[int] = []
     stopped = threading.Event()
     crew, made = crew_of(2, lambda: Doubler(pause=lambda _: 0.002))
-    for result in run_in_order(map(crew.submit, range(500)), window=50, stop=stopped.is_set):
+    for result in run_in_order(map(crew.submit, range(500)), window=lambda: 50, stop=stopped.is_set):
         assert result is not None
         done.append(result)
         if len(done) == 30:
@@ -123,7 +123,7 @@ def test_a_consumer_that_leaves_cancels_what_has_not_begun() -> None:
             return task
 
     crew, _ = crew_of(1, Noting)
-    results = run_in_order(map(crew.submit, range(100)), window=60, stop=lambda: False)
+    results = run_in_order(map(crew.submit, range(100)), window=lambda: 60, stop=lambda: False)
     next(results)
     results.close()  # type: ignore[attr-defined]
     crew.close()
@@ -134,6 +134,6 @@ def test_waiting_is_counted() -> None:
     waits: list[float] = []
     crew: Crew[int, int] = Crew(Doubler, 1, waits.append, time.perf_counter)
     time.sleep(0.03)
-    list(run_in_order([crew.submit(1)], window=1, stop=lambda: False))
+    list(run_in_order([crew.submit(1)], window=lambda: 1, stop=lambda: False))
     crew.close()
     assert waits[0] >= 0.02

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from facecli.store import journal as journal_module
 from facecli.store.journal import JOURNAL, Journal
 
 
@@ -74,3 +80,38 @@ def test_more_suspects_than_the_file_holds_push_out_the_oldest(tmp_path: Path) -
         die_with(tmp_path, *(number.to_bytes(16, "big") for number in range(start, start + 500)))
     assert deaths(tmp_path, (1400).to_bytes(16, "big")) == 1
     assert deaths(tmp_path, (3).to_bytes(16, "big")) == 0
+
+
+class FaultyDisk:
+    """The system's calls, of which one fails as on a disk that is going."""
+
+    def __init__(self, call: str) -> None:
+        self._call = call
+
+    def __getattr__(self, name: str) -> Any:
+        return self._fail if name == self._call else getattr(os, name)
+
+    def _fail(self, *_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize("call", ["open", "fchmod", "pread", "pwrite", "close"])
+def test_trouble_with_the_file_is_told_and_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    monkeypatch.setattr(journal_module, "os", FaultyDisk(call))
+    journal = Journal(tmp_path, token)
+    with journal.in_flight(b"a" * 16) as first, journal.in_flight(b"b" * 16) as second:
+        assert (first, second) == (0, 0)
+    with pytest.raises(ValueError, match="a decoder"), journal.in_flight(b"a" * 16):
+        raise ValueError("a decoder")
+    journal.close()
+    assert "Input/output error" in journal.trouble
+    assert str(tmp_path / JOURNAL) in journal.trouble
+
+
+def test_more_in_flight_than_the_file_holds_go_without_a_record(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, token)
+    with ExitStack() as stack:
+        assert {stack.enter_context(journal.in_flight(number.to_bytes(16, "big"))) for number in range(1100)} == {0}
+    assert (tmp_path / JOURNAL).stat().st_size <= 1024 * 17
+    journal.close()
+    assert not (tmp_path / JOURNAL).exists()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from facecli.errors import DeviceError, DeviceFull
 from facecli.vision.pooling import Batching, Member, PooledSession
+from facecli.vision.requests import Request, split
 from facecli.vision.roster import Roster
 from facecli.vision.session import Tensor
 
@@ -199,3 +200,38 @@ def test_no_thread_is_left() -> None:
     while any(t.name.startswith("device-test") for t in threading.enumerate()) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not [t.name for t in threading.enumerate() if t.name.startswith("device-test")]
+
+
+class BrokenNotes(Notes):
+    """A reporter whose way out is full."""
+
+    def warn(self, message: str) -> None:
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("device", [Device(room=0), Device(room=2), Device(fails_after=0)], ids=["no memory", "little memory", "broken"])
+def test_whoever_waits_is_answered_whatever_becomes_of_the_thread_that_serves(device: Device) -> None:
+    pool = pool_of(device, Device(fails_after=0), notes=BrokenNotes())
+    answers: list[BaseException] = []
+
+    def asking(seed: int) -> None:
+        try:
+            ask(pool, 4, seed)
+        except (OSError, DeviceError) as error:
+            answers.append(error)
+
+    crowd = [threading.Thread(target=asking, args=(seed,), daemon=True) for seed in range(8)]
+    for thread in crowd:
+        thread.start()
+    for thread in crowd:
+        thread.join(10)
+    pool.close()
+    assert len(answers) == 8
+
+
+def test_pieces_that_cannot_be_put_together_are_an_error_of_the_whole() -> None:
+    whole = Request(np.zeros((2, 3), np.float32))
+    for number, piece in enumerate(split([whole])):
+        piece.answer.set_result([np.zeros((1, 1 + number))])
+    with pytest.raises(ValueError, match="dimension"):
+        whole.answer.result(10)
