@@ -95,7 +95,7 @@ def test_lists_come_from_files_and_stdin(shell: Shell) -> None:
         (("-0", "album"), "-0 needs a list"),
         (("-", "--files-from", "-"), "stdin can be read only once"),
         (("--files-from", "none"), "a list cannot be read"),
-        (("--det-size", "100", "album"), "--det-size must be a multiple of 32"),
+        (("--det-size", "100", "album"), "not a multiple of 32"),
         (("--drop-unreachable", "album"), "--drop-unreachable goes with --migrate only"),
         (("nowhere",), "no such file or directory"),
         ((), "no photos were named"),
