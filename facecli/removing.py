@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
@@ -10,10 +11,12 @@ from msgspec import Struct
 from facecli.config import ReadOptions, ScanOptions
 from facecli.errors import PhotoError, StoreError, check_name
 from facecli.photos.files import read_photo, stat_photo
-from facecli.photos.mounts import FileSystems, mounts_below
+from facecli.photos.mounts import FileSystems
 from facecli.photos.scan import Scan
-from facecli.pipeline.census import Census, is_below, is_gone, judge
+from facecli.pipeline.census import Census, is_below, is_gone
+from facecli.pipeline.departures import concerns, explain, find_gone, find_hidden, find_unmounted, way_out
 from facecli.store.facestore import IndexReader
+from facecli.store.records import StoredPhoto
 from facecli.types import PhotoFile, Skipped
 
 
@@ -36,8 +39,7 @@ def find_missing(reader: IndexReader) -> Missing:
     roots = [root for root in reader.roots() if os.path.isdir(root)]
     away = [root for root in reader.roots() if root not in roots]
     census = Census(roots)
-    mounted = set().union(*(mounts_below(root) for root in roots))
-    census.unmounted = [mount for mount in reader.mounts() if mount not in mounted and any(is_below(mount, root) for root in roots)]
+    census.unmounted, census.hidden = find_unmounted(reader.mounts(), census.roots), find_hidden(reader, census.roots)
     for root in roots:
         for raw, *_, photo_id in census.recall(root, reader.stats_under(root)):
             path = os.fsdecode(raw)
@@ -45,13 +47,43 @@ def find_missing(reader: IndexReader) -> Missing:
                 census.miss(path, photo_id)
             else:
                 census.seen[root] += 1
-    verdict = judge(census, ask_nobody=False)
-    said = [f"{root} is not there; its photos are kept" for root in away]
-    said += [f"{root} holds none of its photos now; they are kept" for root in verdict.emptied]
-    said += [f"{count} photos below {root} are gone, more than half of it, and are kept" for root, count in verdict.spared.items()]
-    said += [f"{mount} was a mount point and is none now; the photos there are kept" for mount in census.unmounted]
+    verdict = find_gone(census, prune=None)
+    said = [*(f"{root} is not there; its photos are kept: {way_out(root)}" for root in away), *explain(census, verdict)]
     paths = {photo_id: path for path, photo_id in census.missed if photo_id is not None}
     return Missing({photo_id: paths[photo_id] for photo_id in verdict.gone}, tuple(verdict.gone_skips), tuple(said))
+
+
+class RootRemoval(Struct, frozen=True):
+    """What goes with a root."""
+
+    places: tuple[str, ...]
+    """The root, and the mount points that were kept for it alone."""
+    photos: dict[int, StoredPhoto]
+    skipped_paths: tuple[str, ...]
+
+
+def plan_root_removal(reader: IndexReader, root: str) -> RootRemoval:
+    """What stands only below a root: not what stands below a further one within it.
+
+    A root that has moved may have left photos behind, which stand below no root any more; the directory that they stood in is taken as one.
+    Raises StoreError where the directory is neither, nor a mount point of a root: what stands below a root comes back with the next run.
+    """
+    roots = reader.roots()
+    others = [other for other in roots if is_below(other, root)]
+    photos = {p.photo_id: p for p in reader.photos(root) if is_below(p.file.path, root) and not _is_below_any(p.file.path, others)}
+    paths = (skip.file.path for skip in reader.skips())
+    skips = tuple(path for path in paths if is_below(path, root) and not _is_below_any(path, others))
+    is_known = root in (*roots, *(mount for mount in reader.mounts() if mount != "/"))
+    if not is_known and (_is_below_any(root, roots) or not (photos or skips)):
+        known = ", ".join(map(shlex.quote, roots)) or "none"
+        raise StoreError("no root of the index", root, hint=f"its roots: {known}; facecli remove PATH takes photos out")
+    left = [other for other in roots if other != root]
+    mounts = [mount for mount in reader.mounts() if mount != "/" and (mount == root or not concerns(mount, left))]
+    return RootRemoval((root, *mounts), photos, skips)
+
+
+def _is_below_any(path: str, directories: Sequence[str]) -> bool:
+    return any(is_below(path, directory) for directory in directories)
 
 
 def contents_of(reader: IndexReader, paths: Sequence[str]) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ UTF-8 holds surrogates), and become the file's very bytes through `os.fsencode`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 from typing import Protocol
@@ -70,6 +71,16 @@ class PhotoFile(Struct, frozen=True):
         if self.size != earlier.size or self.mtime_ns != earlier.mtime_ns:
             return False
         return None in (self.ctime_ns, earlier.ctime_ns) or (self.ctime_ns, self.inode) == (earlier.ctime_ns, earlier.inode)
+
+    @classmethod
+    def seen(cls, path: str, state: os.stat_result, *, is_stable: bool = False) -> PhotoFile:
+        """A file of which the system says `state`; a time that the index can't hold, as after 2262-04-11, is the nearest that it can.
+
+        `is_stable` says whether its file system keeps inodes.
+        """
+        if is_stable:
+            return cls(path, state.st_size, storable(state.st_mtime_ns), storable(state.st_ctime_ns), state.st_ino & LARGEST)
+        return cls(path, state.st_size, storable(state.st_mtime_ns))
 
 
 class Skipped(Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,6 +28,7 @@ facecli remove album/party/a.jpg     a photo, with every further copy of it
 facecli remove album/party           every photo below a directory
 facecli remove face:12               one face
 facecli remove --missing             photos whose files are gone
+facecli remove --root old-album      a directory that is no more, or that is no longer to be indexed
 facecli remove --forget a.jpg        let a removed photo come back with the next index run
 """
 WAIT_READERS = 10.0
@@ -38,6 +40,7 @@ class Request(Struct, frozen=True):
 
     targets: tuple[str, ...]
     missing: bool
+    root: str | None
     forget: bool
     dry_run: bool
     wait: float
@@ -54,6 +57,7 @@ class Targets(Struct, frozen=True):
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
 @click.argument("targets", metavar="[PATH|face:ID]...", nargs=-1, type=Name())
 @click.option("--missing", is_flag=True, help="Drop the photos whose files are gone; they may come back.")
+@click.option("--root", metavar="DIR", type=Name(), help="Forget a directory that was indexed, with what stands only there; it may come back.")
 @click.option("--forget", is_flag=True, help="Let what was removed come back with the next index run.")
 @click.option("--dry-run", is_flag=True, help="Name what would be removed, and remove nothing.")
 @click.option("--wait", metavar="SECONDS", type=number("wait_seconds"), default=0.0, help="Wait for another writer to end.")
@@ -67,13 +71,18 @@ def remove(common: Common, **given: Any) -> None:
     """
     request = Request(**given)
     chosen = _read_targets(request.targets)
-    if request.missing and (request.targets or request.forget):
-        raise UsageError("--missing stands alone", "facecli remove", hint="facecli remove --help")
-    if not request.missing and not request.targets:
-        raise UsageError("nothing was named to remove", "facecli remove", hint="name photos, directories or face:ID, or use --missing")
+    alone = [option for option, given in (("--missing", request.missing), ("--root", request.root is not None)) if given]
+    if alone and (request.targets or request.forget or len(alone) > 1):
+        raise UsageError(f"{alone[0]} stands alone", "facecli remove", hint="facecli remove --help")
+    if not alone and not request.targets:
+        raise UsageError("nothing was named to remove", "facecli remove", hint="name photos, directories or face:ID, or use --missing or --root")
+    if request.root == "":
+        raise UsageError("an empty name", "--root")
     command = _Remove(common, request)
     if request.missing:
         command.drop_missing()
+    elif request.root is not None:
+        command.drop_root(os.path.abspath(request.root))
     elif request.forget:
         command.let_back(chosen)
     else:
@@ -152,6 +161,28 @@ class _Remove:
         for path in missing.photos.values():
             self._row(path, "photo", "missing")
         self._console.warn(f"{'would drop' if self._dry_run else 'dropped'} {counted(len(missing.photos), 'photo')} whose files are gone")
+        self._ask_erased(erased=erased)
+
+    def drop_root(self, root: str) -> None:
+        """Forget a root with what stands only there; its photos are not kept out."""
+        from facecli.removing import plan_root_removal  # noqa: PLC0415 (not for --help)
+        from facecli.store.facestore import open_reader  # noqa: PLC0415 (likewise)
+
+        erased = True
+        if self._dry_run:
+            with open_reader(self._directory) as reader:
+                removal = plan_root_removal(reader, root)
+        else:
+            with self._open() as writer:
+                removal = plan_root_removal(writer, root)
+                writer.drop_roots(removal.places, list(removal.photos), removal.skipped_paths)
+                erased = writer.finish(WAIT_READERS).erased
+        for photo in removal.photos.values():
+            self._row(photo.file.path, "photo", str(photo.faces))
+        for path in removal.skipped_paths:
+            self._row(path, "skipped", "0")
+        done = "would forget" if self._dry_run else "forgot"
+        self._console.warn(f"{done} {root} with {counted(len(removal.photos), 'photo')}; facecli index {shlex.quote(root)} takes it in again")
         self._ask_erased(erased=erased)
 
     def let_back(self, chosen: Targets) -> None:

@@ -12,7 +12,7 @@ from facecli.cli.streams import results
 from facecli.output.paths import path_record, shown_path
 from facecli.output.records import json_line
 from facecli.pipeline.clock import bottleneck
-from facecli.types import IndexReport, JsonValue, Skipped
+from facecli.types import IndexReport, JsonValue, PhotoCounts, Skipped
 from facecli.words import counted
 
 ADVICE = {
@@ -64,9 +64,11 @@ def tell_report(report: IndexReport, console: Console, *, dry_run: bool) -> None
     """Say on stderr what was done."""
     photos, faces = report.photos, report.faces
     changes = [f"{count} {word}" for word, count in asdict(photos).items() if count and word not in ("seen", "total")]
-    would = "would be " if dry_run else ""
     held = f"{counted(photos.total, 'photo')} with {counted(faces.total, 'face')} in the index"
-    console.warn(f"{held}; of {photos.seen} seen {would}{', '.join(changes) or 'none new'}")
+    if dry_run:
+        console.warn(f"{held}; nothing was changed; {_rehearsed(photos)}")
+    else:
+        console.warn(f"{held}; of {photos.seen} seen {', '.join(changes) or 'none new'}")
     known = sum(s.known for s in report.skipped)
     if known:
         console.warn(f"{counted(known, 'photo')} could not be read by an earlier run, unchanged since: facecli info --skipped")
@@ -74,6 +76,14 @@ def tell_report(report: IndexReport, console: Console, *, dry_run: bool) -> None
         console.warn(f"{report.kept_out} of the photos and faces stay out, as an earlier remove asked: facecli remove --forget lets them back")
     if report.device and not dry_run:
         _tell_speed(report, console)
+
+
+def _rehearsed(photos: PhotoCounts) -> str:
+    """What a run would do, in a sentence."""
+    kinds = ("new", "changed", "moved", "unchanged", "skipped")
+    found = ", ".join(f"{getattr(photos, kind):,} {kind}" for kind in kinds if getattr(photos, kind))
+    said = f"a run would see {counted(photos.seen, 'photo')}" + (f": {found}" if found else "")
+    return said + (f"; and remove {photos.removed:,} from the index" if photos.removed else "")
 
 
 def _tell_speed(report: IndexReport, console: Console) -> None:

@@ -11,6 +11,7 @@ from facecli.config import IndexOptions
 from facecli.photos.decode import refusal_holds
 from facecli.photos.scan import Scan
 from facecli.pipeline.census import Census
+from facecli.pipeline.departures import find_hidden, find_unmounted
 from facecli.pipeline.plan import Missed, Pair, Rules, Step, pair_up
 from facecli.store.facestore import IndexReader
 from facecli.store.records import FileStat
@@ -26,6 +27,10 @@ class Agenda:
         self._rules = Rules(options.force, options.retry_skipped, lambda refused_by: refusal_holds(refused_by, options.reading))
         self._scan, self._store, self._report = scan, store, report
         self.census = Census(scan.directories)
+        self.census.unlisted = scan.unlisted
+        if store is not None:
+            self.census.unmounted = find_unmounted(store.mounts(), self.census.roots)
+            self.census.hidden = find_hidden(store, self.census.roots)
         self.note: Callable[[list[PhotoFile]], None] = lambda _: None
         """Called with unchanged files whose time of change and inode the index lacks, many at a time."""
         self._unnoted: list[PhotoFile] = []

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from msgspec import Struct
 
 from facecli.errors import PhotoError, UsageError
-from facecli.indexing.agenda import Agenda
+from facecli.indexing.rehearsal import Rehearsal
 from facecli.indexing.request import IndexRequest, resolve, settle
 from facecli.indexing.run import Run
 from facecli.photos.scan import Scan
 from facecli.pipeline.census import is_below
-from facecli.pipeline.plan import Pair
+from facecli.pipeline.departures import way_out
 from facecli.pipeline.stopping import Stop
 from facecli.store.connection import belongs_to_another, is_index
 from facecli.store.facestore import open_reader, open_writer
 from facecli.store.records import IndexInfo
-from facecli.types import IndexReport, Reporter, SilentReporter, Skipped
+from facecli.types import IndexReport, Reporter, SilentReporter
 from facecli.vision.device import find_devices
 
 
@@ -50,10 +51,9 @@ def index_photos(request: IndexRequest, reporter: Reporter | None = None, stop: 
     if request.options.device != "auto":
         find_devices(request.options.device)
     report = IndexReport(request.directory, settings.kind.fingerprint.model, missing_roots=list(scan.missing_roots))
-    for root in scan.missing_roots:
-        reporter.warn(f"no such file or directory: {root}")
     if request.options.dry_run:
-        _rehearse(request, scan, before, report)
+        with open_reader(Path(request.directory)) if before.info is not None else nullcontext() as reader:
+            Rehearsal(request.options, scan, reader, report).run(reporter, stop, migrates=settings.migrates)
     else:
         kind = None if settings.migrates else settings.kind
         wait = request.options.wait_seconds
@@ -61,6 +61,8 @@ def index_photos(request: IndexRequest, reporter: Reporter | None = None, stop: 
             if settings.migrates:
                 store.begin_migration(settings.kind)
             Run(request, settings, scan, store, report).run(reporter, stop, lambda: sum(1 for _ in _open_scan(request, before)))
+    for root in report.missing_roots:
+        reporter.warn(f"no such file or directory: {root}" + (f"; its photos are kept: {way_out(root)}" if root in before.roots else ""))
     if not report.photos.seen:
         reporter.warn("no photos were found there")
     report.seconds = time.perf_counter() - began
@@ -96,26 +98,6 @@ def _open_scan(request: IndexRequest, before: Before) -> Scan:
         raise UsageError("no photos were named, and the index knows no directory yet", request.directory, hint="facecli index DIRECTORY")
     scan = Scan(roots, options.scan, listed=listed, leave_out=(request.directory,))
     if roots and not listed and len(scan.missing_roots) == len(roots):
-        raise PhotoError("no such file or directory, so that the index stays as it is", ", ".join(scan.missing_roots))
+        known = [way_out(root) for root in scan.missing_roots if root in before.roots]
+        raise PhotoError("no such file or directory, so that the index stays as it is", ", ".join(scan.missing_roots), hint="".join(known[:1]))
     return scan
-
-
-def _rehearse(request: IndexRequest, scan: Scan, before: Before, report: IndexReport) -> None:
-    """Count what a run would do, from names, sizes and times alone."""
-    if before.info is None:
-        _count(Agenda(request.options, scan, None, report), report)
-        return
-    with open_reader(Path(request.directory)) as store:
-        _count(Agenda(request.options, scan, store, report), report)
-    report.photos.total, report.faces.total = before.info.photos, before.info.faces
-
-
-def _count(agenda: Agenda, report: IndexReport) -> None:
-    for entry in agenda:
-        if isinstance(entry, Skipped):
-            report.photos.skipped += 1
-            report.skipped.append(entry)
-        elif isinstance(entry, Pair):
-            is_known = entry.known is not None and entry.known.photo_id is not None
-            report.photos.changed += is_known
-            report.photos.new += not is_known

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from facecli.errors import DeviceError, FacecliError
 from facecli.indexing.agenda import Agenda
+from facecli.indexing.relocation import Relocations
 from facecli.indexing.request import IndexRequest, Settings
 from facecli.photos.scan import Scan
-from facecli.pipeline.census import Verdict, is_below, judge, outermost
+from facecli.pipeline.census import outermost
 from facecli.pipeline.clock import StageClock
+from facecli.pipeline.departures import explain, find_gone, mounts_to_remember
 from facecli.pipeline.plan import Pair
 from facecli.pipeline.results import ChainResult, FileTask
 from facecli.pipeline.runner import Crew, run_in_order
@@ -38,6 +40,7 @@ class Run:
         self._options, self._settings, self._scan, self._store, self._report = request.options, settings, scan, store, report
         self._agenda = Agenda(request.options, scan, store, report)
         self._agenda.note = store.note_changes
+        self._relocations = Relocations(store, self._agenda.census, report, migrates=settings.migrates)
         self._clock = StageClock()
         self._workshop: Workshop | None = None
         self._crew: Crew[FileTask, ChainResult] | None = None
@@ -57,7 +60,7 @@ class Run:
         self._report.interrupted_by = stop()
         if not self._report.interrupted_by:
             self._drop_what_is_gone(writer, reporter)
-            self._remember_roots()
+            self._settle_roots(reporter)
             if self._settings.migrates:
                 self._switch(reporter)
             self._finish(reporter)
@@ -129,20 +132,15 @@ class Run:
         """Drop the photos that are gone, and those whose path holds a content that is kept out."""
         census = self._agenda.census
         census.missed = [(path, photo_id) for path, photo_id in census.missed if photo_id not in writer.moved]
-        mounts = set(self._scan.mounts)
-        census.unlisted = list(self._scan.unlisted)
-        census.unmounted = [m for m in self._store.mounts() if m not in mounts and census.root_of(m) is not None]
         if self._settings.migrates:
             # The new set lacks what the run did not see, so that only the old one can tell what is gone.
             for photo in self._store.unmigrated():
                 census.miss(photo.file.path, photo.photo_id)
                 census.known[census.root_of(photo.file.path) or ""] += 1
-        gone: list[int] = list(writer.replaced)
-        skips: list[str] = []
-        if self._options.prune is not False:
-            verdict = judge(census, ask_nobody=self._options.prune is True)
-            self._explain(verdict, reporter)
-            gone, skips = [*verdict.gone, *gone], verdict.gone_skips
+        verdict = find_gone(census, prune=self._options.prune)
+        for line in explain(census, verdict) if self._options.prune is not False else ():
+            reporter.warn(line)
+        gone, skips = [*verdict.gone, *writer.replaced], verdict.gone_skips
         if gone or skips:
             with self._clock.busy("write"):
                 self._report.faces.removed += self._store.prune(gone, skips)
@@ -155,21 +153,13 @@ class Run:
         with self._clock.busy("write"):
             self._report.photos.removed += self._store.finish_migration(drop_unreachable=self._options.drop_unreachable)
 
-    def _explain(self, verdict: Verdict, reporter: Reporter) -> None:
-        """Say what was not dropped and why."""
-        for root in verdict.emptied:
-            reporter.warn(f"{root} holds no photos now; the {self._agenda.census.known[root]} that the index knows there are kept")
-        for root, count in verdict.spared.items():
-            reporter.warn(f"{count} photos below {root} are gone, more than half of it, and are kept; --prune drops them")
-        for place in self._agenda.census.unmounted:
-            reporter.warn(f"{place} was a mount point and is none now; the photos that the index knows there are kept")
-
-    def _remember_roots(self) -> None:
-        """Keep the roots and the mount points below them for later runs."""
-        here = self._scan.directories
-        roots = outermost({*self._store.roots(), *here})
-        kept = [m for m in self._store.mounts() if not any(is_below(m, root) for root in here) or m in self._agenda.census.unmounted]
-        self._store.set_roots(roots, sorted({*kept, *self._scan.mounts}))
+    def _settle_roots(self, reporter: Reporter) -> None:
+        """Follow the roots that have moved, and keep the roots and mount points for later runs."""
+        with self._clock.busy("write"):
+            moved = self._relocations.settle(reporter, force=self._options.force)
+        census = self._agenda.census
+        roots = outermost({root for root in self._store.roots() if root not in moved} | {*census.roots})
+        self._store.set_roots(roots, mounts_to_remember(self._store.mounts(), self._scan.mounts, roots, census))
 
     def _finish(self, reporter: Reporter) -> None:
         """Erase what was dropped; a run that was ended leaves that to the next one, since it may take long."""

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import xxhash
 
 from facecli.config import ReadOptions
-from facecli.photos.mounts import FileSystems, photo_file
+from facecli.photos.mounts import FileSystems
 from facecli.photos.opening import format_of
 from facecli.photos.refusal import Refusal, unavailable
 from facecli.photos.sniff import HEAD
@@ -31,7 +31,7 @@ def stat_photo(path: str, systems: FileSystems | None = None) -> PhotoFile | Ski
         state = os.stat(path)
     except (OSError, ValueError) as error:
         return refused(error).skip(PhotoFile(path, 0, 0))
-    file = photo_file(path, state, is_stable=False) if systems is None else systems.file_at(path, state)
+    file = PhotoFile.seen(path, state) if systems is None else systems.file_at(path, state)
     return file if stat.S_ISREG(state.st_mode) else _no_file(state.st_mode).skip(file)
 
 
@@ -76,7 +76,7 @@ def _read(handle: int, file: PhotoFile, options: ReadOptions, take: Callable[[in
     before = os.fstat(handle)
     if not stat.S_ISREG(before.st_mode):
         raise _no_file(before.st_mode)
-    file = photo_file(file.path, before, is_stable=file.ctime_ns is not None)
+    file = PhotoFile.seen(file.path, before, is_stable=file.ctime_ns is not None)
     try:
         _check_size(before.st_size, options)
         format_of(os.pread(handle, HEAD, 0))

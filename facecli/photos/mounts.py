@@ -6,7 +6,7 @@ import os
 import re
 import sys
 
-from facecli.types import LARGEST, PhotoFile, storable
+from facecli.types import LARGEST, PhotoFile
 
 _STATFS_BYTES = 4096
 """More than any system's `struct statfs` has."""
@@ -21,12 +21,37 @@ def mounts_below(root: str) -> frozenset[str]:
     real = os.path.realpath(root)
     below = real if real.endswith("/") else real + "/"
     shown = root if root.endswith("/") else root + "/"
+    return frozenset(shown + point[len(below) :] for point in _mount_points() if point.startswith(below) and point != below)
+
+
+def is_mount(path: str) -> bool:
+    """Whether something is mounted at a path just now."""
+    return os.path.realpath(path) in _mount_points() or os.path.ismount(path)
+
+
+def mount_of(path: str) -> str:
+    """The nearest mount point at or above a path, under the name that the path gives it."""
+    points, place = _mount_points(), path
+    while place != "/" and os.path.realpath(place) not in points and not os.path.ismount(place):
+        place = os.path.dirname(place)
+    return place
+
+
+def file_system_of(path: str) -> int | None:
+    """The number of the file system at a path: what many file systems take from their UUID, others from their device."""
+    try:
+        return os.statvfs(path).f_fsid & LARGEST
+    except OSError:
+        return None
+
+
+def _mount_points() -> frozenset[str]:
+    """All mount points; empty where the system keeps no list of them."""
     try:
         with open("/proc/self/mountinfo", "rb") as file:
-            points = [os.fsdecode(_unescape(line.split(b" ", 5)[4])) for line in file if line.count(b" ") > 4]
+            return frozenset(os.fsdecode(_unescape(line.split(b" ", 5)[4])) for line in file if line.count(b" ") > 4)
     except OSError:
         return frozenset()
-    return frozenset(shown + point[len(below) :] for point in points if point.startswith(below) and point != below)
 
 
 class FileSystems:
@@ -43,16 +68,7 @@ class FileSystems:
         device = state.st_dev
         if device not in self._stable:
             self._stable[device] = keeps_inodes(path)
-        return photo_file(path, state, is_stable=self._stable[device])
-
-
-def photo_file(path: str, state: os.stat_result, *, is_stable: bool) -> PhotoFile:
-    """A file by its state; `is_stable` says whether its file system keeps inodes.
-
-    A time that the index can't hold, as after 2262-04-11, is the nearest that it can.
-    """
-    changed, inode = (storable(state.st_ctime_ns), state.st_ino & LARGEST) if is_stable else (None, None)
-    return PhotoFile(path, state.st_size, storable(state.st_mtime_ns), changed, inode)
+        return PhotoFile.seen(path, state, is_stable=self._stable[device])
 
 
 def keeps_inodes(path: str) -> bool:

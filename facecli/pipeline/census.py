@@ -26,7 +26,9 @@ class Census:
         self.unlisted: list[str] = []
         """Directories that could not be listed."""
         self.unmounted: list[str] = []
-        """Directories that were mount points when they were indexed and are not now."""
+        """Directories below a root that were mount points when they were indexed and are not now."""
+        self.hidden: list[str] = []
+        """Roots whose disk is not there, so that most of their photos are out of sight."""
         self.known: Counter[str] = Counter()
         """How many photos the index knows below each root."""
         self.seen: Counter[str] = Counter()
@@ -73,7 +75,7 @@ class Census:
 
     def is_closed(self, path: str) -> bool:
         """Whether a path lies where nothing can be told of it just now."""
-        return any(is_below(path, place) for place in (*self.unlisted, *self.unmounted))
+        return any(is_below(path, place) for place in (*self.unlisted, *self.unmounted, *self.hidden))
 
 
 class Verdict(Struct, frozen=True):

@@ -221,6 +221,14 @@ class Catalogue:
         found = [self._known_photo(row) for row in self.rows(query, (digest, self.set_id))]
         return sorted(found, key=lambda known: os.fsencode(known.file.path)) if len(found) > 1 else found
 
+    def shares_content(self, root: str, first: int) -> bool:
+        """Whether a photo from the id `first` on has the content of an earlier one below a root."""
+        # Left to itself SQLite would walk over all photos for n, and over all below the root for each of them.
+        earlier = "photos o INDEXED BY photos_by_digest WHERE o.digest = n.digest AND o.set_id = n.set_id AND o.photo_id < ?"
+        late = f"photos n NOT INDEXED WHERE n.photo_id >= ? AND n.set_id = ? AND EXISTS (SELECT 1 FROM {earlier} AND o.path >= ? AND o.path < ?)"
+        query = f"SELECT 1 FROM {late} LIMIT 1"
+        return any(self.rows(query, (first, self.set_id, first, low, high)) for low, high in self.paths.ranges(root))
+
     def photo_of_content(self, digest: bytes) -> int | None:
         """One of the photos with this content."""
         rows = self.rows("SELECT photo_id FROM photos WHERE digest = ? AND set_id = ? AND NOT again LIMIT 1", (digest, self.set_id))
@@ -244,17 +252,31 @@ class Catalogue:
             if not isinstance(path, bytes) or not self.paths.is_stored(path):
                 yield "roots", path
 
-    def roots(self, *, mounts: bool) -> tuple[str, ...]:
-        """The roots, or the mount points below them."""
-        rows = self.rows("SELECT path FROM roots WHERE mount = ?", (int(mounts),))
+    def roots(self) -> tuple[str, ...]:
+        """The roots, sorted."""
+        rows = self.rows("SELECT path FROM roots WHERE NOT mount")
         with trusted(self.path):
             return tuple(sorted((self.paths.unpack(as_bytes(path)) for (path,) in rows), key=os.fsencode))
+
+    def mounts(self) -> dict[str, int | None]:
+        """The mount points of the roots, each with the number of the file system that was there."""
+        number = "file_system" if self.version >= CHANGES_FROM else "NULL"
+        rows = self.rows(f"SELECT path, {number} FROM roots WHERE mount ORDER BY path")
+        with trusted(self.path):
+            return {self.paths.unpack(as_bytes(path)): None if n is None else as_int(n) for path, n in rows}
 
     # photos and faces
 
     def photos(self, root: str = "/") -> Iterator[StoredPhoto]:
         """The photos at and below a path, ascending by path."""
         yield from self.photos_of(f"{_PHOTOS} WHERE set_id = ? AND path >= ? AND path < ?", (self.set_id,), root)
+
+    def photo_paths(self, root: str) -> Iterator[str]:
+        """The paths of the photos at and below a path, of both sets of a migration."""
+        query = "SELECT DISTINCT path FROM photos WHERE set_id IN (SELECT set_id FROM sets) AND path >= ? AND path < ?"
+        for low, high in self.paths.ranges(root):
+            with trusted(self.path):
+                yield from (self.paths.unpack(as_bytes(path)) for (path,) in self._pages(query, (), low, high))
 
     def photos_of(self, query: str, parameters: tuple[object, ...], root: str = "/") -> Iterator[StoredPhoto]:
         """The photos of a query for PHOTO_COLUMNS whose last two parameters are a range of paths."""

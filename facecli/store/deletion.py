@@ -63,6 +63,11 @@ class Deletions:
         for (path,) in rows:
             self.lost(as_bytes(path))
 
+    def drop_root(self, stored: bytes) -> None:
+        """Forget a root or mount point, but none below it."""
+        if self._connection.execute("DELETE FROM roots WHERE path = ?", (stored,)).rowcount:
+            self.lost(stored)
+
     def lost(self, path: bytes = b"", blob: bytes = b"") -> None:
         """Note that a path or a blob went by other means than those above."""
         self._traces.add([path] if path else [], [blob] if blob else [])

@@ -141,9 +141,21 @@ class IndexReader:
         """One face; raises QueryError where there is none."""
         return self._catalogue.face(face_id)
 
-    def photos(self) -> Iterator[StoredPhoto]:
-        """All photos, ascending by path."""
-        return self._catalogue.photos()
+    def photos(self, root: str = "/") -> Iterator[StoredPhoto]:
+        """The photos at and below a path, ascending by path."""
+        return self._catalogue.photos(root)
+
+    def photo_paths(self, root: str) -> Iterator[str]:
+        """The paths of the photos below a path, those of a migration too."""
+        return self._catalogue.photo_paths(root)
+
+    def photo(self, photo_id: int) -> StoredPhoto | None:
+        """One photo."""
+        return self._catalogue.photo(photo_id)
+
+    def last_photo_id(self) -> int:
+        """The highest id of a photo; those that come later get higher ones."""
+        return self._catalogue.number("SELECT max(photo_id) FROM photos")
 
     def photo_of(self, face_id: int) -> StoredPhoto:
         """The photo that shows a face; raises QueryError where there is no such face."""
@@ -182,6 +194,10 @@ class IndexReader:
         """The photos with this content, ascending by path; none that must be embedded again."""
         return self._catalogue.with_digest(digest)
 
+    def shares_content(self, root: str, first: int) -> bool:
+        """Whether a photo from the id `first` on has the content of an earlier one below a root."""
+        return self._catalogue.shares_content(root, first)
+
     def photo_of_content(self, digest: bytes) -> int | None:
         """The id of any one photo of `with_digest`, at the same cost however many there are; None where there is none."""
         return self._catalogue.photo_of_content(digest)
@@ -206,11 +222,11 @@ class IndexReader:
 
     def roots(self) -> tuple[str, ...]:
         """The directories that were indexed, absolute, sorted."""
-        return self._catalogue.roots(mounts=False)
+        return self._catalogue.roots()
 
-    def mounts(self) -> tuple[str, ...]:
-        """The mount points that were seen below them, absolute, sorted."""
-        return self._catalogue.roots(mounts=True)
+    def mounts(self) -> dict[str, int | None]:
+        """The mount points that were seen below, at and above them, absolute, each with the number of the file system that was there."""
+        return self._catalogue.mounts()
 
 
 def open_reader(directory: str | os.PathLike[str]) -> IndexReader:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from facecli.errors import IndexMissing, StoreError
@@ -100,6 +100,19 @@ class IndexWriter(IndexReader):
             self._raise_generation()
         return deletions.faces
 
+    def drop_roots(self, places: Sequence[str], photo_ids: Sequence[int], skipped_paths: Sequence[str]) -> int:
+        """Forget roots or mount points with these photos and skips, without a mark; the number of faces dropped. Erased by `finish`."""
+        with explained(self._writing.path), transaction(self._writing.connection, self._disk, "root"):
+            deletions, pack = Deletions(self._writing, self._traces), self._writing.paths.pack
+            for photo_id in photo_ids:
+                deletions.drop_path_of(photo_id)
+            for path in skipped_paths:
+                deletions.drop_skip(pack(path))
+            for place in places:
+                deletions.drop_root(pack(place))
+            self._raise_generation()
+        return deletions.faces
+
     def remove(self, removal: Removal, wait_readers: float = 10.0) -> bool:
         """Take photos and faces out and keep them out; whether it is proved that nothing of them is left.
 
@@ -121,15 +134,15 @@ class IndexWriter(IndexReader):
     def _raise_generation(self) -> None:
         self._writing.connection.execute("UPDATE state SET generation = generation + 1")
 
-    def set_roots(self, roots: Sequence[str], mounts: Sequence[str]) -> None:
+    def set_roots(self, roots: Sequence[str], mounts: Mapping[str, int | None]) -> None:
         """Remember these roots and mount points in place of all earlier ones."""
         pack = self._writing.paths.pack
-        wanted = {(pack(root), 0) for root in roots} | {(pack(mount), 1) for mount in mounts}
-        if wanted == set(self._writing.rows("SELECT path, mount FROM roots")):
+        wanted = {(pack(root), 0, None) for root in roots} | {(pack(mount), 1, number) for mount, number in mounts.items()}
+        if wanted == set(self._writing.rows("SELECT path, mount, file_system FROM roots")):
             return
         with explained(self._writing.path), transaction(self._writing.connection, self._disk, "roots"):
             self._writing.connection.execute("DELETE FROM roots")
-            self._writing.connection.executemany("INSERT INTO roots (path, mount) VALUES (?, ?)", sorted(wanted))
+            self._writing.connection.executemany("INSERT INTO roots (path, mount, file_system) VALUES (?, ?, ?)", wanted)
 
     def begin_migration(self, kind: EmbeddingKind) -> None:
         """Start, or go on with, embedding all photos anew by another kind, beside the current set, which goes on answering.

@@ -109,7 +109,7 @@ def measure(home: Path, faces: int) -> Row:
     """Make an index of some faces and measure it."""
     index, album, chance = home / ".facecli", home / "album", np.random.default_rng(faces)
     with open_writer(index, KIND, create=True) as writer:
-        writer.set_roots([str(album)], [])
+        writer.set_roots([str(album)], {})
         commits = [timed(lambda batch=batch: writer.commit(batch)) for batch in batches(album, faces // FACES, chance)]
         writer.finish()
     with open_reader(index) as reader:

@@ -26,7 +26,7 @@ OPTIONS = {
     "faces": "--json --embeddings --crops --face --device --model",
     "info": "--json --skipped --photos --index",
     "check": "--repair --index",
-    "remove": "--missing --dry-run --forget --index",
+    "remove": "--missing --root --dry-run --forget --index",
     "models": "list pull path verify",
     "doctor": "--json --fix --yes",
 }

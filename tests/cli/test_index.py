@@ -157,8 +157,29 @@ def test_a_face_that_was_removed_stays_out_of_its_photo(shell: Shell, album: Pat
 
 def test_a_dry_run_says_what_would_be(shell: Shell, album: Path) -> None:
     ran = shell("index", "--dry-run", album)
-    assert "of 4 seen would be 4 new" in ran.errors
+    assert ran.errors == "0 photos with 0 faces in the index; nothing was changed; a run would see 4 photos: 4 new\n"
     assert not (shell.work / ".facecli").exists()
+    shell("index", "-q", album)
+    (album / "party" / "t1.jpg").unlink()
+    (album / "sport" / "players.jpg").rename(album / "team.jpg")
+    said = "4 photos with 34 faces in the index; nothing was changed; a run would see 3 photos: 1 moved, 2 unchanged; and remove 1 from the index"
+    assert shell("index", "--dry-run", album).errors == f"{said}\n"
+    assert report(shell, "--dry-run", album)["photos"]["total"] == 4
+
+
+def test_a_missing_root_names_the_way_to_forget_it(shell: Shell, album: Path) -> None:
+    other = shell.work / "with space"
+    other.mkdir()
+    shutil.copy(album / "party" / "t1.jpg", other / "six.jpg")
+    shell("index", "-q", album, other)
+    shutil.rmtree(other)
+    way = f"facecli remove --root '{other}'"
+    ran = shell("index", code=3)
+    assert way in ran.errors
+    assert way in shell("index", other, code=2).errors
+    assert way in shell("remove", "--missing").errors
+    shell("remove", "--root", "with space")
+    assert "with space" not in shell("index").errors
 
 
 def test_what_would_be_faster_is_said_only_where_that_helps(shell: Shell, album: Path) -> None:

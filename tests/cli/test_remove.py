@@ -94,6 +94,36 @@ def test_missing_follows_the_rules_of_pruning(shell: Shell, album: Path) -> None
     assert len(paths(shell)) == 4
 
 
+def test_a_root_is_forgotten_without_a_mark(shell: Shell, index: Path) -> None:
+    other = shell.work / "Zq81-other"
+    other.mkdir()
+    shutil.copyfile(shell.work / "album" / "party" / "t1.jpg", other / "six.jpg")
+    (other / "bad.jpg").write_text("no image at all\n" * 9)
+    shell("index", "-q", other, code=3)
+    assert shell("remove", "--root", "Zq81-other", "--dry-run").text == "Zq81-other/six.jpg\tphoto\t6\nZq81-other/bad.jpg\tskipped\t0\n"
+    assert len(paths(shell)) == 6
+    shutil.rmtree(other)
+    ran = shell("remove", "--root", "Zq81-other/")
+    assert ran.text == "Zq81-other/six.jpg\tphoto\t6\nZq81-other/bad.jpg\tskipped\t0\n"
+    assert ran.errors.startswith(f"forgot {other} with 1 photo; ")
+    assert [path.name for path in index.iterdir() if b"Zq81" in path.read_bytes()] == []
+    assert counts(shell) == {"seen": 5, "unchanged": 5, "total": 5}, "its copy in the album stays, and nothing is missing"
+    assert json.loads(shell("info", "--json").out)["kept_out"] == 0
+    shell("check")
+    for wrong in (
+        ("--root", "Zq81-other"),
+        ("--root", "album/party"),
+        ("--root", ""),
+        ("--root", "album", "--missing"),
+        ("--root", ".", "album"),
+    ):
+        ran = shell("remove", *wrong, code=2)
+        assert ran.errors.startswith("facecli: error: ")
+    assert len(paths(shell)) == 5
+    assert shell("remove", "--root", "album").text.count("\n") == 5
+    assert counts(shell, "album")["new"] == 5
+
+
 def test_a_reader_that_holds_the_index_open_is_told_of(shell: Shell, index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The removal stands; its proof is up to the next writer."""
     from click.testing import CliRunner

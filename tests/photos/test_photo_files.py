@@ -24,7 +24,6 @@ from facecli.config import ReadOptions, ScanOptions
 from facecli.photos import files
 from facecli.photos.budget import PixelBudget
 from facecli.photos.decode import PhotoReader, refusal_holds, stat_photo
-from facecli.photos.mounts import photo_file
 from facecli.photos.scan import Scan
 from facecli.types import FileContents, Photo, PhotoFile, Skipped, SkipReason
 
@@ -224,7 +223,9 @@ def test_a_time_that_the_index_cannot_hold_is_the_nearest_that_it_can(tmp_path: 
     walked = next(iter(Scan([str(tmp_path)], ScanOptions())))
     contents = reader.read(PhotoFile(str(path), 0, 0))
     assert isinstance(contents, FileContents)
-    assert contents.file == walked == stat_photo(str(path))
+    assert isinstance(walked, PhotoFile)
+    assert contents.file == stat_photo(str(path))
+    assert (walked.size, walked.mtime_ns) == (contents.file.size, contents.file.mtime_ns)
     assert contents.file.mtime_ns == 2**63 - 1
 
 
@@ -232,7 +233,7 @@ def test_a_time_that_the_index_cannot_hold_is_the_nearest_that_it_can(tmp_path: 
 def test_times_are_kept_within_what_the_index_holds(time: int, kept: int) -> None:
     """Few file systems hold times as early as these, but those of networks report what they like."""
     state = SimpleNamespace(st_size=7, st_mtime_ns=time)
-    assert photo_file("/photo", cast("os.stat_result", state), is_stable=False) == PhotoFile("/photo", 7, kept)
+    assert PhotoFile.seen("/photo", cast("os.stat_result", state)) == PhotoFile("/photo", 7, kept)
 
 
 def test_what_comes_through_a_pipe_is_bounded(reader: PhotoReader) -> None:

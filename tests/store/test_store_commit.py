@@ -215,12 +215,12 @@ def test_an_unknown_face_is_a_query_error(index: Path) -> None:
 def test_roots_are_replaced_as_a_whole(index: Path, tmp_path: Path) -> None:
     write(index, [])
     with open_writer(index) as writer:
-        writer.set_roots([str(tmp_path), "/mnt/photos", str(tmp_path / "a")], ["/mnt/photos/usb"])
+        writer.set_roots([str(tmp_path), "/mnt/photos", str(tmp_path / "a")], {"/mnt/photos/usb": 7, "/": None})
         assert writer.roots() == tuple(sorted([str(tmp_path), "/mnt/photos", str(tmp_path / "a")]))
-        assert writer.mounts() == ("/mnt/photos/usb",)
+        assert writer.mounts() == {"/": None, "/mnt/photos/usb": 7}
         generation = writer.info.generation
-        writer.set_roots([], [])
-        assert writer.roots() == writer.mounts() == ()
+        writer.set_roots([], {})
+        assert (writer.roots(), writer.mounts()) == ((), {})
         assert writer.info.generation == generation
 
 

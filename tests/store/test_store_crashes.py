@@ -54,7 +54,7 @@ def commit_missing(writer: IndexWriter, photos: list[IndexedPhoto], size: int = 
 def create(index: Path, at: Step) -> None:
     with open_writer(index, KIND, create=True, at=at) as writer:
         commit_missing(writer, photos_of(index))
-        writer.set_roots([str(index.parent)], [])
+        writer.set_roots([str(index.parent)], {})
         writer.finish()
 
 

@@ -336,12 +336,14 @@ def test_an_index_of_an_older_facecli_is_brought_up_to_date_after_a_copy(index: 
 def test_an_index_of_0_1_0_is_read_as_it_is_and_written_after_it_is_brought_up_to_date(index: Path) -> None:
     with open_writer(index) as writer:
         writer.commit(Batch(skips=(Skipped(PhotoFile("/p/bad.jpg", 7, 8), SkipReason.TRUNCATED, "…"),)))
+        writer.set_roots(["/p"], {"/p/usb": 5})
     make_first(index)
     with open_reader(index) as reader:
         before, skips = contents(reader), list(reader.skips())
         photo = next(reader.photos()).file
         assert (len(before), reader.info.schema) == (3, 1)
         assert list(reader.check()) == []
+        assert (reader.roots(), reader.mounts()) == (("/p",), {"/p/usb": None})
         assert {row[3:5] for row in reader.stats_under("/")} == {(None, None)}
         assert reader.with_digest(before[0][0].digest)[0].file == photo  # type: ignore[attr-defined]
         assert reader.at("/p/bad.jpg") == KnownFile(None, skips[0].file, b"", skips[0])
@@ -360,9 +362,9 @@ def test_an_index_of_0_1_0_is_read_as_it_is_and_written_after_it_is_brought_up_t
 def make_first(index: Path) -> None:
     """Turn an index back into one that 0.1.0 made."""
     database = sqlite3.connect(index / "catalog.db")
-    for table in ("photos", "skips"):
-        for column in ("ctime_ns", "inode"):
-            database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    for column in ("photos DROP COLUMN ctime_ns", "photos DROP COLUMN inode", "skips DROP COLUMN ctime_ns", "skips DROP COLUMN inode"):
+        database.execute(f"ALTER TABLE {column}")
+    database.execute("ALTER TABLE roots DROP COLUMN file_system")
     database.execute("PRAGMA user_version = 1")
     database.close()
 

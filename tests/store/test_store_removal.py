@@ -82,10 +82,10 @@ def test_a_directory_goes_with_all_below_it_its_skips_and_its_root(tmp_path: Pat
     write(tmp_path / ".facecli", photos)
     with open_writer(tmp_path / ".facecli") as writer:
         writer.commit(Batch(skips=(skip,)))
-        writer.set_roots([str(tmp_path / "family-album"), str(tmp_path / "family-album2")], [str(tmp_path / "family-album" / "usb-stick")])
+        writer.set_roots([str(tmp_path / "family-album"), str(tmp_path / "family-album2")], {str(tmp_path / "family-album" / "usb-stick"): 7})
         writer.remove(writer.plan_removal([str(tmp_path / "family-album")]))
         assert [p.file.path for p in writer.photos()] == [photos[2].file.path]
-        assert (writer.roots(), writer.mounts(), list(writer.skips())) == ((str(tmp_path / "family-album2"),), (), [])
+        assert (writer.roots(), writer.mounts(), list(writer.skips())) == ((str(tmp_path / "family-album2"),), {}, [])
     assert traces(tmp_path / ".facecli", [b"family-album/", b"broken-file.jpg", b"usb-stick"]) == []
 
 

@@ -1,0 +1,157 @@
+"""What a run would do, told without doing it: from names, sizes and times, and from contents only where these leave it open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from msgspec import Struct, field
+
+from facecli.config import IndexOptions
+from facecli.indexing.agenda import Agenda
+from facecli.indexing.relocation import departed_roots, is_enough, tell
+from facecli.photos.files import read_photo
+from facecli.photos.scan import Scan
+from facecli.pipeline.census import is_gone
+from facecli.pipeline.departures import explain, find_gone
+from facecli.pipeline.plan import Pair
+from facecli.store.facestore import IndexReader
+from facecli.store.records import StoredPhoto
+from facecli.types import IndexReport, PhotoFile, Reporter, SilentReporter, Skipped
+
+
+class _Lost(Struct):
+    """Photos that are not where they were, for which the new files are looked through."""
+
+    root: str = ""
+    """The missing root that they stood below; empty for those that this run misses, each of which may have moved alone."""
+    total: int = 0
+    sizes: set[int] = field(default_factory=set)
+    waiting: dict[bytes, list[int]] = field(default_factory=dict)
+    """By content the ids that have not been found yet."""
+    found: set[int] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, photos: Iterable[StoredPhoto], root: str = "") -> _Lost:
+        lost = cls(root)
+        for photo in photos:
+            lost.total += 1
+            lost.sizes.add(photo.file.size)
+            lost.waiting.setdefault(photo.digest, []).append(photo.photo_id)
+        return lost
+
+    def find(self, digest: bytes) -> bool:
+        """Take one of this content, if one is left."""
+        ids = self.waiting.get(digest)
+        if not ids:
+            return False
+        self.found.add(ids.pop())
+        return True
+
+
+class Rehearsal:
+    """Counts what a run over a scan would do. A file that would be looked at first counts as new though it may turn out not to be readable."""
+
+    def __init__(self, options: IndexOptions, scan: Scan, store: IndexReader | None, report: IndexReport) -> None:
+        self._options, self._store, self._report = options, store, report
+        self._reporter: Reporter = SilentReporter()
+        self._agenda = Agenda(options, scan, store, report)
+        self._keeps_out = store is not None and store.info.kept_out > 0
+        self._new: list[PhotoFile] = []
+        self._replaced = 0
+
+    def run(self, reporter: Reporter, stop: Callable[[], int], *, migrates: bool) -> None:
+        """Fill the report in, until `stop` gives a signal's number. A migration looks at everything, so that all is new to it."""
+        self._reporter = reporter
+        if self._store is not None:
+            self._report.photos.total, self._report.faces.total = self._store.info.photos, self._store.info.faces
+        for entry in self._agenda:
+            if stop():
+                break
+            if isinstance(entry, Skipped):
+                self._skip(entry)
+            elif isinstance(entry, Pair):
+                self._take(entry)
+        moved = self._follow_moves(stop, alone=not (migrates or self._options.force))
+        self._report.interrupted_by = stop()
+        if not self._report.interrupted_by:
+            self._count_departures(moved, migrates=migrates)
+
+    def _count_departures(self, moved: set[int | None], *, migrates: bool) -> None:
+        census, photos = self._agenda.census, self._report.photos
+        census.missed = [(path, photo_id) for path, photo_id in census.missed if photo_id not in moved]
+        verdict = find_gone(census, prune=self._options.prune)
+        for line in explain(census, verdict) if self._options.prune is not False else ():
+            self._reporter.warn(line)
+        photos.removed = len(verdict.gone) + self._replaced
+        if migrates:
+            photos.new, photos.changed, photos.unchanged = photos.new + photos.changed + photos.unchanged, 0, 0
+
+    def _skip(self, skipped: Skipped) -> None:
+        self._reporter.skip(skipped)
+        self._report.photos.skipped += 1
+        self._report.skipped.append(skipped)
+
+    def _take(self, pair: Pair) -> None:
+        """Count a file that a run would read; one whose content is as it was has only another time."""
+        assert isinstance(pair.found, PhotoFile)
+        known, photos = pair.known, self._report.photos
+        if known is None or known.photo_id is None:
+            if self._store is None:
+                photos.new += 1
+            else:
+                self._new.append(pair.found)
+        else:
+            digest = self._read(pair.found)
+            is_same = digest == known.digest and not self._options.force
+            self._replaced += digest is None
+            photos.unchanged += is_same
+            photos.changed += isinstance(digest, bytes) and not is_same
+
+    def _read(self, file: PhotoFile) -> bytes | Skipped | None:
+        """A file's digest; where it cannot be read the reason, where its content is kept out None, both of which are counted."""
+        contents = read_photo(file, self._options.reading)
+        if isinstance(contents, Skipped):
+            self._skip(contents)
+            return contents
+        if self._store is not None and self._keeps_out and self._store.kept_out(contents.digest).photo:
+            self._report.kept_out += 1
+            return None
+        return contents.digest
+
+    def _follow_moves(self, stop: Callable[[], int], *, alone: bool) -> set[int | None]:
+        """Tell new files that stood elsewhere from those that are really new; the photos that moved alone.
+
+        Only a file that is as long as a lost photo is read for it.
+        """
+        missed, roots = _Lost.of(self._missed() if alone else ()), self._departed()
+        for file in self._new:
+            if stop():
+                break
+            digest = self._read(file) if self._keeps_out or any(file.size in lost.sizes for lost in (missed, *roots)) else b""
+            if isinstance(digest, bytes):
+                is_moved = missed.find(digest)
+                self._report.photos.moved += is_moved
+                self._report.photos.new += not is_moved and not any(lost.find(digest) for lost in roots)
+        for lost in roots:
+            count = len(lost.found)
+            tell(lost.root, count, lost.total, self._reporter)
+            if is_enough(count, lost.total):
+                self._report.photos.moved += count
+                self._report.missing_roots = [root for root in self._report.missing_roots if root != lost.root]
+            else:
+                self._report.photos.new += count
+        return {*missed.found}
+
+    def _missed(self) -> Iterator[StoredPhoto]:
+        """The photos that this run misses and that are nowhere else to be expected."""
+        census = self._agenda.census
+        for path, photo_id in census.missed:
+            if photo_id is not None and not census.is_closed(path) and is_gone(path) and self._store is not None:
+                photo = self._store.photo(photo_id)
+                if photo is not None:
+                    yield photo
+
+    def _departed(self) -> list[_Lost]:
+        store = self._store
+        roots = departed_roots(store.roots(), store.mounts(), self._agenda.census) if store is not None else []
+        return [_Lost.of(store.photos(root), root) for root in roots] if store is not None else []

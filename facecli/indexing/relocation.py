@@ -1,0 +1,205 @@
+"""Roots that stand in another place now: their photos keep their ids."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain as joined
+
+from msgspec import Struct, field
+
+from facecli.pipeline.census import Census, is_below, is_gone
+from facecli.pipeline.departures import Mounts, has_left, is_at_or_below, way_out
+from facecli.store.facestore import IndexReader, IndexWriter
+from facecli.store.records import Batch, StoredPhoto
+from facecli.types import IndexReport, Reporter
+
+BATCH = 1000
+"""Photos that one commit moves."""
+PAIR = 2
+"""Photos of one content where one photo has moved: the old and the new."""
+NAMED = 20
+"""Photos that were not found in the new place, up to which each is named."""
+
+
+class Relocation(Struct):
+    """A root that is missing, and what of it a run found elsewhere."""
+
+    root: str
+    total: int = 0
+    """Photos that the index knows below it."""
+    old: array[int] = field(default_factory=lambda: array("q"))
+    """The ids of those that were found."""
+    new: array[int] = field(default_factory=lambda: array("q"))
+    """The ids that they got in their new place."""
+    left: list[str] = field(default_factory=list)
+    """The first of the others."""
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether so much of the root was found that it is the root that was found."""
+        return is_enough(len(self.old), self.total)
+
+
+def is_enough(found: int, total: int) -> bool:
+    """Whether so many photos of a root were found elsewhere that it is the root that was found."""
+    return 2 * found >= total > 0
+
+
+def tell(root: str, found: int, total: int, reporter: Reporter, *, left: bool = True) -> None:
+    """Say what became of a missing root of which a run found photos elsewhere; `left` as `has_left` says."""
+    if left and is_enough(found, total):
+        reporter.warn(f"{root} has moved: {found} of its {total} photos were found in their new place and keep their faces")
+    elif found:
+        why = "which are too few for it to have moved" if left else "but its disk may be away"
+        said = f"{root} is missing; {found} of its {total} photos were found elsewhere, {why}"
+        reporter.warn(f"{said}; both are kept; if it is no more, {way_out(root)}")
+
+
+def departed_roots(roots: Iterable[str], mounts: Mounts, census: Census) -> list[str]:
+    """The roots that are missing from where they stood, and below no directory of this run, which would see for itself."""
+    return [root for root in not_visited(roots, census) if has_left(root, mounts)]
+
+
+def not_visited(roots: Iterable[str], census: Census) -> list[str]:
+    """The roots that a run does not visit, or would visit if they were there."""
+    return [root for root in roots if not any(is_at_or_below(root, here) for here in census.roots)]
+
+
+class Relocations:
+    """Looks at the end of a run for missing roots among the photos that it found.
+
+    A photo counts as found elsewhere only where it came with this run, or lies below a root that is new with it: a copy that the index has
+    known for long is not where a photo went. During a run such photos are indexed as new ones, so that a run that is cut off loses nothing.
+    """
+
+    def __init__(self, store: IndexWriter, census: Census, report: IndexReport, *, migrates: bool) -> None:
+        self._store, self._census, self._report, self._migrates = store, census, report, migrates
+        self._roots = store.roots()
+        self._first = store.last_photo_id() + 1
+        self._moved: set[int] = set()
+        """Photos that have come from a root already, which are no other root's."""
+
+    def settle(self, reporter: Reporter, *, force: bool) -> list[str]:
+        """Move what has moved, and say so; the roots that are no more."""
+        moved: list[str] = []
+        for root in filter(self._may_have_come, not_visited(self._roots, self._census)):
+            left = has_left(root, self._store.mounts())
+            if not left and os.path.isdir(root):
+                continue
+            found = self._look_for(root, self._unmigrated(root) if self._migrates else ())
+            if left and found.has_moved:
+                self._move(found, force=force)
+                moved.append(root)
+            tell(root, len(found.old), found.total, reporter, left=left)
+            if root in moved:
+                _name_left(found, reporter)
+        self._report.missing_roots = [root for root in self._report.missing_roots if root not in moved]
+        return moved
+
+    def _may_have_come(self, root: str) -> bool:
+        """Whether anything of a root can be among what this run found; a look at the root itself may take long where its disk hangs."""
+        if self._migrates or not all(here in self._roots for here in self._census.roots):
+            return True
+        return self._store.shares_content(root, self._first)
+
+    def _unmigrated(self, root: str) -> Iterator[StoredPhoto]:
+        return (photo for photo in self._store.unmigrated() if is_below(photo.file.path, root))
+
+    def _look_for(self, root: str, beside: Iterable[StoredPhoto]) -> Relocation:
+        """Pair the photos below a root with those of the same content that the run found elsewhere, each with one."""
+        found, arrivals = Relocation(root), _Arrivals(self._store, self._census.roots, self._is_new)
+        for photo in joined(self._store.photos(root), beside):
+            if not is_gone(photo.file.path):
+                return Relocation(root)  # it is back
+            found.total += 1
+            arrival = arrivals.take(photo.digest, photo.file.path[len(root) :])
+            if arrival is not None:
+                found.old.append(photo.photo_id)
+                found.new.append(arrival)
+            elif len(found.left) < NAMED:
+                found.left.append(photo.file.path)
+        return found
+
+    def _is_new(self, path: str, photo_id: int) -> bool:
+        if self._census.root_of(path) is None or photo_id in self._moved:
+            return False
+        came = photo_id >= self._first and not self._migrates  # in a migration everything gets an id anew
+        return came or not any(is_below(path, root) for root in self._roots)
+
+    def _move(self, found: Relocation, *, force: bool) -> None:
+        """Let the old ids take the new places; in a migration, where all ids are new, only the old places go."""
+        self._moved.update(found.new if self._migrates else found.old)
+        photos = self._report.photos
+        came = sum(photo_id >= self._first for photo_id in found.new)
+        photos.new -= came
+        photos.moved += len(found.new)
+        if force:
+            photos.changed -= len(found.new) - came
+        else:
+            photos.unchanged -= len(found.new) - came
+        if self._migrates:
+            self._report.faces.removed += self._store.prune(list(found.old), self._skips(found.root))
+            return
+        for start in range(0, len(found.old), BATCH):
+            self._move_some(found.old[start : start + BATCH], found.new[start : start + BATCH], force=force)
+        self._store.prune([], self._skips(found.root))
+
+    def _move_some(self, old: array[int], new: array[int], *, force: bool) -> None:
+        moves, looked_at = [], []
+        for old_id, new_id in zip(old, new, strict=True):
+            photo = self._store.photo(new_id)
+            known = self._store.at(photo.file.path) if photo is not None else None
+            if photo is None or known is None:
+                continue
+            moves.append((old_id, known.file))
+            if force:
+                looked_at.append(self._store.load(new_id, known.file))
+            if new_id >= self._first:
+                self._report.faces.added -= photo.faces
+            else:
+                self._report.faces.removed += photo.faces
+        self._store.commit(Batch(moves=tuple(moves)))
+        if looked_at:
+            self._store.commit(Batch(photos=tuple(looked_at)))
+
+    def _skips(self, root: str) -> list[str]:
+        return [skip.file.path for skip in self._store.skips() if is_below(skip.file.path, root)]
+
+
+class _Arrivals:
+    """The photos of each content that a run found, each to be taken once."""
+
+    def __init__(self, store: IndexReader, places: Sequence[str], is_new: Callable[[str, int], bool]) -> None:
+        self._store, self._places, self._is_new = store, places, is_new
+        self._taken: set[int] = set()
+        self._copies: dict[bytes, dict[str, int]] = {}
+        """What is left of contents with many copies, which are looked up once."""
+
+    def take(self, digest: bytes, inner: str) -> int | None:
+        """The id of a photo of this content: the one whose path ends in `inner` below one of the places before any other."""
+        candidates = self._copies[digest] if digest in self._copies else self._look_up(digest)
+        if not candidates:
+            return None
+        path = next((place + inner for place in self._places if place + inner in candidates), next(iter(candidates)))
+        photo_id = candidates.pop(path)
+        self._taken.add(photo_id)
+        return photo_id
+
+    def _look_up(self, digest: bytes) -> dict[str, int]:
+        rows = [(known.file.path, known.photo_id) for known in self._store.with_digest(digest)]
+        found = {path: number for path, number in rows if number is not None and number not in self._taken and self._is_new(path, number)}
+        if len(rows) > PAIR:
+            self._copies[digest] = found
+        return found
+
+
+def _name_left(found: Relocation, reporter: Reporter) -> None:
+    """Name what was not found in the new place."""
+    for path in found.left:
+        reporter.warn(f"not found in the new place, and kept: {path}")
+    count = found.total - len(found.old)
+    if count:
+        more = f"{count - len(found.left)} more such photos are listed by facecli info --photos; " if count > len(found.left) else ""
+        reporter.warn(f"{more}{way_out(found.root)}")
