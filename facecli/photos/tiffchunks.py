@@ -74,13 +74,18 @@ class Chunk:
         return -(-self.width // across) * (across * down + 2), -(-self.rows // down)
 
     def _stored(self, size: int | None = None) -> bytes:
-        """The chunk as the file holds it; of a chunk that isn't compressed the size is known better than the file tells."""
-        layout = self._layout
-        if self._number >= len(layout.places) or (size is None and self._number >= len(layout.sizes)):
+        """The chunk as the file holds it.
+
+        The size of a chunk that isn't compressed is known better than the file tells; where it tells none, the chunk ends where its decoder says.
+        """
+        layout, number = self._layout, self._number
+        place = layout.places[number] if number < len(layout.places) else 0
+        if not place:
             raise unreadable("a TIFF file that lacks parts of its picture")
-        place = layout.places[self._number]
-        end = place + (layout.sizes[self._number] if size is None else size)
-        if end > len(self._data):
+        if size is None:
+            size = (layout.sizes[number] if number < len(layout.sizes) else 0) or len(self._data) - place
+        end = place + size
+        if end > len(self._data) or end <= place:
             raise ends_early()
         stored = self._data[place:end]
         return stored.translate(_REVERSED) if layout.reversed_bits and layout.packing is not Packing.JPEG else stored

@@ -64,8 +64,10 @@ def test_gray_of_all_depths(read_bytes: Reading, bits: int, order: str, *, big: 
 def test_colours_of_all_depths_and_layouts(read_bytes: Reading) -> None:
     for (order, big), bits, separate in itertools.product(FILES, (4, 8, 12, 16), (False, True)):
         stored = spread(RGB, bits)
-        for rows, tile in ((0, (0, 0)), (7, (0, 0)), (0, (32, 16))):
-            kind = TiffKind(bits=bits, order=order, big=big, separate=separate, rows=rows, tile=tile)
+        for rows, tile, deflated in itertools.product((0, 7), ((0, 0), (32, 16)), (False, True)):
+            if deflated and bits not in (8, 16):
+                continue
+            kind = TiffKind(bits=bits, order=order, big=big, separate=separate, rows=rows, tile=tile, deflated=deflated)
             data = tiff_file(stored, kind)
             equal(read_bytes(data), eight(stored, bits))
             if bits in (8, 16) and not (separate and tile[0]):
@@ -279,6 +281,11 @@ def test_kinds_of_jpeg_within_are_named(read_bytes: Reading) -> None:
     for marker, said in ((0xC3, "lossless JPEG"), (0xF7, "JPEG-LS")):
         stream = saved(scene(*SIZE), "JPEG").replace(b"\xff\xc0", bytes((0xFF, marker)))
         assert said in named(read_bytes(file_of(stream, SIZE, {258: (3, [8] * 3), 259: (3, [7]), 262: (3, [6]), 277: (3, [3])})))
+
+
+def test_sizes_that_the_file_does_not_tell(read_bytes: Reading) -> None:
+    for more, kind in itertools.product(({279: (4, [])}, {279: (4, [0])}), (TiffKind(), TiffKind(deflated=True))):
+        equal(read_bytes(tiff_file(RGB, replace(kind, more=more))), RGB)
 
 
 def test_what_is_missing_or_broken_is_told_apart(read_bytes: Reading) -> None:

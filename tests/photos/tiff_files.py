@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,6 +27,8 @@ class TiffKind(Struct, frozen=True):
     tile: tuple[int, int] = (0, 0)
     """Width and height."""
     reversed_bits: bool = False
+    deflated: bool = False
+    """With differences between pixels."""
     more: Entries = field(default_factory=dict)
 
 
@@ -43,11 +46,14 @@ def put_picture(file: TiffFile, samples: NDArray[np.integer], kind: TiffKind, fo
     for plane in np.split(samples, count, axis=2) if kind.separate else [samples]:
         for top in range(0, height, tall):
             for left in range(0, width, wide):
-                data = packed(full_tile(plane[top : top + tall, left : left + wide], kind), kind)
+                chunk = full_tile(plane[top : top + tall, left : left + wide], kind)
+                data = zlib.compress(packed(differences(chunk), kind)) if kind.deflated else packed(chunk, kind)
                 places.append(file.put(data.translate(REVERSED) if kind.reversed_bits else data))
                 sizes.append(len(data))
     entries: Entries = {256: (4, [width]), 257: (4, [height]), 258: (3, [kind.bits] * count), 259: (3, [1]), 262: (3, [kind.photometric])}
     entries |= {266: (3, [1 + kind.reversed_bits]), 277: (3, [count]), 284: (3, [1 + kind.separate])}
+    if kind.deflated:
+        entries |= {259: (3, [8]), 317: (3, [2])}
     if kind.tile[0]:
         entries |= {322: (4, [wide]), 323: (4, [tall]), 324: (4, places), 325: (4, sizes)}
     else:
@@ -61,6 +67,11 @@ def full_tile(samples: NDArray[np.integer], kind: TiffKind) -> NDArray[np.intege
         return samples
     below, beside = kind.tile[1] - samples.shape[0], kind.tile[0] - samples.shape[1]
     return np.pad(samples, ((0, below), (0, beside), (0, 0)))
+
+
+def differences(samples: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Each pixel less its neighbour; what is below zero is wrapped when it is packed."""
+    return np.diff(samples.astype(np.int64), axis=1, prepend=0)
 
 
 def packed(samples: NDArray[np.integer], kind: TiffKind) -> bytes:
