@@ -95,7 +95,7 @@ def _succeeds(command: Sequence[str]) -> bool:
         with _empty_folder() as folder:
             return not subprocess.run(command, check=False, stdout=sys.stderr, cwd=folder).returncode  # noqa: S603 (shown and agreed to)
     except FileNotFoundError as error:
-        hint = f"{shlex.join([sys.executable, '-m', 'ensurepip'])} brings pip into this environment"
+        hint = f"{shlex.join([sys.executable, '-P', '-m', 'ensurepip'])} brings pip into this environment"
         raise UsageError("the program that would mend it is not here", command[0], hint=hint) from error
 
 

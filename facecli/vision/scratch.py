@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +24,7 @@ def scratch_folder(directory: Path) -> Iterator[Path]:
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        _remove(path)
         os.close(own)
 
 
@@ -54,10 +53,16 @@ def sweep(directory: Path) -> None:
 def _remove_abandoned(path: str) -> None:
     with contextlib.suppress(OSError), _handle(path) as own:
         if _lock(own, fcntl.LOCK_EX):
-            if os.path.isdir(path):
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                os.unlink(path)
+            _remove(path)
+
+
+def _remove(path: str | Path) -> None:
+    import shutil  # noqa: PLC0415  # most runs remove nothing
+
+    if os.path.isdir(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        Path(path).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
