@@ -25,7 +25,7 @@ _MOST = (1 << 63) - 1
 
 def storable(number: int) -> int:
     """The nearest number that the index can hold."""
-    return min(max(number, -_MOST - 1), _MOST)
+    return number if -_MOST <= number <= _MOST else min(max(number, -_MOST - 1), _MOST)
 
 
 class SkipReason(StrEnum):
