@@ -25,7 +25,7 @@ LARGEST = (1 << 63) - 1
 
 def storable(number: int) -> int:
     """The nearest number that the index can hold."""
-    return min(max(number, -LARGEST - 1), LARGEST)
+    return number if -LARGEST <= number <= LARGEST else min(max(number, -LARGEST - 1), LARGEST)
 
 
 class SkipReason(StrEnum):

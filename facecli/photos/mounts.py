@@ -65,10 +65,10 @@ class FileSystems:
 
     def file_at(self, path: str, state: os.stat_result) -> PhotoFile:
         """A file with all that tells it from what may take its place."""
-        device = state.st_dev
-        if device not in self._stable:
-            self._stable[device] = keeps_inodes(path)
-        return PhotoFile.seen(path, state, is_stable=self._stable[device])
+        is_stable = self._stable.get(state.st_dev)
+        if is_stable is None:
+            is_stable = self._stable[state.st_dev] = keeps_inodes(path)
+        return PhotoFile.seen(path, state, is_stable=is_stable)
 
 
 def keeps_inodes(path: str) -> bool:

@@ -415,7 +415,7 @@ def test_a_migration_gives_up_no_photo_whose_disk_is_away(shelf: Shelf, mounted:
     disk.mkdir()
     with Image.open(shelf.portraits / "0.png") as picture:
         picture.point(lambda v: v * 9 // 10).save(disk / "stray.png")
-    with pytest.raises(StoreError, match="4 photos were not reached"):
+    with pytest.raises(StoreError, match="4 photos could not be reached"):
         shelf.run(disk, migrate=True, det_size=320)
     assert len(shelf.ids()) == 4
 

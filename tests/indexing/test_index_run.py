@@ -159,7 +159,7 @@ def test_directories_that_another_user_wrote_into_the_index_are_not_read(album: 
     assert album.run(album.folder).photos.unchanged == 6
     assert album.run(listed=[album.folder / "0.png"]).photos.unchanged == 1
     (album.folder / "sub").mkdir()
-    with pytest.raises(StoreError, match="6 photos were not reached"):
+    with pytest.raises(StoreError, match="6 photos could not be reached"):
         album.run(album.folder / "sub", migrate=True, det_size=320)
 
 
