@@ -340,7 +340,10 @@ class Catalogue:
     # what is kept out
 
     def token(self, digest: bytes) -> bytes:
-        """The keyed hash that stands for a content which `remove` keeps out."""
+        """The keyed hash that stands for a content which `remove` keeps out.
+
+        The key is this index's own and stands in it: marks of two indexes cannot be compared, but whoever has the index can ask it for a content.
+        """
         if not self._key:
             rows = self.rows("SELECT keep_out_key FROM state")
             with trusted(self.path):

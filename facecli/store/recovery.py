@@ -12,6 +12,7 @@ import struct
 from pathlib import Path
 
 from facecli.errors import IndexDamaged, StoreError
+from facecli.store.mount import is_network
 
 JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 """Begins a journal, and ends one that names a super-journal (SQLite's file format, 3; `readSuperJournal` of its pager)."""
@@ -66,7 +67,17 @@ def _refuse_super_journal(journal: Path) -> None:
 def _is_own(database: Path) -> bool:
     """Whether the index is this user's, who may write there."""
     files = (database.parent, database)
-    return all(os.stat(path).st_uid == os.geteuid() and os.access(path, os.W_OK) for path in files)
+    return all(os.access(path, os.W_OK) for path in files) and {os.stat(path).st_uid for path in files} == {_own_number(database.parent)}
+
+
+def _own_number(directory: Path) -> int:
+    """The number that this user has where a directory lies: the server of a network file system may know all its clients by one."""
+    if not is_network(directory):
+        return os.geteuid()
+    from tempfile import TemporaryFile  # noqa: PLC0415  # rare
+
+    with TemporaryFile(dir=directory) as file:
+        return os.fstat(file.fileno()).st_uid
 
 
 def _beside(database: Path, suffix: str) -> Path:

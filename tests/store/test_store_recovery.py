@@ -209,6 +209,14 @@ def test_only_the_owner_undoes_it(cut_off: Path, opening: Action, monkeypatch: p
         assert list(reader.check()) == []
 
 
+def test_a_server_may_know_the_owner_by_another_number(cut_off: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network file system that maps all users to one: the index is that one's, and so is what this user makes there."""
+    monkeypatch.setattr(os, "geteuid", lambda: cut_off.stat().st_uid + 1)
+    monkeypatch.setattr("facecli.store.recovery.is_network", lambda _: True)
+    with open_reader(cut_off) as reader:
+        assert list(reader.check()) == []
+
+
 def test_where_nothing_can_be_written_it_is_an_error_and_no_torn_answer(cut_off: Path, tmp_path: Path) -> None:
     for path in (tmp_path, *tmp_path.parents):
         if path.stat().st_uid == os.geteuid() and path != Path("/"):
