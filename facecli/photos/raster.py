@@ -45,35 +45,45 @@ class RasterPicture:
     """A file's bytes, read by the plug-in for its format; nothing is guessed, and no other plug-in is asked."""
 
     def __init__(self, form: Format, data: bytes) -> None:
-        self._form = form
+        self._form, self._data = form, data
         self._image: Any = None
         self._key_scale = 1
+        """What Pillow has multiplied grays with, but not the gray that stands for what is transparent."""
         self._deep = False
-        if form is Format.PNG:
-            png = outline_png(data)
-            if png.keyed and png.depth == 16 and png.colours == 2:  # Pillow keeps 8 bits, in which other colours are the same
-                raise unsupported("PNG of 16 bits with a transparent colour")
-            self._key_scale = 255 // ((1 << png.depth) - 1) if png.colours == 0 and png.depth in (2, 4) else 1
-            self._data = png.picture
-            self.header = Header(png.width, png.height, png.orientation, _COST[form])
-        elif form is Format.WEBP:
-            webp = outline_webp(data)
-            self._data = data
-            self.header = Header(webp.width, webp.height, webp.orientation, _COST[form], webp.width * webp.height > _HARD_WEBP)
-        elif form is Format.JXL:
-            self._data = data
-            jxl = outline_jxl(data)
-            if jxl.bits not in _JXL_BITS:  # the plug-in gives other values than the picture has
-                raise unsupported(f"JPEG XL of {jxl.bits} bits a sample")
-            self._deep = jxl.bits == 16
-            self.header = Header(jxl.width, jxl.height, cost=_COST_OF_OTHERS)
-        else:
-            if form is Format.BMP and (kind := unread_bmp(data)):
-                raise unsupported(kind)
-            self._data = data
-            self._image = self._open()
-            width, height = self._image.size
-            self.header = Header(width, height, self._orientation(), _COST_OF_OTHERS)
+        """Whether a JPEG XL has 16 bits."""
+        match form:
+            case Format.PNG:
+                self.header = self._outline_png()
+            case Format.WEBP:
+                webp = outline_webp(data)
+                self.header = Header(webp.width, webp.height, webp.orientation, _COST[form], webp.width * webp.height > _HARD_WEBP)
+            case Format.JXL:
+                self.header = self._outline_jxl()
+            case _:
+                self.header = self._ask_plugin()
+
+    def _outline_png(self) -> Header:
+        png = outline_png(self._data)
+        if png.keyed and png.depth == 16 and png.colours == 2:  # Pillow keeps 8 bits, in which other colours are the same
+            raise unsupported("PNG of 16 bits with a transparent colour")
+        if png.colours == 0 and png.depth in (2, 4):
+            self._key_scale = 255 // ((1 << png.depth) - 1)
+        self._data = png.picture
+        return Header(png.width, png.height, png.orientation, _COST[Format.PNG])
+
+    def _outline_jxl(self) -> Header:
+        jxl = outline_jxl(self._data)
+        if jxl.bits not in _JXL_BITS:  # the plug-in gives other values than the picture has
+            raise unsupported(f"JPEG XL of {jxl.bits} bits a sample")
+        self._deep = jxl.bits == 16
+        return Header(jxl.width, jxl.height, cost=_COST_OF_OTHERS)
+
+    def _ask_plugin(self) -> Header:
+        if self._form is Format.BMP and (kind := unread_bmp(self._data)):
+            raise unsupported(kind)
+        self._image = self._open()
+        width, height = self._image.size
+        return Header(width, height, self._orientation(), _COST_OF_OTHERS)
 
     def _open(self) -> Any:
         return plugin(self._form)(io.BytesIO(self._data))
@@ -88,14 +98,7 @@ class RasterPicture:
         height, width = frame.shape[:2]
         image = self._image if self._image is not None else self._open()
         image.load()
-        if self._key_scale > 1 and "transparency" in image.info:  # Pillow spreads grays over 8 bits, but not this one
-            image.info["transparency"] *= self._key_scale
-        if self._form is Format.JXL and self._deep and image.mode == "LA":  # likewise
-            raise unsupported("JPEG XL of gray with opacity of 16 bits")
-        if self._form is Format.JXL and image.jpeg:  # a JPEG that was packed without loss comes as its file had it
-            ImageOps.exif_transpose(image, in_place=True)
-        if image.mode in _UNREAD_MODES:
-            raise unsupported(f"{self._form} of {_UNREAD_MODES[image.mode]}")
+        self._mend(image)
         if image.size != (width, height):
             raise unreadable("the header names another size than the picture has")
         rows = max(1, _STRIP // width)
@@ -104,6 +107,17 @@ class RasterPicture:
             bottom = min(top + rows, height)
             frame[top:bottom] = _rgb(image.crop((0, top, width, bottom)), scale)
         return ""
+
+    def _mend(self, image: Any) -> None:
+        """Put right what a plug-in leaves undone, or refuse what it gives wrongly."""
+        if self._key_scale > 1 and "transparency" in image.info:
+            image.info["transparency"] *= self._key_scale
+        if self._deep and image.mode == "LA":
+            raise unsupported("JPEG XL of gray with opacity of 16 bits")
+        if image.mode in _UNREAD_MODES:
+            raise unsupported(f"{self._form} of {_UNREAD_MODES[image.mode]}")
+        if self._form is Format.JXL and image.jpeg:  # a JPEG that was packed without loss comes as its file had it
+            ImageOps.exif_transpose(image, in_place=True)
 
 
 def raster_reader(form: Format) -> Callable[[bytes], RasterPicture]:

@@ -10,7 +10,6 @@ import io
 import lzma
 import struct
 import zlib
-from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +21,13 @@ from facecli.photos.sniff import Format
 from facecli.photos.tifflayout import EMBEDDED, FAX, Colours, Layout, Packing
 from facecli.photos.tiffparts import ends_early
 
+Fields = dict[int, tuple[int, ...]]
+"""Tags of 16 bits and their values."""
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _LZMA_MEMORY = 1 << 28
+_PLACE = 8
+"""Where the bytes of a chunk lie in a file of its own."""
 
 
 class Chunk:
@@ -101,33 +104,30 @@ class Chunk:
             case Packing.LZMA:
                 found = lzma.LZMADecompressor(memlimit=_LZMA_MEMORY).decompress(self._stored(), size)
             case packing:
-                tags = ((258, 8), (259, packing), (262, Colours.BLACK_IS_ZERO), (277, 1))
-                found = _open_alone(self._stored(), width, rows, tags).tobytes()
+                fields: Fields = {258: (8,), 259: (packing,), 262: (Colours.BLACK_IS_ZERO,), 277: (1,)}
+                found = _open_alone(self._stored(), (width, rows), fields).tobytes()
         if len(found) < size:
             raise unreadable("a TIFF file with a strip or tile that is too short")
         return found
 
     def _decode_picture(self) -> Samples:
         """A chunk that is a picture to its compression, too: by JPEG, or by a fax's methods."""
-        layout = self._layout
-        if layout.packing is Packing.JPEG:
-            colours = Colours.BLACK_IS_ZERO if self.samples < 3 else layout.colours
-            tags = [(258, 8), (259, layout.packing), (262, colours), (277, self.samples)]
-            if colours is Colours.YCBCR:
-                tags.append((530, layout.subsampling[0] | layout.subsampling[1] << 16))
-            if self.samples in (2, 4) and colours is not Colours.CMYK:
-                tags.append((338, 2))
-        else:
-            tags = [
-                (258, 1),
-                (259, layout.packing),
-                (262, Colours.BLACK_IS_ZERO),
-                (277, 1),
-                (292, layout.fax_options[0]),
-                (293, layout.fax_options[1]),
-            ]
-        pixels = np.asarray(_open_alone(self._stored(), self.width, self.rows, tags, layout.tables))
+        fields = self._jpeg_fields() if self._layout.packing is Packing.JPEG else self._fax_fields()
+        pixels = np.asarray(_open_alone(self._stored(), (self.width, self.rows), fields, self._layout.tables))
         return pixels.reshape(self.rows, self.width, -1).astype(np.uint8, copy=False)
+
+    def _jpeg_fields(self) -> Fields:
+        colours = Colours.BLACK_IS_ZERO if self.samples < 3 else self._layout.colours
+        fields: Fields = {258: (8,) * self.samples, 259: (Packing.JPEG,), 262: (colours,), 277: (self.samples,)}
+        if colours is Colours.YCBCR:
+            fields[530] = self._layout.subsampling
+        if self.samples in (2, 4) and colours is not Colours.CMYK:
+            fields[338] = (2,)
+        return fields
+
+    def _fax_fields(self) -> Fields:
+        three, four = self._layout.fax_options
+        return {258: (1,), 259: (self._layout.packing,), 262: (Colours.BLACK_IS_ZERO,), 277: (1,), 292: (three & 7,), 293: (four & 7,)}
 
     def _decode_file(self) -> Samples:
         """A chunk that is a file of another format."""
@@ -142,32 +142,21 @@ class Chunk:
         return pixels
 
 
-def _open_alone(stored: bytes, width: int, rows: int, tags: Iterable[tuple[int, int]], tables: bytes = b"") -> TiffImageFile:
-    """A chunk as a file of its own, decoded."""
-    known = dict(tags)
-    samples = known[277]
-    fields = {256: width, 257: rows, 273: 8, 278: rows, 279: len(stored), **known}
-    start = 8 + len(stored) + len(stored) % 2
-    count = len(fields) + bool(tables)
-    after = start + 2 + 12 * count + 4
-    entries = []
-    for tag, value in fields.items():
-        if tag == 258 and samples > 2:
-            entries.append(struct.pack("<HHII", tag, 3, samples, after))
-        elif tag == 530:
-            entries.append(struct.pack("<HHII", tag, 3, 2, value))
-        else:
-            entries.append(
-                struct.pack("<HHII", tag, 4, 1, value)
-                if tag not in (258, 259, 262, 277, 338)
-                else struct.pack("<HHIHH", tag, 3, samples if tag == 258 else 1, value, value)
-            )
+def _open_alone(stored: bytes, size: tuple[int, int], fields: Fields, tables: bytes = b"") -> TiffImageFile:
+    """A chunk of some width and height as a file of its own, decoded."""
+    longs = {256: size[0], 257: size[1], 273: _PLACE, 278: size[1], 279: len(stored)}
+    values = {tag: (4, 1, struct.pack("<I", value)) for tag, value in longs.items()}
+    values |= {tag: (3, len(shorts), struct.pack(f"<{len(shorts)}H", *shorts)) for tag, shorts in fields.items()}
     if tables:
-        entries.append(struct.pack("<HHII", 347, 7, len(tables), after + 2 * samples))
-    entries.sort(key=lambda entry: struct.unpack_from("<H", entry))
-    directory = struct.pack("<H", count) + b"".join(entries) + bytes(4)
-    whole = struct.pack("<2sHI", b"II", 42, start) + stored.ljust(len(stored) + len(stored) % 2, b"\0") + directory
-    image = TiffImageFile(io.BytesIO(whole + struct.pack("<H", known[258]) * samples + tables))
+        values[347] = (7, len(tables), tables)
+    start = _PLACE + len(stored) + len(stored) % 2
+    directory, beyond, after = struct.pack("<H", len(values)), b"", start + 6 + 12 * len(values)
+    for tag, (kind, count, value) in sorted(values.items()):
+        directory += struct.pack("<HHI", tag, kind, count)
+        directory += value.ljust(4, b"\0") if len(value) <= 4 else struct.pack("<I", after + len(beyond))
+        beyond += value if len(value) > 4 else b""
+    head = struct.pack("<2sHI", b"II", 42, start)
+    image = TiffImageFile(io.BytesIO(head + stored.ljust(start - _PLACE, b"\0") + directory + bytes(4) + beyond))
     image.load()
     return image
 
