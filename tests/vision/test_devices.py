@@ -75,7 +75,7 @@ def test_a_provider_that_is_not_installed_is_named_with_the_command_that_brings_
     monkeypatch.setattr(device, "runtime_conflict", lambda: None)
     with pytest.raises(DeviceError, match=f"device cuda cannot be used: this ONNX Runtime has no {CUDA}") as caught:
         find_devices("cuda")
-    assert caught.value.hint == f"{sys.executable} -m pip install 'onnxruntime-gpu[cuda,cudnn]'"
+    assert caught.value.hint == f"{sys.executable} -P -m pip install 'onnxruntime-gpu[cuda,cudnn]'"
 
 
 def test_a_runtime_that_another_lies_over_is_named_with_what_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:

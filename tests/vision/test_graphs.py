@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from notes import Notes
 
 from facecli.config import DetectionOptions
-from facecli.vision import graphs
+from facecli.vision import graphs, rewriting
 from facecli.vision.device import Device
 from facecli.vision.graphcache import Entry, graph_directory, load_entry, store_entry
 from facecli.vision.models import open_models
@@ -118,3 +119,23 @@ def test_an_entry_comes_back_as_it_was() -> None:
     for name, array in arrays.items():
         np.testing.assert_array_equal(entry.arrays[name], array)
         assert entry.arrays[name].dtype == array.dtype
+
+
+@pytest.mark.parametrize("facts", [{}, {"finding": "as fast"}])
+def test_what_time_decided_is_decided_anew_after_a_while(
+    facts: dict[str, str], pack: ModelPack, cpu: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = rewriting.Workshop(pack.recogniser, cpu, Notes())
+    now = time.time()
+    for age, known in ((0, True), (89, True), (91, False), (-1, False)):
+        monkeypatch.setattr(time, "time", lambda age=age: now - age * 86400)
+        rewriting.keep(shop, "recogniser", Entry({"rewrite": ""} | facts))
+        monkeypatch.setattr(time, "time", lambda: now)
+        assert (rewriting.recall(shop, "recogniser")[0] is not None) is known
+
+
+def test_a_rewrite_that_was_proved_stays_whatever_its_age(pack: ModelPack, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: 0.0)
+        graphs.open_detector(pack.detector, cpu, Notes())
+    assert rewriting.recall(rewriting.Workshop(pack.detector, cpu, Notes()), "detector")[1] is not None
