@@ -86,6 +86,8 @@ class _Worker:
     def __call__(self, query: PhotoQuery) -> Read:
         """The faces of one photo."""
         try:
+            if isinstance(query.content, np.ndarray):
+                return self._of_pixels(query.query, query.content)
             contents = self._contents(query)
             if isinstance(contents, Skipped):
                 return refusal(contents, query.query)
@@ -96,7 +98,16 @@ class _Worker:
         finally:
             self._reader.release()
 
+    def _of_pixels(self, query: str, pixels: ByteArray) -> QueryPhoto:
+        """The faces of a photo that was given as pixels; they stand for its bytes."""
+        data = pixels.tobytes()
+        contents = FileContents(PhotoFile(query, len(data), 0), xxhash.xxh3_128_digest(data), data)
+        photo = Photo(contents.file, contents.digest, pixels)
+        return self._finish(query, contents, photo, find_faces(self._models, [photo])[0])
+
     def _contents(self, query: PhotoQuery) -> FileContents | Skipped:
+        if isinstance(query.content, bytes):
+            return FileContents(PhotoFile(query.path, len(query.content), 0), xxhash.xxh3_128_digest(query.content), query.content)
         if query.path == STDIN:
             data = self._stdin.read() if self._stdin is not None else b""
             return FileContents(PhotoFile(STDIN, len(data), 0), xxhash.xxh3_128_digest(data), data)
