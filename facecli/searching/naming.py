@@ -27,7 +27,7 @@ SAID = {
 }
 
 
-class PhotoQuery(Struct, frozen=True, eq=False):
+class PhotoQuery(Struct, frozen=True):
     """A query by a photo: `path` is absolute, or `-` for the image on stdin."""
 
     query: str
