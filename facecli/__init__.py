@@ -1,29 +1,50 @@
 """facecli finds faces in directories of photos and searches them by likeness.
 
-From Python: `index_photos(IndexRequest(…))` brings an index up to date, `open_index(directory)` reads one, and `search_index(reader,
-queries)` answers queries from it. Each name is imported when it is first used, so that a command pays only for what it needs.
+    from facecli import Index
+
+    index = Index("photos.index")
+    index.add("~/Photos")
+    for match in index.search("portrait.jpg", top=5):
+        print(match.similarity, match.path)
+
+Each name is imported when it is first used, so that a command pays only for what it needs.
 """
 
 TYPE_CHECKING = False  # as in typing, which the command line does not wait for
 if TYPE_CHECKING:
     from typing import Any
 
-    from facecli.config import IndexOptions, SearchOptions
-    from facecli.indexing import IndexRequest, index_photos
-    from facecli.searching.answering import search_index
-    from facecli.store.facestore import open_reader as open_index
+    from facecli.config import IndexOptions as IndexOptions
+    from facecli.errors import FacecliError as FacecliError
+    from facecli.library import Index as Index
+    from facecli.library import Matches as Matches
+    from facecli.library import find_faces as find_faces
+    from facecli.library import verify as verify
+    from facecli.searching.verifying import Verdict as Verdict
+    from facecli.store.records import StoredFace as StoredFace
+    from facecli.store.records import StoredPhoto as StoredPhoto
+    from facecli.types import IndexReport as IndexReport
+    from facecli.types import Match as Match
+    from facecli.types import QueryFace as QueryFace
 
-__all__ = ["IndexOptions", "IndexRequest", "SearchOptions", "__version__", "index_photos", "open_index", "search_index"]
 __version__ = "0.1.0"
 
 _HOMES = {
-    "IndexOptions": ("facecli.config", "IndexOptions"),
-    "SearchOptions": ("facecli.config", "SearchOptions"),
-    "IndexRequest": ("facecli.indexing", "IndexRequest"),
-    "index_photos": ("facecli.indexing", "index_photos"),
-    "search_index": ("facecli.searching.answering", "search_index"),
-    "open_index": ("facecli.store.facestore", "open_reader"),
+    "FacecliError": "errors",
+    "Index": "library",
+    "IndexOptions": "config",
+    "IndexReport": "types",
+    "Match": "types",
+    "Matches": "library",
+    "QueryFace": "types",
+    "StoredFace": "store.records",
+    "StoredPhoto": "store.records",
+    "Verdict": "searching.verifying",
+    "find_faces": "library",
+    "verify": "library",
 }
+"""Where each public name lives."""
+__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 (names)
 
 
 def __getattr__(name: str) -> "Any":
@@ -32,5 +53,8 @@ def __getattr__(name: str) -> "Any":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 (not for the command line)
 
-    module, attribute = _HOMES[name]
-    return getattr(import_module(module), attribute)
+    return getattr(import_module(f"facecli.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -170,6 +170,11 @@ class IndexedPhoto(Struct, frozen=True, eq=False):
     """float32 (n, d), unit length, one row a face of `detections`."""
 
 
+def shown_box(box: tuple[float, float, float, float]) -> str:
+    """x1,y1,x2,y2 in whole pixels."""
+    return ",".join(f"{value:.0f}" for value in box)
+
+
 class QueryFace(Struct, frozen=True, eq=False):
     """A face that is searched for."""
 
@@ -183,6 +188,9 @@ class QueryFace(Struct, frozen=True, eq=False):
     """float32 (d,), unit length."""
     face_id: int | None = None
     """The indexed face that `face:ID` named; it is left out of its own answer."""
+
+    def __repr__(self) -> str:
+        return f"<face {self.number} of {self.query!r}, score {self.score:.2f}, box {shown_box(self.box)}>"
 
 
 class Match(Struct, frozen=True):

@@ -181,6 +181,17 @@ def test_the_python_of_the_readme_runs(shell: Shell, album: Path, find_sample: C
     assert match.split()[1] == str(album / "sport/players.jpg")
 
 
+def test_the_python_of_the_manual_runs(shell: Shell, album: Path, find_sample: Callable[[str], Path]) -> None:
+    """As it stands; every statement of its text is there."""
+    shutil.copyfile(find_sample("yaoming.jpg"), shell.work / "portrait.jpg")
+    (program,) = [body for kind, body in BLOCK.findall((ROOT / "docs/python.md").read_text("utf-8")) if kind == "python"]
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=album.parent, env=shell.environment, check=True)
+    lines = done.stdout.splitlines()
+    assert lines[0] == "4 photos, 34 faces"
+    assert "False 0.12" in lines
+    assert lines[-1] == "3 []"
+
+
 def test_the_readme_names_every_variable() -> None:
     code = "".join(path.read_text("utf-8") for path in (ROOT / "facecli").rglob("*.py"))
     assert set(re.findall(r"\bFACECLI_[A-Z_]+\b", code)) - set(re.findall(r"\bFACECLI_[A-Z_]+\b", README.read_text("utf-8"))) == set()

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import facecli
 from facecli.config import By, Combine, Fingerprint, SearchOptions
 from facecli.errors import IndexMismatch, StoreError, UsageError
 from facecli.searching.answering import Surroundings, search_index
@@ -142,12 +141,12 @@ def test_an_index_is_named_by_any_path_and_one_query_is_one(reader: IndexReader,
     wanted = search_index(reader, ["face:1"], SearchOptions(threshold="none"), AROUND).results[0].matches
     monkeypatch.chdir(place.parent)
     for named in (place, str(place), ".facecli", Path("../") / place.parent.name / ".facecli"):
-        with facecli.open_index(named) as opened:
+        with open_reader(named) as opened:
             assert opened.info.directory == str(place)
             (result,) = search_index(opened, "face:1", SearchOptions(threshold="none"), AROUND).results
             assert result.matches == wanted
     with pytest.raises(StoreError, match="empty"):
-        facecli.open_index("")
+        open_reader("")
 
 
 def test_stdin_is_named_once_and_a_mean_has_no_all(reader: IndexReader) -> None:

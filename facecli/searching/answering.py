@@ -15,8 +15,8 @@ from facecli.config import Combine, SearchOptions
 from facecli.errors import FacecliError, PhotoError, UsageError
 from facecli.searching.calibrating import find_calibration
 from facecli.searching.combining import Block, combine_faces, merge_matches
-from facecli.searching.naming import STDIN, FaceQuery, PhotoQuery, choose_faces, name_query
-from facecli.searching.opening import ModelSource, choose_pack
+from facecli.searching.naming import STDIN, EmbeddingQuery, FaceQuery, PhotoQuery, Query, choose_faces, name_query
+from facecli.searching.opening import KeptModels, ModelSource, choose_pack
 from facecli.searching.reading import QueryPhoto, Read, ReadingOptions, read_photos
 from facecli.store.reading import IndexReader
 from facecli.thresholds import Threshold, choose_threshold
@@ -29,15 +29,18 @@ SMALL_FACE = 60
 WEAK_SCORE = 0.6
 
 
-Query: TypeAlias = str | os.PathLike[str]
+Asked: TypeAlias = str | os.PathLike[str] | Query
+"""A query as it was typed, or as it was read."""
 
 
 class Surroundings(Struct, frozen=True):
     """Where a command runs, and whom it tells how it is going."""
 
     working_directory: str
-    stdin: BinaryIO
+    stdin: BinaryIO | None
     report: Reporter
+    models: KeptModels | None = None
+    """Where models stay open for later queries."""
 
 
 class SearchAnswer(Struct, frozen=True, eq=False):
@@ -54,16 +57,17 @@ class SearchAnswer(Struct, frozen=True, eq=False):
 
 
 def search_index(
-    reader: IndexReader, queries: Query | Sequence[Query], options: SearchOptions | None = None, around: Surroundings | None = None
+    reader: IndexReader, queries: Asked | Sequence[Asked], options: SearchOptions | None = None, around: Surroundings | None = None
 ) -> SearchAnswer:
-    """The answer of an index to queries as they were typed; a query that fails is a value.
+    """The answer of an index to queries, read or as they were typed; a query that fails is a value.
 
     Without `around` the process's own working directory and stdin are taken, and nothing is reported. Raises UsageError where the options do not
     go together, and IndexMismatch, PackError or DeviceError where the models cannot be had.
     """
     options = options or SearchOptions()
     around = around or Surroundings(os.getcwd(), sys.stdin.buffer, SilentReporter())
-    asked = [os.fspath(query) for query in ([queries] if isinstance(queries, str | os.PathLike) else queries)]
+    named = queries if isinstance(queries, Sequence) and not isinstance(queries, str) else [queries]
+    asked = [os.fspath(query) if isinstance(query, os.PathLike) else query for query in named]
     check_stdin(asked)
     if options.combine is Combine.MEAN and options.face == "all":
         raise UsageError("a mean is made of one face of each reference", "--combine mean --face all", hint="--face largest, or --combine any")
@@ -78,7 +82,7 @@ def search_index(
     return SearchAnswer(results, tuple(block.references for block in blocks), tuple(gathering.failures), threshold, tuple(gathering.photos))
 
 
-def check_stdin(queries: Sequence[str]) -> None:
+def check_stdin(queries: Sequence[str | Query]) -> None:
     """Raise UsageError if stdin is named twice."""
     if queries.count(STDIN) > 1:
         raise UsageError("stdin can be read only once", STDIN)
@@ -105,7 +109,7 @@ class _Gathering(Struct):
     photos: list[QueryPhoto] = field(default_factory=list)
     failures: list[FacecliError] = field(default_factory=list)
 
-    def gather(self, queries: Sequence[str]) -> None:
+    def gather(self, queries: Sequence[str | Query]) -> None:
         """Fill the lists."""
         named = [self._name(query) for query in queries]
         report = self.around.report
@@ -120,15 +124,15 @@ class _Gathering(Struct):
         finally:
             report.stop()
 
-    def _take(self, query: PhotoQuery | FaceQuery | PhotoError, photos: Iterator[Read]) -> None:
+    def _take(self, query: Query | PhotoError, photos: Iterator[Read]) -> None:
         try:
             self.faces += self._faces_of(query, photos)
         except PhotoError as error:
             self.failures.append(error)
 
-    def _name(self, query: str) -> PhotoQuery | FaceQuery | PhotoError:
+    def _name(self, query: str | Query) -> Query | PhotoError:
         try:
-            return name_query(query, self.around.working_directory)
+            return name_query(query, self.around.working_directory) if isinstance(query, str) else query
         except PhotoError as error:
             return error
 
@@ -137,14 +141,16 @@ class _Gathering(Struct):
         info, named = self.reader.info, self.options.model
         if not queries and named is None:
             return _no_photos()
-        source = ModelSource(choose_pack(named, info), self.options.device, info, self.around.report)
+        source = ModelSource(choose_pack(named, info), self.options.device, info, self.around.report, self.around.models)
         wanted = ReadingOptions(self.options.reading, sha256=self.options.provenance)
         return read_photos(source, queries, wanted, self.around.stdin)
 
-    def _faces_of(self, query: PhotoQuery | FaceQuery | PhotoError, photos: Iterator[Read]) -> Sequence[QueryFace]:
+    def _faces_of(self, query: Query | PhotoError, photos: Iterator[Read]) -> Sequence[QueryFace]:
         """The faces that one query asks for; raises PhotoError."""
         if isinstance(query, PhotoError):
             raise query
+        if isinstance(query, EmbeddingQuery):
+            return [QueryFace(query.query, 1, (0.0, 0.0, 0.0, 0.0), 1.0, query.embedding)]
         if isinstance(query, FaceQuery):
             face = self.reader.face(query.face_id)
             return [QueryFace(query.query, 1, face.box, face.score, face.embedding, face.face_id)]

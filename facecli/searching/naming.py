@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import TypeAlias
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from facecli.config import LARGEST_FACE_ID, whole_number
-from facecli.errors import PhotoError, QueryError, check_name, quoted
-from facecli.types import QueryFace, Skipped, SkipReason
+from facecli.errors import PhotoError, QueryError, UsageError, check_name, quoted
+from facecli.types import ByteArray, FloatArray, QueryFace, Skipped, SkipReason
 
 STDIN = "-"
 FACE_PREFIX = "face:"
@@ -30,6 +33,8 @@ class PhotoQuery(Struct, frozen=True):
 
     query: str
     path: str
+    content: bytes | ByteArray | None = None
+    """The photo itself where no file is read: the bytes of an image file, or pixels, uint8 (height, width, 3), RGB, upright."""
 
 
 class FaceQuery(Struct, frozen=True):
@@ -37,6 +42,52 @@ class FaceQuery(Struct, frozen=True):
 
     query: str
     face_id: int
+
+
+class EmbeddingQuery(Struct, frozen=True, eq=False):
+    """A query by an embedding."""
+
+    query: str
+    embedding: FloatArray
+    """float32 (d,), unit length."""
+
+
+Query: TypeAlias = PhotoQuery | FaceQuery | EmbeddingQuery
+QueryValue: TypeAlias = str | os.PathLike[str] | bytes | int | NDArray[np.generic]
+"""What Python code may ask with: the name of a photo or `face:ID`, a face id, the bytes of an image file, pixels, or an embedding."""
+
+
+def read_query(value: QueryValue, working_directory: str) -> Query:
+    """The query that a value of Python means; raises UsageError where it means none.
+
+    A path object is always a photo, and `-` a file of that name. An array is pixels, uint8 (height, width, 3), RGB, upright, or an
+    embedding, floats (d,) of any length.
+    """
+    if isinstance(value, str):
+        return name_query(f"./{value}" if value == STDIN else value, working_directory)
+    if isinstance(value, bytes):
+        return PhotoQuery("bytes", "bytes", value)
+    if isinstance(value, np.ndarray):
+        return _read_array(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return name_query(f"{FACE_PREFIX}{value}", working_directory)
+    if isinstance(value, os.PathLike):
+        return PhotoQuery(os.fspath(value), absolute_path(os.fspath(value), working_directory))
+    raise UsageError("a query is a path, face:ID, a face id, bytes, pixels or an embedding", type(value).__name__)
+
+
+def _read_array(array: NDArray[np.generic]) -> PhotoQuery | EmbeddingQuery:
+    """The query of an array: pixels or an embedding."""
+    shown = f"{array.dtype} {array.shape}"
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size:
+        return PhotoQuery("pixels", "pixels", np.ascontiguousarray(array, np.uint8))
+    if array.dtype.kind != "f" or array.ndim != 1:
+        raise UsageError("an array is pixels, uint8 (height, width, 3), or an embedding, floats (d,)", shown)
+    numbers = array.astype(np.float64)
+    length = float(np.linalg.norm(numbers))
+    if not (np.isfinite(length) and length > 0):
+        raise UsageError("an embedding is finite and not zero", shown)
+    return EmbeddingQuery("embedding", (numbers / length).astype(np.float32))
 
 
 def name_query(query: str, working_directory: str) -> PhotoQuery | FaceQuery:

@@ -27,9 +27,14 @@ class ModelSource(Struct, frozen=True):
     info: IndexInfo | None
     """The index, where there is one."""
     report: Reporter
+    kept: KeptModels | None = None
+    """Where models that are open stay so for later queries."""
 
     def open(self, photos: int) -> QueryModels:
         """The models for so many photos; whoever opens them closes them. Raises DeviceError and PackError."""
+        return self._open(photos) if self.kept is None else self.kept.of(self, photos)
+
+    def _open(self, photos: int) -> QueryModels:
         detection, precision = DetectionOptions(), Precision.EXACT
         if self.info is not None:
             fingerprint = self.info.fingerprint
@@ -56,10 +61,36 @@ class QueryModels(Struct, frozen=True, eq=False):
     models: FaceModels
     devices: int
     """How many devices work beside the threads that ask and gather batches from them; 0 where the threads run the networks themselves."""
+    stay: bool = False
+    """Whether somebody else closes them."""
 
     def close(self) -> None:
         """Let go of the devices."""
-        self.models.close()
+        if not self.stay:
+            self.models.close()
+
+
+class KeptModels:
+    """Models that stay open from one query to the next, for one who asks again and again."""
+
+    def __init__(self) -> None:
+        self._opened: QueryModels | None = None
+        self._key: tuple[object, ...] = ()
+
+    def of(self, source: ModelSource, photos: int) -> QueryModels:
+        """The models of a source: those that are open, if they are the same."""
+        fingerprint = source.info.fingerprint if source.info is not None else None
+        key = (source.pack, source.device, fingerprint, photos >= MANY_PHOTOS)
+        if self._opened is None or key != self._key:
+            self.close()
+            self._opened, self._key = replace(source, kept=None).open(photos), key
+        return replace(self._opened, stay=True)
+
+    def close(self) -> None:
+        """Let go of the devices."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
 
 
 def choose_pack(named: str | None, info: IndexInfo | None) -> ModelPack:

@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import BinaryIO, TypeAlias
 
 import numpy as np
+import xxhash
 from msgspec import Struct
 from numpy.typing import NDArray
 
@@ -86,6 +87,8 @@ class _Worker:
     def __call__(self, query: PhotoQuery) -> Read:
         """The faces of one photo."""
         try:
+            if isinstance(query.content, np.ndarray):
+                return self._of_pixels(query.query, query.content)
             contents = self._contents(query)
             if isinstance(contents, Skipped):
                 return refusal(contents, query.query)
@@ -96,7 +99,15 @@ class _Worker:
         finally:
             self._reader.release()
 
+    def _of_pixels(self, query: str, pixels: ByteArray) -> QueryPhoto:
+        """The faces of a photo that was given as pixels; they stand for its bytes."""
+        contents = _given(query, pixels.tobytes())
+        photo = Photo(contents.file, contents.digest, pixels)
+        return self._finish(query, contents, photo, find_faces(self._models, [photo])[0])
+
     def _contents(self, query: PhotoQuery) -> FileContents | Skipped:
+        if isinstance(query.content, bytes):
+            return _given(query.path, query.content)
         if query.path == STDIN:
             return self._reader.read_stream(self._stdin or io.BytesIO(), STDIN)
         file = stat_photo(query.path)
@@ -114,6 +125,11 @@ class _Worker:
             tuple(_query_face(query, number, found, int(row)) for number, row in enumerate(order, 1)),
             crops,
         )
+
+
+def _given(name: str, data: bytes) -> FileContents:
+    """The contents of what is no file."""
+    return FileContents(PhotoFile(name, len(data), 0), xxhash.xxh3_128_digest(data), data)
 
 
 def _sha256(data: bytes) -> str:

@@ -11,7 +11,7 @@ from facecli.config import SearchOptions
 from facecli.errors import PhotoError, UsageError
 from facecli.searching.answering import Surroundings, check_stdin, warn_of_query
 from facecli.searching.calibrating import find_calibration
-from facecli.searching.naming import choose_faces, name_photo
+from facecli.searching.naming import PhotoQuery, choose_faces, name_photo
 from facecli.searching.opening import ModelSource, choose_pack
 from facecli.searching.reading import ReadingOptions, read_photos
 from facecli.store.records import IndexInfo
@@ -32,13 +32,15 @@ class Verdict(Struct, frozen=True, eq=False):
         return self.similarity >= (self.threshold.minimum or 0.0)
 
 
-def verify_photos(queries: tuple[str, str], options: SearchOptions, around: Surroundings, info: IndexInfo | None) -> Verdict:
+def verify_photos(
+    queries: tuple[str | PhotoQuery, str | PhotoQuery], options: SearchOptions, around: Surroundings, info: IndexInfo | None
+) -> Verdict:
     """Compare a face of each photo, with `--face all` the pair that is most alike.
 
     Raises PhotoError where one cannot be read or has no such face.
     """
     check_stdin(queries)
-    named = [name_photo(query, around.working_directory) for query in queries]
+    named = [name_photo(query, around.working_directory) if isinstance(query, str) else query for query in queries]
     pack = choose_pack(options.model, info)
     threshold = choose_threshold(options.threshold, find_calibration(pack.recogniser.sha256), 1)
     if threshold.minimum is None:

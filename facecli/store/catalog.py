@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sqlite3
@@ -28,6 +29,8 @@ PAGE = 4096
 MANY = 1_000_000
 """Rows from which on it is asked whether a file of this size can hold so many."""
 LONGEST_LICENCE = 500
+FACE_PAGE = 1024
+PHOTO_PAGE = 256
 Row = tuple[object, ...]
 _FACE = "f.face_id, p.path, f.box, f.score, f.found_by, f.landmarks, e.embedding, f.photo_id"
 _FACES = f"SELECT {_FACE} FROM faces f JOIN photos p USING (photo_id) JOIN embeddings e USING (face_id)"
@@ -318,6 +321,24 @@ class Catalogue:
     def faces_of(self, photo_id: int) -> list[StoredFace]:
         """The faces of a photo, ascending by id."""
         return [self._face(row) for row in self.rows(f"{_FACES} WHERE f.photo_id = ? ORDER BY f.face_id", (photo_id,))]
+
+    def faces(self) -> Iterator[StoredFace]:
+        """All faces, ascending by id, read a page at a time."""
+        after = 0
+        while page := self.rows(f"{_FACES} WHERE f.set_id = ? AND f.face_id > ? ORDER BY f.face_id LIMIT {FACE_PAGE}", (self.set_id, after)):
+            yield from map(self._face, page)
+            after = as_int(page[-1][0])
+
+    def photos_with_faces(self) -> Iterator[tuple[StoredPhoto, list[StoredFace]]]:
+        """All photos, ascending by path, with their faces, ascending by id; read a page at a time."""
+        photos = self.photos()
+        while page := list(itertools.islice(photos, PHOTO_PAGE)):
+            marks = ",".join("?" * len(page))
+            rows = self.rows(f"{_FACES} WHERE f.photo_id IN ({marks}) ORDER BY f.face_id", [photo.photo_id for photo in page])
+            faces: dict[int, list[StoredFace]] = {photo.photo_id: [] for photo in page}
+            for row in rows:
+                faces[as_int(row[-1])].append(self._face(row))
+            yield from ((photo, faces[photo.photo_id]) for photo in page)
 
     def _face(self, row: Row) -> StoredFace:
         face_id, path, box, score, found_by, landmarks, embedding, _ = row

@@ -165,6 +165,14 @@ class IndexReader:
         """The faces of a photo, ascending by id."""
         return self._catalogue.faces_of(photo_id)
 
+    def faces(self) -> Iterator[StoredFace]:
+        """All faces, ascending by id; in memory stands a page of them."""
+        return self._catalogue.faces()
+
+    def photos_with_faces(self) -> Iterator[tuple[StoredPhoto, list[StoredFace]]]:
+        """All photos, ascending by path, each with its faces, ascending by id; in memory stands a page of them."""
+        return self._catalogue.photos_with_faces()
+
     def skips(self) -> Iterator[Skipped]:
         """The recorded skips (`known` set), ascending by path."""
         return self._catalogue.skips()

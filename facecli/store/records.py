@@ -8,7 +8,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from facecli.config import Fingerprint
-from facecli.types import FloatArray, FoundBy, IndexedPhoto, PhotoFile, Skipped
+from facecli.types import FloatArray, FoundBy, IndexedPhoto, PhotoFile, Skipped, shown_box
 
 
 class EmbeddingKind(Struct, frozen=True):
@@ -54,6 +54,9 @@ class StoredFace(Struct, frozen=True, eq=False):
     """float32 (5, 2), x, y in pixels of the upright photo."""
     embedding: FloatArray
     """float32 (d,): the float16 values that are stored."""
+
+    def __repr__(self) -> str:
+        return f"<face {self.face_id} of {self.path!r}, score {self.score:.2f}, box {shown_box(self.box)}>"
 
 
 class StoredPhoto(Struct, frozen=True):

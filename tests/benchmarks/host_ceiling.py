@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from speed_corpora import make_corpora
 
 import facecli.indexing.workshop
-from facecli import IndexOptions, IndexRequest, index_photos
+from facecli.config import IndexOptions
+from facecli.indexing import IndexRequest, index_photos
 from facecli.vision import pooled
 from facecli.vision.networks import FaceNetwork, PlainNetwork
 from facecli.vision.packs import ModelFile

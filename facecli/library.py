@@ -1,0 +1,268 @@
+"""facecli for Python: an index to add photos to and to search, the faces of a photo, and whether two photos show one person.
+
+    from facecli import Index
+
+    index = Index("photos.index")
+    index.add("~/Photos")
+    for match in index.search("portrait.jpg", top=5):
+        print(match.similarity, match.path)
+
+Paths are `str` or path objects, relative to the working directory; `~` is the home directory. Wrong values raise a `FacecliError` at the
+call. Nothing is read from stdin, and nothing printed unless progress is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self, TypeAlias, overload
+
+from facecli.config import By, Combine, IndexOptions, SearchOptions
+from facecli.errors import PhotoError, UsageError
+from facecli.indexing import IndexRequest, index_photos
+from facecli.searching.answering import Surroundings, search_index
+from facecli.searching.naming import PhotoQuery, QueryValue, read_query
+from facecli.searching.opening import KeptModels, ModelSource, choose_pack
+from facecli.searching.reading import ReadingOptions, read_photos
+from facecli.searching.verifying import Verdict, verify_photos
+from facecli.store.facestore import IndexReader, open_reader, open_writer
+from facecli.store.place import find_index
+from facecli.store.records import IndexInfo, StoredFace, StoredPhoto
+from facecli.store.removal import Removal
+from facecli.store.verification import Problem
+from facecli.thresholds import Threshold
+from facecli.types import IndexReport, Match, QueryFace, Reporter, SilentReporter
+
+StrPath: TypeAlias = str | os.PathLike[str]
+Asked: TypeAlias = QueryValue | list[QueryValue] | tuple[QueryValue, ...]
+WAIT_READERS = 10.0
+"""Seconds that `remove` waits for those who read the index, until which nothing of what is removed may be left in what they see."""
+
+
+class Matches(Sequence[Match]):
+    """The matches of a search, best first."""
+
+    def __init__(self, query: QueryFace, matches: tuple[Match, ...], threshold: Threshold) -> None:
+        self.query = query
+        """The face that was searched for."""
+        self.threshold = threshold
+        """The least similarity of a match, and its measured false-match rate."""
+        self._matches = matches
+
+    @overload
+    def __getitem__(self, place: int) -> Match: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Match, ...]: ...
+    def __getitem__(self, place: int | slice) -> Match | tuple[Match, ...]:
+        return self._matches[place]
+
+    def __len__(self) -> int:
+        return len(self._matches)
+
+    def __repr__(self) -> str:
+        best = f", best {self._matches[0].similarity:.4f}" if self._matches else ""
+        return f"<{len(self)} matches of {self.query.query!r}{best}>"
+
+
+class Index:
+    """An index of faces in a directory; a context manager, and an iterable of all its faces.
+
+    Making one touches nothing: the first `add` makes the directory, everything else raises IndexMissing where there is none. Each call
+    sees the index as it is then. The models of searches stay open until `close`. One thread at a time.
+    """
+
+    def __init__(self, path: StrPath, *, model: str | None = None, device: str = "auto") -> None:
+        """`path` is the index's directory; `model` a pack's name or directory, None for the index's own, else the default."""
+        self.path = _absolute(path)
+        """The directory, absolute."""
+        self._model, self._device = model, device
+        self._models = KeptModels()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Index({self.path!r})"
+
+    def __iter__(self) -> Iterator[StoredFace]:
+        return self.faces()
+
+    def close(self) -> None:
+        """Let go of the models; the index can be used all the same, and opens them again."""
+        self._models.close()
+
+    @property
+    def info(self) -> IndexInfo:
+        """Counts, model, sizes on disk."""
+        with self._reader() as reader:
+            return reader.info
+
+    def add(
+        self,
+        photos: StrPath | Iterable[StrPath] = (),
+        *,
+        exclude: str | Sequence[str] = (),
+        progress: bool | Reporter = False,
+        options: IndexOptions | None = None,
+    ) -> IndexReport:
+        """Bring the index up to date with photos and directories, with all below them; without any, with what it was made of.
+
+        `exclude` has patterns as in .gitignore; `progress` True shows a bar on stderr. `options` has everything else that `facecli index`
+        takes. Trouble with single photos is in the report's `skipped`; raises FacecliError where nothing could be done.
+        """
+        patterns = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+        options = _replaced(options or IndexOptions(), self._model, self._device, patterns)
+        roots = (photos,) if isinstance(photos, str | os.PathLike) else tuple(photos)
+        request = IndexRequest(self.path, tuple(map(_absolute, roots)), options=options)
+        return index_photos(request, _reporter(progress))
+
+    def search(
+        self,
+        query: Asked,
+        *,
+        top: int = 10,
+        threshold: float | str = "auto",
+        face: int | str = "largest",
+        by: Literal["photo", "face"] = "photo",
+    ) -> Matches:
+        """The photos whose faces are nearest to the query's, best first; `by` face gives every face.
+
+        `query` is the path of a photo, `face:ID` or a face id, the bytes of an image file, pixels (uint8 (height, width, 3), RGB, upright) or an
+        embedding (floats (d,)). Several in a list are references of one person. `top` 0 gives all over the threshold: a similarity from -1
+        to 1, auto, loose, balanced, strict or none. `face` is the face that counts in a photo: largest, or its number by falling area.
+        Raises QueryError where the photo has no such face.
+        """
+        several = isinstance(query, list | tuple)
+        asked = [read_query(one, os.getcwd()) for one in (query if isinstance(query, list | tuple) else (query,))]
+        if not asked:
+            raise UsageError("nothing to search for", "an empty list of queries")
+        if face == "all":
+            raise UsageError("one face of a photo is searched for", "face='all'", hint="facecli.find_faces gives all, each with its embedding")
+        if by not in list(By):
+            raise UsageError(f"the rows of an answer are by {' or '.join(By)}", by)
+        options = SearchOptions(
+            top=top,
+            threshold=str(threshold),
+            face=str(face),
+            combine=Combine.MEAN if several else Combine.SEPARATE,
+            by=By(by),
+            model=self._model,
+            device=self._device,
+        )
+        with self._reader() as reader:
+            answer = search_index(reader, asked, options, Surroundings(os.getcwd(), None, SilentReporter(), self._models))
+        if answer.failures:
+            raise answer.failures[0]
+        result = answer.results[0]
+        return Matches(result.query, result.matches, answer.threshold)
+
+    def faces(self, photo: StrPath | None = None) -> Iterator[StoredFace]:
+        """All faces, ascending by id, or those of a photo; read page by page, each with its embedding, float32 (d,), unit length.
+
+        Raises PhotoError where the photo is not in the index.
+        """
+        with self._reader() as reader:
+            if photo is None:
+                yield from reader.faces()
+                return
+            path = _absolute(photo)
+            known = reader.at(path)
+            if known is None or known.photo_id is None:
+                raise PhotoError("not in the index", path)
+            yield from reader.faces_of(known.photo_id)
+
+    def photos(self) -> Iterator[tuple[StoredPhoto, list[StoredFace]]]:
+        """All photos, ascending by path, each with its faces; read page by page."""
+        with self._reader() as reader:
+            yield from reader.photos_with_faces()
+
+    def remove(self, *targets: StrPath | int) -> Removal:
+        """Take photos, directories and faces (ids, or `face:ID`) out for good, with every copy of a photo; gives what went.
+
+        All or nothing. What is removed stays out of later runs. Raises StoreError where something is not in the index.
+        """
+        faces = [face for face in map(_face_id, targets) if face is not None]
+        paths = [_absolute(target) for target in targets if _face_id(target) is None]  # type: ignore[arg-type]
+        if not targets:
+            raise UsageError("nothing was named to remove", self.path)
+        with open_writer(self._found()) as writer:
+            removal = writer.plan_removal(paths, faces)
+            writer.remove(removal, WAIT_READERS)
+        return removal
+
+    def check(self) -> list[Problem]:
+        """Everything that does not agree in the index; empty where it is sound."""
+        with self._reader() as reader:
+            return list(reader.check())
+
+    def _found(self) -> Path:
+        return find_index(self.path, os.getcwd())
+
+    def _reader(self) -> IndexReader:
+        return open_reader(self._found())
+
+
+def find_faces(photo: QueryValue, *, model: str | None = None, device: str = "auto") -> tuple[QueryFace, ...]:
+    """The faces of a photo by falling area, each with box, score and embedding, float32 (d,), unit length; needs no index.
+
+    `photo` is a path, the bytes of an image file, or pixels, uint8 (height, width, 3), RGB, upright. Raises PhotoError where it cannot be read.
+    """
+    source = ModelSource(choose_pack(model, None), device, None, SilentReporter())
+    (found,) = read_photos(source, [_photo(photo)], ReadingOptions(SearchOptions().reading))
+    if isinstance(found, PhotoError):
+        raise found
+    return found.faces
+
+
+def verify(one: QueryValue, other: QueryValue, *, threshold: float | str = "auto", model: str | None = None, device: str = "auto") -> Verdict:
+    """Whether the largest faces of two photos show the same person: `same`, `similarity` and `threshold`; needs no index."""
+    options = SearchOptions(threshold=str(threshold), model=model, device=device)
+    return verify_photos((_photo(one), _photo(other)), options, Surroundings(os.getcwd(), None, SilentReporter()), None)
+
+
+def _absolute(path: StrPath) -> str:
+    """An absolute path; raises UsageError on an empty name."""
+    name = os.fspath(path)
+    if not isinstance(name, str):
+        raise UsageError("a path is a str or a path object", type(path).__name__)
+    if not name:
+        raise UsageError("an empty name", "a path")
+    return os.path.abspath(os.path.expanduser(name))
+
+
+def _photo(value: QueryValue) -> PhotoQuery:
+    query = read_query(value, os.getcwd())
+    if not isinstance(query, PhotoQuery):
+        raise UsageError("a photo is a path, the bytes of an image file, or pixels", query.query)
+    return query
+
+
+def _face_id(target: StrPath | int) -> int | None:
+    """The id where a face is meant."""
+    if isinstance(target, int):
+        return target
+    number = target.removeprefix("face:") if isinstance(target, str) else ""
+    return int(number) if isinstance(target, str) and number != target and number.isascii() and number.isdigit() else None
+
+
+def _replaced(options: IndexOptions, model: str | None, device: str, exclude: tuple[str, ...]) -> IndexOptions:
+    """The options with what was named apart from them."""
+    from msgspec.structs import replace  # noqa: PLC0415
+
+    scan = replace(options.scan, exclude=(*options.scan.exclude, *exclude))
+    return replace(options, scan=scan, model=options.model or model, device=device if options.device == "auto" else options.device)
+
+
+def _reporter(progress: bool | Reporter) -> Reporter:  # noqa: FBT001 (the caller names it)
+    if not isinstance(progress, bool):
+        return progress
+    if not progress:
+        return SilentReporter()
+    from facecli.cli.console import Console  # noqa: PLC0415 (tqdm only where a bar is wanted)
+
+    return Console(quiet=False, verbose=False)

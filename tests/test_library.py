@@ -1,0 +1,226 @@
+"""The library: an index from Python, the faces of a photo, whether two photos show one person."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import put_album
+from PIL import Image
+
+import facecli
+from facecli import FacecliError, Index
+from facecli.config import IndexOptions
+
+Sample = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of the album; its tests only read it."""
+    folder = tmp_path_factory.mktemp("library")
+    put_album(folder / "album")
+    with Index(folder / "faces.index") as index:
+        index.add(folder / "album")
+    return folder
+
+
+@pytest.fixture
+def index(made: Path) -> Index:
+    return Index(made / "faces.index")
+
+
+@pytest.fixture
+def portrait(find_sample: Sample) -> Path:
+    return find_sample("yaoming.jpg")
+
+
+def test_paths_of_either_type_relative_and_absolute(tmp_path: Path, portrait: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_album(tmp_path / "album")
+    monkeypatch.chdir(tmp_path)
+    index = Index("faces.index")
+    assert index.add(["album/sport", Path("album/party")]).photos.new == 3
+    assert index.add(tmp_path / "album").photos.new == 1
+    monkeypatch.chdir("/")
+    assert index.info.photos == 4
+    assert index.search(str(portrait), threshold="none")[0].path == str(tmp_path / "album/sport/players.jpg")
+
+
+def test_every_kind_of_query_finds_the_same(index: Index, portrait: Path) -> None:
+    pixels = np.asarray(Image.open(portrait).convert("RGB"))
+    embedding = facecli.find_faces(portrait)[0].embedding
+    asked: list[Any] = [str(portrait), portrait, portrait.read_bytes(), pixels, embedding, 3 * embedding.astype(np.float64), [portrait]]
+    found = [index.search(query, top=3, threshold="none") for query in asked]
+    assert len({tuple(match.face_id for match in matches) for matches in found}) == 1
+    for matches in found:
+        assert [m.similarity for m in matches] == pytest.approx([m.similarity for m in found[0]], abs=2e-3)
+
+
+def test_a_face_of_the_index_leaves_itself_out(index: Index, portrait: Path) -> None:
+    best = index.search(portrait, top=1, threshold="none")[0].face_id
+    by_text, by_number = index.search(f"face:{best}", top=5, by="face", threshold="none"), index.search(best, top=5, by="face", threshold="none")
+    assert [m.face_id for m in by_text] == [m.face_id for m in by_number]
+    assert best not in [m.face_id for m in by_text]
+
+
+def test_several_queries_are_one_person(index: Index, portrait: Path) -> None:
+    """The mean of two references is nearer to each than they are to one another."""
+    best = index.search(portrait, top=1, threshold="none")[0]
+    first = facecli.find_faces(portrait)[0].embedding
+    other = next(face.embedding for face in index if face.face_id == best.face_id)
+    mean = (first + other) / np.linalg.norm(first + other)
+    both = index.search([first, other], top=1, threshold="none")
+    assert both[0].face_id == best.face_id
+    assert both[0].similarity == pytest.approx(float(mean @ other), abs=1e-3)
+
+
+def test_the_faces_and_photos_are_those_that_were_found(index: Index, made: Path) -> None:
+    faces = list(index)
+    assert [face.face_id for face in faces] == list(range(1, 35))
+    assert all(face.embedding.dtype == np.float32 and np.linalg.norm(face.embedding) == pytest.approx(1, abs=1e-3) for face in faces)
+    photos = list(index.photos())
+    assert [photo.file.path for photo, _ in photos] == sorted(photo.file.path for photo, _ in photos)
+    assert sorted(face.face_id for _, found in photos for face in found) == [face.face_id for face in faces]
+    players = made / "album/sport/players.jpg"
+    assert [face.face_id for face in index.faces(players)] == [face.face_id for face in faces if face.path == str(players)]
+
+
+@pytest.mark.parametrize(("faces", "photos"), [(1, 1), (7, 3), (34, 4)])
+def test_pages_of_any_size_give_all(index: Index, faces: int, photos: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("facecli.store.catalog.FACE_PAGE", faces)
+    monkeypatch.setattr("facecli.store.catalog.PHOTO_PAGE", photos)
+    assert [face.face_id for face in index] == list(range(1, 35))
+    assert [len(found) for _, found in index.photos()] == [photo.faces for photo, _ in index.photos()]
+
+
+def test_an_index_can_be_changed_while_it_is_read(tmp_path: Path) -> None:
+    """Each call sees its own state."""
+    index = Index(tmp_path / "i")
+    index.add(put_album(tmp_path / "album"))
+    faces = iter(index)
+    first = next(faces)
+    removed = index.remove(tmp_path / "album/space")
+    assert [photo.file.path for photo in removed.photos] == [str(tmp_path / "album/space/astronaut.png")]
+    assert len([first, *faces]) == 34
+    assert index.info.photos == 3
+    assert index.check() == []
+    assert index.remove(1).faces[0].face_id == 1
+    assert index.remove("face:2").faces[0].face_id == 2
+    assert index.add().photos.new == 0
+
+
+def test_models_stay_open_until_the_end(index: Index, portrait: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    from facecli.searching import opening
+
+    real = opening.open_models
+    monkeypatch.setattr(opening, "open_models", lambda *rest: opened.append(1) or real(*rest))  # type: ignore[func-returns-value]
+    with index:
+        first = index.search(portrait)
+        second = index.search(portrait)
+    assert (len(opened), list(first)) == (1, list(second))
+    index.search(portrait)
+    assert len(opened) == 2
+
+
+def test_progress_goes_where_it_is_wanted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from facecli.types import SilentReporter
+
+    class Counting(SilentReporter):
+        done = 0
+
+        def advance(self, done: int, **counts: int) -> None:
+            self.done += done
+
+    counting = Counting()
+    Index(tmp_path / "i").add(put_album(tmp_path / "album"), progress=counting)
+    assert counting.done == 4
+    Index(tmp_path / "i").add(tmp_path / "album", progress=True)
+    assert capfd.readouterr().out == ""
+
+
+def test_exclusions_and_options(tmp_path: Path) -> None:
+    put_album(tmp_path / "album")
+    report = Index(tmp_path / "i").add(tmp_path / "album", exclude="party/", options=IndexOptions(dry_run=True))
+    assert report.photos.new == 2
+    assert not (tmp_path / "i").exists()
+
+
+def test_verify_tells_people_apart(portrait: Path, find_sample: Sample) -> None:
+    assert facecli.verify(portrait, portrait.read_bytes()).same
+    different = facecli.verify(portrait, find_sample("astronaut.png"))
+    assert not different.same
+    assert different.similarity < 0.2
+    with pytest.raises(FacecliError):
+        facecli.verify(portrait, "face:1")
+
+
+WRONG: dict[str, Callable[[Index, str], object]] = {
+    "face 0": lambda i, q: i.search(q, face="0"),
+    "face -1": lambda i, q: i.search(q, face=-1),
+    "face second": lambda i, q: i.search(q, face="second"),
+    "all faces": lambda i, q: i.search(q, face="all"),
+    "a missing face": lambda i, q: i.search(q, face=9),
+    "top": lambda i, q: i.search(q, top=-1),
+    "threshold": lambda i, q: i.search(q, threshold=1.5),
+    "a threshold's name": lambda i, q: i.search(q, threshold="lose"),
+    "by": lambda i, q: i.search(q, by="person"),  # type: ignore[arg-type]
+    "an empty query": lambda i, _: i.search(""),
+    "no query": lambda i, _: i.search([]),
+    "None": lambda i, _: i.search(None),  # type: ignore[arg-type]
+    "a missing query": lambda i, _: i.search("gone.jpg"),
+    "a missing face id": lambda i, _: i.search(99_999),
+    "bytes of no image": lambda i, _: i.search(b"no image"),
+    "gray pixels": lambda i, _: i.search(np.zeros((9, 9), np.uint8)),
+    "a zero embedding": lambda i, _: i.search(np.zeros(512)),
+    "an infinite embedding": lambda i, _: i.search(np.full(512, np.inf)),
+    "a short embedding": lambda i, _: i.search(np.ones(3)),
+    "add an empty name": lambda i, _: i.add(""),
+    "add what is missing": lambda i, _: i.add("gone"),
+    "remove an empty name": lambda i, _: i.remove(""),
+    "remove nothing": lambda i, _: i.remove(),
+    "remove what is missing": lambda i, _: i.remove("gone.jpg"),
+    "faces of what is missing": lambda i, _: list(i.faces("gone.jpg")),
+    "an empty index": lambda _, __: Index(""),
+    "no such device": lambda i, q: Index(i.path, device="cuda:77").search(q),
+    "no such model": lambda i, q: Index(i.path, model="nobody").search(q),
+}
+
+
+@pytest.mark.parametrize("call", WRONG.values(), ids=WRONG.keys())
+def test_wrong_values_raise_and_do_nothing(call: Callable[[Index, str], object], index: Index, portrait: Path) -> None:
+    before = index.info.generation
+    with pytest.raises(FacecliError):
+        call(index, str(portrait))
+    assert index.info.generation == before
+
+
+@pytest.mark.parametrize("call", [lambda i: i.search("x.jpg"), list, lambda i: i.info, lambda i: i.remove("x.jpg"), lambda i: i.check()])
+def test_only_add_makes_an_index(call: Callable[[Index], object], tmp_path: Path) -> None:
+    with pytest.raises(facecli.FacecliError, match="there is no index"):
+        call(Index(tmp_path / "i"))
+    assert not (tmp_path / "i").exists()
+
+
+def test_reprs_are_short(index: Index, portrait: Path) -> None:
+    matches = index.search(portrait, threshold="none")
+    shown = [repr(thing) for thing in (index, matches, matches[0], matches.query, next(iter(index)), next(index.photos())[0])]
+    assert all(len(text) < 400 for text in shown), shown
+
+
+def test_the_public_names_are_there_and_say_what_they_are() -> None:
+    script = "import sys, facecli; print(sorted({'numpy', 'cv2', 'faiss', 'onnxruntime', 'insightface'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": ""})
+    assert done.stdout == "[]\n"
+    for name in facecli.__all__:
+        assert getattr(facecli, name)
+        assert name == "__version__" or getattr(facecli, name).__doc__.strip()
+    assert set(facecli.__all__) <= set(dir(facecli))
+    with pytest.raises(AttributeError):
+        facecli.nothing  # noqa: B018
