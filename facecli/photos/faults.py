@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from facecli.photos.containers import ends_early
-from facecli.photos.refusal import Refusal, unavailable, unreadable, unsupported
+from facecli.photos.refusal import NOT_LOADED, Refusal, unavailable, unreadable, unsupported
 from facecli.photos.sniff import Format
 from facecli.types import SkipReason
 
@@ -47,19 +47,26 @@ def _fault(error: Exception, form: Format, data: bytes) -> Refusal:
 
 
 def _judge(error: Exception, said: str, form: Format, data: bytes) -> Refusal:
-    if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(said):
-        return unavailable(NO_MEMORY)
-    # What the system refuses has a number; what a decoder finds wrong has none.
-    if isinstance(error, ImportError) or (isinstance(error, OSError) and error.errno):
-        return unavailable("it could not be decoded this time")
-    if lacks_memory(len(data)):
-        return unavailable(NO_MEMORY)
+    if passing := _what_passes(error, said, len(data)):
+        return unavailable(passing)
     unread = "nsupported" in said or "not supported" in said
     if isinstance(error, NotImplementedError) or (unread and "marker type" not in said):  # libjpeg means a broken file by that
         return unsupported(f"a kind of {form} that is not read")
     if "truncated" in said or "not enough image data" in said or _ends_early(form, data):
         return Refusal(SkipReason.TRUNCATED, f"the end of the {form} file is missing")
     return unreadable(f"the {form} file is broken")
+
+
+def _what_passes(error: Exception, said: str, size: int) -> str:
+    """What was lacking just now; empty where the photo is at fault."""
+    if isinstance(error, ImportError):
+        return NOT_LOADED
+    if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(said):
+        return NO_MEMORY
+    # What the system refuses has a number; what a decoder finds wrong has none.
+    if isinstance(error, OSError) and error.errno:
+        return "the system refused what its decoder needs"
+    return NO_MEMORY if lacks_memory(size) else ""
 
 
 def _ends_early(form: Format, data: bytes) -> bool:

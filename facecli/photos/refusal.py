@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from facecli.types import PhotoFile, Skipped, SkipReason
 
+NOT_LOADED = "its reader could not be loaded; should that stay so, facecli doctor tells why"
+
 
 class Refusal(Exception):
     """A photo that cannot be read; never leaves this package."""
@@ -45,4 +47,4 @@ def loading() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise unavailable("its reader could not be loaded this time", said=f"{type(error).__name__}: {error}") from error
+        raise unavailable(NOT_LOADED, said=f"{type(error).__name__}: {error}") from error
