@@ -12,7 +12,6 @@ import fcntl
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Iterable
 from typing import Self
 
@@ -73,6 +72,8 @@ class Part:
 
 def _begin(directory: str) -> tuple[int, str]:
     """A new file and its path, locked as long as it is open, by which `clear_parts` knows that somebody writes it."""
+    import tempfile  # noqa: PLC0415 (most commands write no file)
+
     while True:
         descriptor, path = tempfile.mkstemp(UNFINISHED, BEGUN, os.path.abspath(directory))
         if _is_locked(descriptor) and os.fstat(descriptor).st_nlink:

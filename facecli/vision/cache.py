@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from facecli.config import cache_directory
-from facecli.vision.scratch import write_whole
+from facecli.parts import write_whole
 
 TRIALS = ("devices", "openvino")
 """The records that hold what trials came to on this machine."""
@@ -42,7 +42,7 @@ def add_to_record(name: str, entries: dict[str, Any]) -> None:
     with contextlib.suppress(OSError):
         directory = cache_directory()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(directory / f"{name}.json", json.dumps(read_record(name) | entries).encode())
+        write_whole(str(directory / f"{name}.json"), [json.dumps(read_record(name) | entries).encode()])
 
 
 def recall_answer(name: str, key: str) -> Any:

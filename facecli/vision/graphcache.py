@@ -14,8 +14,9 @@ from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from facecli.config import cache_directory
+from facecli.parts import write_whole
 from facecli.types import Reporter
-from facecli.vision.scratch import sweep, write_whole
+from facecli.vision.scratch import sweep
 
 MAGIC = b"facecli\x02"
 DIGEST_BYTES = 16
@@ -74,12 +75,12 @@ def store_entry(name: str, entry: Entry) -> None:
     assert isinstance(entry.model, bytes)
     directory = make_directory()
     if entry.model:
-        write_whole(directory / f"{name}{MODEL}", entry.model)
+        write_whole(f"{directory / name}{MODEL}", [entry.model])
     described = [(key, a.dtype.str, a.shape) for key, a in entry.arrays.items()]
     digest = xxhash.xxh3_128_hexdigest(entry.model) if entry.model else ""
     header = json.dumps({"facts": entry.facts, "arrays": described, "digest": digest}).encode()
     body = b"".join((len(header).to_bytes(4, "little"), header, *(np.ascontiguousarray(a).tobytes() for a in entry.arrays.values())))
-    write_whole(directory / name, MAGIC + xxhash.xxh3_128_digest(body) + body)
+    write_whole(str(directory / name), [MAGIC, xxhash.xxh3_128_digest(body), body])
     _forget_older(directory, name)
 
 
@@ -88,7 +89,7 @@ def forget_answers() -> None:
     with contextlib.suppress(OSError):
         for path in graph_directory().iterdir():
             model = path.with_name(f"{path.name}{MODEL}")
-            if path.suffix != MODEL and (HALF in path.name or not model.exists()):
+            if path.suffix != MODEL and not path.name.startswith(".") and (HALF in path.name or not model.exists()):
                 path.unlink()
                 model.unlink(missing_ok=True)
 

@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from facecli.parts import clear_parts
+
 PREFIX = ".new-"
 
 
@@ -28,18 +30,10 @@ def scratch_folder(directory: Path) -> Iterator[Path]:
         os.close(own)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Put a file in place at once, with all its bytes, for its owner alone; raises OSError."""
-    with scratch_folder(path.parent) as folder:
-        beside = folder / path.name
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(data)
-        os.replace(beside, path)
-
-
 def sweep(directory: Path) -> None:
-    """Remove what processes that are no more have left in `directory`; what cannot be removed stays."""
+    """Remove the folders and files that processes which are no more have left in `directory`; what cannot be removed stays."""
     with contextlib.suppress(OSError):
+        clear_parts(str(directory))
         left = [entry.path for entry in os.scandir(directory) if entry.name.startswith(PREFIX)]
         if not left:
             return
