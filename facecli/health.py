@@ -10,7 +10,7 @@ import shlex
 from msgspec import Struct
 
 from facecli import __version__
-from facecli.config import cache_directory
+from facecli.directories import cache_directory
 from facecli.errors import DeviceError, FacecliError, PackError
 from facecli.store.libraries import FaissBuild, faiss_build, sqlite_version
 from facecli.types import Reporter

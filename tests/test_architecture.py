@@ -13,7 +13,7 @@ import pytest
 import facecli
 
 ROOT = Path(facecli.__file__).parent
-LEAVES = ("boxes", "parts", "errors", "types", "config", "system", "thresholds", "words")
+LEAVES = ("boxes", "config", "directories", "errors", "fingerprint", "parts", "system", "thresholds", "types", "words")
 WORLDS = ("photos", "vision", "store")
 MAY_IMPORT = {
     "boxes": (),
@@ -23,6 +23,8 @@ MAY_IMPORT = {
     "system": (),
     "types": ("errors",),
     "config": ("types", "errors"),
+    "directories": (),
+    "fingerprint": ("config", "errors"),
     "thresholds": ("types", "errors"),
     **dict.fromkeys(WORLDS, LEAVES),
     "pipeline": (*WORLDS, *LEAVES),

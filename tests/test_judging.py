@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from facecli.config import By, Combine, Fingerprint, SearchOptions
+from facecli.config import By, Combine, SearchOptions
 from facecli.errors import IndexMismatch, StoreError, UsageError
+from facecli.fingerprint import Fingerprint
 from facecli.searching.answering import Surroundings, search_index
 from facecli.searching.judging import judge_results
 from facecli.store.facestore import IndexReader, open_reader, open_writer

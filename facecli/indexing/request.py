@@ -7,8 +7,9 @@ import os
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from facecli.config import DetectionOptions, Fingerprint, IndexOptions, Precision
+from facecli.config import DetectionOptions, IndexOptions, Precision
 from facecli.errors import UsageError
+from facecli.fingerprint import Fingerprint
 from facecli.store.records import EmbeddingKind, IndexInfo
 from facecli.vision.packs import ModelPack, find_pack, find_recorded_pack
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from facecli.config import cache_directory
+from facecli.directories import cache_directory
 from facecli.errors import OutputError
 from facecli.parts import make_folders, write_whole
 from facecli.thresholds import MEASURED, Calibration

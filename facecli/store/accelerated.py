@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facecli.store import scans
-from facecli.store.catalog import Catalogue, SetRow
+from facecli.store.catalog import Catalogue
 from facecli.store.nearest import Labels, Scan
 from facecli.store.scans import FaissScan
+from facecli.store.sets import SetRow
 from facecli.store.vectors import Codes, StoredCodes
 from facecli.types import FloatArray
 

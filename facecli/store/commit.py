@@ -8,12 +8,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from msgspec import Struct
 
-from facecli.store.catalog import Catalogue, SetRow
+from facecli.store.catalog import Catalogue
 from facecli.store.deletion import Deletions
 from facecli.store.failures import trusted
 from facecli.store.records import Batch, Committed
 from facecli.store.rows import FaceRow, as_bytes, as_count, as_int, face_rows, photo_checksum, read_boxes, read_codes
 from facecli.store.same_faces import KEPT_OUT_IOU, match_faces, overlaps
+from facecli.store.sets import SetRow
 from facecli.store.traces import Traces
 from facecli.types import IndexedPhoto, PhotoFile, Skipped
 

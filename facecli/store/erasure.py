@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from facecli.store.atomic import Disk
-from facecli.store.catalog import Catalogue, SetRow
+from facecli.store.catalog import Catalogue
 from facecli.store.connection import transaction
 from facecli.store.failures import explained
+from facecli.store.sets import SetRow
 from facecli.store.traces import Traces, file_size
 from facecli.store.vectors import VectorWriter
 

@@ -8,10 +8,11 @@ from msgspec.structs import replace
 
 from facecli.errors import IndexDamaged
 from facecli.store.atomic import Disk
-from facecli.store.catalog import Catalogue, SetRow
+from facecli.store.catalog import Catalogue
 from facecli.store.connection import transaction
 from facecli.store.failures import trusted
 from facecli.store.rows import as_bytes, as_int, photo_checksum
+from facecli.store.sets import SetRow
 from facecli.store.vectors import StoredCodes
 from facecli.store.verification import CheckedFace, Problem, check_all, face_pages
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 from facecli.errors import StoreError
 from facecli.store.atomic import Disk
-from facecli.store.catalog import PHOTO_COLUMNS, Catalogue, SetRow
+from facecli.store.catalog import PHOTO_COLUMNS, Catalogue
 from facecli.store.connection import transaction
 from facecli.store.creation import add_set
 from facecli.store.opening import Opened
 from facecli.store.rebuild import new_mark
 from facecli.store.records import EmbeddingKind, StoredPhoto
+from facecli.store.sets import SetRow
 from facecli.store.vectors import VectorFile, VectorWriter
 from facecli.words import counted
 

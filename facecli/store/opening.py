@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from facecli.errors import IndexDamaged, IndexMissing
 from facecli.store.atomic import Disk, create_private
-from facecli.store.catalog import Catalogue, SetRow
+from facecli.store.catalog import Catalogue
 from facecli.store.connection import CATALOGUE, connect, is_index, open_for_writing, schema_version, transaction
 from facecli.store.creation import BEFORE, OWN, make_index
 from facecli.store.failures import explained, trusted
@@ -19,6 +19,7 @@ from facecli.store.rebuild import restore
 from facecli.store.records import EmbeddingKind
 from facecli.store.rows import as_bytes, as_int, photo_checksum
 from facecli.store.schema import MIGRATIONS, migrate
+from facecli.store.sets import SetRow
 from facecli.store.vectors import BESIDE, VectorWriter
 from facecli.store.verification import check_set
 

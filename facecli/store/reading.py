@@ -14,7 +14,7 @@ import numpy as np
 from facecli.config import By
 from facecli.errors import IndexDamaged, StoreError
 from facecli.store.accelerated import open_scan
-from facecli.store.catalog import Catalogue, SetRow
+from facecli.store.catalog import Catalogue
 from facecli.store.connection import CATALOGUE, open_for_reading, schema_version
 from facecli.store.failures import explained, trusted
 from facecli.store.nearest import Hit, Labels, Scan, Wanted, find_nearest
@@ -22,6 +22,7 @@ from facecli.store.place import named_directory
 from facecli.store.records import FileStat, IndexInfo, KeptOut, KnownFile, StoredFace, StoredPhoto
 from facecli.store.removal import Removal, plan_removal
 from facecli.store.rows import as_bytes, as_float, as_int, read_box
+from facecli.store.sets import SetRow
 from facecli.store.vectors import StoredCodes, VectorsDamaged
 from facecli.store.verification import Problem, check_all
 from facecli.types import Detections, FloatArray, IndexedPhoto, Match, PhotoFile, Skipped

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from facecli.store.atomic import Disk
-from facecli.store.catalog import Catalogue, SetRow
+from facecli.store.catalog import Catalogue
 from facecli.store.connection import transaction
 from facecli.store.failures import trusted
 from facecli.store.rows import as_bytes, as_int, read_codes
+from facecli.store.sets import SetRow
 from facecli.store.vectors import BLOCK, Codes, VectorFile, VectorWriter
 
 

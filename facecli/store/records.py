@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from facecli.config import Fingerprint
+from facecli.fingerprint import Fingerprint
 from facecli.types import FloatArray, FoundBy, IndexedPhoto, PhotoFile, Skipped, shown_box
 
 

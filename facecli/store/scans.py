@@ -14,11 +14,12 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from facecli.errors import IndexDamaged
-from facecli.store.catalog import Catalogue, SetRow
+from facecli.store.catalog import Catalogue
 from facecli.store.failures import trusted
 from facecli.store.mount import is_network
 from facecli.store.nearest import Identified, Labels, Scan, pick_best, portion, similarities
 from facecli.store.rows import are_unit, as_bytes, as_int, read_codes
+from facecli.store.sets import SetRow
 from facecli.store.vectors import BLOCK, Codes, StoredCodes
 from facecli.system import count_processors
 from facecli.types import FloatArray

@@ -10,9 +10,10 @@ import numpy as np
 from msgspec import Struct
 
 from facecli.errors import IndexDamaged
-from facecli.store.catalog import Catalogue, SetRow
+from facecli.store.catalog import Catalogue
 from facecli.store.failures import trusted
 from facecli.store.rows import FaceRow, are_unit, as_bytes, as_float, as_int, photo_checksum, read_box, read_codes, read_landmarks
+from facecli.store.sets import SetRow
 from facecli.store.vectors import StoredCodes
 
 PAGE = 2048

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from facecli.config import cache_directory
+from facecli.directories import cache_directory
 from facecli.parts import write_whole
 
 TRIALS = ("devices", "openvino")

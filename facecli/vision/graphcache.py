@@ -13,7 +13,7 @@ import xxhash
 from msgspec import Struct, field
 from numpy.typing import NDArray
 
-from facecli.config import cache_directory
+from facecli.directories import cache_directory
 from facecli.parts import write_whole
 from facecli.types import Reporter
 from facecli.vision.scratch import sweep

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from facecli.config import insightface_directory
+from facecli.directories import insightface_directory
 from facecli.errors import PackError
 from facecli.vision.hashes import file_sha256
 from facecli.vision.manifests import LICENCE, MODELS, PACKS, REFUSED, UNKNOWN_LICENCE, KnownPack, known_pack

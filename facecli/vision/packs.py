@@ -10,7 +10,8 @@ import sys
 
 from msgspec import Struct
 
-from facecli.config import DEFAULT_PACK, insightface_directory
+from facecli.config import DEFAULT_PACK
+from facecli.directories import insightface_directory
 from facecli.errors import PackError, check_name
 from facecli.vision.conflicts import Command, pip
 from facecli.vision.hashes import file_sha256

@@ -18,7 +18,7 @@ from typing import IO
 import filelock
 
 from facecli import __version__
-from facecli.config import cache_directory
+from facecli.directories import cache_directory
 from facecli.errors import PackError
 from facecli.types import Reporter
 from facecli.vision.inventory import Presence, check_known

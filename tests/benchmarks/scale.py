@@ -23,7 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from facecli.config import By, Fingerprint
+from facecli.config import By
+from facecli.fingerprint import Fingerprint
 from facecli.store.facestore import IndexWriter, open_reader, open_writer
 from facecli.store.records import Batch, EmbeddingKind
 from facecli.types import Detections, FloatArray, IndexedPhoto, PhotoFile

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from facecli.config import Fingerprint
+from facecli.fingerprint import Fingerprint
 from facecli.store.facestore import open_writer
 from facecli.store.records import Batch, EmbeddingKind
 from facecli.types import Detections, IndexedPhoto, PhotoFile, Skipped, SkipReason

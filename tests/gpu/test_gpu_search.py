@@ -8,7 +8,8 @@ import faiss
 import numpy as np
 import pytest
 
-from facecli.config import By, Fingerprint
+from facecli.config import By
+from facecli.fingerprint import Fingerprint
 from facecli.store import accelerated
 from facecli.store.facestore import open_reader, open_writer
 from facecli.store.records import Batch, EmbeddingKind

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import xxhash
 
-from facecli.config import INDEX_NAME, Fingerprint
+from facecli.config import INDEX_NAME
 from facecli.errors import OutputError, PhotoError
+from facecli.fingerprint import Fingerprint
 from facecli.output import placing
 from facecli.output.placing import Folder, numbered, replace_file
 from facecli.parts import Part

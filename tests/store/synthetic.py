@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 
-from facecli.config import Fingerprint
+from facecli.fingerprint import Fingerprint
 from facecli.store.facestore import IndexReader, open_writer
 from facecli.store.records import Batch, EmbeddingKind, KnownFile
 from facecli.types import Detections, FloatArray, IndexedPhoto, PhotoFile

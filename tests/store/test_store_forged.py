@@ -15,9 +15,10 @@ import pytest
 from synthetic import DIMENSION, KIND, make_photos, write
 from test_store_damage import change_catalogue, in_child, limited_memory, vectors_of, with_every_question, write_something
 
-from facecli import config
-from facecli.config import By, Fingerprint
+from facecli import fingerprint
+from facecli.config import By
 from facecli.errors import FacecliError, IndexDamaged, StoreError
+from facecli.fingerprint import Fingerprint
 from facecli.store.facestore import open_reader, open_writer, repair_index
 
 OPENINGS = (open_reader, open_writer, repair_index)
@@ -138,7 +139,7 @@ def test_settings_that_are_no_settings_are_refused(index: Path) -> None:
             open_reader(index)
 
 
-@pytest.mark.parametrize("name", sorted(config.BEFORE))
+@pytest.mark.parametrize("name", sorted(fingerprint.BEFORE))
 def test_a_setting_that_an_older_index_lacks_is_what_versions_did_without_it(index: Path, name: str) -> None:
     forge_setting(index, **{name: None})
     with open_reader(index) as reader:
@@ -151,7 +152,7 @@ def test_every_setting_says_what_was_before_it() -> None:
     """Who adds a setting says what an index is that was made without it."""
     record = KIND.fingerprint.to_record()
     assert Fingerprint.unknown(record) == []
-    assert set(record) - set(config.BEFORE) == {"model", "detector_sha256", "recogniser_sha256", "dimension"}
+    assert set(record) - set(fingerprint.BEFORE) == {"model", "detector_sha256", "recogniser_sha256", "dimension"}
     assert Fingerprint.from_record(json.loads(json.dumps(record))) == KIND.fingerprint
 
 

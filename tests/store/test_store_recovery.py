@@ -313,7 +313,7 @@ def test_a_signal_ends_the_count_of_forged_pages(index: Path) -> None:
 
 
 def test_rows_without_an_end_are_not_gathered(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("facecli.store.catalog.MANY", 1000)
+    monkeypatch.setattr("facecli.store.sets.MANY", 1000)
     rows_without_end(index, "kept_out_by_token")
     with open_reader(index) as reader, pytest.raises(IndexDamaged, match="more rows than it has bytes"):
         reader._catalogue.rows("SELECT rowid FROM kept_out")

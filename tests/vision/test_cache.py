@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facecli import config, health
+from facecli import directories, health
 from facecli.config import DetectionOptions
 from facecli.types import SilentReporter
 from facecli.vision import trial
@@ -168,7 +168,7 @@ def test_a_user_without_a_home_directory_has_no_cache_and_no_packs(home: str | N
     without_home(monkeypatch)
     if home is not None:
         monkeypatch.setenv("HOME", home)
-    for directory in (config.cache_directory, config.insightface_directory):
+    for directory in (directories.cache_directory, directories.insightface_directory):
         with pytest.raises(FileNotFoundError, match="no home directory"):
             directory()
     assert cache_folder("graphs") is None
