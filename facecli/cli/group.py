@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import signal
 
 import click
 
 from facecli import __version__
-from facecli.errors import Interrupted
 
 COMMANDS = {
     "index": "Find the faces in photos and keep them in an index.",
@@ -43,7 +41,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise Interrupted(signal.SIGINT, "interrupted") from None
+            raise click.Abort from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

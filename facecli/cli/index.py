@@ -11,7 +11,7 @@ import click
 from facecli.cli.choices import MEGABYTES, number
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
-from facecli.errors import Interrupted, UsageError
+from facecli.errors import Interrupted, UsageError, check_name
 
 if TYPE_CHECKING:
     from facecli.config import IndexOptions
@@ -25,6 +25,7 @@ find . -name '*.jpg' -newer last -print0 | facecli index -0 -
 facecli index --json . | jq -r '.skipped[].path'      what could not be read
 facecli index --migrate -m buffalo_l                  the same photos with another model
 """
+FAILED = 2
 SOME_SKIPPED = 3
 
 
@@ -79,6 +80,7 @@ def index(common: Common, **options: Any) -> int:
 
     began = process_began()
     roots, listed = _what_to_index(options["paths"], options["files_from"], nul=options["null"])
+    listed, refused = _refuse_empty(listed) if listed else (listed, False)
     request = IndexRequest(str(place_index(common.index, os.getcwd())), roots, listed, _options(options), began)
     console = Console(quiet=common.quiet, verbose=common.verbose, absolute=common.absolute)
     with catching_signals(console) as stop:
@@ -88,7 +90,19 @@ def index(common: Common, **options: Any) -> int:
     tell_report(report, console, dry_run=options["dry_run"])
     if report.interrupted_by:
         raise Interrupted(report.interrupted_by, f"stopped early; {counted(report.photos.total, 'photo')} in the index: run it again to go on")
-    return _exit_code(report)
+    return FAILED if refused else _exit_code(report)
+
+
+def _refuse_empty(listed: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
+    """The names of a list without empty ones, of which each is an error of its own, and whether there were any."""
+    from facecli.cli.streams import say_error  # noqa: PLC0415
+
+    names = tuple(name for name in listed if name)
+    if not names:
+        check_name("", "entry 1 of a list")
+    for number in (number for number, name in enumerate(listed, 1) if not name):
+        say_error(f"an empty name: entry {number} of a list", "")
+    return names, len(names) < len(listed)
 
 
 def _exit_code(report: IndexReport) -> int:

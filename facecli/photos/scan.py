@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pathspec
 
 from facecli.config import ScanOptions
-from facecli.errors import UsageError, check_name
+from facecli.errors import UsageError
 from facecli.photos.files import stat_photo
 from facecli.photos.walk import Findings, Walk
 from facecli.types import PhotoFile, Skipped
@@ -106,13 +106,9 @@ def _compile(patterns: Sequence[str]) -> pathspec.GitIgnoreSpec | None:
 def read_list(stream: BinaryIO, *, nul: bool, base: str) -> list[str]:
     """The absolute paths of a list, one a line or, with `nul`, each ended by a zero byte; relative ones start at `base`.
 
-    Raises UsageError on an empty name, which says that whatever made the list did not mean what it holds.
+    An empty name stays empty, for the caller to refuse: made absolute it would be `base`.
     """
     end = b"\0" if nul else b"\n"
     text = stream.read()
     names = text.removesuffix(end).split(end) if text else []
-    return [_listed(name, number, base) for number, name in enumerate(names, 1)]
-
-
-def _listed(name: bytes, number: int, base: str) -> str:
-    return os.path.abspath(os.path.join(base, check_name(os.fsdecode(name), f"entry {number} of a list")))
+    return [os.path.abspath(os.path.join(base, os.fsdecode(name))) if name else "" for name in names]

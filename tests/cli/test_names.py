@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -37,6 +38,12 @@ def home(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, find_samp
     command = [sys.executable, "-m", "facecli", "index", "-q", "yao.jpg"]
     subprocess.run(command, cwd=folder, check=True, env=os.environ | {"XDG_CACHE_HOME": str(shared_cache)})
     return folder
+
+
+@pytest.fixture
+def _photo(shell: Shell, find_sample: Find) -> None:
+    """A photo in the working directory."""
+    (shell.work / "yao.jpg").write_bytes(find_sample("yaoming.jpg").read_bytes())
 
 
 @pytest.mark.parametrize(
@@ -94,21 +101,29 @@ def test_variables_that_name_no_place_may_be_empty(shell: Shell, home: Path) -> 
 
 
 @pytest.mark.parametrize("arguments", [("-",), ("-0", "-"), ("--files-from", "list"), ("-0", "--files-from", "list0")])
-def test_an_empty_name_in_a_list_is_an_error_too(shell: Shell, home: Path, arguments: tuple[str, ...]) -> None:
+@pytest.mark.usefixtures("_photo")
+def test_an_empty_name_in_a_list_is_an_error_too(shell: Shell, arguments: tuple[str, ...]) -> None:
     end = b"\0" if "-0" in arguments else b"\n"
     names = end.join((b"yao.jpg", b"", b"yao.jpg", b""))
     (shell.work / arguments[-1]).write_bytes(names)
-    ran = shell("index", "-i", home / ".facecli", *arguments, code=2, stdin=names)
-    assert ran.errors.splitlines()[0] == "facecli: error: an empty name: entry 2 of a list"
+    ran = shell("index", "--json", "-i", "index", *arguments, code=2, stdin=names)
+    assert [line for line in ran.errors.splitlines() if "error" in line] == ["facecli: error: an empty name: entry 2 of a list"]
+    assert json.loads(ran.text)["photos"]["seen"] == 1, "what is named is looked at"
+
+
+@pytest.mark.usefixtures("_photo")
+def test_a_list_of_empty_names_alone_makes_nothing(shell: Shell) -> None:
+    ran = shell("index", "-", code=2, stdin=b"\n")
+    assert ran.errors.startswith("facecli: error: an empty name: entry 1 of a list\nhint: ")
+    assert [path.name for path in shell.work.iterdir()] == ["yao.jpg"]
 
 
 def test_the_end_of_a_list_is_no_name() -> None:
     assert read_list(io.BytesIO(b"a\nb\n"), nul=False, base="/x") == ["/x/a", "/x/b"]
     assert read_list(io.BytesIO(b"a\nb"), nul=False, base="/x") == ["/x/a", "/x/b"]
     assert read_list(io.BytesIO(b""), nul=False, base="/x") == []
-    for names in (b"\n", b"a\n\n", b"\na"):
-        with pytest.raises(UsageError, match="an empty name"):
-            read_list(io.BytesIO(names), nul=False, base="/x")
+    assert read_list(io.BytesIO(b"\n"), nul=False, base="/x") == [""]
+    assert read_list(io.BytesIO(b"\0a\0\0"), nul=True, base="/x") == ["", "/x/a", ""]
 
 
 def test_below_the_command_line_it_is_an_error_as_well(home: Path) -> None:
