@@ -127,6 +127,12 @@ def behave(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Behaviour]], 
 
 
 @pytest.fixture(scope="session")
+def make_album() -> Callable[[Path], Path]:
+    """A function that copies the album into a folder, and gives the folder."""
+    return put_album
+
+
+@pytest.fixture(scope="session")
 def find_sample() -> Callable[[str], Path]:
     """A function that gives the path of a sample photo by its name."""
     return sample

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import put_album
 from PIL import Image
 
 import facecli
@@ -19,13 +18,14 @@ from facecli import FacecliError, Index
 from facecli.config import IndexOptions
 
 Sample = Callable[[str], Path]
+MakeAlbum = Callable[[Path], Path]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, make_album: MakeAlbum) -> Path:
     """An index of the album; its tests only read it."""
     folder = tmp_path_factory.mktemp("library")
-    put_album(folder / "album")
+    make_album(folder / "album")
     with Index(folder / "faces.index") as index:
         index.add(folder / "album")
     return folder
@@ -41,8 +41,8 @@ def portrait(find_sample: Sample) -> Path:
     return find_sample("yaoming.jpg")
 
 
-def test_paths_of_either_type_relative_and_absolute(tmp_path: Path, portrait: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put_album(tmp_path / "album")
+def test_paths_of_either_type_relative_and_absolute(tmp_path: Path, portrait: Path, monkeypatch: pytest.MonkeyPatch, make_album: MakeAlbum) -> None:
+    make_album(tmp_path / "album")
     monkeypatch.chdir(tmp_path)
     index = Index("faces.index")
     assert index.add(["album/sport", Path("album/party")]).photos.new == 3
@@ -99,10 +99,10 @@ def test_pages_of_any_size_give_all(index: Index, faces: int, photos: int, monke
     assert [len(found) for _, found in index.photos()] == [photo.faces for photo, _ in index.photos()]
 
 
-def test_an_index_can_be_changed_while_it_is_read(tmp_path: Path) -> None:
+def test_an_index_can_be_changed_while_it_is_read(tmp_path: Path, make_album: MakeAlbum) -> None:
     """Each call sees its own state."""
     index = Index(tmp_path / "i")
-    index.add(put_album(tmp_path / "album"))
+    index.add(make_album(tmp_path / "album"))
     faces = iter(index)
     first = next(faces)
     removed = index.remove(tmp_path / "album/space")
@@ -129,7 +129,7 @@ def test_models_stay_open_until_the_end(index: Index, portrait: Path, monkeypatc
     assert len(opened) == 2
 
 
-def test_progress_goes_where_it_is_wanted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_progress_goes_where_it_is_wanted(tmp_path: Path, capfd: pytest.CaptureFixture[str], make_album: MakeAlbum) -> None:
     from facecli.types import SilentReporter
 
     class Counting(SilentReporter):
@@ -139,14 +139,14 @@ def test_progress_goes_where_it_is_wanted(tmp_path: Path, capfd: pytest.CaptureF
             self.done += done
 
     counting = Counting()
-    Index(tmp_path / "i").add(put_album(tmp_path / "album"), progress=counting)
+    Index(tmp_path / "i").add(make_album(tmp_path / "album"), progress=counting)
     assert counting.done == 4
     Index(tmp_path / "i").add(tmp_path / "album", progress=True)
     assert capfd.readouterr().out == ""
 
 
-def test_exclusions_and_options(tmp_path: Path) -> None:
-    put_album(tmp_path / "album")
+def test_exclusions_and_options(tmp_path: Path, make_album: MakeAlbum) -> None:
+    make_album(tmp_path / "album")
     report = Index(tmp_path / "i").add(tmp_path / "album", exclude="party/", options=IndexOptions(dry_run=True))
     assert report.photos.new == 2
     assert not (tmp_path / "i").exists()
