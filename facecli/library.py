@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Literal, Self, TypeAlias, overload
 
 from facecli.config import By, Combine, IndexOptions, SearchOptions
-from facecli.errors import PhotoError, UsageError
+from facecli.errors import PhotoError, UsageError, check_name
 from facecli.indexing import IndexRequest, index_photos
 from facecli.searching.answering import Surroundings, search_index
 from facecli.searching.naming import PhotoQuery, QueryValue, read_query
@@ -230,9 +230,7 @@ def _absolute(path: StrPath) -> str:
     name = os.fspath(path)
     if not isinstance(name, str):
         raise UsageError("a path is a str or a path object", type(path).__name__)
-    if not name:
-        raise UsageError("an empty name", "a path")
-    return os.path.abspath(os.path.expanduser(name))
+    return os.path.abspath(os.path.expanduser(check_name(name, "a path")))
 
 
 def _photo(value: QueryValue) -> PhotoQuery:

@@ -98,10 +98,11 @@ def _refuse_empty(listed: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
     from facecli.cli.streams import say_error  # noqa: PLC0415
 
     names = tuple(name for name in listed if name)
-    if not names:
+    if listed and not names:
         check_name("", "entry 1 of a list")
-    for number in (number for number, name in enumerate(listed, 1) if not name):
-        say_error(f"an empty name: entry {number} of a list", "")
+    for place, name in enumerate(listed, 1):
+        if not name:
+            say_error(f"an empty name: entry {place} of a list", "")
     return names, len(names) < len(listed)
 
 
