@@ -10,12 +10,10 @@ import shlex
 from msgspec import Struct
 
 from facecli import __version__
+from facecli.cache import forget_answers
 from facecli.directories import cache_directory
 from facecli.errors import DeviceError, FacecliError, PackError
-from facecli.store.libraries import FaissBuild, faiss_build, sqlite_version
-from facecli.types import Reporter
-from facecli.vision.cache import forget_answers
-from facecli.vision.conflicts import (
+from facecli.installation import (
     FAISSES,
     OPENCVS,
     RUNTIMES,
@@ -29,15 +27,17 @@ from facecli.vision.conflicts import (
     pip,
     runtime_conflict,
 )
-from facecli.vision.cuda import Gpu, read_driver, read_gpus
-from facecli.vision.device import CUDA_PACKAGE, SLOW_TO_START, HardwareMissing, find_devices, present_kinds
-from facecli.vision.graphcache import forget_answers as forget_entries
-from facecli.vision.inventory import PackState, Presence, list_packs
-from facecli.vision.manifests import known_pack
-from facecli.vision.packs import ModelPack, find_pack, mend_command
-from facecli.vision.providers import CPU, Device
-from facecli.vision.runtime import load_onnxruntime
-from facecli.vision.trial import LEAST_COSINE, Outcome, run_trial
+from facecli.store.libraries import FaissBuild, faiss_build, sqlite_version
+from facecli.types import Reporter
+from facecli.vision.devices.benchmark import LEAST_COSINE, Outcome, run_trial
+from facecli.vision.devices.select import CUDA_PACKAGE, SLOW_TO_START, HardwareMissing, find_devices, present_kinds
+from facecli.vision.optimization.rewrite_cache import forget_answers as forget_entries
+from facecli.vision.packs.inventory import PackState, Presence, list_packs
+from facecli.vision.packs.known import known_pack
+from facecli.vision.packs.resolve import ModelPack, find_pack, mend_command
+from facecli.vision.runtime.cuda import Gpu, read_driver, read_gpus
+from facecli.vision.runtime.libraries import load_onnxruntime
+from facecli.vision.runtime.providers import CPU, Device
 
 LIBRARIES = ("numpy", "cv2", "faiss", "onnxruntime", "simplejpeg", "PIL")
 """Modules that every index run needs; each is imported to see whether it can be."""

@@ -22,16 +22,16 @@ from typing import Literal, Self, TypeAlias, overload
 from facecli.config import By, Combine, IndexOptions, SearchOptions
 from facecli.errors import PhotoError, UsageError, check_name
 from facecli.indexing import IndexRequest, index_photos
-from facecli.searching.answering import Surroundings, search_index
-from facecli.searching.naming import PhotoQuery, QueryValue, read_query
 from facecli.searching.opening import KeptModels, ModelSource, choose_pack
+from facecli.searching.query_parser import PhotoQuery, QueryValue, read_query
 from facecli.searching.reading import ReadingOptions, read_photos
+from facecli.searching.search import Surroundings, search_index
 from facecli.searching.verifying import Verdict, verify_photos
 from facecli.store.facestore import IndexReader, open_reader, open_writer
-from facecli.store.place import find_index
+from facecli.store.locate import find_index
+from facecli.store.maintenance.check import Problem
 from facecli.store.records import IndexInfo, StoredFace, StoredPhoto
-from facecli.store.removal import Removal
-from facecli.store.verification import Problem
+from facecli.store.write.removal import Removal
 from facecli.thresholds import Threshold
 from facecli.types import IndexReport, Match, QueryFace, Reporter, SilentReporter
 

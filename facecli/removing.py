@@ -10,11 +10,11 @@ from msgspec import Struct
 
 from facecli.config import ReadOptions, ScanOptions
 from facecli.errors import PhotoError, StoreError, check_name
+from facecli.indexing.departures import concerns, explain, find_gone, find_hidden, find_unmounted, way_out
+from facecli.indexing.prune_policy import Census, is_below, is_gone
 from facecli.photos.files import read_photo, stat_photo
 from facecli.photos.mounts import FileSystems
 from facecli.photos.scan import Scan
-from facecli.pipeline.census import Census, is_below, is_gone
-from facecli.pipeline.departures import concerns, explain, find_gone, find_hidden, find_unmounted, way_out
 from facecli.store.facestore import IndexReader
 from facecli.store.records import StoredPhoto
 from facecli.types import PhotoFile, Skipped

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from facecli.vision import pinned
+from facecli.vision.serving import pinned_memory
 
 GB = 1_000_000_000
 NO_CONTEXT = 201
@@ -52,7 +52,7 @@ class MadeUpDriver:
         return 0
 
     def cuMemHostAlloc(self, address: Any, size: ctypes.c_size_t, flags: int) -> int:  # noqa: N802 (as above)
-        if self.full or flags != pinned.PORTABLE:
+        if self.full or flags != pinned_memory.PORTABLE:
             return 2
         block = ctypes.create_string_buffer(size.value)
         address._obj.value = ctypes.addressof(block)

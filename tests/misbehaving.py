@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from facecli.errors import DeviceFull
-from facecli.vision import pooled
-from facecli.vision.networks import FaceNetwork
-from facecli.vision.packs import ModelFile
-from facecli.vision.providers import Device
-from facecli.vision.session import Session
+from facecli.vision.detection.network import FaceNetwork
+from facecli.vision.packs.resolve import ModelFile
+from facecli.vision.runtime.providers import Device
+from facecli.vision.runtime.session import Session
+from facecli.vision.serving import pooled
 
 FACES = [(110, 330), (320, 210), (520, 340), (795, 410), (955, 130), (1170, 340)]
 """Where the faces of t1.jpg are: x, y."""

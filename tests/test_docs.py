@@ -18,7 +18,7 @@ import pytest
 from facecli.cli.group import COMMANDS, facecli
 from facecli.thresholds import NAMES, PRESET_RATES
 from facecli.types import SkipReason
-from facecli.vision.device import KINDS
+from facecli.vision.devices.select import KINDS
 
 if TYPE_CHECKING:
     from conftest import Shell

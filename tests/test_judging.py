@@ -13,8 +13,8 @@ import pytest
 from facecli.config import By, Combine, SearchOptions
 from facecli.errors import IndexMismatch, StoreError, UsageError
 from facecli.fingerprint import Fingerprint
-from facecli.searching.answering import Surroundings, search_index
-from facecli.searching.judging import judge_results
+from facecli.searching.confidence import judge_results
+from facecli.searching.search import Surroundings, search_index
 from facecli.store.facestore import IndexReader, open_reader, open_writer
 from facecli.store.records import Batch, EmbeddingKind
 from facecli.thresholds import MEASURED

@@ -93,8 +93,8 @@ def test_the_faces_and_photos_are_those_that_were_found(index: Index, made: Path
 
 @pytest.mark.parametrize(("faces", "photos"), [(1, 1), (7, 3), (34, 4)])
 def test_pages_of_any_size_give_all(index: Index, faces: int, photos: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("facecli.store.catalog.FACE_PAGE", faces)
-    monkeypatch.setattr("facecli.store.catalog.PHOTO_PAGE", photos)
+    monkeypatch.setattr("facecli.store.catalog.queries.FACE_PAGE", faces)
+    monkeypatch.setattr("facecli.store.catalog.queries.PHOTO_PAGE", photos)
     assert [face.face_id for face in index] == list(range(1, 35))
     assert [len(found) for _, found in index.photos()] == [photo.faces for photo, _ in index.photos()]
 

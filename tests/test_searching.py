@@ -8,7 +8,7 @@ import pytest
 from facecli.config import By, Combine
 from facecli.errors import QueryError
 from facecli.searching.combining import combine_faces, mean_face, merge_matches
-from facecli.searching.naming import FaceQuery, PhotoQuery, choose_faces, name_query, refusal
+from facecli.searching.query_parser import FaceQuery, PhotoQuery, choose_faces, name_query, refusal
 from facecli.searching.reading import area_order
 from facecli.types import Match, PhotoFile, QueryFace, Skipped, SkipReason
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from facecli.words import counted, plural
+from facecli.wording import counted, plural
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from facecli.cli.console import Console
+from facecli.cli.context import info_nearby
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
 from facecli.cli.streams import results, say_error
-from facecli.cli.surroundings import info_nearby
-from facecli.words import counted
+from facecli.wording import counted
 
 if TYPE_CHECKING:
     from facecli.thresholds import Calibration

@@ -9,10 +9,10 @@ import click
 
 from facecli.cli.choices import number
 from facecli.cli.console import Console
+from facecli.cli.context import path_style
 from facecli.cli.options import Common, ExampleCommand, common_options
 from facecli.cli.streams import Results, results
-from facecli.cli.surroundings import path_style
-from facecli.words import counted
+from facecli.wording import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +36,7 @@ def check(common: Common, *, repair: bool, wait: float) -> int:
     index cannot be read.
     """
     from facecli.store.facestore import repair_index  # noqa: PLC0415 (not for --help)
-    from facecli.store.place import find_index  # noqa: PLC0415 (likewise)
+    from facecli.store.locate import find_index  # noqa: PLC0415 (likewise)
 
     directory = find_index(common.index, os.getcwd())
     console = Console(quiet=common.quiet, verbose=common.verbose)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from facecli.health import DeviceHealth, Health
-    from facecli.vision.conflicts import Conflict
-    from facecli.vision.cuda import Gpu
+    from facecli.installation import Conflict
+    from facecli.vision.runtime.cuda import Gpu
 
 EPILOG = """\b
 Exit codes: 0 healthy, 1 something is wrong.
@@ -82,8 +82,8 @@ def _empty_folder() -> AbstractContextManager[str | Path]:
     """Where commands are run: no module and no settings file of the working directory, or of a folder above it, may have a say."""
     import tempfile  # noqa: PLC0415 (not for --help)
 
-    from facecli.vision.cache import cache_folder  # noqa: PLC0415
-    from facecli.vision.scratch import scratch_folder  # noqa: PLC0415
+    from facecli.cache import cache_folder  # noqa: PLC0415
+    from facecli.scratch import scratch_folder  # noqa: PLC0415
 
     cache = cache_folder("graphs")
     return scratch_folder(cache) if cache else tempfile.TemporaryDirectory()

@@ -12,10 +12,10 @@ from msgspec import Struct
 
 from facecli.cli.choices import FACE
 from facecli.cli.console import Console
+from facecli.cli.context import info_nearby, path_style, terminal_of
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
 from facecli.cli.streams import Results, results, say_error
-from facecli.cli.surroundings import info_nearby, path_style, terminal_of
 from facecli.errors import PhotoError, UsageError
 
 if TYPE_CHECKING:
@@ -95,10 +95,10 @@ class _Faces:
     def _read(self) -> Generator[QueryPhoto | PhotoError]:
         # Imported here, so that --help does not pay for numpy.
         from facecli.config import ReadOptions  # noqa: PLC0415
-        from facecli.searching.answering import check_stdin  # noqa: PLC0415
-        from facecli.searching.naming import name_photo  # noqa: PLC0415
         from facecli.searching.opening import ModelSource, choose_pack  # noqa: PLC0415
+        from facecli.searching.query_parser import name_photo  # noqa: PLC0415
         from facecli.searching.reading import ReadingOptions, read_photos  # noqa: PLC0415
+        from facecli.searching.search import check_stdin  # noqa: PLC0415
 
         check_stdin(self.request.photos)
         info = info_nearby(self.common)
@@ -120,7 +120,7 @@ class _Faces:
         return Folder(self.request.crops)
 
     def _write(self, photo: QueryPhoto, writer: FaceWriter, folder: Folder | None) -> None:
-        from facecli.searching.naming import choose_faces  # noqa: PLC0415
+        from facecli.searching.query_parser import choose_faces  # noqa: PLC0415
 
         if not photo.faces:
             self.console.warn(f"{photo.query}: no face found")
@@ -131,7 +131,7 @@ class _Faces:
                 self._write_crop(photo, face.number, folder)
 
     def _write_crop(self, photo: QueryPhoto, number: int, folder: Folder) -> None:
-        from facecli.searching.pictures import png_bytes  # noqa: PLC0415
+        from facecli.searching.thumbnails import png_bytes  # noqa: PLC0415
 
         assert photo.crops is not None
         stem = os.path.splitext(os.path.basename(photo.query))[0].lstrip("-") or "stdin"

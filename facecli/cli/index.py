@@ -75,8 +75,8 @@ def index(common: Common, **options: Any) -> int:
     from facecli.cli.interrupt import catching_signals, process_began  # noqa: PLC0415
     from facecli.cli.report import print_report, tell_report  # noqa: PLC0415
     from facecli.indexing import IndexRequest, index_photos  # noqa: PLC0415
-    from facecli.store.place import place_index  # noqa: PLC0415
-    from facecli.words import counted  # noqa: PLC0415
+    from facecli.store.locate import place_index  # noqa: PLC0415
+    from facecli.wording import counted  # noqa: PLC0415
 
     began = process_began()
     roots, listed = _what_to_index(options["paths"], options["files_from"], nul=options["null"])

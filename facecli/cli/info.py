@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from facecli.cli.context import path_style
 from facecli.cli.options import Common, ExampleCommand, common_options
 from facecli.cli.streams import results
-from facecli.cli.surroundings import path_style
 
 if TYPE_CHECKING:
     from facecli.output.records import PathStyle
@@ -37,7 +37,7 @@ def info(common: Common, *, photos: bool, skipped: bool, as_json: bool) -> None:
     The lists are tab-separated; tab, newline and backslash in a path are written \t, \n and \\.
     """
     from facecli.store.facestore import open_reader  # noqa: PLC0415 (not for --help)
-    from facecli.store.place import find_index  # noqa: PLC0415 (likewise)
+    from facecli.store.locate import find_index  # noqa: PLC0415 (likewise)
 
     style = path_style(common)
     with open_reader(find_index(common.index, os.getcwd())) as reader, results() as out:

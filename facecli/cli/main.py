@@ -115,7 +115,7 @@ def _explain(error: BaseException) -> int:
 
     if isinstance(error, ImportError):
         # Imported where something is broken already, so that nothing else pays for it.
-        from facecli.vision.conflicts import explain_import_error  # noqa: PLC0415
+        from facecli.installation import explain_import_error  # noqa: PLC0415
 
         error = explain_import_error(error) or error
     if isinstance(error, FacecliError):

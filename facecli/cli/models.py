@@ -14,7 +14,7 @@ from facecli.errors import PackError
 from facecli.output.paths import encoded, printable
 
 if TYPE_CHECKING:
-    from facecli.vision.inventory import FileState, PackState
+    from facecli.vision.packs.inventory import FileState, PackState
 
 EPILOG = """\b
 Examples:
@@ -47,7 +47,7 @@ def models() -> None:
 @common_options
 def list_command(common: Common) -> None:
     """List the packs: which are here, and in what state."""
-    from facecli.vision.inventory import list_packs  # noqa: PLC0415
+    from facecli.vision.packs.inventory import list_packs  # noqa: PLC0415
 
     with results() as out:
         shown = printable if out.terminal else str
@@ -66,8 +66,8 @@ def pull(common: Common, name: str) -> None:
 
     An interrupted download goes on where it stopped. FACECLI_MODELS_URL names another place to fetch NAME.zip from.
     """
-    from facecli.vision.manifests import LICENCE, PACKS, known_pack, refused_pack  # noqa: PLC0415
-    from facecli.vision.pull import pull_pack  # noqa: PLC0415
+    from facecli.vision.packs.download import pull_pack  # noqa: PLC0415
+    from facecli.vision.packs.known import LICENCE, PACKS, known_pack, refused_pack  # noqa: PLC0415
 
     pack = known_pack(name)
     if pack is None:
@@ -87,7 +87,7 @@ def pull(common: Common, name: str) -> None:
 @common_options
 def path(_common: Common, name: str) -> None:
     """Print the directory of a pack that is here and sound."""
-    from facecli.vision.packs import find_pack  # noqa: PLC0415
+    from facecli.vision.packs.resolve import find_pack  # noqa: PLC0415
 
     with results() as out:
         out.line(find_pack(name).directory)
@@ -101,8 +101,8 @@ def verify(_common: Common, name: str | None) -> int:
 
     Exit 1 if one is not what was published.
     """
-    from facecli.vision.inventory import Presence, check_known, check_named  # noqa: PLC0415
-    from facecli.vision.manifests import PACKS  # noqa: PLC0415
+    from facecli.vision.packs.inventory import Presence, check_known, check_named  # noqa: PLC0415
+    from facecli.vision.packs.known import PACKS  # noqa: PLC0415
 
     states = [check_named(name)] if name is not None else [check_known(pack, afresh=True) for pack in PACKS]
     here = [state for state in states if state.presence is not Presence.ABSENT]
@@ -117,7 +117,7 @@ def verify(_common: Common, name: str | None) -> int:
 
 def _row(state: PackState) -> tuple[str, ...]:
     """A pack's line in the table."""
-    from facecli.vision.inventory import Presence  # noqa: PLC0415
+    from facecli.vision.packs.inventory import Presence  # noqa: PLC0415
 
     hashes = {Presence.PRESENT: "as published" if state.files else "", Presence.DAMAGED: "differs"}.get(state.presence, "")
     size = str(state.dimension or "")

@@ -11,17 +11,17 @@ from msgspec import Struct
 
 from facecli.cli.choices import number
 from facecli.cli.console import Console
+from facecli.cli.context import path_style
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options
 from facecli.cli.streams import results
-from facecli.cli.surroundings import path_style
 from facecli.config import LARGEST_FACE_ID, whole_number
 from facecli.errors import StoreError, UsageError, quoted
-from facecli.words import counted
+from facecli.wording import counted
 
 if TYPE_CHECKING:
     from facecli.store.facestore import IndexWriter
-    from facecli.store.removal import Removal
+    from facecli.store.write.removal import Removal
 
 EXAMPLES = """
 facecli remove album/party/a.jpg     a photo, with every further copy of it
@@ -106,7 +106,7 @@ class _Remove:
     """One run of the command."""
 
     def __init__(self, common: Common, request: Request) -> None:
-        from facecli.store.place import find_index  # noqa: PLC0415 (not for --help)
+        from facecli.store.locate import find_index  # noqa: PLC0415 (not for --help)
 
         self._directory = find_index(common.index, os.getcwd())
         self._style = path_style(common)

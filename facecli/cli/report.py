@@ -13,7 +13,7 @@ from facecli.output.paths import path_record, shown_path
 from facecli.output.records import json_line
 from facecli.pipeline.clock import bottleneck
 from facecli.types import IndexReport, JsonValue, PhotoCounts, Skipped
-from facecli.words import counted
+from facecli.wording import counted
 
 ADVICE = {
     "scan": "the list of files",

@@ -11,18 +11,18 @@ from msgspec import Struct
 
 from facecli.cli.choices import FACE, number
 from facecli.cli.console import Console
+from facecli.cli.context import path_style, terminal_of
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
 from facecli.cli.streams import Results, results, say_error
-from facecli.cli.surroundings import path_style, terminal_of
 from facecli.errors import UsageError
-from facecli.words import counted
+from facecli.wording import counted
 
 if TYPE_CHECKING:
     from facecli.output.formats import Format
     from facecli.photos.recorded import Recorded
-    from facecli.searching.answering import SearchAnswer
-    from facecli.store.reading import IndexReader
+    from facecli.searching.search import SearchAnswer
+    from facecli.store.reader import IndexReader
     from facecli.types import SearchResult
 
 EXAMPLES = """
@@ -111,8 +111,8 @@ class _Search:
 
     def run(self) -> int:
         # Imported here, so that --help does not pay for numpy.
-        from facecli.store.place import find_index  # noqa: PLC0415
-        from facecli.store.reading import open_reader  # noqa: PLC0415
+        from facecli.store.locate import find_index  # noqa: PLC0415
+        from facecli.store.reader import open_reader  # noqa: PLC0415
 
         self._check_targets()
         with open_reader(find_index(self.common.index, os.getcwd())) as reader:
@@ -160,7 +160,7 @@ class _Search:
 
                 refuse_index(directory)
         if asked.html is not None:
-            from facecli.cli.paging import check_page  # noqa: PLC0415
+            from facecli.cli.html_page import check_page  # noqa: PLC0415
 
             check_page(asked.html)
             if self._stdout_is_for_page() and (asked.paths or asked.print0 or asked.json or asked.csv):
@@ -173,7 +173,7 @@ class _Search:
         calibration = answer.threshold.calibration
         if calibration is None or (self.form is not Format.TABLE and self.request.html is None):
             return answer.results
-        from facecli.searching.judging import judge_results  # noqa: PLC0415
+        from facecli.searching.confidence import judge_results  # noqa: PLC0415
 
         return judge_results(reader, answer.results, calibration)
 
@@ -183,7 +183,7 @@ class _Search:
         show_faces(reader, answer, results, terminal_of(self.common), self.console)
 
     def _make_page(self, answer: SearchAnswer, results: tuple[SearchResult, ...], reader: IndexReader) -> None:
-        from facecli.cli.paging import PageMaker  # noqa: PLC0415
+        from facecli.cli.html_page import PageMaker  # noqa: PLC0415
 
         assert self.request.html is not None
         PageMaker(reader, answer, path_style(self.common)).make(self.request.html, results, self.console)
@@ -201,7 +201,7 @@ class _Search:
         failed = 0
         for directory, copy in ((self.request.link_to, False), (self.request.copy_to, True)):
             if directory is not None:
-                from facecli.cli.collecting import collect_photos  # noqa: PLC0415
+                from facecli.cli.export_files import collect_photos  # noqa: PLC0415
                 from facecli.output.placing import Folder  # noqa: PLC0415
 
                 folder = Folder(directory, dry_run=self.request.dry_run)
@@ -210,7 +210,7 @@ class _Search:
 
     def _ask(self, reader: IndexReader) -> SearchAnswer:
         from facecli.config import By, Combine, SearchOptions  # noqa: PLC0415
-        from facecli.searching.answering import Surroundings, search_index  # noqa: PLC0415
+        from facecli.searching.search import Surroundings, search_index  # noqa: PLC0415
 
         asked = self.request
         options = SearchOptions(

@@ -9,16 +9,16 @@ from facecli.cli.streams import results
 from facecli.config import ReadOptions
 from facecli.output.drawing import draw_faces, protocol_of
 from facecli.output.records import similarity_text
-from facecli.searching.pictures import jpeg_pixels, png_bytes
 from facecli.searching.picturing import AnswerPictures
+from facecli.searching.thumbnails import jpeg_pixels, png_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from facecli.output.terminal import Terminal
-    from facecli.searching.answering import SearchAnswer
     from facecli.searching.picturing import FacePicture
-    from facecli.store.reading import IndexReader
+    from facecli.searching.search import SearchAnswer
+    from facecli.store.reader import IndexReader
     from facecli.types import QueryFace, Reporter, SearchResult
 
 

@@ -11,10 +11,10 @@ from msgspec import Struct
 
 from facecli.cli.choices import FACE
 from facecli.cli.console import Console
+from facecli.cli.context import info_nearby
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
 from facecli.cli.streams import results
-from facecli.cli.surroundings import info_nearby
 
 if TYPE_CHECKING:
     from facecli.searching.verifying import Verdict
@@ -57,7 +57,7 @@ def verify(common: Common, **given: Any) -> int:
     1: different, 2: failure.
     """
     from facecli.config import SearchOptions  # noqa: PLC0415 (not for --help)
-    from facecli.searching.answering import Surroundings  # noqa: PLC0415
+    from facecli.searching.search import Surroundings  # noqa: PLC0415
     from facecli.searching.verifying import verify_photos  # noqa: PLC0415
 
     asked = Request(**given)

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from msgspec import Struct, field
 
 from facecli.config import IndexOptions
-from facecli.indexing.agenda import Agenda
+from facecli.indexing.change_detector import Agenda
+from facecli.indexing.departures import explain, find_gone
+from facecli.indexing.diff import Pair
+from facecli.indexing.prune_policy import is_gone
 from facecli.indexing.relocation import departed_roots, is_enough, tell
 from facecli.photos.files import read_photo
 from facecli.photos.scan import Scan
-from facecli.pipeline.census import is_gone
-from facecli.pipeline.departures import explain, find_gone
-from facecli.pipeline.plan import Pair
 from facecli.store.facestore import IndexReader
 from facecli.store.records import StoredPhoto
 from facecli.types import IndexReport, PhotoFile, Reporter, SilentReporter, Skipped

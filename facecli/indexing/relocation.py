@@ -9,8 +9,8 @@ from itertools import chain as joined
 
 from msgspec import Struct, field
 
-from facecli.pipeline.census import Census, is_below, is_gone
-from facecli.pipeline.departures import Mounts, has_left, is_at_or_below, way_out
+from facecli.indexing.departures import Mounts, has_left, is_at_or_below, way_out
+from facecli.indexing.prune_policy import Census, is_below, is_gone
 from facecli.store.facestore import IndexReader, IndexWriter
 from facecli.store.records import Batch, StoredPhoto
 from facecli.types import IndexReport, Reporter

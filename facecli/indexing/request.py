@@ -11,7 +11,7 @@ from facecli.config import DetectionOptions, IndexOptions, Precision
 from facecli.errors import UsageError
 from facecli.fingerprint import Fingerprint
 from facecli.store.records import EmbeddingKind, IndexInfo
-from facecli.vision.packs import ModelPack, find_pack, find_recorded_pack
+from facecli.vision.packs.resolve import ModelPack, find_pack, find_recorded_pack
 
 
 class IndexRequest(Struct, frozen=True):

@@ -9,23 +9,23 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from facecli.errors import DeviceError, FacecliError
-from facecli.indexing.agenda import Agenda
+from facecli.indexing.batch_writer import Writer
+from facecli.indexing.change_detector import Agenda
+from facecli.indexing.departures import explain, find_gone, mounts_to_remember
+from facecli.indexing.diff import Pair
+from facecli.indexing.outcomes import ChainResult, FileTask
+from facecli.indexing.prune_policy import outermost
 from facecli.indexing.relocation import Relocations
 from facecli.indexing.request import IndexRequest, Settings
 from facecli.photos.scan import Scan
-from facecli.pipeline.census import outermost
 from facecli.pipeline.clock import StageClock
-from facecli.pipeline.departures import explain, find_gone, mounts_to_remember
-from facecli.pipeline.plan import Pair
-from facecli.pipeline.results import ChainResult, FileTask
 from facecli.pipeline.runner import Crew, run_in_order
 from facecli.pipeline.stopping import Stop
-from facecli.pipeline.writing import Writer
 from facecli.store.facestore import IndexWriter
 from facecli.types import IndexReport, PhotoFile, Reporter, Skipped
 
 if TYPE_CHECKING:
-    from facecli.indexing.workshop import Workshop
+    from facecli.indexing.worker_pool import Workshop
 
 STRIDE = 64
 """Files that need no look between two looks at the clock."""
@@ -112,7 +112,7 @@ class Run:
         assert isinstance(entry.found, PhotoFile)
         if self._crew is None:
             # Imported here: a run that finds nothing new needs no model, no decoder and no array library.
-            from facecli.indexing.workshop import Workshop  # noqa: PLC0415
+            from facecli.indexing.worker_pool import Workshop  # noqa: PLC0415
 
             self._workshop = Workshop(self._settings, self._options, self._store, self._clock, reporter)
             self._crew = self._workshop.crew()

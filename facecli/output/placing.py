@@ -13,7 +13,7 @@ import xxhash
 
 from facecli.config import CATALOGUE_NAME, INDEX_MARK, INDEX_NAME
 from facecli.errors import OutputError, check_name
-from facecli.parts import Part, clear_parts, make_folders, write_whole
+from facecli.whole_files import Part, clear_parts, make_folders, write_whole
 
 LONGEST_NAME = 255
 """Bytes of a file's name, on the file systems that matter."""

@@ -11,7 +11,7 @@ from facecli.photos.jpeg import JpegPicture
 from facecli.photos.picture import Picture
 from facecli.photos.refusal import Refusal, loading, unsupported
 from facecli.photos.sniff import HEAD, Format, describe_other, describe_unread, sniff
-from facecli.photos.tiffparts import is_raw
+from facecli.photos.tiff.directory import is_raw
 from facecli.types import SkipReason
 
 IN_WORKER = frozenset((Format.JPEG, Format.PNG, Format.WEBP))
@@ -83,11 +83,11 @@ def _find_reading(form: Format) -> Callable[[bytes], Picture]:
 
             return RawPicture
         case Format.TIFF:
-            from facecli.photos.tiff import open_tiff  # noqa: PLC0415
+            from facecli.photos.tiff.tiff_picture import open_tiff  # noqa: PLC0415
 
             return open_tiff
         case Format.PSD:
-            from facecli.photos.tiff import open_psd  # noqa: PLC0415
+            from facecli.photos.tiff.tiff_picture import open_psd  # noqa: PLC0415
 
             return open_psd
         case Format.JP2:

@@ -8,8 +8,8 @@ import numpy as np
 
 from facecli.pipeline.clock import StageClock
 from facecli.types import Detections, FaceCrops, FloatArray, IndexedPhoto, Photo
-from facecli.vision.align import align_faces
 from facecli.vision.models import FaceModels
+from facecli.vision.recognition.alignment import align_faces
 
 
 def detect_faces(models: FaceModels, photos: Sequence[Photo]) -> list[Detections]:

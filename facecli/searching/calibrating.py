@@ -7,8 +7,8 @@ from pathlib import Path
 
 from facecli.directories import cache_directory
 from facecli.errors import OutputError
-from facecli.parts import make_folders, write_whole
 from facecli.thresholds import MEASURED, Calibration
+from facecli.whole_files import make_folders, write_whole
 
 
 def find_calibration(recogniser_sha256: str) -> Calibration | None:

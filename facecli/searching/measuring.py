@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from facecli.config import ReadOptions, ScanOptions
 from facecli.errors import PhotoError, UsageError
 from facecli.photos.scan import Scan
-from facecli.searching.naming import PhotoQuery, refusal
 from facecli.searching.opening import ModelSource
+from facecli.searching.query_parser import PhotoQuery, refusal
 from facecli.searching.reading import ReadingOptions, read_photos
 from facecli.thresholds import Calibration, Point
 from facecli.types import FloatArray, PhotoFile
-from facecli.words import counted
+from facecli.wording import counted
 
 STEP = 0.02
 THRESHOLDS = np.round(np.arange(-1, 1 + STEP / 2, STEP), 2)

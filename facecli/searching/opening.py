@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from facecli.config import DetectionOptions, Precision
 from facecli.store.records import IndexInfo
 from facecli.types import Reporter
-from facecli.vision.device import Device, find_devices
+from facecli.vision.devices.select import Device, find_devices
 from facecli.vision.models import FaceModels, open_models
-from facecli.vision.packs import ModelPack, find_pack, find_recorded_pack
+from facecli.vision.packs.resolve import ModelPack, find_pack, find_recorded_pack
 
 MANY_PHOTOS = 16
 """From so many photos on, all devices are opened and given batches; before, a second one would still be starting when the first is done."""
@@ -49,7 +49,7 @@ class ModelSource(Struct, frozen=True):
 
     def _open_on_all(self, devices: tuple[Device, ...], detection: DetectionOptions, precision: Precision) -> QueryModels:
         # Imported here: a single query has no use for it.
-        from facecli.vision.pooled import Pooling, devices_apart, open_models_on  # noqa: PLC0415
+        from facecli.vision.serving.pooled import Pooling, devices_apart, open_models_on  # noqa: PLC0415
 
         models = open_models_on(self.pack, devices, detection, precision, Pooling(self.report, BATCH_SIZE))
         return QueryModels(models, devices_apart(devices))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from facecli.photos.recorded import Recorded
-from facecli.store.reading import IndexReader
+from facecli.store.reader import IndexReader
 from facecli.types import SearchResult
 
 

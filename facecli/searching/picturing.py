@@ -9,11 +9,11 @@ from msgspec import Struct
 from facecli.config import ReadOptions
 from facecli.errors import PhotoError
 from facecli.photos.recorded import Recorded
-from facecli.searching.answering import SearchAnswer
-from facecli.searching.naming import STDIN
 from facecli.searching.originals import original_of, originals_of
-from facecli.searching.pictures import Made, PictureTask, make_pictures
-from facecli.store.reading import IndexReader
+from facecli.searching.query_parser import STDIN
+from facecli.searching.search import SearchAnswer
+from facecli.searching.thumbnails import Made, PictureTask, make_pictures
+from facecli.store.reader import IndexReader
 from facecli.types import FileContents, Match, QueryFace, Reporter
 
 Box = tuple[float, float, float, float]

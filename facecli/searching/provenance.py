@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from facecli import __version__
-from facecli.searching.answering import SearchAnswer
+from facecli.searching.search import SearchAnswer
 from facecli.store.records import IndexInfo
 from facecli.types import JsonValue
 

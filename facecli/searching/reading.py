@@ -18,12 +18,12 @@ from facecli.photos.budget import default_budget
 from facecli.photos.decode import PhotoReader, stat_photo
 from facecli.pipeline.cores import count_workers
 from facecli.pipeline.stages import find_faces
-from facecli.searching.crew import work_in_order
-from facecli.searching.naming import STDIN, PhotoQuery, refusal
+from facecli.searching.in_order import work_in_order
 from facecli.searching.opening import BATCH_SIZE, ModelSource
+from facecli.searching.query_parser import STDIN, PhotoQuery, refusal
 from facecli.types import ByteArray, FileContents, FloatArray, IndexedPhoto, Photo, PhotoFile, QueryFace, Skipped
-from facecli.vision.align import align_faces
 from facecli.vision.models import FaceModels
+from facecli.vision.recognition.alignment import align_faces
 
 
 class ReadingOptions(Struct, frozen=True):

@@ -12,18 +12,18 @@ from msgspec import Struct
 from facecli.config import DetectionOptions, Precision
 from facecli.errors import PackError, UsageError
 from facecli.types import Reporter, SilentReporter
-from facecli.vision.detector import Detector, InputShape
-from facecli.vision.device import Device
-from facecli.vision.embedder import Embedder
-from facecli.vision.graphcache import prepare_cache
-from facecli.vision.graphs import open_detector, open_recogniser
-from facecli.vision.networks import FaceNetwork
-from facecli.vision.openvino_choice import open_by_openvino, with_openvino
-from facecli.vision.packs import ModelFile, ModelPack
-from facecli.vision.providers import OPENVINO
-from facecli.vision.rewriting import Workshop, normalisation
-from facecli.vision.runtime import load_onnxruntime
-from facecli.vision.session import CPU, Session
+from facecli.vision.detection.detector import Detector, InputShape
+from facecli.vision.detection.network import FaceNetwork
+from facecli.vision.devices.select import Device
+from facecli.vision.optimization.openvino_choice import open_by_openvino, with_openvino
+from facecli.vision.optimization.optimized import open_detector, open_recogniser
+from facecli.vision.optimization.rewrite_cache import prepare_cache
+from facecli.vision.optimization.variants import Workshop, normalisation
+from facecli.vision.packs.resolve import ModelFile, ModelPack
+from facecli.vision.recognition.embedder import Embedder
+from facecli.vision.runtime.libraries import load_onnxruntime
+from facecli.vision.runtime.providers import OPENVINO
+from facecli.vision.runtime.session import CPU, Session
 
 COARSEST_STRIDE = 32
 CPU_CHUNK = 3

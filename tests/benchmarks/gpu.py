@@ -32,9 +32,9 @@ from facecli.config import ReadOptions
 from facecli.photos.decode import PhotoReader, stat_photo
 from facecli.system import count_processors
 from facecli.types import Photo, PhotoFile
-from facecli.vision.device import find_devices
-from facecli.vision.pooled import joint_name
-from facecli.vision.providers import Device
+from facecli.vision.devices.select import find_devices
+from facecli.vision.runtime.providers import Device
+from facecli.vision.serving.pooled import joint_name
 
 COUNTS = {"small": (400, 4000), "web": (200, 1000), "large": (40, 320)}
 """Photos that are made, and how many they are with copies that differ in a comment alone."""

@@ -11,10 +11,10 @@ from typing import Any
 
 from facecli.config import DetectionOptions, Precision
 from facecli.types import SilentReporter
-from facecli.vision.cuda import GPU_KINDS, read_gpu
-from facecli.vision.device import find_devices
-from facecli.vision.packs import find_pack
-from facecli.vision.pooled import PooledModels, Pooling, open_models_on
+from facecli.vision.devices.select import find_devices
+from facecli.vision.packs.resolve import find_pack
+from facecli.vision.runtime.cuda import GPU_KINDS, read_gpu
+from facecli.vision.serving.pooled import PooledModels, Pooling, open_models_on
 
 
 class Heard(SilentReporter):

@@ -23,15 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 from speed_corpora import make_corpora
 
-import facecli.indexing.workshop
+import facecli.indexing.worker_pool
 from facecli.config import IndexOptions
 from facecli.indexing import IndexRequest, index_photos
-from facecli.vision import pooled
-from facecli.vision.networks import FaceNetwork, PlainNetwork
-from facecli.vision.packs import ModelFile
-from facecli.vision.providers import CPU, Device
-from facecli.vision.scrfd import LAYOUTS
-from facecli.vision.session import Session, open_session
+from facecli.vision.detection.network import FaceNetwork, PlainNetwork
+from facecli.vision.detection.scrfd import LAYOUTS
+from facecli.vision.packs.resolve import ModelFile
+from facecli.vision.runtime.providers import CPU, Device
+from facecli.vision.runtime.session import Session, open_session
+from facecli.vision.serving import pooled
 
 PHOTOS = 1200
 ROWS = ((1, 8, 0), (2, 8, 0), (2, 34, 2), (2, 66, 10))
@@ -80,7 +80,7 @@ def put_canned_device(seconds: float) -> None:
         return Canned(open_session(file.path, processor), seconds)
 
     pooled.open_detector, pooled.open_recogniser = detector, recogniser  # type: ignore[assignment]
-    facecli.indexing.workshop.find_devices = lambda _: (canned,)
+    facecli.indexing.worker_pool.find_devices = lambda _: (canned,)
 
 
 def measure(photos: Path, cores: int, workers: int, milliseconds: float) -> dict[str, Any]:

@@ -26,10 +26,10 @@ from conftest import sample
 from facecli.boxes import overlaps
 from facecli.config import DetectionOptions
 from facecli.types import ByteArray, Detections, FloatArray
-from facecli.vision.align import align_faces
-from facecli.vision.device import Device
+from facecli.vision.devices.select import Device
 from facecli.vision.models import FaceModels, open_models
-from facecli.vision.packs import find_pack
+from facecli.vision.packs.resolve import find_pack
+from facecli.vision.recognition.alignment import align_faces
 
 SAMPLES = ("players.jpg", "gdp.jpg", "t1.jpg", "astronaut.png", "yaoming.jpg")
 FACELESS = ("coffee.png", "rocket.jpg", "chelsea.png", "motorcycle_left.png", "hubble_deep_field.jpg", "retina.jpg", "coins.png", "page.png")

@@ -16,12 +16,12 @@ from facecli import health
 from facecli.cli.doctor import _lines, _record
 from facecli.errors import DeviceError
 from facecli.health import check_health
+from facecli.installation import Conflict, import_conflict, package_of, pip
 from facecli.types import SilentReporter
-from facecli.vision import cuda
-from facecli.vision.conflicts import Conflict, import_conflict, package_of, pip
-from facecli.vision.device import HardwareMissing
-from facecli.vision.providers import CPU, Device
-from facecli.vision.trial import Outcome, run_trial
+from facecli.vision.devices.benchmark import Outcome, run_trial
+from facecli.vision.devices.select import HardwareMissing
+from facecli.vision.runtime.libraries import cuda
+from facecli.vision.runtime.providers import CPU, Device
 
 if TYPE_CHECKING:
     from conftest import Shell

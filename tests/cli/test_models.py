@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facecli.vision.manifests import PACKS, REFUSED, SCRFD_500M, W600K_MBF
-from facecli.vision.packs import wheel_directory
+from facecli.vision.packs.known import PACKS, REFUSED, SCRFD_500M, W600K_MBF
+from facecli.vision.packs.resolve import wheel_directory
 
 if TYPE_CHECKING:
     from conftest import Shell

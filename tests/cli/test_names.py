@@ -17,12 +17,12 @@ from facecli.config import SearchOptions
 from facecli.errors import FacecliError, UsageError
 from facecli.photos.scan import read_list
 from facecli.removing import contents_of
-from facecli.searching.answering import Surroundings, search_index
+from facecli.searching.search import Surroundings, search_index
 from facecli.searching.verifying import verify_photos
 from facecli.store.facestore import open_reader, open_writer
-from facecli.store.place import find_index, place_index
+from facecli.store.locate import find_index, place_index
 from facecli.types import SilentReporter
-from facecli.vision.packs import find_pack
+from facecli.vision.packs.resolve import find_pack
 
 if TYPE_CHECKING:
     from conftest import Shell

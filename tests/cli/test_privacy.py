@@ -47,7 +47,7 @@ def test_a_connection_would_be_seen(shell: Shell) -> None:
 def test_telemetry_is_off_before_the_runtime_is_loaded(shell: Shell) -> None:
     """Whoever imports the runtime through facecli finds both switches set."""
     program = (
-        "import os, sys; from facecli.vision.runtime import load_onnxruntime; assert 'onnxruntime' not in sys.modules; load_onnxruntime(); "
+        "import os, sys; from facecli.vision.runtime.libraries import load_onnxruntime; assert 'onnxruntime' not in sys.modules; load_onnxruntime(); "
         "print(os.environ.get('ORT_DISABLE_TELEMETRY'), os.environ.get('ORT_TELEMETRY_DISABLED'))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=shell.environment, check=True)

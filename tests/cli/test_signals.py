@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facecli.store.lock import WriterLock
+from facecli.store.disk.lock import WriterLock
 
 if TYPE_CHECKING:
     from conftest import Shell
@@ -36,7 +36,7 @@ def compute_for_ever(*_):
     hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
 """
 LOCK = """
-from facecli.store.lock import WriterLock
+from facecli.store.disk.lock import WriterLock
 acquire = WriterLock.acquire
 def noted(self, seconds):
     Path("waiting").touch()
@@ -52,8 +52,8 @@ def endless(self):
 Walk.__iter__ = endless
 """
 STATEMENT = """
-from facecli.store.failures import explained
-from facecli.store.writing import IndexWriter
+from facecli.store.errors import explained
+from facecli.store.writer import IndexWriter
 def endless(self, wait_readers=0.0):
     Path("waiting").touch()
     with explained("catalogue"):
@@ -61,9 +61,9 @@ def endless(self, wait_readers=0.0):
 IndexWriter.finish = endless
 """
 COMPUTING = """
-import facecli.store.place
-import facecli.indexing.job
-facecli.store.place.find_index = facecli.indexing.job._ask_index = compute_for_ever
+import facecli.store.locate
+import facecli.indexing.index_photos
+facecli.store.locate.find_index = facecli.indexing.index_photos._ask_index = compute_for_ever
 """
 END = """
 from facecli.cli.main import main

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from facecli.config import IndexOptions
 from facecli.errors import DeviceError
 from facecli.indexing import IndexRequest, index_photos
-from facecli.indexing import workshop as workshop_module
+from facecli.indexing import worker_pool as workshop_module
 from facecli.store.facestore import open_reader
 from facecli.store.records import StoredFace
 from facecli.types import IndexReport
-from facecli.vision.device import find_devices
-from facecli.vision.providers import Device
+from facecli.vision.devices.select import find_devices
+from facecli.vision.runtime.providers import Device
 
 
 @pytest.fixture(scope="session")

@@ -17,13 +17,13 @@ from msgspec.structs import replace
 from facecli.config import DetectionOptions, Precision
 from facecli.errors import DeviceFull
 from facecli.types import SilentReporter
-from facecli.vision import pooled
-from facecli.vision.binding import BoundSession
-from facecli.vision.cuda import GPU_KINDS, Gpu, read_gpu
-from facecli.vision.packs import find_pack
-from facecli.vision.pooled import PooledModels, Pooling, open_models_on
-from facecli.vision.providers import CPU, Device
-from facecli.vision.session import open_session
+from facecli.vision.packs.resolve import find_pack
+from facecli.vision.runtime.cuda import GPU_KINDS, Gpu, read_gpu
+from facecli.vision.runtime.providers import CPU, Device
+from facecli.vision.runtime.session import open_session
+from facecli.vision.serving import pooled
+from facecli.vision.serving.io_binding import BoundSession
+from facecli.vision.serving.pooled import PooledModels, Pooling, open_models_on
 
 pytestmark = pytest.mark.gpu
 MB = 1 << 20

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from facecli.config import DetectionOptions, Precision
-from facecli.vision import halving
-from facecli.vision.packs import find_pack
-from facecli.vision.pooled import PooledModels, Pooling, open_models_on
-from facecli.vision.providers import Device
-from facecli.vision.proving import LEAST_OF
+from facecli.vision.optimization import half_precision
+from facecli.vision.optimization.equivalence import LEAST_OF
+from facecli.vision.packs.resolve import find_pack
+from facecli.vision.runtime.providers import Device
+from facecli.vision.serving.pooled import PooledModels, Pooling, open_models_on
 
 pytestmark = pytest.mark.gpu
 WHATEVER, NEVER = 1e9, 0.0
@@ -42,11 +42,11 @@ def test_what_is_chosen_is_said_with_its_reason_and_kept(gpus: tuple[Device, ...
 def test_half_precision_keeps_every_face_and_its_embedding(
     precision: Precision, gpus: tuple[Device, ...], index_on: Callable[..., Any], gallery: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(halving, "LEAST_GAIN", NEVER)
+    monkeypatch.setattr(half_precision, "LEAST_GAIN", NEVER)
     single = index_on(gpus, gallery, precision=precision)
     assert all("single precision, for in half precision it takes" in line for line in single.notes.details if "computes in" in line)
     monkeypatch.setenv("XDG_CACHE_HOME", f"{gallery}-{precision}-cache")
-    monkeypatch.setattr(halving, "LEAST_GAIN", WHATEVER)
+    monkeypatch.setattr(half_precision, "LEAST_GAIN", WHATEVER)
     half = index_on(gpus, gallery, precision=precision)
     assert [line for line in half.notes.details if "computes in half precision" in line], "the proof holds on this GPU"
     cosines, (least, mean) = half.cosines(single), LEAST_OF[precision]

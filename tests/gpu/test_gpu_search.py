@@ -10,9 +10,9 @@ import pytest
 
 from facecli.config import By
 from facecli.fingerprint import Fingerprint
-from facecli.store import accelerated
 from facecli.store.facestore import open_reader, open_writer
 from facecli.store.records import Batch, EmbeddingKind
+from facecli.store.search import gpu
 from facecli.types import Detections, IndexedPhoto, PhotoFile
 
 pytestmark = pytest.mark.gpu
@@ -45,18 +45,18 @@ def test_the_neighbours_are_those_of_the_processor(index: Path, by: By, monkeypa
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
     with open_reader(index) as reader:
         wanted = reader.nearest(queries, top=10, minimum=None, by=by)
-    monkeypatch.setattr("facecli.store.scans.FAISS_FROM", 0)
-    monkeypatch.setattr(accelerated, "COMPARISONS_FROM", 1000)
-    monkeypatch.setattr(accelerated, "SHARD_BYTES", 2 * DIMENSION * 5000)
+    monkeypatch.setattr("facecli.store.search.backends.FAISS_FROM", 0)
+    monkeypatch.setattr(gpu, "COMPARISONS_FROM", 1000)
+    monkeypatch.setattr(gpu, "SHARD_BYTES", 2 * DIMENSION * 5000)
     asked: list[int] = []
-    search = accelerated.Gpu.search
+    search = gpu.Gpu.search
 
-    def counting(self: accelerated.Gpu, *arguments: object) -> object:
+    def counting(self: gpu.Gpu, *arguments: object) -> object:
         found = search(self, *arguments)  # type: ignore[arg-type]
         asked.append(1)
         return found
 
-    monkeypatch.setattr(accelerated.Gpu, "search", counting)
+    monkeypatch.setattr(gpu.Gpu, "search", counting)
     with open_reader(index) as reader:
         assert reader.nearest(queries, top=10, minimum=None, by=by) == wanted
     assert len(asked) >= 3

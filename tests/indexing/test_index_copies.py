@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 from facecli.config import IndexOptions
-from facecli.indexing import IndexRequest, index_photos
-from facecli.pipeline import writing
+from facecli.indexing import IndexRequest, batch_writer, index_photos
 from facecli.store.facestore import IndexWriter, open_reader
 from facecli.store.records import Batch, Committed
 from facecli.types import IndexReport
@@ -59,7 +58,7 @@ def test_a_forced_run_over_copies_ends_with_all_of_them(folder: Path, batch_size
 def effort(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """How often a run commits, asks whether a photo's file is gone, and asks for all photos of a content."""
     counts = {"commits": 0, "looks": 0, "lists": 0}
-    commit, is_gone, with_digest = IndexWriter.commit, writing.is_gone, IndexWriter.with_digest
+    commit, is_gone, with_digest = IndexWriter.commit, batch_writer.is_gone, IndexWriter.with_digest
 
     def committing(self: IndexWriter, batch: Batch) -> Committed:
         counts["commits"] += 1
@@ -74,7 +73,7 @@ def effort(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         return with_digest(self, digest)
 
     monkeypatch.setattr(IndexWriter, "commit", committing)
-    monkeypatch.setattr(writing, "is_gone", looking)
+    monkeypatch.setattr(batch_writer, "is_gone", looking)
     monkeypatch.setattr(IndexWriter, "with_digest", listing)
     return counts
 

@@ -16,7 +16,7 @@ from notes import Notes
 from facecli.config import IndexOptions
 from facecli.indexing import IndexRequest, index_photos
 from facecli.photos.decode import PhotoReader
-from facecli.store.journal import JOURNAL
+from facecli.store.disk.crash_journal import JOURNAL
 from facecli.types import FileContents, IndexReport, Photo, Skipped
 
 

@@ -17,9 +17,9 @@ from facecli.errors import DeviceError
 from facecli.indexing import IndexRequest, index_photos
 from facecli.store.facestore import open_reader
 from facecli.types import IndexReport
-from facecli.vision import pooled
-from facecli.vision.pooling import Batching
-from facecli.vision.providers import Device
+from facecli.vision.runtime.providers import Device
+from facecli.vision.serving import pooled
+from facecli.vision.serving.pooling import Batching
 
 
 def index(target: Path, photos: Path, device: str, notes: Notes | None = None, **options: Any) -> IndexReport:

@@ -16,13 +16,12 @@ from PIL import Image
 
 from facecli.config import IndexOptions
 from facecli.errors import PhotoError, StoreError
-from facecli.indexing import IndexRequest, index_photos
+from facecli.indexing import IndexRequest, departures, index_photos
 from facecli.photos import mounts
-from facecli.pipeline import departures
 from facecli.removing import find_missing, plan_root_removal
 from facecli.store.facestore import open_reader, open_writer
 from facecli.types import IndexReport
-from facecli.vision.detector import Detector
+from facecli.vision.detection.detector import Detector
 
 
 class Shelf:

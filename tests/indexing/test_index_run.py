@@ -19,14 +19,14 @@ from PIL import Image
 
 from facecli.config import By, IndexOptions, ScanOptions
 from facecli.errors import IndexMismatch, PhotoError, StoreError, UsageError
-from facecli.indexing import IndexRequest, index_photos, job
-from facecli.indexing.workshop import Workshop
+from facecli.indexing import IndexRequest, index_photos
+from facecli.indexing.worker_pool import Workshop
 from facecli.photos import mounts
 from facecli.photos.decode import PhotoReader
 from facecli.photos.scan import Scan
 from facecli.store.facestore import open_reader
 from facecli.types import FileContents, IndexReport, PhotoFile, Skipped
-from facecli.vision.detector import Detector
+from facecli.vision.detection.detector import Detector
 
 
 @dataclass
@@ -548,14 +548,14 @@ def test_a_root_that_vanishes_while_its_photos_are_counted_costs_the_count(album
     """That a thread ends with an error fails a test by itself."""
     counted = threading.Event()
 
-    def vanished(request: IndexRequest, before: job.Before) -> Scan:
+    def vanished(request: IndexRequest, before: index_photos.Before) -> Scan:
         if threading.current_thread() is threading.main_thread():
             return open_scan(request, before)
         counted.set()
         return open_scan(replace(request, roots=(str(album.folder / "gone"),)), before)
 
-    open_scan = job._open_scan
-    monkeypatch.setattr(job, "_open_scan", vanished)
+    open_scan = index_photos._open_scan
+    monkeypatch.setattr(index_photos, "_open_scan", vanished)
     monkeypatch.setattr(Notes, "watched", True)
     assert album.run().photos.total == 6
     assert counted.wait(10)

@@ -19,11 +19,11 @@ from facecli.errors import OutputError, PhotoError
 from facecli.fingerprint import Fingerprint
 from facecli.output import placing
 from facecli.output.placing import Folder, numbered, replace_file
-from facecli.parts import Part
 from facecli.photos.recorded import Recorded
 from facecli.store.facestore import open_writer
 from facecli.store.records import EmbeddingKind
 from facecli.types import PhotoFile
+from facecli.whole_files import Part
 
 
 def recorded(place: Path) -> Recorded:

@@ -14,7 +14,7 @@ from picture_files import Pixels, TiffFile, saved, scene
 from PIL import Image
 from tiff_files import Entries, TiffKind, file_of, put_picture, spread, subsampled, tiff_file
 
-from facecli.photos.tiffparts import is_raw
+from facecli.photos.tiff.directory import is_raw
 from facecli.types import Photo, Skipped, SkipReason
 
 Reading = Callable[[bytes], Photo | Skipped]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facecli.pipeline.census import Census, is_below, is_gone, judge, outermost
+from facecli.indexing.prune_policy import Census, is_below, is_gone, judge, outermost
 
 
 def census(root: Path, missed: list[Path], *, known: int, seen: int = 1) -> Census:

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from facecli.pipeline.plan import Missed, Pair, Rules, Step, pair_up, path_order
+from facecli.indexing.diff import Missed, Pair, Rules, Step, pair_up, path_order
 from facecli.store.records import KnownFile
 from facecli.types import PhotoFile, Skipped, SkipReason
 

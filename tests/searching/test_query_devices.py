@@ -22,15 +22,15 @@ from facecli.output.face_rows import FaceWriter
 from facecli.photos.budget import PixelBudget
 from facecli.pipeline.cores import BYTES_OF_A_WORKER
 from facecli.searching import reading
-from facecli.searching.answering import search_index
-from facecli.searching.naming import PhotoQuery
 from facecli.searching.opening import MANY_PHOTOS, ModelSource
+from facecli.searching.query_parser import PhotoQuery
 from facecli.searching.reading import QueryPhoto, Read, ReadingOptions, read_photos
+from facecli.searching.search import search_index
 from facecli.store.facestore import open_reader
 from facecli.system import count_processors
-from facecli.vision import pooled
-from facecli.vision.packs import find_pack
-from facecli.vision.pooling import Batching
+from facecli.vision.packs.resolve import find_pack
+from facecli.vision.serving import pooled
+from facecli.vision.serving.pooling import Batching
 
 Behave = Callable[[dict[str, Behaviour]], dict[str, int]]
 OF_RUNS = ("device-", "worker-", "warming-")
@@ -179,7 +179,7 @@ def test_a_single_query_loads_no_pool(find_sample: Callable[[str], Path]) -> Non
     code = (
         "import sys\nfrom facecli.cli.group import facecli\n"
         f"facecli.main(['verify', '-d', 'cpu:0,1', {photo!r}, {photo!r}], 'facecli', standalone_mode=False)\n"
-        "assert 'facecli.searching.reading' in sys.modules\nassert 'facecli.vision.pooled' not in sys.modules"
+        "assert 'facecli.searching.reading' in sys.modules\nassert 'facecli.vision.serving.pooled' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from synthetic import DIMENSION, at_path, make_photos, photo_id, unit, write
 
 from facecli.config import By
-from facecli.store import accelerated, nearest
 from facecli.store.facestore import open_reader, open_writer
+from facecli.store.search import gpu, ranking
 from facecli.types import FloatArray
 
 FACES = 360
@@ -37,7 +37,7 @@ class FakeGpus:
         return self
 
     def setTempMemory(self, size: int) -> None:  # noqa: N802 (the library's name)
-        assert size == accelerated.TEMPORARY_BYTES
+        assert size == gpu.TEMPORARY_BYTES
 
     def search(
         self, _resources: Any, queries: NDArray[np.float16], codes: NDArray[np.float16], count: int, *, metric: int, device: int
@@ -45,7 +45,7 @@ class FakeGpus:
         if self.fails:
             raise RuntimeError("Error: 'err == cudaSuccess' failed: out of memory")
         assert (queries.dtype, codes.dtype, metric) == (np.float16, np.float16, faiss.METRIC_INNER_PRODUCT)
-        assert count <= min(len(codes), accelerated.MOST_CANDIDATES)
+        assert count <= min(len(codes), gpu.MOST_CANDIDATES)
         self.asked.append((device, len(queries), len(codes)))
         rough = queries.astype(np.float32) @ codes.astype(np.float32).T
         places = np.argsort(-rough, axis=1)[:, :count]
@@ -72,10 +72,10 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeGpus]:
         monkeypatch.setattr(faiss, "get_num_gpus", fake.get_num_gpus, raising=False)
         monkeypatch.setattr(faiss, "StandardGpuResources", fake.resources, raising=False)
         monkeypatch.setattr(faiss, "knn_gpu", fake.search, raising=False)
-        monkeypatch.setattr("facecli.store.scans.FAISS_FROM", 0)
-        monkeypatch.setattr(accelerated, "QUERIES_FROM", 8)
-        monkeypatch.setattr(accelerated, "COMPARISONS_FROM", 1000)
-        monkeypatch.setattr(accelerated, "SHARD_BYTES", 2 * DIMENSION * 100)
+        monkeypatch.setattr("facecli.store.search.backends.FAISS_FROM", 0)
+        monkeypatch.setattr(gpu, "QUERIES_FROM", 8)
+        monkeypatch.setattr(gpu, "COMPARISONS_FROM", 1000)
+        monkeypatch.setattr(gpu, "SHARD_BYTES", 2 * DIMENSION * 100)
         return fake
 
     return give
@@ -87,7 +87,7 @@ def queries(count: int) -> FloatArray:
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_neighbours_are_those_of_the_processor(index: Path, gpus: Callable[..., FakeGpus], count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "FIRST_CANDIDATES", 2)
+    monkeypatch.setattr(ranking, "FIRST_CANDIDATES", 2)
     asked = queries(30)
     with open_reader(index) as reader:
         stored = np.stack([face.embedding for photo in reader.photos() for face in reader.faces_of(photo.photo_id)])
@@ -115,7 +115,7 @@ def test_few_queries_never_wait_for_a_gpu(index: Path, gpus: Callable[..., FakeG
 
 def test_many_queries_of_few_codes_stay_on_the_processor(index: Path, gpus: Callable[..., FakeGpus], monkeypatch: pytest.MonkeyPatch) -> None:
     fake = gpus(1)
-    monkeypatch.setattr(accelerated, "COMPARISONS_FROM", 100_000)
+    monkeypatch.setattr(gpu, "COMPARISONS_FROM", 100_000)
     with open_reader(index) as reader:
         reader.nearest(queries(100), top=3, minimum=None, by=By.FACE)
     assert fake.asked == []
@@ -133,8 +133,8 @@ def test_more_candidates_than_a_gpu_gives_are_given_by_the_processor(
     index: Path, gpus: Callable[..., FakeGpus], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = gpus(1)
-    monkeypatch.setattr(accelerated, "MOST_CANDIDATES", 64)
-    monkeypatch.setattr(nearest, "_QUERY_BYTES", 4 * 400 * 3)
+    monkeypatch.setattr(gpu, "MOST_CANDIDATES", 64)
+    monkeypatch.setattr(ranking, "_QUERY_BYTES", 4 * 400 * 3)
     with open_reader(index) as reader:
         answers = reader.nearest(queries(20), top=0, minimum=None, by=By.FACE)
     assert [len(matches) for matches in answers] == [FACES + 6 - 9] * 20

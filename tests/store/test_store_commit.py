@@ -241,7 +241,7 @@ def test_under_ascends_by_the_bytes_of_the_paths_and_merges_skips(index: Path, t
 
 
 def test_paging_loses_nothing_and_goes_on_beside_commits(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("facecli.store.sets.PAGE", 3)
+    monkeypatch.setattr("facecli.store.catalog.sets.PAGE", 3)
     write(index, make_photos(tmp_path, 10, 1))
     with open_writer(index) as writer:
         seen = []

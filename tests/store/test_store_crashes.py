@@ -21,10 +21,11 @@ from synthetic import DIMENSION, KIND, OTHER_KIND, at_path, contents, make_photo
 
 from facecli.config import By
 from facecli.errors import IndexMissing
-from facecli.store import erasure, schema
-from facecli.store.atomic import Step, no_step
+from facecli.store.catalog.queries import schema
+from facecli.store.disk.durable import Step, no_step
 from facecli.store.facestore import IndexWriter, open_reader, open_writer, repair_index
 from facecli.store.records import Batch
+from facecli.store.write import erasure
 from facecli.types import IndexedPhoto, PhotoFile, Skipped, SkipReason
 
 KILLED = 9

@@ -298,7 +298,7 @@ def in_child(action: Callable[[], object]) -> int:
 
 def test_no_byte_of_the_vector_files_header_can_do_harm(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every byte of the header takes some bad values; FAISS itself is asked wherever we would ask it."""
-    monkeypatch.setattr("facecli.store.scans.FAISS_FROM", 0)
+    monkeypatch.setattr("facecli.store.search.backends.FAISS_FROM", 0)
     file, answered = vectors_of(index), answer(index)
     whole = file.read_bytes()
     with limited_memory():
@@ -311,7 +311,7 @@ def test_no_byte_of_the_vector_files_header_can_do_harm(index: Path, monkeypatch
 
 
 def test_no_count_of_the_vector_file_claims_memory(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("facecli.store.scans.FAISS_FROM", 0)
+    monkeypatch.setattr("facecli.store.search.backends.FAISS_FROM", 0)
     file, answered = vectors_of(index), answer(index)
     chance = np.random.default_rng(5)
     with limited_memory():

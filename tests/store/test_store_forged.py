@@ -230,7 +230,7 @@ def test_a_path_that_is_none_is_found_and_given_up(index: Path, change: str) -> 
 
 def forge_code(index: Path, face_id: int, code: np.ndarray[Any, Any]) -> None:
     """Give a face another embedding, in the catalogue, in the vector file and in its checksum: nothing disagrees."""
-    from facecli.store.rows import FaceRow
+    from facecli.store.catalog.rows import FaceRow
 
     with contextlib.closing(sqlite3.connect(index / "catalog.db", isolation_level=None)) as base:
         query = "SELECT photo_id, slot, box, score, found_by, landmarks FROM faces WHERE face_id = ?"
@@ -251,7 +251,7 @@ def test_what_is_no_embedding_is_like_nobody(index: Path, value: float, scan: st
     for face_id in range(3, 24):
         forge_code(index, face_id, code)
     if scan == "faiss":
-        monkeypatch.setattr("facecli.store.scans.FAISS_FROM", 0)
+        monkeypatch.setattr("facecli.store.search.backends.FAISS_FROM", 0)
     if scan == "catalogue":
         vectors_of(index).unlink()
     query = np.ones((1, DIMENSION), np.float32) / np.float32(np.sqrt(DIMENSION))

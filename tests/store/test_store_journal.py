@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from facecli.store import journal as journal_module
-from facecli.store.journal import JOURNAL, Journal
+from facecli.store.disk import crash_journal as journal_module
+from facecli.store.disk.crash_journal import JOURNAL, Journal
 
 
 def token(digest: bytes) -> bytes:

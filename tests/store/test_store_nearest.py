@@ -14,9 +14,9 @@ from synthetic import DIMENSION, KIND, at_path, make_photo, make_photos, photo_i
 
 from facecli.config import By
 from facecli.errors import StoreError
-from facecli.store import nearest
 from facecli.store.facestore import IndexReader, open_reader, open_writer
 from facecli.store.records import Batch
+from facecli.store.search import ranking
 from facecli.types import FloatArray, IndexedPhoto, Match
 
 SCANS = ("numpy", "faiss", "catalogue")
@@ -25,7 +25,7 @@ SCANS = ("numpy", "faiss", "catalogue")
 @contextmanager
 def reading(index: Path, scan: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[IndexReader]:
     """A reader that scans in one of the three ways."""
-    monkeypatch.setattr("facecli.store.scans.FAISS_FROM", 0 if scan == "faiss" else 1 << 60)
+    monkeypatch.setattr("facecli.store.search.backends.FAISS_FROM", 0 if scan == "faiss" else 1 << 60)
     if scan == "catalogue":
         for file in index.glob("vectors-*"):
             file.unlink()
@@ -76,7 +76,7 @@ def ask_equal(matches: list[Match], wanted: list[tuple[float, int, str]]) -> Non
 @pytest.mark.parametrize("scan", SCANS)
 @pytest.mark.parametrize("by", list(By))
 def test_the_answer_is_that_of_the_definition(index: Path, photos: list[IndexedPhoto], scan: str, by: By, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "FIRST_CANDIDATES", 2)
+    monkeypatch.setattr(ranking, "FIRST_CANDIDATES", 2)
     queries = np.concatenate([photos[7].embeddings[:2], photos[90].embeddings[:1], unit(np.ones((1, DIMENSION), np.float32))])
     with reading(index, scan, monkeypatch) as reader:
         for top, minimum in ((1, None), (5, None), (0, 0.1), (40, 0.05), (0, None), (7, 0.999)):
@@ -88,7 +88,7 @@ def test_the_answer_is_that_of_the_definition(index: Path, photos: list[IndexedP
 
 @pytest.mark.parametrize("scan", SCANS)
 def test_ties_do_not_depend_on_how_many_are_asked_for(tmp_path: Path, scan: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "FIRST_CANDIDATES", 1)
+    monkeypatch.setattr(ranking, "FIRST_CANDIDATES", 1)
     photo = make_photo(tmp_path / "one.jpg", 1)
     write(tmp_path / ".facecli", [at_path(photo, tmp_path / f"{i:02}.jpg") for i in range(40)])
     with reading(tmp_path / ".facecli", scan, monkeypatch) as reader:
@@ -113,7 +113,7 @@ def test_a_face_is_left_out_of_its_own_answer(index: Path, photos: list[IndexedP
 def test_many_faces_are_left_out_before_photos_are_formed(
     index: Path, photos: list[IndexedPhoto], scan: str, by: By, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nearest, "FIRST_CANDIDATES", 2)
+    monkeypatch.setattr(ranking, "FIRST_CANDIDATES", 2)
     with reading(index, scan, monkeypatch) as reader:
         near = expected(reader, photos[7].embeddings[0], By.FACE)
         left_out = {face for _, face, _ in near[:40]}
@@ -141,7 +141,7 @@ def test_many_queries_are_answered_in_blocks(index: Path, photos: list[IndexedPh
     queries = np.concatenate([photo.embeddings for photo in photos[:20]])
     with open_reader(index) as reader:
         whole = reader.nearest(queries, top=4, minimum=None, by=By.FACE, leave_out=[np.array([1])] * len(queries))
-        monkeypatch.setattr(nearest, "_QUERY_BYTES", 4 * 400 * 7)
+        monkeypatch.setattr(ranking, "_QUERY_BYTES", 4 * 400 * 7)
         assert reader.nearest(queries, top=4, minimum=None, by=By.FACE, leave_out=[np.array([1])] * len(queries)) == whole
 
 
@@ -170,7 +170,7 @@ def test_a_slot_zeroed_under_an_older_state_is_no_match(index: Path, photos: lis
 def test_a_reader_that_opens_while_the_file_is_replaced_takes_the_new_one(
     index: Path, photos: list[IndexedPhoto], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from facecli.store import reading as module
+    from facecli.store import reader as module
 
     real, calls = module.open_vectors, 0
 
@@ -192,7 +192,7 @@ def test_a_reader_that_opens_while_the_file_is_replaced_takes_the_new_one(
 def test_faiss_steps_aside_where_the_file_is_replaced_under_an_older_state(
     index: Path, photos: list[IndexedPhoto], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facecli.store.scans.FAISS_FROM", 0)
+    monkeypatch.setattr("facecli.store.search.backends.FAISS_FROM", 0)
     with open_reader(index) as reader:
         with open_writer(index) as writer:
             writer.prune([photo.photo_id for photo in list(writer.photos())[:40]])
@@ -226,7 +226,7 @@ def test_codes_beyond_the_catalogue_are_not_searched(index: Path, scan: str, mon
 def test_widening_is_exact_for_every_finite_float16() -> None:
     bits = np.arange(1 << 16, dtype=np.uint32).astype("<u2").view("<f2")
     finite = bits[np.isfinite(bits)].reshape(1, -1)
-    wide = nearest.widen(finite, np.empty(finite.shape, np.int32)).astype(np.float64)
+    wide = ranking.widen(finite, np.empty(finite.shape, np.int32)).astype(np.float64)
     np.testing.assert_array_equal(wide * 2.0**112, finite.astype(np.float64))
 
 

@@ -17,9 +17,10 @@ from msgspec.structs import replace
 from synthetic import KIND, contents, make_photo, make_photos, write
 
 from facecli.errors import IndexDamaged, IndexLocked, IndexMissing, StoreError
-from facecli.store import connection, mount, schema
+from facecli.store.catalog.queries import connection, schema
+from facecli.store.disk import filesystem
 from facecli.store.facestore import open_reader, open_writer
-from facecli.store.place import find_index, place_index
+from facecli.store.locate import find_index, place_index
 from facecli.store.records import Batch, KnownFile
 from facecli.types import PhotoFile, Skipped, SkipReason
 
@@ -298,8 +299,8 @@ def test_the_kernels_table_of_mounts_is_read() -> None:
 31 22 0:46 / /home/me/remote rw master:3 - fuse.sshfs host: rw
 broken line
 """
-    assert mount.mount_kinds(table) == {"0:21": "ext4", "0:45": "nfs4", "0:46": "fuse.sshfs"}
-    assert mount.is_network(Path("/")) in (False, True)
+    assert filesystem.mount_kinds(table) == {"0:21": "ext4", "0:45": "nfs4", "0:46": "fuse.sshfs"}
+    assert filesystem.is_network(Path("/")) in (False, True)
 
 
 # versions

@@ -17,11 +17,11 @@ from synthetic import KIND, make_photos, write
 from test_store_opening import drop_rights
 
 from facecli.errors import IndexDamaged, IndexLocked, StoreError
-from facecli.store import connection
-from facecli.store.connection import connect
+from facecli.store.catalog.connection import connect
+from facecli.store.catalog.queries import connection
+from facecli.store.disk.lock import WriterLock
+from facecli.store.errors import explained
 from facecli.store.facestore import open_reader, open_writer, repair_index
-from facecli.store.failures import explained
-from facecli.store.lock import WriterLock
 
 MAGIC = bytes.fromhex("d9d505f920a163d7")
 OPENINGS = (open_reader, open_writer, repair_index, lambda index: open_writer(index, KIND, create=True))
@@ -105,7 +105,7 @@ def test_the_copy_before_an_update_takes_no_journal_with_it(index: Path, tmp_pat
     for module in ("opening", "connection"):
         monkeypatch.setattr(f"facecli.store.{module}.MIGRATIONS", (*connection.MIGRATIONS, "CREATE TABLE extra (x INTEGER) STRICT;"))
         if module == "opening":
-            monkeypatch.setattr("facecli.store.connection.MIGRATIONS", connection.MIGRATIONS)
+            monkeypatch.setattr("facecli.store.catalog.connection.MIGRATIONS", connection.MIGRATIONS)
     with open_writer(index):
         assert victim.read_text() == "years of work"
 
@@ -212,7 +212,7 @@ def test_only_the_owner_undoes_it(cut_off: Path, opening: Action, monkeypatch: p
 def test_a_server_may_know_the_owner_by_another_number(cut_off: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network file system that maps all users to one: the index is that one's, and so is what this user makes there."""
     monkeypatch.setattr(os, "geteuid", lambda: cut_off.stat().st_uid + 1)
-    monkeypatch.setattr("facecli.store.recovery.is_network", lambda _: True)
+    monkeypatch.setattr("facecli.store.disk.recovery.is_network", lambda _: True)
     with open_reader(cut_off) as reader:
         assert list(reader.check()) == []
 
@@ -313,7 +313,7 @@ def test_a_signal_ends_the_count_of_forged_pages(index: Path) -> None:
 
 
 def test_rows_without_an_end_are_not_gathered(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("facecli.store.sets.MANY", 1000)
+    monkeypatch.setattr("facecli.store.catalog.sets.MANY", 1000)
     rows_without_end(index, "kept_out_by_token")
     with open_reader(index) as reader, pytest.raises(IndexDamaged, match="more rows than it has bytes"):
         reader._catalogue.rows("SELECT rowid FROM kept_out")

@@ -79,7 +79,7 @@ def test_a_temporary_file_elsewhere_would_be_seen(tmp_path: Path) -> None:
     index, log = tmp_path / "album" / ".facecli", tmp_path / "calls"
     index.parent.mkdir()
     run(index, MAKE)
-    asked = "import facecli.store.writing as w; real = w.prepare\n"
+    asked = "import facecli.store.writer as w; real = w.prepare\n"
     asked += "def prepare(*a, **k):\n o = real(*a, **k); o.catalogue.connection.execute('PRAGMA temp_store = FILE'); return o\n"
     run(index, f"{asked}w.prepare = prepare\n{REMOVE}", "strace", "-f", "-qq", "-y", "-e", "trace=openat,open,creat", "-o", str(log))
     assert re.search(r"/(?!album)[^<]*etilqs", log.read_text(errors="replace"))

@@ -14,9 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 from facecli.config import DetectionOptions
-from facecli.vision.device import Device
+from facecli.vision.devices.select import Device
 from facecli.vision.models import FaceModels, open_models
-from facecli.vision.packs import find_pack
+from facecli.vision.packs.resolve import find_pack
 
 PHOTOS = ("players.jpg", "gdp.jpg", "t1.jpg", "astronaut.png", "yaoming.jpg", "Tom_Hanks_54745.png")
 Pixels = NDArray[np.uint8]

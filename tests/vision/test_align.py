@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from facecli.vision.align import TEMPLATE, align_faces, fit_similarity
+from facecli.vision.recognition.alignment import TEMPLATE, align_faces, fit_similarity
 
 
 def some_landmarks(count: int) -> NDArray[np.float32]:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from facecli.errors import DeviceError
 from facecli.types import SilentReporter
-from facecli.vision.binding import BoundSession
-from facecli.vision.graphs import open_detector, open_recogniser
-from facecli.vision.networks import FaceNetwork
-from facecli.vision.packs import find_pack
-from facecli.vision.providers import Device
-from facecli.vision.session import OnnxSession
+from facecli.vision.detection.network import FaceNetwork
+from facecli.vision.optimization.optimized import open_detector, open_recogniser
+from facecli.vision.packs.resolve import find_pack
+from facecli.vision.runtime.providers import Device
+from facecli.vision.runtime.session import OnnxSession
+from facecli.vision.serving.io_binding import BoundSession
 
 
 @pytest.fixture(scope="module")

@@ -17,21 +17,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from facecli import directories, health
+from facecli.cache import LASTING_SECONDS, cache_folder, keep_answer, read_record, recall_answer
 from facecli.config import DetectionOptions
+from facecli.scratch import PREFIX, scratch_folder, sweep
 from facecli.types import SilentReporter
-from facecli.vision import trial
-from facecli.vision.cache import LASTING_SECONDS, cache_folder, keep_answer, read_record, recall_answer
-from facecli.vision.device import Device
+from facecli.vision.devices import benchmark
+from facecli.vision.devices.select import Device
 from facecli.vision.models import open_models
-from facecli.vision.packs import find_pack
-from facecli.vision.providers import CPU
-from facecli.vision.scratch import PREFIX, scratch_folder, sweep
+from facecli.vision.packs.resolve import find_pack
+from facecli.vision.runtime.providers import CPU
 
 if TYPE_CHECKING:
     from conftest import Shell
 
 WRITING = (
-    "import sys, time; from pathlib import Path; from facecli.vision.scratch import scratch_folder\n"
+    "import sys, time; from pathlib import Path; from facecli.scratch import scratch_folder\n"
     "with scratch_folder(Path(sys.argv[1])) as folder:\n"
     "    (folder / 'model.onnx').write_bytes(bytes(1000)); print(flush=True); time.sleep(600)\n"
 )
@@ -117,23 +117,23 @@ def test_an_answer_that_does_not_say_when_it_was_made_is_none(entry: object, cac
 
 
 def test_a_choice_is_made_anew_with_another_number_of_processors(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "_fastest", lambda _, cpu: asked.append(1) or cpu)
+    monkeypatch.setattr(benchmark, "_fastest", lambda _, cpu: asked.append(1) or cpu)
     asked: list[int] = []
     for processors in (64, 64, 2, 2):
-        monkeypatch.setattr(trial, "count_processors", lambda processors=processors: processors)
-        assert trial.choose([Device("gpu:0", "X")]).name == "cpu"
+        monkeypatch.setattr(benchmark, "count_processors", lambda processors=processors: processors)
+        assert benchmark.choose([Device("gpu:0", "X")]).name == "cpu"
     assert len(asked) == 2
-    assert len(read_record(trial.RECORD)) == 2
+    assert len(read_record(benchmark.RECORD)) == 2
     assert cache.is_dir()
 
 
 def test_the_processor_is_as_fast_as_its_quota_allows(cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = {}
-    monkeypatch.setattr(trial, "ROUNDS", 1)
-    monkeypatch.setattr(trial.time, "perf_counter", iter(range(1000)).__next__)
+    monkeypatch.setattr(benchmark, "ROUNDS", 1)
+    monkeypatch.setattr(benchmark.time, "perf_counter", iter(range(1000)).__next__)
     for processors in (64, 2):
-        monkeypatch.setattr(trial, "count_processors", lambda processors=processors: processors)
-        seconds[processors] = trial.run_trial(find_pack(None), cpu).seconds
+        monkeypatch.setattr(benchmark, "count_processors", lambda processors=processors: processors)
+        seconds[processors] = benchmark.run_trial(find_pack(None), cpu).seconds
     assert seconds[2] == 32 * seconds[64]
 
 

@@ -14,16 +14,17 @@ from onnx import TensorProto, shape_inference
 from toys import Toy
 
 from facecli.config import DetectionOptions, Precision
-from facecli.vision import cuda, pinned, pooled
-from facecli.vision.binding import BoundSession
-from facecli.vision.capacity import DETECTOR_BYTES, RECOGNISER_BYTES, RESERVE, largest_batches, row_bytes
-from facecli.vision.cuda import Gpu, read_gpu, read_gpus
 from facecli.vision.models import FaceModels
-from facecli.vision.packs import find_pack
-from facecli.vision.pooled import PooledModels, Pooling, open_models_on
-from facecli.vision.pooling import Batching, Member
-from facecli.vision.providers import CPU, Device
-from facecli.vision.rewrites.graph import Graph
+from facecli.vision.optimization.rewrites.graph import Graph
+from facecli.vision.packs.resolve import find_pack
+from facecli.vision.runtime.cuda import Gpu, read_gpu, read_gpus
+from facecli.vision.runtime.libraries import cuda
+from facecli.vision.runtime.providers import CPU, Device
+from facecli.vision.serving import pinned_memory, pooled
+from facecli.vision.serving.capacity import DETECTOR_BYTES, RECOGNISER_BYTES, RESERVE, largest_batches, row_bytes
+from facecli.vision.serving.io_binding import BoundSession
+from facecli.vision.serving.pooled import PooledModels, Pooling, open_models_on
+from facecli.vision.serving.pooling import Batching, Member
 
 WANTED = {"detect": 64, "embed": 64}
 ROW = {"detect": 76_000_000, "embed": 15_000_000}
@@ -39,7 +40,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[MadeUpDriver | None], 
     """A function that puts a driver into the machine, or takes it out."""
 
     def put(driver: MadeUpDriver | None) -> None:
-        for module in (cuda, pinned):
+        for module in (cuda, pinned_memory):
             monkeypatch.setattr(module, "load_driver", lambda: driver)
 
     return put

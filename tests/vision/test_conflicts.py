@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from facecli.vision import conflicts
-from facecli.vision.conflicts import Conflict, explain_import_error, find_conflicts, pip
+from facecli import installation
+from facecli.installation import Conflict, explain_import_error, find_conflicts, pip
 
 PIP = f"{sys.executable} -P -m pip"
 
@@ -33,7 +33,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
         monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
         monkeypatch.delitem(sys.modules, "faiss", raising=False)
         monkeypatch.delitem(sys.modules, "pip", raising=False)
-        monkeypatch.setattr(conflicts, "pip", lambda *arguments: ("pip", *arguments))
+        monkeypatch.setattr(installation, "pip", lambda *arguments: ("pip", *arguments))
 
     return put
 

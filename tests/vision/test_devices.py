@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 
 from facecli.errors import DeviceError, DeviceFull
-from facecli.vision import cuda, device, providers, trial
-from facecli.vision.conflicts import Conflict
-from facecli.vision.cuda import CudaDriver, read_driver
-from facecli.vision.device import HardwareMissing, find_devices
-from facecli.vision.packs import find_pack
-from facecli.vision.providers import CPU, TINY_MODEL, Device, installed_plug_ins, open_inference
-from facecli.vision.runtime import captured_noise, load_onnxruntime
-from facecli.vision.session import failure
-from facecli.vision.trial import Outcome, choose, run_trial
+from facecli.installation import Conflict
+from facecli.vision.devices import benchmark, select
+from facecli.vision.devices.benchmark import Outcome, choose, run_trial
+from facecli.vision.devices.select import HardwareMissing, find_devices
+from facecli.vision.packs.resolve import find_pack
+from facecli.vision.runtime.cuda import CudaDriver, read_driver
+from facecli.vision.runtime.libraries import captured_noise, cuda, load_onnxruntime, providers
+from facecli.vision.runtime.providers import CPU, TINY_MODEL, Device, installed_plug_ins, open_inference
+from facecli.vision.runtime.session import failure
 
 CUDA = "CUDAExecutionProvider"
 
@@ -37,9 +37,9 @@ def with_cuda(monkeypatch: pytest.MonkeyPatch) -> Callable[[CudaDriver], None]:
     """An ONNX Runtime that has the CUDA provider, over a driver of one's choice."""
 
     def pretend(driver: CudaDriver) -> None:
-        monkeypatch.setattr(device, "built_in_providers", lambda: [CUDA, CPU])
-        monkeypatch.setattr(device, "read_driver", lambda: driver)
-        monkeypatch.setattr(device, "preload_cuda", lambda: "")
+        monkeypatch.setattr(select, "built_in_providers", lambda: [CUDA, CPU])
+        monkeypatch.setattr(select, "read_driver", lambda: driver)
+        monkeypatch.setattr(select, "preload_cuda", lambda: "")
 
     return pretend
 
@@ -64,24 +64,24 @@ def test_an_unknown_device_is_answered_with_those_that_are_here() -> None:
 
 
 def test_auto_is_the_cpu_where_nothing_else_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "built_in_providers", lambda: [CPU, "AzureExecutionProvider"])
-    monkeypatch.setattr(device, "installed_plug_ins", dict)
-    monkeypatch.setattr(device, "choose", None)
+    monkeypatch.setattr(select, "built_in_providers", lambda: [CPU, "AzureExecutionProvider"])
+    monkeypatch.setattr(select, "installed_plug_ins", dict)
+    monkeypatch.setattr(select, "choose", None)
     assert find_devices("auto") == (Device("cpu", CPU),)
 
 
 def test_a_provider_that_is_not_installed_is_named_with_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "built_in_providers", lambda: [CPU])
-    monkeypatch.setattr(device, "runtime_conflict", lambda: None)
+    monkeypatch.setattr(select, "built_in_providers", lambda: [CPU])
+    monkeypatch.setattr(select, "runtime_conflict", lambda: None)
     with pytest.raises(DeviceError, match=f"device cuda cannot be used: this ONNX Runtime has no {CUDA}") as caught:
         find_devices("cuda")
     assert caught.value.hint == f"{sys.executable} -P -m pip install 'onnxruntime-gpu[cuda,cudnn]'"
 
 
 def test_a_runtime_that_another_lies_over_is_named_with_what_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "built_in_providers", lambda: [CPU])
-    monkeypatch.setattr(device, "runtime_conflict", lambda: Conflict("two runtimes", (("pip", "install", "one of them"),)))
-    monkeypatch.setattr(device, "installed", lambda _: {"onnxruntime-gpu": "1.31.0"})
+    monkeypatch.setattr(select, "built_in_providers", lambda: [CPU])
+    monkeypatch.setattr(select, "runtime_conflict", lambda: Conflict("two runtimes", (("pip", "install", "one of them"),)))
+    monkeypatch.setattr(select, "installed", lambda _: {"onnxruntime-gpu": "1.31.0"})
     with pytest.raises(DeviceError, match="two runtimes") as caught:
         find_devices("cuda")
     assert caught.value.hint == "pip install 'one of them'"
@@ -90,11 +90,11 @@ def test_a_runtime_that_another_lies_over_is_named_with_what_mends_it(monkeypatc
 def test_cuda_is_every_gpu_that_the_driver_offers(with_cuda: Callable[[CudaDriver], None], monkeypatch: pytest.MonkeyPatch) -> None:
     with_cuda(CudaDriver(gpus=3, version=13000))
     proved: list[Device] = []
-    monkeypatch.setattr(device, "open_inference", lambda _, found: proved.append(found))
+    monkeypatch.setattr(select, "open_inference", lambda _, found: proved.append(found))
     found = find_devices("cuda")
     assert [d.name for d in found] == ["cuda:0", "cuda:1", "cuda:2"]
     assert list(found) == proved, "each is opened before it is promised"
-    assert dict(found[2].options) == dict(device.EXACT_CUDA) | {"device_id": "2"}
+    assert dict(found[2].options) == dict(select.EXACT_CUDA) | {"device_id": "2"}
     assert dict(found[2].options)["use_tf32"] == "0"
     assert [d.name for d in find_devices("cuda:2,0")] == ["cuda:2", "cuda:0"]
     with pytest.raises(DeviceError, match="no such device: cuda:3") as caught:
@@ -106,8 +106,8 @@ def test_tensorrt_keeps_what_it_has_compiled_where_only_the_user_reads_it(
     with_cuda: Callable[[CudaDriver], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with_cuda(CudaDriver(gpus=1, version=13000))
-    monkeypatch.setattr(device, "built_in_providers", lambda: ["TensorrtExecutionProvider", CUDA, CPU])
-    monkeypatch.setattr(device, "open_inference", lambda *_: None)
+    monkeypatch.setattr(select, "built_in_providers", lambda: ["TensorrtExecutionProvider", CUDA, CPU])
+    monkeypatch.setattr(select, "open_inference", lambda *_: None)
     options = dict(find_devices("tensorrt:0")[0].options)
     path = tmp_path / "cache" / "facecli" / "tensorrt"
     assert (options["trt_engine_cache_enable"], options["trt_engine_cache_path"], options["trt_timing_cache_path"]) == ("1", str(path), str(path))
@@ -132,7 +132,7 @@ def test_a_driver_that_is_too_old_is_said(with_cuda: Callable[[CudaDriver], None
 def test_a_cuda_library_that_is_missing_is_said(with_cuda: Callable[[CudaDriver], None], monkeypatch: pytest.MonkeyPatch) -> None:
     with_cuda(CudaDriver(gpus=1, version=13000))
     monkeypatch.setattr(load_onnxruntime(), "cuda_version", "13.0", raising=False)
-    monkeypatch.setattr(device, "preload_cuda", lambda: "Failed to load libcublas.so.13")
+    monkeypatch.setattr(select, "preload_cuda", lambda: "Failed to load libcublas.so.13")
     with pytest.raises(DeviceError, match=r"Failed to load libcublas\.so\.13") as caught:
         find_devices("cuda")
     assert "'onnxruntime-gpu[cuda,cudnn]'" in caught.value.hint
@@ -234,7 +234,7 @@ def test_a_plug_in_is_a_device_by_its_packages_name(plug_in_place: Path, monkeyp
         get_available_providers=lambda: [CPU],
     )
     monkeypatch.setattr(providers, "load_onnxruntime", lambda: runtime)
-    monkeypatch.setattr(device, "open_inference", lambda *_: None)
+    monkeypatch.setattr(select, "open_inference", lambda *_: None)
     assert find_devices("mine") == (Device("mine", "MineExecutionProvider"),)
     assert registered == [("onnxruntime-ep-mine", "/mine.so")]
     assert [d.number for d in providers.plugged_devices("MineExecutionProvider")] == [1, 0], "the GPU comes first"
@@ -259,17 +259,17 @@ def test_openvino_takes_processors_that_its_plug_in_does_not(plug_in_place: Path
 
     runtime = types.SimpleNamespace(get_ep_devices=list, register_execution_provider_library=register, get_available_providers=lambda: [CPU])
     monkeypatch.setattr(providers, "load_onnxruntime", lambda: runtime)
-    monkeypatch.setattr(device, "open_inference", lambda *_: None)
-    monkeypatch.setattr(device, "choose", lambda candidates: candidates)
-    monkeypatch.setattr(device.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(select, "open_inference", lambda *_: None)
+    monkeypatch.setattr(select, "choose", lambda candidates: candidates)
+    monkeypatch.setattr(select.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(HardwareMissing, match="no hardware"):
         find_devices("openvino")
-    monkeypatch.setattr(device.importlib.util, "find_spec", lambda _: object())
+    monkeypatch.setattr(select.importlib.util, "find_spec", lambda _: object())
     assert find_devices("openvino") == (Device("openvino", CPU),)
     with pytest.raises(DeviceError, match="openvino:1"):
         find_devices("openvino:1")
     offered: list[Device] = []
-    monkeypatch.setattr(device, "choose", lambda candidates: offered.extend(candidates) or Device("cpu", CPU))
+    monkeypatch.setattr(select, "choose", lambda candidates: offered.extend(candidates) or Device("cpu", CPU))
     assert find_devices("auto") == (Device("cpu", CPU),)
     assert offered == []
 
@@ -297,7 +297,7 @@ def test_auto_takes_the_fastest_that_agrees_and_remembers_it(monkeypatch: pytest
             raise DeviceError("broken")
         return runs[found.name]
 
-    monkeypatch.setattr(trial, "run_trial", run)
+    monkeypatch.setattr(benchmark, "run_trial", run)
     candidates = [Device(name, f"{name}Provider") for name in ("slow", "wrong", "broken", "fast")]
     assert choose(candidates).name == "fast"
     assert tried == ["cpu", "slow", "wrong", "broken", "fast"]
@@ -308,11 +308,11 @@ def test_auto_takes_the_fastest_that_agrees_and_remembers_it(monkeypatch: pytest
 
 def test_auto_gives_all_devices_of_the_kind_that_won(with_cuda: Callable[[CudaDriver], None], monkeypatch: pytest.MonkeyPatch) -> None:
     with_cuda(CudaDriver(gpus=2, version=13000))
-    monkeypatch.setattr(device, "installed_plug_ins", dict)
-    monkeypatch.setattr(device, "choose", lambda candidates: candidates[0])
+    monkeypatch.setattr(select, "installed_plug_ins", dict)
+    monkeypatch.setattr(select, "choose", lambda candidates: candidates[0])
     assert [d.name for d in find_devices("auto")] == ["cuda:0", "cuda:1"]
     with_cuda(CudaDriver(trouble="none"))
-    monkeypatch.setattr(device, "choose", lambda candidates: Device("cpu", CPU) if not candidates else None)
+    monkeypatch.setattr(select, "choose", lambda candidates: Device("cpu", CPU) if not candidates else None)
     assert find_devices("auto") == (Device("cpu", CPU),)
 
 
@@ -325,7 +325,7 @@ def test_a_trial_runs_both_models() -> None:
 
 
 def test_onnx_runtime_starts_without_telemetry_and_without_noise(tmp_path: Path) -> None:
-    code = "import os; from facecli.vision.runtime import load_onnxruntime as load; load(); print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    code = "import os; from facecli.vision.runtime.libraries import load_onnxruntime as load; load(); print(os.environ['ORT_DISABLE_TELEMETRY'])"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ORT_")} | {"XDG_CACHE_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True, text=True)
     assert (done.stdout, done.stderr) == ("1\n", "")

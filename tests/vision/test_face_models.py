@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from facecli.config import DetectionOptions
 from facecli.errors import PackError, UsageError
 from facecli.types import Detections
-from facecli.vision.device import Device
+from facecli.vision.devices.select import Device
 from facecli.vision.models import FaceModels, open_models
-from facecli.vision.packs import ModelPack, find_pack
+from facecli.vision.packs.resolve import ModelPack, find_pack
 
 
 @pytest.fixture

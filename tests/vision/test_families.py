@@ -11,9 +11,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from facecli.errors import PackError
-from facecli.vision.families import find_foreign
-from facecli.vision.manifests import SCRFD_500M, W600K_MBF
-from facecli.vision.packs import find_pack, wheel_directory
+from facecli.vision.packs.families import find_foreign
+from facecli.vision.packs.known import SCRFD_500M, W600K_MBF
+from facecli.vision.packs.resolve import find_pack, wheel_directory
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:FutureWarning")
 Shapes = dict[str, list[int | str]]

@@ -13,12 +13,12 @@ import pytest
 from notes import Notes
 
 from facecli.config import DetectionOptions
-from facecli.vision import graphs, rewriting
-from facecli.vision.device import Device
-from facecli.vision.graphcache import Entry, graph_directory, load_entry, store_entry
+from facecli.vision.detection.network import LazyNetwork, PlainNetwork
+from facecli.vision.devices.select import Device
 from facecli.vision.models import open_models
-from facecli.vision.networks import LazyNetwork, PlainNetwork
-from facecli.vision.packs import ModelPack, find_pack
+from facecli.vision.optimization import optimized, variants
+from facecli.vision.optimization.rewrite_cache import Entry, graph_directory, load_entry, store_entry
+from facecli.vision.packs.resolve import ModelPack, find_pack
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_both_networks_are_rewritten_and_kept_for_their_owner_alone(pack: ModelPack, cpu: Device, cache: Path) -> None:
     told = Notes()
-    assert isinstance(graphs.open_detector(pack.detector, cpu, told), LazyNetwork)
-    session = graphs.open_recogniser(pack.recogniser, cpu, told)
+    assert isinstance(optimized.open_detector(pack.detector, cpu, told), LazyNetwork)
+    session = optimized.open_recogniser(pack.recogniser, cpu, told)
     assert session.input.shape[0] is session.outputs[0].shape[0] is None
     assert told.details == []
     files = list(cache.iterdir())
@@ -45,17 +45,17 @@ def test_both_networks_are_rewritten_and_kept_for_their_owner_alone(pack: ModelP
 
 
 def test_what_is_kept_gives_the_same_faces_without_importing_onnx(pack: ModelPack, cpu: Device, cache: Path) -> None:
-    first = graphs.open_detector(pack.detector, cpu, Notes())
-    graphs.open_recogniser(pack.recogniser, cpu, Notes())
+    first = optimized.open_detector(pack.detector, cpu, Notes())
+    optimized.open_recogniser(pack.recogniser, cpu, Notes())
     blob = np.random.default_rng(0).normal(0, 1, (1, 3, 128, 128)).astype(np.float32)
-    again = graphs.open_detector(pack.detector, cpu, Notes())
+    again = optimized.open_detector(pack.detector, cpu, Notes())
     for one, other in zip(first.find(blob, 1e-4), again.find(blob, 1e-4), strict=True):
         assert len(one.scores) > 0
         np.testing.assert_array_equal(one.boxes, other.boxes)
         np.testing.assert_array_equal(one.landmarks, other.landmarks)
     script = (
-        "import sys; from facecli.vision.models import open_models; from facecli.vision.packs import find_pack;"
-        "from facecli.vision.device import Device; from facecli.config import DetectionOptions;"
+        "import sys; from facecli.vision.models import open_models; from facecli.vision.packs.resolve import find_pack;"
+        "from facecli.vision.devices.select import Device; from facecli.config import DetectionOptions;"
         "open_models(find_pack(None), Device('cpu', 'CPUExecutionProvider'), DetectionOptions());"
         "print(*sorted({'onnx', 'insightface', 'scipy', 'skimage'} & set(sys.modules)))"
     )
@@ -66,12 +66,12 @@ def test_what_is_kept_gives_the_same_faces_without_importing_onnx(pack: ModelPac
 @pytest.mark.parametrize("damage", [(1000, b""), (-5, b"12345"), (0, b""), (0, b"x" * 40)])
 @pytest.mark.parametrize("of_model", [True, False])
 def test_a_damaged_entry_is_made_again(damage: tuple[int, bytes], pack: ModelPack, cpu: Device, cache: Path, *, of_model: bool) -> None:
-    graphs.open_detector(pack.detector, cpu, Notes())
+    optimized.open_detector(pack.detector, cpu, Notes())
     file = next(f for f in cache.iterdir() if (f.suffix == ".onnx") == of_model)
     whole = file.read_bytes()
     file.write_bytes(whole[: damage[0]] + damage[1])
     assert load_entry(file.stem) is None
-    assert isinstance(graphs.open_detector(pack.detector, cpu, Notes()), LazyNetwork)
+    assert isinstance(optimized.open_detector(pack.detector, cpu, Notes()), LazyNetwork)
     assert load_entry(file.stem) is not None
 
 
@@ -80,25 +80,25 @@ def test_without_a_cache_the_rewrites_are_used_all_the_same(pack: ModelPack, cpu
     blocker.write_bytes(b"")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocker))
     told = Notes()
-    assert isinstance(graphs.open_detector(pack.detector, cpu, told), LazyNetwork)
-    assert graphs.open_recogniser(pack.recogniser, cpu, told).outputs[0].shape[0] is None
+    assert isinstance(optimized.open_detector(pack.detector, cpu, told), LazyNetwork)
+    assert optimized.open_recogniser(pack.recogniser, cpu, told).outputs[0].shape[0] is None
     assert [d for d in told.details if d.startswith("the cache cannot be written")]
 
 
 def test_a_rewrite_that_is_not_proved_is_left_aside_and_not_tried_again(pack: ModelPack, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graphs.proving, "same_faces", lambda *_: False)
+    monkeypatch.setattr(optimized.proving, "same_faces", lambda *_: False)
     told = Notes()
-    assert isinstance(graphs.open_detector(pack.detector, cpu, told), PlainNetwork)
+    assert isinstance(optimized.open_detector(pack.detector, cpu, told), PlainNetwork)
     assert len(told.details) == 2
     assert all("left aside" in d for d in told.details)
     again = Notes()
-    assert isinstance(graphs.open_detector(pack.detector, cpu, again), PlainNetwork)
+    assert isinstance(optimized.open_detector(pack.detector, cpu, again), PlainNetwork)
     assert again.details == []
 
 
 def test_models_work_with_the_originals(pack: ModelPack, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graphs.proving, "same_faces", lambda *_: False)
-    monkeypatch.setattr(graphs.proving, "same_embeddings", lambda *_: False)
+    monkeypatch.setattr(optimized.proving, "same_faces", lambda *_: False)
+    monkeypatch.setattr(optimized.proving, "same_embeddings", lambda *_: False)
     models = open_models(pack, cpu, DetectionOptions())
     crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)
     np.testing.assert_allclose(np.linalg.norm(models.embedder.embed(crops), axis=1), 1, atol=1e-5)
@@ -125,17 +125,17 @@ def test_an_entry_comes_back_as_it_was() -> None:
 def test_what_time_decided_is_decided_anew_after_a_while(
     facts: dict[str, str], pack: ModelPack, cpu: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop = rewriting.Workshop(pack.recogniser, cpu, Notes())
+    shop = variants.Workshop(pack.recogniser, cpu, Notes())
     now = time.time()
     for age, known in ((0, True), (89, True), (91, False), (-1, False)):
         monkeypatch.setattr(time, "time", lambda age=age: now - age * 86400)
-        rewriting.keep(shop, "recogniser", Entry({"rewrite": ""} | facts))
+        variants.keep(shop, "recogniser", Entry({"rewrite": ""} | facts))
         monkeypatch.setattr(time, "time", lambda: now)
-        assert (rewriting.recall(shop, "recogniser")[0] is not None) is known
+        assert (variants.recall(shop, "recogniser")[0] is not None) is known
 
 
 def test_a_rewrite_that_was_proved_stays_whatever_its_age(pack: ModelPack, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(time, "time", lambda: 0.0)
-        graphs.open_detector(pack.detector, cpu, Notes())
-    assert rewriting.recall(rewriting.Workshop(pack.detector, cpu, Notes()), "detector")[1] is not None
+        optimized.open_detector(pack.detector, cpu, Notes())
+    assert variants.recall(variants.Workshop(pack.detector, cpu, Notes()), "detector")[1] is not None

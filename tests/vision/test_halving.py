@@ -19,18 +19,19 @@ from toys import iresnet
 
 from facecli.config import DetectionOptions, Precision
 from facecli.errors import DeviceError, DeviceFull
-from facecli.vision import cuda, graphs, halving, proving
-from facecli.vision.device import Device
-from facecli.vision.halving import HalfSession, choose_precision
-from facecli.vision.packs import find_pack
-from facecli.vision.pooled import PooledModels, Pooling, open_models_on
-from facecli.vision.providers import CPU
-from facecli.vision.rewrites import half
-from facecli.vision.rewrites.graph import Graph
-from facecli.vision.rewrites.half import halve
-from facecli.vision.rewrites.surgery import open_axes
-from facecli.vision.rewriting import Workshop
-from facecli.vision.session import OnnxSession, Session, open_session
+from facecli.vision.devices.select import Device
+from facecli.vision.optimization import equivalence, half_precision, optimized
+from facecli.vision.optimization.half_precision import HalfSession, choose_precision
+from facecli.vision.optimization.rewrites import half
+from facecli.vision.optimization.rewrites.graph import Graph
+from facecli.vision.optimization.rewrites.half import halve
+from facecli.vision.optimization.rewrites.surgery import open_axes
+from facecli.vision.optimization.variants import Workshop
+from facecli.vision.packs.resolve import find_pack
+from facecli.vision.runtime.libraries import cuda
+from facecli.vision.runtime.providers import CPU
+from facecli.vision.runtime.session import OnnxSession, Session, open_session
+from facecli.vision.serving.pooled import PooledModels, Pooling, open_models_on
 
 PROCESSOR = Device("cpu", CPU)
 
@@ -50,8 +51,8 @@ class Slow:
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(halving, "ROUNDS", 2)
-    monkeypatch.setattr(halving, "ROWS", (4, 2, 1))
+    monkeypatch.setattr(half_precision, "ROUNDS", 2)
+    monkeypatch.setattr(half_precision, "ROWS", (4, 2, 1))
     return tmp_path / "facecli" / "graphs"
 
 
@@ -108,9 +109,9 @@ def test_every_weight_is_halved_and_input_and_output_are_not(shop: Workshop) -> 
 
 
 def test_the_default_pack_keeps_its_embeddings_where_every_value_is_rounded(shop: Workshop) -> None:
-    crops = proving.proving_crops(shop.normalisation)
-    cosines = proving.cosines(single(shop).run(crops)[0], rounded(halved(Path(shop.file.path).read_bytes()), crops))
-    assert proving.is_kept(cosines, Precision.EXACT)
+    crops = equivalence.proving_crops(shop.normalisation)
+    cosines = equivalence.cosines(single(shop).run(crops)[0], rounded(halved(Path(shop.file.path).read_bytes()), crops))
+    assert equivalence.is_kept(cosines, Precision.EXACT)
     assert cosines.min() >= 0.9999, "and by far"
     assert cosines.min() < 1 - 1e-6, "it was rounded"
 
@@ -118,8 +119,8 @@ def test_the_default_pack_keeps_its_embeddings_where_every_value_is_rounded(shop
 def test_the_pattern_of_the_large_packs_keeps_them_too() -> None:
     data = iresnet(32)
     crops = np.random.default_rng(0).normal(0, 1, (4, 3, 32, 32)).astype(np.float32)
-    expected = proving.embeddings_of(open_session(data, PROCESSOR), crops)
-    assert proving.is_kept(proving.cosines(expected, rounded(halved(data), crops)), Precision.EXACT)
+    expected = equivalence.embeddings_of(open_session(data, PROCESSOR), crops)
+    assert equivalence.is_kept(equivalence.cosines(expected, rounded(halved(data), crops)), Precision.EXACT)
 
 
 @pytest.mark.parametrize("precision", list(Precision))
@@ -130,22 +131,22 @@ def test_what_is_proved_and_faster_is_taken_told_and_kept(precision: Precision, 
     assert line.startswith("w600k_mbf.onnx on cpu computes in half precision: cosine 0.9999")
     [entry] = [f.stem for f in cache.iterdir() if f.suffix == ".onnx"]
     assert f"-recogniser-half-{precision}-" in entry
-    monkeypatch.setattr(halving, "maker", pytest.fail)
+    monkeypatch.setattr(half_precision, "maker", pytest.fail)
     again = choose_precision(shop, precision, pytest.fail)
     assert isinstance(again, HalfSession)
     assert said(shop) == [line, line]
-    crops = proving.proving_crops(shop.normalisation)
+    crops = equivalence.proving_crops(shop.normalisation)
     np.testing.assert_array_equal(again.run(crops)[0], chosen.run(crops)[0])
 
 
 def test_what_is_no_faster_is_left_told_and_not_tried_again(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = halving.open_rewrite
-    monkeypatch.setattr(halving, "open_rewrite", lambda *made: (Slow(opened(*made)[0]), opened(*made)[1]))
+    opened = half_precision.open_rewrite
+    monkeypatch.setattr(half_precision, "open_rewrite", lambda *made: (Slow(opened(*made)[0]), opened(*made)[1]))
     assert type(choose(shop, slow=False)) is OnnxSession
     [line] = said(shop)
     assert line.startswith("w600k_mbf.onnx on cpu computes in single precision, for in half precision it takes ")
     assert line.endswith("% of the time")
-    monkeypatch.setattr(halving, "maker", pytest.fail)
+    monkeypatch.setattr(half_precision, "maker", pytest.fail)
     assert type(choose(shop, slow=False)) is OnnxSession
     assert said(shop) == [line, line]
 
@@ -194,7 +195,7 @@ def test_a_device_that_does_not_run_it_stays(shop: Workshop, monkeypatch: pytest
     def fail(*_: Any) -> None:
         open_session(b"nothing", PROCESSOR)
 
-    monkeypatch.setattr(halving, "open_rewrite", fail)
+    monkeypatch.setattr(half_precision, "open_rewrite", fail)
     assert isinstance(choose(shop), Slow)
     assert "for in half precision it fails (" in said(shop)[0]
 
@@ -238,8 +239,8 @@ def test_the_trial_takes_fewer_rows_where_memory_is_short_and_comes_again_where_
 
 
 def test_a_recogniser_for_one_crop_at_a_time_is_tried_with_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proving, "CROP", 32)
-    monkeypatch.setattr(proving, "proving_crops", lambda _: np.random.default_rng(0).normal(0, 1, (5, 3, 32, 32)).astype(np.float32))
+    monkeypatch.setattr(equivalence, "CROP", 32)
+    monkeypatch.setattr(equivalence, "proving_crops", lambda _: np.random.default_rng(0).normal(0, 1, (5, 3, 32, 32)).astype(np.float32))
     path = tmp_path / "toy.onnx"
     path.write_bytes(iresnet(32))
     file = replace(find_pack(None).recogniser, path=str(path), sha256="7" * 64)
@@ -249,27 +250,27 @@ def test_a_recogniser_for_one_crop_at_a_time_is_tried_with_one(tmp_path: Path, m
 
 
 def test_what_a_precision_promises() -> None:
-    assert proving.is_kept(np.array([0.9991, *[1.0] * 20]), Precision.EXACT)
-    assert not proving.is_kept(np.array([0.9989, *[1.0] * 99]), Precision.EXACT)
-    assert not proving.is_kept(np.array([0.9995, 1.0]), Precision.EXACT)
-    assert proving.is_kept(np.array([0.9989, *[1.0] * 99]), Precision.FAST)
-    assert not proving.is_kept(np.array([0.9979, *[1.0] * 99]), Precision.FAST)
-    assert not proving.is_kept(np.array([0.9985, 1.0]), Precision.FAST)
+    assert equivalence.is_kept(np.array([0.9991, *[1.0] * 20]), Precision.EXACT)
+    assert not equivalence.is_kept(np.array([0.9989, *[1.0] * 99]), Precision.EXACT)
+    assert not equivalence.is_kept(np.array([0.9995, 1.0]), Precision.EXACT)
+    assert equivalence.is_kept(np.array([0.9989, *[1.0] * 99]), Precision.FAST)
+    assert not equivalence.is_kept(np.array([0.9979, *[1.0] * 99]), Precision.FAST)
+    assert not equivalence.is_kept(np.array([0.9985, 1.0]), Precision.FAST)
 
 
 def test_what_is_no_direction_has_no_cosine() -> None:
     expected = np.ones((4, 2), np.float32)
     given = np.array([[1, 1], [np.nan, 1], [np.inf, np.inf], [0, 0]], np.float32)
-    np.testing.assert_allclose(proving.cosines(expected, given), [1, -1, -1, -1])
+    np.testing.assert_allclose(equivalence.cosines(expected, given), [1, -1, -1, -1])
 
 
 @pytest.fixture
 def as_accelerators(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[PooledModels, Notes]]:
     """A function that opens the default pack on two processors as if they were accelerators, with half precision faster there or not."""
-    monkeypatch.setattr(graphs, "CPU", "")
+    monkeypatch.setattr(optimized, "CPU", "")
 
     def start(precision: Precision, *, faster: bool) -> tuple[PooledModels, Notes]:
-        monkeypatch.setattr(halving, "LEAST_GAIN", 1e9 if faster else 0.0)
+        monkeypatch.setattr(half_precision, "LEAST_GAIN", 1e9 if faster else 0.0)
         told = Notes()
         models = open_models_on(find_pack(None), (Device("cpu:0", CPU), Device("cpu:1", CPU)), DetectionOptions(), precision, Pooling(told))
         assert isinstance(models, PooledModels)
@@ -288,7 +289,7 @@ def test_on_accelerators_the_recogniser_alone_is_halved(
     assert not [line for line in told.details if "no effect" in line]
     assert [f.name for f in cache.iterdir() if "half" in f.name and "-detector" in f.name] == []
     crops = np.random.default_rng(0).integers(0, 256, (8, 112, 112, 3), np.uint8)
-    assert proving.is_kept((opened.embedder.embed(crops) * models.embedder.embed(crops)).sum(axis=1), precision)
+    assert equivalence.is_kept((opened.embedder.embed(crops) * models.embedder.embed(crops)).sum(axis=1), precision)
     opened.close()
 
 
@@ -303,15 +304,15 @@ def test_fast_precision_without_effect_is_said(as_accelerators: Callable[..., tu
 
 
 def test_the_processor_itself_is_not_asked(shop: Workshop, cache: Path) -> None:
-    assert not isinstance(graphs.open_recogniser(shop.file, PROCESSOR, shop.report, Precision.FAST), HalfSession)
+    assert not isinstance(optimized.open_recogniser(shop.file, PROCESSOR, shop.report, Precision.FAST), HalfSession)
     assert said(shop) == []
     assert not [f for f in cache.iterdir() if "half" in f.name]
 
 
 def test_each_make_of_gpu_has_an_answer_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda, "load_driver", MadeUpDriver)
-    one, same, other = (halving._hardware(Device(name, CPU)) for name in ("cuda:0", "tensorrt:0", "cuda:1"))
+    one, same, other = (half_precision._hardware(Device(name, CPU)) for name in ("cuda:0", "tensorrt:0", "cuda:1"))
     assert one == same != other
     monkeypatch.setattr(cuda, "load_driver", lambda: None)
-    assert halving._hardware(Device("cuda:0", CPU)) == halving._hardware(Device("cuda:1", CPU))
-    assert halving._hardware(Device("cpu:7", CPU))
+    assert half_precision._hardware(Device("cuda:0", CPU)) == half_precision._hardware(Device("cuda:1", CPU))
+    assert half_precision._hardware(Device("cpu:7", CPU))

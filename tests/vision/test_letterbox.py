@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from facecli.vision.letterbox import Letterbox, fit
-from facecli.vision.views import make_upright, view_of
+from facecli.vision.detection.letterbox import Letterbox, fit
+from facecli.vision.pixels import make_upright, view_of
 
 
 def reference(pixels: NDArray[np.uint8], side: int) -> NDArray[np.float32]:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from facecli.boxes import covered, overlaps
 from facecli.config import DetectionOptions
 from facecli.types import Detections, FoundBy
-from facecli.vision.align import align_faces
-from facecli.vision.device import Device
-from facecli.vision.looks import Tile, place_tile, tile_side, tiles_of, turn, turn_back
+from facecli.vision.detection.passes import Tile, place_tile, tile_side, tiles_of, turn, turn_back
+from facecli.vision.detection.scrfd import Candidates
+from facecli.vision.devices.select import Device
 from facecli.vision.models import FaceModels, open_models
-from facecli.vision.scrfd import Candidates
+from facecli.vision.recognition.alignment import align_faces
 
 Read = Callable[[str], NDArray[np.uint8]]
 Open = Callable[[DetectionOptions], FaceModels]

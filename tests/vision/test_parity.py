@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from facecli.boxes import overlaps
 from facecli.types import FoundBy
-from facecli.vision.align import align_faces
 from facecli.vision.models import FaceModels
+from facecli.vision.recognition.alignment import align_faces
 
 PHOTOS = ("players.jpg", "gdp.jpg", "t1.jpg", "astronaut.png", "yaoming.jpg", "Tom_Hanks_54745.png")
 

@@ -13,10 +13,10 @@ from notes import Notes
 from numpy.typing import NDArray
 
 from facecli.errors import DeviceError, DeviceFull
-from facecli.vision.pooling import Batching, Member, PooledSession
-from facecli.vision.requests import Request, split
-from facecli.vision.roster import Roster
-from facecli.vision.session import Tensor
+from facecli.vision.runtime.session import Tensor
+from facecli.vision.serving.pooling import Batching, Member, PooledSession
+from facecli.vision.serving.requests import Request, split
+from facecli.vision.serving.roster import Roster
 
 
 class Device:

@@ -17,9 +17,9 @@ import pytest
 
 from facecli.errors import PackError
 from facecli.types import SilentReporter
-from facecli.vision.inventory import Presence, check_known
-from facecli.vision.manifests import PACKS, KnownModel, KnownPack, Role
-from facecli.vision.pull import pull_pack
+from facecli.vision.packs.download import pull_pack
+from facecli.vision.packs.inventory import Presence, check_known
+from facecli.vision.packs.known import PACKS, KnownModel, KnownPack, Role
 
 DETECTOR, RECOGNISER, EXTRA = b"a detector " * 300_000, b"a recogniser " * 200_000, b"landmarks"
 
@@ -234,10 +234,10 @@ def test_an_unsafe_archive_leaves_nothing(server: Server, home: Path, entry: tup
 @pytest.mark.usefixtures("home")
 def test_limits_hold_whatever_the_archive_says(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.files["/mine.zip"] = GOOD
-    monkeypatch.setattr("facecli.vision.unpacking.LARGEST_MODEL", 1_000_000)
+    monkeypatch.setattr("facecli.vision.packs.archive.LARGEST_MODEL", 1_000_000)
     with pytest.raises(PackError, match="holds a model of"):
         pull_pack(published_as(GOOD), SilentReporter(), [server.address])
-    monkeypatch.setattr("facecli.vision.pull.LARGEST_ARCHIVE", 1_000_000)
+    monkeypatch.setattr("facecli.vision.packs.download.LARGEST_ARCHIVE", 1_000_000)
     with pytest.raises(PackError, match="MB large"):
         pull_pack(published_as(GOOD), SilentReporter(), [server.address])
 

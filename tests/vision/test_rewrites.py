@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from toys import Toy, iresnet, mobilefacenet, scrfd
 
-from facecli.vision.device import Device
-from facecli.vision.networks import HeadWeights, LazyNetwork, PlainNetwork
-from facecli.vision.proving import same_embeddings, same_faces
-from facecli.vision.rewrites.axes import double_by_factor, free_reshapes, open_batch
-from facecli.vision.rewrites.graph import Graph
-from facecli.vision.rewrites.grouped import split_pairs
-from facecli.vision.rewrites.heads import take_heads
-from facecli.vision.rewrites.prelu import replace_prelus
-from facecli.vision.rewrites.surgery import rewrite_detector, rewrite_for_openvino, rewrite_recogniser
-from facecli.vision.scrfd import LAYOUTS
-from facecli.vision.session import OnnxSession, open_session
+from facecli.vision.detection.network import HeadWeights, LazyNetwork, PlainNetwork
+from facecli.vision.detection.scrfd import LAYOUTS
+from facecli.vision.devices.select import Device
+from facecli.vision.optimization.equivalence import same_embeddings, same_faces
+from facecli.vision.optimization.rewrites.axes import double_by_factor, free_reshapes, open_batch
+from facecli.vision.optimization.rewrites.graph import Graph
+from facecli.vision.optimization.rewrites.grouped import split_pairs
+from facecli.vision.optimization.rewrites.heads import take_heads
+from facecli.vision.optimization.rewrites.prelu import replace_prelus
+from facecli.vision.optimization.rewrites.surgery import rewrite_detector, rewrite_for_openvino, rewrite_recogniser
+from facecli.vision.runtime.session import OnnxSession, open_session
 
 CPU = Device("cpu", "CPUExecutionProvider")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from facecli.vision import scrfd
-from facecli.vision.scrfd import LAYOUTS, Candidates
+from facecli.vision.detection import scrfd
+from facecli.vision.detection.scrfd import LAYOUTS, Candidates
 
 
 def naive_suppress(boxes: NDArray[np.float32]) -> list[int]:

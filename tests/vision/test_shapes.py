@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from facecli.boxes import overlaps
 from facecli.config import DetectionOptions
 from facecli.types import Detections, FoundBy
-from facecli.vision.align import align_faces
-from facecli.vision.device import Device
-from facecli.vision.joining import add_better_read, add_new
+from facecli.vision.detection.merge import add_better_read, add_new
+from facecli.vision.devices.select import Device
 from facecli.vision.models import FaceModels, open_models
+from facecli.vision.recognition.alignment import align_faces
 
 Read = Callable[[str], NDArray[np.uint8]]
 Open = Callable[[DetectionOptions], FaceModels]

@@ -13,12 +13,12 @@ from made_up_driver import MadeUpDriver
 from numpy.typing import NDArray
 
 from facecli.errors import DeviceFull
-from facecli.vision import pinned
-from facecli.vision.pinned import PageLocked, blank_for
-from facecli.vision.pooling import Batching, Member
-from facecli.vision.providers import CPU, Device
-from facecli.vision.session import Tensor
-from facecli.vision.warming import Warming
+from facecli.vision.runtime.providers import CPU, Device
+from facecli.vision.runtime.session import Tensor
+from facecli.vision.serving import pinned_memory
+from facecli.vision.serving.pinned_memory import PageLocked, blank_for
+from facecli.vision.serving.pooling import Batching, Member
+from facecli.vision.serving.warming import Warming
 
 SIZES = Batching(8, (1, 2, 4, 8))
 
@@ -169,8 +169,8 @@ def test_where_there_is_no_page_locked_memory_ordinary_memory_serves() -> None:
 
 
 def test_only_devices_of_nvidia_ask_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pinned, "load_driver", MadeUpDriver)
+    monkeypatch.setattr(pinned_memory, "load_driver", MadeUpDriver)
     assert blank_for(Device("cpu:1", CPU)) is np.empty
     assert isinstance(blank_for(Device("cuda:1", "CUDAExecutionProvider")), PageLocked)
-    monkeypatch.setattr(pinned, "load_driver", lambda: None)
+    monkeypatch.setattr(pinned_memory, "load_driver", lambda: None)
     assert blank_for(Device("cuda:1", "CUDAExecutionProvider")) is np.empty

@@ -1,0 +1,138 @@
+"""The one writer of a run: gathers what the workers found and commits it batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from facecli.indexing.in_flight import Claim
+from facecli.indexing.outcomes import ChainResult, FileTask, Fresh, Recognised, Refused, Unaltered
+from facecli.indexing.prune_policy import is_gone
+from facecli.pipeline.clock import StageClock
+from facecli.store.facestore import IndexWriter
+from facecli.store.records import Batch, KnownFile
+from facecli.types import IndexedPhoto, IndexReport, PhotoFile, Skipped
+
+COMMIT_SECONDS = 5.0
+"""A commit comes at the latest this long after the one before, so that a run that is cut off loses little."""
+
+
+class Writer:
+    """Turns results into batches; everything runs in one thread, in the order of the files."""
+
+    def __init__(self, store: IndexWriter, report: IndexReport, clock: StageClock, batch_size: int) -> None:
+        self._store, self._report, self._clock, self._batch_size = store, report, clock, batch_size
+        self.may_move: Callable[[str], bool] = lambda _: False
+        """Whether a photo whose path is gone counts as moved: not where the run cannot know that it is gone."""
+        self.moved: set[int] = set()
+        """Photos that stand under another path than the one at which the run missed them."""
+        self.replaced: list[int] = []
+        """Photos whose path now holds a content that is kept out."""
+        self._gone: dict[bytes, list[int]] = {}
+        """Of each content that was recognised, the photos whose file is gone and that have not moved yet, the first one last."""
+        self._empty()
+
+    def _empty(self) -> None:
+        self._photos: list[IndexedPhoto] = []
+        self._claims: list[Claim] = []
+        self._contents: dict[bytes, IndexedPhoto] = {}
+        """One of the photos above for each content."""
+        self._moves: list[tuple[int, PhotoFile]] = []
+        self._touches: list[tuple[int, PhotoFile]] = []
+        self._skips: list[Skipped] = []
+        self._since = self._clock.now()
+
+    def take(self, result: ChainResult, again: Callable[[FileTask], ChainResult]) -> None:
+        """Take the result of one file; `again` looks at a file whose recognised content has gone from the index meanwhile."""
+        match result:
+            case Fresh(photo, known, claim):
+                self._claims.append(claim)
+                self._add(photo, known)
+            case Unaltered(file, photo_id):
+                self._touches.append((photo_id, file))
+                self._report.photos.unchanged += 1
+            case Recognised():
+                self._take_recognised(result, again)
+            case Refused(_, known):
+                self._report.kept_out += 1
+                if known is not None and known.photo_id is not None:
+                    self.replaced.append(known.photo_id)
+            case Skipped():
+                self.skip(result)
+            case _:
+                assert_never(result)
+        self.commit_if_due()
+
+    def skip(self, skipped: Skipped) -> None:
+        """Take a file that could not be read."""
+        self._skips.append(skipped)
+        self._report.photos.skipped += 1
+        self._report.skipped.append(skipped)
+
+    def _take_recognised(self, result: Recognised, again: Callable[[FileTask], ChainResult]) -> None:
+        """A content that the index knows: the photo moved here, or this is a copy of it."""
+        is_new = result.known is None or result.known.photo_id is None
+        moved = self._moved_from(result.digest) if is_new else None
+        if moved is not None:
+            self._moves.append((moved, result.file))
+            self.moved.add(moved)
+            self._report.photos.moved += 1
+        elif (copy := self._copy(result)) is not None:
+            self._add(copy, result.known)
+        else:
+            self.take(again(FileTask(result.file, result.known)), again)
+
+    def _moved_from(self, digest: bytes) -> int | None:
+        """A photo of this content whose file is gone.
+
+        The files of a content are looked for once in a run: what it adds itself is there, and each of a hundred thousand copies would
+        look for all the others.
+        """
+        gone = self._gone.get(digest)
+        if gone is None:
+            known = reversed(self._store.with_digest(digest))
+            gone = self._gone[digest] = [k.photo_id for k in known if k.photo_id is not None and self._has_moved(k.file.path)]
+        return gone.pop() if gone else None
+
+    def _has_moved(self, path: str) -> bool:
+        return self.may_move(path) and is_gone(path)
+
+    def _copy(self, result: Recognised) -> IndexedPhoto | None:
+        """The content under another name, of this batch or of the store; None where it has gone from both."""
+        twin = self._contents.get(result.digest)
+        if twin is not None:
+            return replace(twin, file=result.file)
+        photo_id = self._store.photo_of_content(result.digest)
+        return None if photo_id is None else self._store.load(photo_id, result.file)
+
+    def _add(self, photo: IndexedPhoto, known: KnownFile | None) -> None:
+        self._photos.append(photo)
+        self._contents[photo.digest] = photo
+        if known is None or known.photo_id is None:
+            self._report.photos.new += 1
+        else:
+            self._report.photos.changed += 1
+
+    def commit_if_due(self) -> None:
+        """Commit where the batch is full or old."""
+        if self._count >= self._batch_size or (self._count and self._clock.now() - self._since >= COMMIT_SECONDS):
+            self.commit()
+
+    @property
+    def _count(self) -> int:
+        return len(self._photos) + len(self._moves) + len(self._touches) + len(self._skips)
+
+    def commit(self) -> None:
+        """Commit what has been gathered."""
+        if self._count:
+            batch = Batch(tuple(self._photos), tuple(self._moves), tuple(self._touches), tuple(self._skips))
+            with self._clock.busy("write"):
+                committed = self._store.commit(batch)
+            self._report.faces.added += committed.faces_added
+            self._report.faces.removed += committed.faces_removed
+            self._report.kept_out += committed.faces_kept_out
+            for claim in self._claims:
+                claim.forget()
+        self._empty()

@@ -1,0 +1,88 @@
+"""Which photos of a run need a look: what is there beside what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain as joined
+
+from msgspec.structs import replace
+
+from facecli.config import IndexOptions
+from facecli.indexing.departures import find_hidden, find_unmounted
+from facecli.indexing.diff import Missed, Pair, Rules, Step, pair_up
+from facecli.indexing.prune_policy import Census
+from facecli.photos.decode import refusal_holds
+from facecli.photos.scan import Scan
+from facecli.store.facestore import IndexReader
+from facecli.store.records import FileStat
+from facecli.types import IndexReport, PhotoFile, Skipped
+
+PAGE = 4096
+
+
+class Agenda:
+    """Goes through the files of a scan once: counts what needs no look, and gives out what does."""
+
+    def __init__(self, options: IndexOptions, scan: Scan, store: IndexReader | None, report: IndexReport) -> None:
+        self._rules = Rules(options.force, options.retry_skipped, lambda refused_by: refusal_holds(refused_by, options.reading))
+        self._scan, self._store, self._report = scan, store, report
+        self.census = Census(scan.directories)
+        self.census.unlisted = scan.unlisted
+        if store is not None:
+            self.census.unmounted = find_unmounted(store.mounts(), self.census.roots)
+            self.census.hidden = find_hidden(store, self.census.roots)
+        self.note: Callable[[list[PhotoFile]], None] = lambda _: None
+        """Called with unchanged files whose time of change and inode the index lacks, many at a time."""
+        self._unnoted: list[PhotoFile] = []
+
+    def __iter__(self) -> Iterator[Pair | Skipped | None]:
+        """A pair to look at, a file that the scan could not get at, or None where nothing is to be done."""
+        known: Iterable[FileStat] = ()
+        if self._store is not None:
+            known = joined.from_iterable(self.census.recall(root, self._store.stats_under(root)) for root in self.census.roots)
+        at = self._store.at if self._store is not None else lambda _: None
+        # Under --force an unchanged file is to be looked at as any other, so that no row may equal it.
+        known = ((row[0], -1, *row[2:]) for row in known) if self._rules.force else known
+        for entry in pair_up(self.census.watch(self._scan), known, at):
+            if entry is None:
+                self._report.photos.seen += 1
+                self._report.photos.unchanged += 1
+                yield None
+            elif isinstance(entry, PhotoFile):
+                self._report.photos.seen += 1
+                self._report.photos.unchanged += 1
+                self._note(entry)
+                yield None
+            elif isinstance(entry, Missed):
+                self.census.miss(entry.path, entry.photo_id)
+                yield None
+            else:
+                yield self._sort(entry)
+        self.note(self._unnoted)
+
+    def _note(self, file: PhotoFile) -> None:
+        self._unnoted.append(file)
+        if len(self._unnoted) == PAGE:
+            self.note(self._unnoted)
+            self._unnoted = []
+
+    def _sort(self, pair: Pair) -> Pair | Skipped | None:
+        """Count a pair, and give back what is to be done about it."""
+        photos, known = self._report.photos, pair.known
+        photos.seen += 1
+        if known is not None and known.file.ctime_ns is None and isinstance(pair.found, PhotoFile) and pair.found.looks_like(known.file):
+            self._note(pair.found)
+        match self._rules.step(pair):
+            case Step.KEEP:
+                photos.unchanged += 1
+            case Step.KEEP_SKIPPED:
+                assert known is not None
+                assert known.skip is not None
+                photos.skipped += 1
+                self._report.skipped.append(replace(known.skip, known=True))
+            case Step.SKIP:
+                assert isinstance(pair.found, Skipped)
+                return pair.found
+            case Step.LOOK:
+                return pair
+        return None

@@ -1,0 +1,108 @@
+"""What leaves an index with a run, and in words why other photos that are not there stay."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+from facecli.indexing.prune_policy import Census, Verdict, is_below, is_gone, judge
+from facecli.photos.mounts import file_system_of, is_mount, mount_of
+from facecli.store.facestore import IndexReader
+
+Mounts: TypeAlias = Mapping[str, int | None]
+"""Recorded mount points, each with the number of the file system that was mounted there; None where that was not noted."""
+
+
+def find_unmounted(recorded: Mounts, roots: Iterable[str]) -> list[str]:
+    """The recorded mount points below some roots that are none now."""
+    roots = list(roots)
+    return [mount for mount in recorded if any(is_below(mount, root) for root in roots) and not is_mount(mount)]
+
+
+def find_hidden(store: IndexReader, roots: Iterable[str]) -> list[str]:
+    """The roots whose disk is away: what was mounted at or above them is not there now, and most of their photos are out of sight.
+
+    Where most are in sight they live here now, or the number of the file system has changed, as some do with every plugging in.
+    """
+    recorded = store.mounts()
+    away = [mount for mount, number in recorded.items() if any(is_at_or_below(root, mount) for root in roots) and not _is_there(mount, number)]
+    return [root for root in roots if any(is_at_or_below(root, mount) for mount in away) and _is_mostly_gone(store.photo_paths(root))]
+
+
+def _is_mostly_gone(paths: Iterable[str]) -> bool:
+    gone = total = 0
+    for path in paths:
+        total += 1
+        gone += is_gone(path)
+    return 2 * gone > total
+
+
+def _is_there(mount: str, file_system: int | None) -> bool:
+    """Whether what was mounted at a place is mounted there now."""
+    return is_mount(mount) and file_system in (None, file_system_of(mount))
+
+
+def find_gone(census: Census, *, prune: bool | None) -> Verdict:
+    """What is gone for certain. `prune` as in IndexOptions."""
+    return Verdict([], [], {}, []) if prune is False else judge(census, ask_nobody=prune is True)
+
+
+def explain(census: Census, verdict: Verdict) -> Iterator[str]:
+    """Say what is kept though it is not there, and the way out."""
+    for root in verdict.emptied:
+        yield f"{root} holds none of its photos now; the {census.known[root]} that the index knows there are kept: {way_out(root)}"
+    for root, count in verdict.spared.items():
+        yield f"{count} photos below {root} are gone, more than half of it, and are kept; facecli index --prune drops them"
+    for root in census.hidden:
+        if root not in verdict.emptied:
+            yield f"the disk on which {root} was indexed is not there now; the photos that the index knows there are kept: {way_out(root)}"
+    for place in census.unmounted:
+        yield f"{place} was a mount point and is none now; the photos that the index knows there are kept: {way_out(place)}"
+
+
+def way_out(root: str) -> str:
+    """The command that drops what is kept."""
+    return f"facecli remove --root {shlex.quote(root)} drops them"
+
+
+def mounts_to_remember(recorded: Mounts, seen: Iterable[str], roots: Iterable[str], census: Census) -> Mounts:
+    """The mount points that a later run must know: those below `roots`, and the one that each lies on.
+
+    Of those recorded earlier stay the ones that are still mounted, or whose photos are out of sight.
+    """
+    away = [root for root in roots if root not in census.roots] + census.hidden
+    kept = {m: n for m, n in recorded.items() if concerns(m, away) or m in census.unmounted or (concerns(m, roots) and is_mount(m))}
+    now = {*seen, *(mount_of(root) for root in census.roots if root not in census.hidden)}
+    # Where another disk is mounted in the place of one whose photos are away, the number of that one is what a later run must know.
+    return {mount: file_system_of(mount) for mount in now} | {m: n for m, n in kept.items() if m not in now or (concerns(m, away) and n)}
+
+
+def concerns(mount: str, roots: Iterable[str]) -> bool:
+    """Whether a mount point lies below, at or above one of some roots."""
+    return any(is_below(mount, root) or is_at_or_below(root, mount) for root in roots)
+
+
+def has_left(root: str, recorded: Mounts) -> bool:
+    """Whether a root is missing from where it stood, and not for the want of its disk.
+
+    The directory above can be listed, and all that was mounted at or above the root when it was indexed is mounted there now. An index of
+    0.1.0 did not note that; of its roots nothing is known until they are indexed again.
+    """
+    above = {mount: number for mount, number in recorded.items() if is_at_or_below(root, mount)}
+    there = bool(above) and all(_is_there(mount, number) for mount, number in above.items())
+    return there and is_gone(root) and _can_be_listed(os.path.dirname(root))
+
+
+def _can_be_listed(directory: str) -> bool:
+    try:
+        os.scandir(directory).close()
+    except OSError:
+        return False
+    return True
+
+
+def is_at_or_below(path: str, directory: str) -> bool:
+    """Whether a path is a directory or lies below it, by its name."""
+    return path == directory or is_below(path, directory)

@@ -1,0 +1,103 @@
+"""From a request to a report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+from msgspec import Struct
+
+from facecli.errors import PhotoError, UsageError
+from facecli.indexing.departures import way_out
+from facecli.indexing.prune_policy import is_below
+from facecli.indexing.rehearsal import Rehearsal
+from facecli.indexing.request import IndexRequest, resolve, settle
+from facecli.indexing.run import Run
+from facecli.photos.scan import Scan
+from facecli.pipeline.stopping import Stop
+from facecli.store.catalog.connection import belongs_to_another, is_index
+from facecli.store.facestore import open_reader, open_writer
+from facecli.store.records import IndexInfo
+from facecli.types import IndexReport, Reporter, SilentReporter
+from facecli.vision.devices.select import find_devices
+
+
+class Before(Struct, frozen=True):
+    """What an index says of itself before a run; nothing where there is none yet."""
+
+    info: IndexInfo | None = None
+    roots: tuple[str, ...] = ()
+    """None that another user wrote: what is read for an index is not for a stranger to choose."""
+    strays: tuple[str, ...] = ()
+    """For a migration: the photos that lie below no root."""
+
+
+def index_photos(request: IndexRequest, reporter: Reporter | None = None, stop: Callable[[], int] = lambda: 0) -> IndexReport:
+    """Bring an index up to date with the photos that were asked for.
+
+    `stop` gives the number of a signal once the run is to end early: what is in flight is finished and kept. A Stop is told by a signal's
+    handler, and ends at once what has nothing in flight. Raises UsageError, PhotoError, PackError, DeviceError and StoreError; trouble
+    with single photos is in the report.
+    """
+    stop = stop if isinstance(stop, Stop) else Stop(stop)
+    reporter = reporter or SilentReporter()
+    began = time.perf_counter() if request.began is None else request.began
+    request = resolve(request)
+    before = _ask_index(request)
+    scan = _open_scan(request, before)
+    settings = settle(request.options, before.info)
+    if request.options.device != "auto":
+        find_devices(request.options.device)
+    report = IndexReport(request.directory, settings.kind.fingerprint.model, missing_roots=list(scan.missing_roots))
+    if request.options.dry_run:
+        with open_reader(Path(request.directory)) if before.info is not None else nullcontext() as reader:
+            Rehearsal(request.options, scan, reader, report).run(reporter, stop, migrates=settings.migrates)
+    else:
+        kind = None if settings.migrates else settings.kind
+        wait = request.options.wait_seconds
+        with open_writer(Path(request.directory), kind, create=before.info is None, wait_seconds=wait) as store:
+            if settings.migrates:
+                store.begin_migration(settings.kind)
+            Run(request, settings, scan, store, report).run(reporter, stop, lambda: sum(1 for _ in _open_scan(request, before)))
+    for root in report.missing_roots:
+        reporter.warn(f"no such file or directory: {root}" + (f"; its photos are kept: {way_out(root)}" if root in before.roots else ""))
+    if not report.photos.seen:
+        reporter.warn("no photos were found there")
+    report.seconds = time.perf_counter() - began
+    return report
+
+
+def _ask_index(request: IndexRequest) -> Before:
+    """What the index says of itself, if there is one."""
+    if not is_index(Path(request.directory)):
+        return Before()
+    with open_reader(Path(request.directory)) as store:
+        if belongs_to_another(Path(request.directory)):
+            return Before(store.info)
+        roots = store.roots()
+        strays: tuple[str, ...] = ()
+        if request.options.migrate:
+            everywhere = (*roots, *request.roots)
+            strays = tuple(p.file.path for p in store.photos() if not any(is_below(p.file.path, root) for root in everywhere))
+        return Before(store.info, roots, strays)
+
+
+def _open_scan(request: IndexRequest, before: Before) -> Scan:
+    """The walk over what was named, else over the roots that the index knows; a migration walks over everything."""
+    options = request.options
+    roots = request.roots or (before.roots if request.listed is None else ())
+    if options.migrate:
+        roots = tuple(dict.fromkeys((*request.roots, *before.roots)))
+    listed = (*(request.listed or ()), *before.strays)
+    if not roots and not listed and request.listed is None:
+        if before.info is not None and belongs_to_another(Path(request.directory)):
+            hint = f"name them yourself: facecli index -i {request.directory} DIRECTORY…"
+            raise UsageError("the index belongs to another user, and the directories that it names are not read for it", request.directory, hint=hint)
+        raise UsageError("no photos were named, and the index knows no directory yet", request.directory, hint="facecli index DIRECTORY")
+    scan = Scan(roots, options.scan, listed=listed, leave_out=(request.directory,))
+    if roots and not listed and len(scan.missing_roots) == len(roots):
+        known = [way_out(root) for root in scan.missing_roots if root in before.roots]
+        raise PhotoError("no such file or directory, so that the index stays as it is", ", ".join(scan.missing_roots), hint="".join(known[:1]))
+    return scan

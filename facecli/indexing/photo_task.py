@@ -1,0 +1,108 @@
+"""What one worker does with one file: read, recognise known content, decode, find its faces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from msgspec import Struct
+
+from facecli.indexing.in_flight import Claim, Claims, Outcome, under_name
+from facecli.indexing.outcomes import ChainResult, FileTask, Fresh, Recognised, Refused, Unaltered
+from facecli.photos.decode import PhotoReader
+from facecli.pipeline.clock import StageClock
+from facecli.pipeline.stages import find_faces
+from facecli.store.records import KeptOut, KnownFile
+from facecli.types import FileContents, PhotoFile, Reporter, Skipped
+from facecli.vision.models import FaceModels
+
+DEATHS = 2
+"""A content with which so many runs died is decoded in a process of its own."""
+
+
+class ContentMemory(Protocol):
+    """What the chain asks the index; called from several threads."""
+
+    def photo_of_content(self, digest: bytes) -> int | None: ...
+
+    def kept_out(self, digest: bytes) -> KeptOut: ...
+
+
+class DecodeJournal(Protocol):
+    """Where a worker notes which content it decodes; gives how many runs died with it in flight."""
+
+    def in_flight(self, digest: bytes) -> AbstractContextManager[int]: ...
+
+
+class Shared(Struct, frozen=True):
+    """What the workers of a run have in common; all of it is thread-safe."""
+
+    models: Callable[[], FaceModels]
+    memory: ContentMemory
+    journal: DecodeJournal
+    claims: Claims
+    clock: StageClock
+    reporter: Reporter
+    force: bool
+    """Whether known content is looked at all the same."""
+
+
+class Chain:
+    """A worker of the crew; it owns a reader with its buffers, all else is shared."""
+
+    def __init__(self, reader: PhotoReader, shared: Shared) -> None:
+        self._reader, self._shared = reader, shared
+
+    def __call__(self, task: FileTask) -> ChainResult:
+        try:
+            return self._take(task)
+        finally:
+            self._reader.release()
+
+    def _take(self, task: FileTask) -> ChainResult:
+        with self._shared.clock.busy("read"):
+            contents = self._reader.read(task.file)
+        if isinstance(contents, Skipped):
+            return contents
+        if self._shared.memory.kept_out(contents.digest).photo:
+            return Refused(contents.file, task.known)
+        if not self._shared.force and (recognised := self._recognise(contents, task.known)) is not None:
+            return recognised
+        claim, is_first = self._shared.claims.claim(contents.digest)
+        outcome = self._look(contents, claim) if is_first else self._wait(contents.file, claim)
+        return outcome if isinstance(outcome, Skipped) else Fresh(outcome, task.known, claim)
+
+    def _recognise(self, contents: FileContents, known: KnownFile | None) -> Unaltered | Recognised | None:
+        """What the index already knows of the content."""
+        if known is not None and known.photo_id is not None and known.digest == contents.digest:
+            return Unaltered(contents.file, known.photo_id)
+        if self._shared.memory.photo_of_content(contents.digest) is not None:
+            return Recognised(contents.file, contents.digest, known)
+        return None
+
+    def _look(self, contents: FileContents, claim: Claim) -> Outcome:
+        """Decode the photo and find its faces, once for all copies that are in flight."""
+        try:
+            outcome = self._find(contents)
+        except BaseException as error:
+            claim.settle(error)
+            raise
+        claim.settle(outcome)
+        return outcome
+
+    def _wait(self, file: PhotoFile, claim: Claim) -> Outcome:
+        """What the first copy comes to; whoever waits for it holds nothing that it may need."""
+        self._reader.release()
+        return under_name(claim.outcome(), file)
+
+    def _find(self, contents: FileContents) -> Outcome:
+        with self._shared.journal.in_flight(contents.digest) as deaths, self._shared.clock.busy("decode"):
+            photo = self._reader.decode(contents, isolated=deaths >= DEATHS)
+        if self._reader.warning:
+            self._shared.reporter.detail(f"{contents.file.path}: {self._reader.warning}")
+        return photo if isinstance(photo, Skipped) else find_faces(self._shared.models(), [photo], self._shared.clock)[0]
+
+    def close(self) -> None:
+        """Give the reader's helper process and buffers back."""
+        self._reader.close()

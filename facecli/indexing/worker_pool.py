@@ -1,0 +1,96 @@
+"""The workers of a run with the models they share; made only when there is a photo to look at."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from msgspec.structs import replace
+
+from facecli.config import IndexOptions
+from facecli.indexing.in_flight import Claims
+from facecli.indexing.outcomes import ChainResult, FileTask
+from facecli.indexing.photo_task import Chain, Shared
+from facecli.indexing.request import Settings
+from facecli.photos.budget import PixelBudget, default_budget
+from facecli.photos.decode import PhotoReader
+from facecli.pipeline.clock import StageClock
+from facecli.pipeline.cores import count_workers
+from facecli.pipeline.runner import Crew
+from facecli.store.facestore import IndexWriter
+from facecli.types import Reporter, StageTime
+from facecli.vision.devices.select import find_devices
+from facecli.vision.models import FaceModels
+from facecli.vision.serving.pooled import Pooling, devices_apart, open_models_on
+
+AHEAD = 4
+"""How many photos are begun for each worker. One that takes long holds up those behind it only when so many have been done meanwhile; what
+waits for it are faces, no pixels."""
+
+
+class Workshop:
+    """Models, readers and threads of one run.
+
+    The models are opened in the background, so that the first photos are read and decoded meanwhile.
+    """
+
+    def __init__(self, settings: Settings, options: IndexOptions, store: IndexWriter, clock: StageClock, reporter: Reporter) -> None:
+        pack, devices = settings.find_pack(), find_devices(options.device)
+        wanted = settings.kind.fingerprint
+        pooling = Pooling(reporter, options.batch_size)
+        opener = ThreadPoolExecutor(1)
+        self._models = opener.submit(open_models_on, pack, devices, wanted.detection, wanted.precision, pooling)
+        opener.shutdown(wait=False)
+        self._reading = options.reading
+        self._budget = PixelBudget(options.max_memory) if options.max_memory else default_budget()
+        self.devices = devices_apart(devices)
+        self.jobs = options.jobs or count_workers(self.devices, options.batch_size, self._budget.total)
+        self.window = AHEAD * self.jobs + options.batch_size
+        """Photos in flight or waiting for an earlier one: enough for every worker, and for a device to fill its batches."""
+        if self.devices and self.jobs < options.batch_size:
+            reporter.detail(f"a batch holds at most {self.jobs} photos, one of each worker: --jobs or --max-memory allows no more")
+        self.computed = False
+        """Whether a photo came to the models; a run may find none that has to."""
+        self._journal, self._reporter = store.open_journal(), reporter
+        self._shared = Shared(self._use_models, store, self._journal, Claims(), clock, reporter, options.force)
+
+    def _use_models(self) -> FaceModels:
+        self.computed = True
+        return self.models
+
+    def crew(self) -> Crew[FileTask, ChainResult]:
+        """The threads of the run."""
+        clock = self._shared.clock
+        return Crew(lambda: self._make_chain(self._shared), self.jobs, lambda seconds: clock.add("read", wait=seconds), clock.now)
+
+    @property
+    def models(self) -> FaceModels:
+        """The models; waits until they are open."""
+        return self._models.result()
+
+    def look_again(self, task: FileTask) -> ChainResult:
+        """Look at one file in the caller's thread, whatever the index knows of its content."""
+        chain = self._make_chain(replace(self._shared, force=True))
+        try:
+            return chain(task)
+        finally:
+            chain.close()
+
+    def close(self) -> None:
+        """Let go of the journal and the devices; the threads must have ended."""
+        self._journal.close()
+        if self._journal.trouble:
+            self._reporter.detail(self._journal.trouble)
+        self._models.add_done_callback(_close_models)
+
+    def sort_times(self, times: dict[str, StageTime]) -> None:
+        """Count as work of a stage what its devices did, and as waiting what the workers spent on it, where the two are not the same."""
+        for stage, seconds in self.models.device_seconds().items():
+            times[stage] = StageTime(busy_seconds=seconds, wait_seconds=times[stage].busy_seconds)
+
+    def _make_chain(self, shared: Shared) -> Chain:
+        return Chain(PhotoReader(self._reading, self._budget), shared)
+
+
+def _close_models(opened: Future[FaceModels]) -> None:
+    if opened.exception() is None:
+        opened.result().close()

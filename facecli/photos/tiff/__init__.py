@@ -1,0 +1,1 @@
+"""TIFF and PSD by their layouts."""

@@ -1,0 +1,176 @@
+"""The samples of a strip or tile of a TIFF file.
+
+Only the decompression is a library's: libtiff, through Pillow, gets each chunk as a small file of its own whose pixels are the chunk's bytes.
+What the bytes mean is told here, since Pillow and OpenCV read several layouts wrongly without a word.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+import struct
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.TiffImagePlugin import TiffImageFile
+
+from facecli.photos.raster import plugin
+from facecli.photos.refusal import loading, unreadable
+from facecli.photos.sniff import Format
+from facecli.photos.tiff.directory import ends_early
+from facecli.photos.tiff.layout import EMBEDDED, FAX, Colours, Layout, Packing
+
+Fields = dict[int, tuple[int, ...]]
+"""Tags of 16 bits and their values."""
+Samples = NDArray[np.uint8] | NDArray[np.uint16]
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_LZMA_MEMORY = 1 << 28
+_PLACE = 8
+"""Where the bytes of a chunk lie in a file of its own."""
+
+
+class Chunk:
+    """One strip or tile, of one plane where each sample has its own."""
+
+    def __init__(self, layout: Layout, data: bytes, number: int, rows: int) -> None:
+        """`number` counts chunks over all planes; `rows` are those that are stored."""
+        self._layout, self._data, self._number = layout, data, number
+        self.rows, self.width = rows, layout.chunk_width
+        self.samples = 1 if layout.separate else layout.samples
+        self.stored = b""
+        """What is to be unpacked; of subsampled colours, which aren't stored pixel by pixel, by the caller."""
+        self._ready: Samples | None = None
+        if layout.packing is Packing.JPEG or layout.packing in FAX:
+            self._ready = self._decode_picture()
+        elif layout.packing in EMBEDDED:
+            self._ready = self._decode_file()
+        else:
+            self.stored = self._decompress()
+
+    def band(self, top: int, bottom: int) -> Samples:
+        """Some rows: (rows, width, samples), uint8, or uint16 for more than 8 bits."""
+        if self._ready is not None:
+            return self._ready[top:bottom]
+        size = self._row_size
+        samples = _unpack(self.stored[top * size : bottom * size], (bottom - top, self.width, self.samples), self._layout.bits, self._order)
+        if not self._layout.differenced:
+            return samples
+        summed = np.empty_like(samples)
+        np.cumsum(samples, axis=1, dtype=samples.dtype, out=summed)
+        return summed
+
+    @property
+    def _order(self) -> str:
+        return "<" if self._data[:2] == b"II" else ">"
+
+    @property
+    def _row_size(self) -> int:
+        return -(-self.width * self.samples * self._layout.bits // 8)
+
+    @property
+    def _grid(self) -> tuple[int, int]:
+        """Bytes of a row, and rows, as they are stored."""
+        if not self._layout.is_subsampled:
+            return self._row_size, self.rows
+        across, down = self._layout.subsampling
+        return -(-self.width // across) * (across * down + 2), -(-self.rows // down)
+
+    def _stored(self, size: int | None = None) -> bytes:
+        """The chunk as the file holds it.
+
+        The size of a chunk that isn't compressed is known better than the file tells; where it tells none, the chunk ends where its decoder says.
+        """
+        layout, number = self._layout, self._number
+        place = layout.places[number] if number < len(layout.places) else 0
+        if not place:
+            raise unreadable("a TIFF file that lacks parts of its picture")
+        if size is None:
+            size = (layout.sizes[number] if number < len(layout.sizes) else 0) or len(self._data) - place
+        end = place + size
+        if end > len(self._data) or end <= place:
+            raise ends_early()
+        stored = self._data[place:end]
+        return stored.translate(_REVERSED) if layout.reversed_bits and layout.packing is not Packing.JPEG else stored
+
+    def _decompress(self) -> bytes:
+        width, rows = self._grid
+        size = width * rows
+        match self._layout.packing:
+            case Packing.NONE:
+                found = self._stored(size)
+            case Packing.DEFLATE | Packing.OLD_DEFLATE:
+                found = zlib.decompressobj().decompress(self._stored(), size)
+            case Packing.LZMA:
+                found = lzma.LZMADecompressor(memlimit=_LZMA_MEMORY).decompress(self._stored(), size)
+            case packing:
+                fields: Fields = {258: (8,), 259: (packing,), 262: (Colours.BLACK_IS_ZERO,), 277: (1,)}
+                found = _open_alone(self._stored(), (width, rows), fields).tobytes()
+        if len(found) < size:
+            raise unreadable("a TIFF file with a strip or tile that is too short")
+        return found
+
+    def _decode_picture(self) -> Samples:
+        """A chunk that is a picture to its compression, too: by JPEG, or by a fax's methods."""
+        fields = self._jpeg_fields() if self._layout.packing is Packing.JPEG else self._fax_fields()
+        pixels = np.asarray(_open_alone(self._stored(), (self.width, self.rows), fields, self._layout.tables))
+        return pixels.reshape(self.rows, self.width, -1).astype(np.uint8, copy=False)
+
+    def _jpeg_fields(self) -> Fields:
+        colours = Colours.BLACK_IS_ZERO if self.samples < 3 else self._layout.colours
+        fields: Fields = {258: (8,) * self.samples, 259: (Packing.JPEG,), 262: (colours,), 277: (self.samples,)}
+        if colours is Colours.YCBCR:
+            fields[530] = self._layout.subsampling
+        if self.samples in (2, 4) and colours is not Colours.CMYK:
+            fields[338] = (2,)
+        return fields
+
+    def _fax_fields(self) -> Fields:
+        three, four = self._layout.fax_options
+        return {258: (1,), 259: (self._layout.packing,), 262: (Colours.BLACK_IS_ZERO,), 277: (1,), 292: (three & 7,), 293: (four & 7,)}
+
+    def _decode_file(self) -> Samples:
+        """A chunk that is a file of another format."""
+        with loading():
+            opener = plugin(Format.WEBP if self._layout.packing is Packing.WEBP else Format.JP2)
+        image = opener(io.BytesIO(self._stored()))
+        if image.size != (self.width, self.rows):
+            raise unreadable("a TIFF file with a strip or tile of another size")
+        pixels = np.asarray(image).reshape(self.rows, self.width, -1)
+        if pixels.dtype != np.uint8 or pixels.shape[2] < self.samples:
+            raise unreadable("a TIFF file with a strip or tile of another kind")
+        return pixels
+
+
+def _open_alone(stored: bytes, size: tuple[int, int], fields: Fields, tables: bytes = b"") -> TiffImageFile:
+    """A chunk of some width and height as a file of its own, decoded."""
+    longs = {256: size[0], 257: size[1], 273: _PLACE, 278: size[1], 279: len(stored)}
+    values = {tag: (4, 1, struct.pack("<I", value)) for tag, value in longs.items()}
+    values |= {tag: (3, len(shorts), struct.pack(f"<{len(shorts)}H", *shorts)) for tag, shorts in fields.items()}
+    if tables:
+        values[347] = (7, len(tables), tables)
+    start = _PLACE + len(stored) + len(stored) % 2
+    directory, beyond, after = struct.pack("<H", len(values)), b"", start + 6 + 12 * len(values)
+    for tag, (kind, count, value) in sorted(values.items()):
+        directory += struct.pack("<HHI", tag, kind, count)
+        directory += value.ljust(4, b"\0") if len(value) <= 4 else struct.pack("<I", after + len(beyond))
+        beyond += value if len(value) > 4 else b""
+    head = struct.pack("<2sHI", b"II", 42, start)
+    image = TiffImageFile(io.BytesIO(head + stored.ljust(start - _PLACE, b"\0") + directory + bytes(4) + beyond))
+    image.load()
+    return image
+
+
+def _unpack(stored: bytes, shape: tuple[int, int, int], bits: int, order: str) -> Samples:
+    """Samples of so many bits, each row beginning with a whole byte."""
+    rows, width, samples = shape
+    if bits == 8:
+        return np.frombuffer(stored, np.uint8).reshape(shape)
+    if bits == 16:
+        return np.frombuffer(stored, f"{order}u2").astype(np.uint16).reshape(shape)
+    single = np.unpackbits(np.frombuffer(stored, np.uint8).reshape(rows, -1), axis=1, count=width * samples * bits)
+    values = np.zeros(shape, np.uint8 if bits < 8 else np.uint16)
+    single = single.reshape(*shape, bits)
+    for bit in range(bits):
+        values = values << 1 | single[..., bit]
+    return values

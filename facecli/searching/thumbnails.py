@@ -1,0 +1,138 @@
+"""Pixels as image files: aligned crops, faces cut out of their photo, thumbnails of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from msgspec import Struct
+
+from facecli.config import ReadOptions
+from facecli.errors import PhotoError
+from facecli.photos.budget import PixelBudget, default_budget
+from facecli.photos.decode import PhotoReader, stat_photo
+from facecli.photos.recorded import Recorded
+from facecli.searching.in_order import work_in_order
+from facecli.searching.query_parser import refusal
+from facecli.types import ByteArray, FileContents, Skipped
+
+Box = tuple[float, float, float, float]
+
+FACE_MARGIN = 0.35
+"""How much of the box's longer side is kept around a face that is cut out."""
+FACE_SIDE = 160
+"""The most pixels that a side of a cut-out face has."""
+JPEG_QUALITY = 80
+THUMBNAIL_SIDES = ((100, 480), (400, 360))
+"""Up to so many photos have thumbnails of this longer side."""
+SMALLEST_THUMBNAIL = 240
+
+
+class PictureTask(Struct, frozen=True, eq=False):
+    """A photo to be shown, with the faces that are cut out of it."""
+
+    original: Recorded
+    boxes: tuple[Box, ...]
+    contents: FileContents | None = None
+    """Its bytes, where it was not read from a file."""
+
+
+class Pictures(Struct, frozen=True, eq=False):
+    """JPEG files of one photo."""
+
+    width: int
+    height: int
+    """Of the upright photo."""
+    thumbnail: bytes
+    faces: tuple[bytes, ...]
+
+
+Made: TypeAlias = Pictures | PhotoError
+
+
+def thumbnail_side(photos: int) -> int:
+    """The longer side of thumbnails on a page of so many photos, so that the page stays small enough to open."""
+    return next((side for most, side in THUMBNAIL_SIDES if photos <= most), SMALLEST_THUMBNAIL)
+
+
+def make_pictures(tasks: Sequence[PictureTask], options: ReadOptions) -> Iterator[Made]:
+    """The pictures of each photo, or why there are none; in order."""
+    side, budget = thumbnail_side(len(tasks)), default_budget()
+    return work_in_order(tasks, lambda: _Painter(options, budget, side))
+
+
+class _Painter:
+    def __init__(self, options: ReadOptions, budget: PixelBudget, side: int) -> None:
+        self._reader, self._side = PhotoReader(options, budget), side
+
+    def close(self) -> None:
+        """Give the reader's memory back."""
+        self._reader.close()
+
+    def __call__(self, task: PictureTask) -> Made:
+        """The pictures of one photo."""
+        contents = task.contents or self._read(task.original)
+        if isinstance(contents, PhotoError):
+            return contents
+        photo = contents if isinstance(contents, Skipped) else self._reader.decode(contents)
+        try:
+            if isinstance(photo, Skipped):
+                return refusal(photo, task.original.path)
+            faces = tuple(_jpeg_bytes(_fit(cut_face(photo.pixels, box), FACE_SIDE)) for box in task.boxes)
+            return Pictures(photo.width, photo.height, _jpeg_bytes(_fit(photo.pixels, self._side)), faces)
+        finally:
+            self._reader.release()
+
+    def _read(self, original: Recorded) -> FileContents | Skipped | PhotoError:
+        """The photo's bytes; what is not the content that was indexed or asked with isn't shown, and not even read where its size tells."""
+        file = stat_photo(original.path)
+        if isinstance(file, Skipped):
+            return file
+        contents = self._reader.read(file) if file.size == original.size else None
+        if isinstance(contents, Skipped):
+            return contents
+        return contents if contents is not None and contents.digest == original.digest else original.changed()
+
+
+def cut_face(pixels: ByteArray, box: Box) -> ByteArray:
+    """The square around a face, as far as the photo reaches: a view of `pixels`, uint8 (h, w, 3), RGB; at least one pixel."""
+    height, width = pixels.shape[:2]
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    half = max(box[2] - box[0], box[3] - box[1]) * (0.5 + FACE_MARGIN)
+    left, top = (min(max(round(low - half), 0), most - 1) for low, most in ((x, width), (y, height)))
+    right, bottom = (max(round(high + half), low + 1) for high, low in ((x, left), (y, top)))
+    return pixels[top:bottom, left:right]
+
+
+def png_bytes(pixels: ByteArray) -> bytes:
+    """A PNG file of `pixels`, uint8 (h, w, 3), RGB."""
+    return _encoded(".png", pixels, [])
+
+
+def jpeg_pixels(data: bytes) -> ByteArray:
+    """The pixels of a JPEG file that was made here: uint8 (h, w, 3), RGB."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert pixels is not None
+    return pixels.astype(np.uint8, copy=False)
+
+
+def _jpeg_bytes(pixels: ByteArray) -> bytes:
+    return _encoded(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1])
+
+
+def _encoded(ending: str, pixels: ByteArray, settings: list[int]) -> bytes:
+    done, data = cv2.imencode(ending, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), settings)
+    assert done
+    return data.tobytes()
+
+
+def _fit(pixels: ByteArray, side: int) -> ByteArray:
+    """The pixels no larger than `side` on either side, averaged over areas."""
+    height, width = pixels.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return pixels
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)

@@ -1,0 +1,1 @@
+"""The SQLite catalogue: its tables, connections and questions."""

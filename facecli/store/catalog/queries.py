@@ -1,0 +1,134 @@
+"""What the catalogue answers: photos, faces, and what is kept out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from facecli.errors import QueryError
+from facecli.store.catalog.known_files import FileQueries
+from facecli.store.catalog.rows import DIGEST_SIZE, are_unit, as_bytes, as_float, as_int, read_box, read_boxes, read_codes, read_landmarks
+from facecli.store.catalog.sets import Row
+from facecli.store.errors import trusted
+from facecli.store.records import KeptOut, StoredFace, StoredPhoto
+from facecli.types import FloatArray, FoundBy, PhotoFile
+
+FACE_PAGE = 1024
+PHOTO_PAGE = 256
+_FACE = "f.face_id, p.path, f.box, f.score, f.found_by, f.landmarks, e.embedding, f.photo_id"
+_FACES = f"SELECT {_FACE} FROM faces f JOIN photos p USING (photo_id) JOIN embeddings e USING (face_id)"
+PHOTO_COLUMNS = "path, photo_id, size, mtime_ns, digest, width, height, (SELECT count(*) FROM faces f WHERE f.photo_id = p.photo_id)"
+"""The columns of a StoredPhoto, of a table `photos p`."""
+_PHOTOS = f"SELECT {PHOTO_COLUMNS} FROM photos p"
+
+
+class Catalogue(FileQueries):
+    """All that a reader asks of a catalogue."""
+
+    def photos(self, root: str = "/") -> Iterator[StoredPhoto]:
+        """The photos at and below a path, ascending by path."""
+        yield from self.photos_of(f"{_PHOTOS} WHERE set_id = ? AND path >= ? AND path < ?", (self.set_id,), root)
+
+    def photo_paths(self, root: str) -> Iterator[str]:
+        """The paths of the photos at and below a path, of both sets of a migration."""
+        query = "SELECT DISTINCT path FROM photos WHERE set_id IN (SELECT set_id FROM sets) AND path >= ? AND path < ?"
+        for low, high in self.paths.ranges(root):
+            with trusted(self.path):
+                yield from (self.paths.unpack(as_bytes(path)) for (path,) in self._pages(query, (), low, high))
+
+    def photos_of(self, query: str, parameters: tuple[object, ...], root: str = "/") -> Iterator[StoredPhoto]:
+        """The photos of a query for PHOTO_COLUMNS whose last two parameters are a range of paths."""
+        for low, high in self.paths.ranges(root):
+            yield from map(self._photo, self._pages(query, parameters, low, high))
+
+    def photo(self, photo_id: int) -> StoredPhoto | None:
+        """One photo, of any set."""
+        rows = self.rows(f"{_PHOTOS} WHERE photo_id = ?", (photo_id,))
+        return self._photo(rows[0]) if rows else None
+
+    def photo_with(self, face_id: int) -> StoredPhoto:
+        """The photo that shows a face; raises QueryError where there is no such face."""
+        photo = self.photo(self.photo_of(face_id))
+        if photo is None:
+            raise QueryError("no such face in the index", f"face:{face_id}")
+        return photo
+
+    def _photo(self, row: Row) -> StoredPhoto:
+        path, photo_id, size, mtime_ns, digest, width, height, faces = row
+        with trusted(self.path):
+            file = PhotoFile(self.paths.unpack(as_bytes(path)), as_int(size), as_int(mtime_ns))
+            if len(as_bytes(digest)) != DIGEST_SIZE:
+                raise ValueError("no digest")
+            return StoredPhoto(as_int(photo_id), file, as_bytes(digest), as_int(width), as_int(height), as_int(faces))
+
+    def photo_of(self, face_id: int) -> int:
+        """The id of a face's photo; 0 where there is no such face."""
+        return self.number("SELECT photo_id FROM faces WHERE face_id = ?", (face_id,))
+
+    def face(self, face_id: int) -> StoredFace:
+        """One face; raises QueryError where there is none."""
+        known = -(1 << 63) <= face_id < 1 << 63
+        rows = self.rows(f"{_FACES} WHERE f.face_id = ? AND f.set_id = ?", (face_id, self.set_id)) if known else []
+        if not rows:
+            raise QueryError("no such face in the index", f"face:{face_id}")
+        return self._face(rows[0])
+
+    def faces_of(self, photo_id: int) -> list[StoredFace]:
+        """The faces of a photo, ascending by id."""
+        return [self._face(row) for row in self.rows(f"{_FACES} WHERE f.photo_id = ? ORDER BY f.face_id", (photo_id,))]
+
+    def faces(self) -> Iterator[StoredFace]:
+        """All faces, ascending by id, read a page at a time."""
+        after = 0
+        while page := self.rows(f"{_FACES} WHERE f.set_id = ? AND f.face_id > ? ORDER BY f.face_id LIMIT {FACE_PAGE}", (self.set_id, after)):
+            yield from map(self._face, page)
+            after = as_int(page[-1][0])
+
+    def photos_with_faces(self) -> Iterator[tuple[StoredPhoto, list[StoredFace]]]:
+        """All photos, ascending by path, with their faces, ascending by id; read a page at a time."""
+        photos = self.photos()
+        while page := list(itertools.islice(photos, PHOTO_PAGE)):
+            marks = ",".join("?" * len(page))
+            rows = self.rows(f"{_FACES} WHERE f.photo_id IN ({marks}) ORDER BY f.face_id", [photo.photo_id for photo in page])
+            faces: dict[int, list[StoredFace]] = {photo.photo_id: [] for photo in page}
+            for row in rows:
+                faces[as_int(row[-1])].append(self._face(row))
+            yield from ((photo, faces[photo.photo_id]) for photo in page)
+
+    def _face(self, row: Row) -> StoredFace:
+        face_id, path, box, score, found_by, landmarks, embedding, _ = row
+        with trusted(self.path):
+            codes = read_codes([as_bytes(embedding)], len(as_bytes(embedding)) // 2)
+            marks = read_landmarks(as_bytes(landmarks))
+            if not are_unit(codes).all():
+                raise ValueError("no embedding")
+            numbers: FloatArray = codes[0].astype("float32")
+            return StoredFace(
+                as_int(face_id),
+                self.paths.unpack(as_bytes(path)),
+                read_box(as_bytes(box)),
+                as_float(score),
+                FoundBy(as_int(found_by)),
+                marks,
+                numbers,
+            )
+
+    def token(self, digest: bytes) -> bytes:
+        """The keyed hash that stands for a content which `remove` keeps out.
+
+        The key is this index's own and stands in it: marks of two indexes cannot be compared, but whoever has the index can ask it for a content.
+        """
+        if not self._key:
+            rows = self.rows("SELECT keep_out_key FROM state")
+            with trusted(self.path):
+                self._key = as_bytes(rows[0][0])[:64]
+        import hashlib  # noqa: PLC0415  # it loads OpenSSL, and a search hashes nothing
+
+        return hashlib.blake2b(digest, key=self._key, digest_size=16).digest()
+
+    def kept_out(self, digest: bytes) -> KeptOut:
+        """What `remove` keeps out of this content."""
+        rows = self.rows("SELECT box FROM kept_out WHERE token = ?", (self.token(digest),))
+        with trusted(self.path):
+            boxes = read_boxes([as_bytes(box) for (box,) in rows if box is not None])
+        return KeptOut(any(box is None for (box,) in rows), boxes)

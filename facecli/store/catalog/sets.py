@@ -1,0 +1,122 @@
+"""The sets of embeddings that a catalogue holds, and how it is asked: each question one query, from any thread."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from facecli.errors import IndexDamaged, StoreError
+from facecli.fingerprint import Fingerprint
+from facecli.store.catalog.connection import CATALOGUE, snapshot
+from facecli.store.catalog.rows import as_bytes, as_count, as_int
+from facecli.store.catalog.schema import MIGRATIONS
+from facecli.store.catalog.stored_paths import StoredPaths
+from facecli.store.errors import REPAIR, explained, trusted
+from facecli.store.vector_file import VectorFile
+
+PAGE = 4096
+MANY = 1_000_000
+"""Rows from which on it is asked whether a file of this size can hold so many."""
+LONGEST_LICENCE = 500
+Row = tuple[object, ...]
+
+
+class SetRow(Struct, frozen=True):
+    """One set of embeddings: the current one, or that which a migration builds."""
+
+    set_id: int
+    fingerprint: Fingerprint
+    licence: str
+    model_directory: str | None
+    file: VectorFile
+    slots: int
+    photos: int
+    faces: int
+
+
+class SetQueries:
+    """Questions about the sets of a catalogue; `set_id` picks the set that all others are about."""
+
+    def __init__(self, connection: sqlite3.Connection, directory: Path) -> None:
+        self.connection = connection
+        self.directory = directory
+        self.path = directory / CATALOGUE
+        self.paths = StoredPaths(directory)
+        self.version = len(MIGRATIONS)
+        self.set_id = 0
+        self._lock = threading.RLock()
+        self._key = b""
+
+    def rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        """All rows of a query."""
+        with self._lock, explained(self.path):
+            cursor = self.connection.execute(query, parameters)
+            found = cursor.fetchmany(MANY)
+            return found if len(found) < MANY else [*found, *self._rest(cursor)]
+
+    def _rest(self, cursor: sqlite3.Cursor) -> list[Row]:
+        """What comes after many rows; raises IndexDamaged where it does not end: pages that name each other give more rows than they have bytes."""
+        size = self.connection.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[0]
+        most = min(int(size), (1 << 31) - 1)
+        found = cursor.fetchmany(most)
+        if len(found) == most:
+            raise IndexDamaged("the catalogue holds more rows than it has bytes", self.path, hint=REPAIR)
+        return found
+
+    def number(self, query: str, parameters: Sequence[object] = ()) -> int:
+        """The one number that a query gives; 0 where it gives none."""
+        rows = self.rows(query, parameters)
+        with trusted(self.path):
+            return int(rows[0][0] or 0) if rows else 0  # type: ignore[call-overload]
+
+    @contextmanager
+    def steady(self) -> Iterator[None]:
+        """One state of the catalogue for all that is asked inside."""
+        with self._lock, explained(self.path), snapshot(self.connection):
+            yield
+
+    def sets(self) -> dict[bool, SetRow]:
+        """The sets by whether they are current."""
+        rows = self.rows("SELECT current, set_id, fingerprint, licence, model_directory, epoch, mark, slots, photos, faces FROM sets LIMIT 3")
+        with trusted(self.path):
+            found = {bool(row[0]): self._set(row) for row in rows}
+        if True not in found:
+            raise IndexDamaged("the catalogue names no set of embeddings", self.path, hint=REPAIR)
+        return found
+
+    def _set(self, row: Row) -> SetRow:
+        _, set_id, fingerprint, licence, model_directory, epoch, mark, slots, photos, faces = row
+        kind = self._fingerprint(str(fingerprint))
+        named = None if model_directory is None else self.paths.unpack(as_bytes(model_directory))
+        if len(as_bytes(mark)) != 16 or as_count(epoch) != epoch or as_count(slots) != slots:
+            raise ValueError("no set of embeddings")
+        file = VectorFile(self.directory, as_int(epoch), as_bytes(mark), kind.dimension)
+        return SetRow(as_int(set_id), kind, str(licence)[:LONGEST_LICENCE], named, file, as_int(slots), as_count(photos), as_count(faces))
+
+    def _fingerprint(self, text: str) -> Fingerprint:
+        record = json.loads(text)
+        if not isinstance(record, dict):
+            raise TypeError("no settings")
+        if unknown := Fingerprint.unknown(record):
+            hint = "use the facecli that made it, or -i DIR for another index"
+            raise StoreError(f"the index has settings of a newer facecli ({', '.join(unknown)[:80]})", self.path, hint=hint)
+        return Fingerprint.from_record(record)
+
+    def holes(self, set_id: int) -> list[int]:
+        """The slots that no face holds any more."""
+        return [as_int(slot) for (slot,) in self.rows("SELECT slot FROM holes WHERE set_id = ?", (set_id,))]
+
+    def _pages(self, query: str, first: tuple[object, ...], low: bytes, high: bytes) -> Iterator[Row]:
+        """The rows of a range of paths, read a page at a time, so that no reading is open while a batch is committed."""
+        while True:
+            page = self.rows(f"{query} ORDER BY path LIMIT {PAGE}", (*first, low, high))
+            yield from page
+            if len(page) < PAGE:
+                return
+            low = as_bytes(page[-1][0]) + b"\0"

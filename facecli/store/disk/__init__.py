@@ -1,0 +1,1 @@
+"""Durable writes, locks, file systems and the files that a crash leaves."""

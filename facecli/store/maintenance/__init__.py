@@ -1,0 +1,1 @@
+"""An index made, prepared for writing, checked and repaired."""

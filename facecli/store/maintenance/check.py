@@ -1,0 +1,177 @@
+"""The proof that an index is whole: every face has its vector and every vector its face, and all checksums agree."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+
+import numpy as np
+from msgspec import Struct
+
+from facecli.errors import IndexDamaged
+from facecli.store.catalog.queries import Catalogue
+from facecli.store.catalog.rows import FaceRow, are_unit, as_bytes, as_float, as_int, photo_checksum, read_box, read_codes, read_landmarks
+from facecli.store.catalog.sets import SetRow
+from facecli.store.errors import trusted
+from facecli.store.vector_file import StoredCodes
+
+PAGE = 2048
+_FACES = (
+    "SELECT f.slot, f.face_id, f.photo_id, f.box, f.score, f.found_by, f.landmarks, f.checksum, e.embedding, p.path FROM faces f "
+    "LEFT JOIN embeddings e USING (face_id) LEFT JOIN photos p ON p.photo_id = f.photo_id AND p.set_id = f.set_id "
+    "WHERE f.set_id = ? AND f.slot > ? ORDER BY f.slot LIMIT ?"
+)
+_PHOTOS = "SELECT photo_id, digest, path, checksum, set_id, size, mtime_ns, width, height FROM photos WHERE photo_id > ? ORDER BY photo_id LIMIT ?"
+
+
+class Problem(Struct, frozen=True):
+    """Something that does not agree."""
+
+    what: str
+    where: str
+    """The photo or the file that it is about."""
+    face_id: int = 0
+    photo_id: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.where}"
+
+
+class CheckedFace(Struct, frozen=True):
+    """A face as it was read for the check."""
+
+    slot: int
+    face_id: int
+    photo_id: int
+    where: str
+    row: FaceRow | None
+    """None where a part of the face is missing or is none of its kind."""
+    checksum: int
+    has_photo: bool
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the face has its photo, all its parts, and agrees with its checksum."""
+        if not self.has_photo or self.row is None or self.row.checksum(self.face_id, self.photo_id) != self.checksum:
+            return False
+        return bool(are_unit(read_codes([self.row.embedding], len(self.row.embedding) // 2)).all())
+
+
+def check_all(catalogue: Catalogue) -> Iterator[Problem]:
+    """All problems of an index, in one state of it."""
+    parts = (_check_structure, _check_photos, _check_sets)
+    for part in parts:
+        try:
+            yield from part(catalogue)
+        except IndexDamaged as error:
+            yield Problem(error.what, error.where)
+
+
+def _check_structure(catalogue: Catalogue) -> Iterator[Problem]:
+    """What SQLite itself finds, and rows that belong to nothing."""
+    for (line,) in catalogue.rows("PRAGMA integrity_check(100)"):
+        if line != "ok":
+            yield Problem(f"the catalogue's structure is damaged ({line})", str(catalogue.path))
+    loose = catalogue.number("SELECT count(*) FROM embeddings WHERE face_id NOT IN (SELECT face_id FROM faces)")
+    loose += catalogue.number("SELECT count(*) FROM faces WHERE set_id NOT IN (SELECT set_id FROM sets)")
+    loose += catalogue.number("SELECT count(*) FROM photos WHERE set_id NOT IN (SELECT set_id FROM sets)")
+    if loose:
+        yield Problem(f"{loose} rows belong to nothing", str(catalogue.path))
+    if unreadable := sum(1 for _ in catalogue.unreadable()):
+        yield Problem(f"{unreadable} records of skipped files and roots are damaged", str(catalogue.path))
+
+
+def _check_photos(catalogue: Catalogue) -> Iterator[Problem]:
+    last = -(1 << 62)
+    while rows := catalogue.rows(_PHOTOS, (last, PAGE)):
+        with trusted(catalogue.path):
+            last = as_int(rows[-1][0])
+            for photo_id, digest, path, checksum, *numbers in rows:
+                values = [as_int(number) for number in numbers]
+                fails = photo_checksum(as_int(photo_id), as_bytes(digest), as_bytes(path), *values) != checksum
+                if fails or not catalogue.paths.is_stored(as_bytes(path)):
+                    yield Problem("the record of a photo fails its checksum", _shown(catalogue, path), photo_id=as_int(photo_id))
+
+
+def _shown(catalogue: Catalogue, path: object) -> str:
+    """A stored path for a message, also one that is none; the catalogue where there is none."""
+    if not isinstance(path, bytes):
+        return str(catalogue.path)
+    return catalogue.paths.unpack(path) if catalogue.paths.is_stored(path) else os.fsdecode(path.replace(b"\0", b"?"))
+
+
+def _check_sets(catalogue: Catalogue) -> Iterator[Problem]:
+    for row in catalogue.sets().values():
+        yield from check_set(catalogue, row)
+
+
+def check_set(catalogue: Catalogue, row: SetRow) -> Iterator[Problem]:
+    """The problems of one set: its counts, its faces, its vector file and how they go together."""
+    photos = catalogue.number("SELECT count(*) FROM photos WHERE set_id = ?", (row.set_id,))
+    faces = catalogue.number("SELECT count(*) FROM faces WHERE set_id = ?", (row.set_id,))
+    if (photos, faces) != (row.photos, row.faces):
+        yield Problem(f"{photos} photos and {faces} faces stand where {row.photos} and {row.faces} are recorded", str(catalogue.path))
+    codes: StoredCodes | None = None
+    try:
+        codes = row.file.read(row.slots)
+    except IndexDamaged as error:
+        yield Problem(error.what, error.where)
+    except OSError as error:
+        if faces:
+            yield Problem(f"the vector file cannot be read ({error.strerror})", str(row.file.path))
+    yield from _check_faces(catalogue, row, codes)
+    yield from _check_slots(catalogue, row, codes)
+
+
+def _check_faces(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -> Iterator[Problem]:
+    """Each face against its checksum and its code."""
+    for page in face_pages(catalogue, row):
+        for face in page:
+            if not face.is_whole:
+                yield Problem(f"face:{face.face_id} fails its checksum", face.where, face.face_id, face.photo_id)
+            elif codes is not None and (not 0 <= face.slot < len(codes) or face.row is None or codes.code(face.slot) != face.row.embedding):
+                yield Problem(f"face:{face.face_id} has another vector in the vector file", face.where, face.face_id, face.photo_id)
+
+
+def _check_slots(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -> Iterator[Problem]:
+    """Each slot is a face's or a hole, and what was erased is zero."""
+    uses = np.zeros(row.slots if codes is not None else 0, np.uint8)
+    with trusted(catalogue.path):
+        holes = [(as_int(slot), as_int(erased)) for slot, erased in catalogue.rows("SELECT slot, erased FROM holes WHERE set_id = ?", (row.set_id,))]
+        slots = [as_int(slot) for (slot,) in catalogue.rows("SELECT slot FROM faces WHERE set_id = ?", (row.set_id,))]
+    taken = np.array([*slots, *(slot for slot, _ in holes)], np.int64)
+    if len(taken) != row.slots or (len(taken) and (taken.min() < 0 or taken.max() >= row.slots)):
+        yield Problem(f"{len(taken)} faces and holes share {row.slots} vectors", str(row.file.path))
+    elif codes is not None:
+        np.add.at(uses, taken, 1)
+        for slot in np.flatnonzero(uses != 1).tolist():
+            yield Problem(f"vector {slot} has no face, or two", str(row.file.path))
+        for slot, erased in holes:
+            if erased and any(codes.code(slot)):
+                yield Problem(f"vector {slot} was erased and is not zero", str(row.file.path))
+
+
+def face_pages(catalogue: Catalogue, row: SetRow) -> Iterator[list[CheckedFace]]:
+    """All faces of a set in the order of their slots."""
+    last = -(1 << 62)
+    while rows := catalogue.rows(_FACES, (row.set_id, last, PAGE)):
+        yield [_read_face(catalogue, row, values) for values in rows]
+        with trusted(catalogue.path):
+            last = as_int(rows[-1][0])
+
+
+def _read_face(catalogue: Catalogue, row: SetRow, values: tuple[object, ...]) -> CheckedFace:
+    slot, face_id, photo_id, box, score, found_by, landmarks, checksum, embedding, path = values
+    with trusted(catalogue.path):
+        where = _shown(catalogue, path)
+        numbers = as_int(slot), as_int(face_id), as_int(photo_id)
+    try:
+        recorded = as_int(checksum)
+        face = FaceRow(as_bytes(box), as_float(score), as_int(found_by), as_bytes(landmarks), as_bytes(embedding))
+        read_box(face.box)
+        read_landmarks(face.landmarks)
+        is_face = len(face.embedding) == row.file.code_size
+    except (TypeError, ValueError, struct.error):
+        return CheckedFace(*numbers, where, None, 0, path is not None)
+    return CheckedFace(*numbers, where, face if is_face else None, recorded, path is not None)

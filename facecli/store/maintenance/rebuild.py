@@ -1,0 +1,88 @@
+"""A set's vector file written anew from the catalogue: as it was, or without its holes as a new epoch."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+
+import numpy as np
+
+from facecli.store.catalog.connection import transaction
+from facecli.store.catalog.queries import Catalogue
+from facecli.store.catalog.rows import as_bytes, as_int, read_codes
+from facecli.store.catalog.sets import SetRow
+from facecli.store.disk.durable import Disk
+from facecli.store.errors import trusted
+from facecli.store.vector_file import BLOCK, Codes, VectorFile, VectorWriter
+
+
+def new_mark(epoch: int) -> bytes:
+    """The mark that a vector file and its catalogue know each other by: the epoch, and eight bytes of chance."""
+    return epoch.to_bytes(8, "little") + os.urandom(8)
+
+
+def rebuild(catalogue: Catalogue, disk: Disk, row: SetRow) -> VectorWriter:
+    """Write the next epoch beside the current file, switch in one transaction, and take the old file away."""
+    connection = catalogue.connection
+    epoch = catalogue.number("SELECT last_epoch FROM state") + 1
+    file = VectorFile(row.file.directory, epoch, new_mark(epoch), row.file.dimension)
+    writer = VectorWriter.create(file, disk, (codes for _, codes in _pages(catalogue, row)))
+    try:
+        with transaction(connection, disk, "rebuild"):
+            count = _compact_slots(connection, row.set_id)
+            connection.execute("DELETE FROM holes WHERE set_id = ?", (row.set_id,))
+            query = "UPDATE sets SET epoch = ?, mark = ?, slots = ? WHERE set_id = ?"
+            connection.execute(query, (epoch, file.mark, count, row.set_id))
+            connection.execute("UPDATE state SET last_epoch = ?, generation = generation + 1", (epoch,))
+    except BaseException:
+        writer.close()
+        raise
+    disk.unlink(row.file.path, "old vectors")
+    disk.sync_directory(row.file.directory)
+    return writer
+
+
+def restore(catalogue: Catalogue, disk: Disk, row: SetRow) -> VectorWriter:
+    """Write the very file that the catalogue describes: nothing in the catalogue changes, and readers of any state may use it.
+
+    Where faces and holes don't fill the slots, there is no such file, and a new epoch takes its place.
+    """
+    query = (
+        "SELECT count(*), count(DISTINCT slot), min(slot), max(slot) FROM (SELECT slot, set_id FROM faces UNION ALL SELECT slot, set_id FROM holes)"
+    )
+    rows = catalogue.rows(f"{query} WHERE set_id = ?", (row.set_id,))
+    if rows[0] != (row.slots, row.slots, 0 if row.slots else None, row.slots - 1 if row.slots else None):
+        return rebuild(catalogue, disk, row)
+    return VectorWriter.create(row.file, disk, _with_holes(catalogue, row))
+
+
+def _with_holes(catalogue: Catalogue, row: SetRow) -> Iterator[Codes]:
+    """The codes of all slots from 0 on, zeros for the holes."""
+    first = 0
+    for slots, codes in _pages(catalogue, row):
+        block = np.zeros((slots[-1] + 1 - first, row.file.dimension), "<f2")
+        block[np.array(slots) - first] = codes
+        first = slots[-1] + 1
+        yield block
+    yield np.zeros((row.slots - first, row.file.dimension), "<f2")
+
+
+def _pages(catalogue: Catalogue, row: SetRow) -> Iterator[tuple[list[int], Codes]]:
+    """The slots of a set's faces in their order, and their embeddings, a page at a time."""
+    query = "SELECT slot, embedding FROM faces LEFT JOIN embeddings USING (face_id) WHERE set_id = ? AND slot > ? ORDER BY slot LIMIT ?"
+    step, last = max(1, BLOCK // row.file.code_size), -(1 << 62)
+    while rows := catalogue.rows(query, (row.set_id, last, step)):
+        with trusted(catalogue.path):
+            slots = [as_int(slot) for slot, _ in rows]
+            last = slots[-1]
+            codes = read_codes([as_bytes(embedding) for _, embedding in rows], row.file.dimension)
+        yield slots, codes
+
+
+def _compact_slots(connection: sqlite3.Connection, set_id: int) -> int:
+    """Number the faces of a set from slot 0 in their order; each takes a slot that the ones before it have left. How many there are."""
+    slots = connection.execute("SELECT face_id, slot FROM faces WHERE set_id = ? ORDER BY slot", (set_id,)).fetchall()
+    moved = [(new, face) for new, (face, old) in enumerate(slots) if new != old]
+    connection.executemany("UPDATE faces SET slot = ? WHERE face_id = ?", moved)
+    return len(slots)

@@ -1,0 +1,1 @@
+"""The nearest faces: exact scans by numpy, by FAISS and on GPUs."""

@@ -1,0 +1,189 @@
+"""The ways to scan all codes of a set: the vector file by numpy or by FAISS, and, without a usable file, the catalogue."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from facecli.errors import IndexDamaged
+from facecli.store.catalog.queries import Catalogue
+from facecli.store.catalog.rows import are_unit, as_bytes, as_int, read_codes
+from facecli.store.catalog.sets import SetRow
+from facecli.store.disk.filesystem import is_network
+from facecli.store.errors import trusted
+from facecli.store.search.ranking import Identified, Labels, Scan, pick_best, portion, similarities
+from facecli.store.vector_file import BLOCK, Codes, StoredCodes
+from facecli.system import count_processors
+from facecli.types import FloatArray
+
+FAISS_FROM = 150_000
+"""The number of slots from which FAISS answers one query sooner than numpy, its import of about 80 ms counted."""
+_FAISS_TRIES = 3
+_FAISS_QUERIES = 1 << 22
+"""The most candidates that FAISS is asked for at once, over all queries."""
+
+
+def open_scan(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -> Scan:
+    """The quickest way to the codes of a set; `codes` is its vector file, None where that cannot be used."""
+    if codes is None:
+        return CatalogueScan(catalogue, row)
+    return (FaissScan if row.slots >= FAISS_FROM else FileScan)(catalogue, row, codes)
+
+
+class FileScan:
+    """numpy over the vector file; labels are slots."""
+
+    def __init__(self, catalogue: Catalogue, row: SetRow, codes: StoredCodes) -> None:
+        self.total = row.slots
+        self._catalogue = catalogue
+        self._row = row
+        self._codes = codes
+
+    def holes(self) -> NDArray[np.int64]:
+        """The slots that no face holds."""
+        slots = np.array(self._catalogue.holes(self._row.set_id), np.int64)
+        return slots[(slots >= 0) & (slots < self.total)]
+
+    def portion(self, queries: int) -> int:
+        return portion(self.total)
+
+    def best(self, queries: FloatArray, count: int) -> tuple[Labels, FloatArray]:
+        rough = similarities(self._codes.blocks(), queries, self.total)
+        rough[:, self.holes()] = -np.inf
+        return pick_best(rough, count)
+
+    def identify(self, labels: Labels) -> Identified:
+        """By `faces.slot`: one look-up for each of a few labels, one reading of the table for many."""
+        faces, photos = np.full(len(labels), -1, np.int64), np.full(len(labels), -1, np.int64)
+        place = {int(label): i for i, label in enumerate(labels)}
+        for slot, face_id, photo_id in self._faces_at(list(place)):
+            i = place.get(slot)
+            if i is not None:
+                faces[i], photos[i] = face_id, photo_id
+        return _sane(Identified(faces, photos, self._codes.at(labels)))
+
+    def _faces_at(self, slots: list[int]) -> Iterator[tuple[int, int, int]]:
+        query, set_id = "SELECT slot, face_id, photo_id FROM faces WHERE set_id = ?", self._row.set_id
+        if len(slots) * 8 > self.total:
+            parts = [self._catalogue.rows(query, (set_id,))]
+        else:
+            chunks = [slots[i : i + 500] for i in range(0, len(slots), 500)]
+            parts = [self._catalogue.rows(f"{query} AND slot IN ({','.join('?' * len(c))})", (set_id, *c)) for c in chunks]
+        with trusted(self._catalogue.path):
+            for rows in parts:
+                yield from ((as_int(slot), as_int(face_id), as_int(photo_id)) for slot, face_id, photo_id in rows)
+
+
+class FaissScan(FileScan):
+    """FAISS over the same file, which it maps for itself; numpy where it cannot.
+
+    Whatever cuts a mapped file ends the process, so that the file is measured before each search, and one that another machine can change
+    is not mapped.
+    """
+
+    def __init__(self, catalogue: Catalogue, row: SetRow, codes: StoredCodes) -> None:
+        super().__init__(catalogue, row, codes)
+        self._read: Any = None
+        self._may_map = not is_network(row.file.directory)
+
+    def best(self, queries: FloatArray, count: int) -> tuple[Labels, FloatArray]:
+        index = self._index() if self._may_map else None
+        if index is None:
+            return super().best(queries, count)
+        self._codes.check()
+        import faiss  # noqa: PLC0415 (a small index is searched without it)
+
+        wanted = np.ones(self.total, bool)
+        wanted[self.holes()] = False
+        bits = np.packbits(wanted, bitorder="little")
+        chosen = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))  # type: ignore[call-arg, arg-type]  # FAISS's stubs are the C++ ones
+        step = max(1, _FAISS_QUERIES // count)
+        parts = [index.search(np.ascontiguousarray(queries[i : i + step]), count, params=chosen) for i in range(0, len(queries), step)]
+        rough, labels = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+        return labels, np.where(labels < 0, np.float32(-np.inf), rough)
+
+    def _index(self) -> Any:
+        """The file as FAISS reads it, checked before; None where it has been replaced, or is being grown at this very moment."""
+        import faiss  # noqa: PLC0415 (as above)
+
+        for _ in range(_FAISS_TRIES if self._read is None else 0):
+            try:
+                self._read = self._read_index(faiss)
+                break
+            except (IndexDamaged, OSError, RuntimeError):
+                time.sleep(0.01)
+        return self._read
+
+    def _read_index(self, faiss: Any) -> Any:
+        descriptor = self._row.file.open()
+        try:
+            self._row.file.check(descriptor, self.total)
+            index = faiss.read_index(f"/dev/fd/{descriptor}", faiss.IO_FLAG_MMAP_IFC)
+            # OpenMP knows the affinity and no quota; more threads than a quota grants are all halted together once it is used up.
+            faiss.omp_set_num_threads(min(faiss.omp_get_max_threads(), count_processors()))
+            _read_ahead(int(index.codes.data()), int(index.codes.size()))
+            return index
+        finally:
+            os.close(descriptor)
+
+
+def _sane(found: Identified) -> Identified:
+    """Take the face from what is no embedding, whose similarity would say nothing."""
+    return replace(found, face_ids=np.where(are_unit(found.codes), found.face_ids, -1))
+
+
+def _read_ahead(address: int, length: int) -> None:
+    """Let the kernel read ahead in a mapping again.
+
+    FAISS tells it not to; a scan from the first byte to the last then waits for the disk at every page (5 s instead of 0.2 for 200 MB).
+    """
+    start = address // mmap.PAGESIZE * mmap.PAGESIZE
+    madvise = getattr(ctypes.CDLL(None), "madvise", None)
+    if madvise is not None and length:
+        madvise(ctypes.c_void_p(start), ctypes.c_size_t(address + length - start), mmap.MADV_NORMAL)
+
+
+class CatalogueScan:
+    """numpy over the catalogue's own embeddings; labels are the order of the reading."""
+
+    def __init__(self, catalogue: Catalogue, row: SetRow) -> None:
+        self._catalogue = catalogue
+        self._row = row
+        rows = catalogue.rows("SELECT face_id, photo_id FROM faces WHERE set_id = ? ORDER BY face_id", (row.set_id,))
+        with trusted(catalogue.path):
+            ids = np.array([(as_int(face), as_int(photo)) for face, photo in rows], np.int64).reshape(len(rows), 2)
+        self._faces, self._photos = ids[:, 0], ids[:, 1]
+        self.total = len(ids)
+
+    def portion(self, queries: int) -> int:
+        return portion(self.total)
+
+    def best(self, queries: FloatArray, count: int) -> tuple[Labels, FloatArray]:
+        return pick_best(similarities(self._blocks(), queries, self.total), count)
+
+    def identify(self, labels: Labels) -> Identified:
+        parts = [self._read(self._faces[labels[i : i + 500]]) for i in range(0, len(labels), 500)]
+        codes = np.concatenate(parts) if parts else np.zeros((0, self._row.file.dimension), "<f2")
+        return _sane(Identified(self._faces[labels], self._photos[labels], codes))
+
+    def _blocks(self) -> Iterator[tuple[int, Codes]]:
+        step = max(1, BLOCK // self._row.file.code_size)
+        for start in range(0, self.total, step):
+            yield start, self._read(self._faces[start : start + step])
+
+    def _read(self, faces: Labels) -> Codes:
+        """The codes of some faces; raises IndexDamaged where one is missing."""
+        found: dict[object, object] = {}
+        for i in range(0, len(faces), 500):
+            ids = faces[i : i + 500].tolist()
+            found.update(self._catalogue.rows(f"SELECT face_id, embedding FROM embeddings WHERE face_id IN ({','.join('?' * len(ids))})", ids))  # type: ignore[arg-type]
+        with trusted(self._catalogue.path):
+            return read_codes([as_bytes(found[face]) for face in faces.tolist()], self._row.file.dimension)

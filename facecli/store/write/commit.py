@@ -1,0 +1,192 @@
+"""One batch inside its transaction: rows dropped, moved, kept and added, and the codes that go to the vector file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from msgspec import Struct
+
+from facecli.store.catalog.queries import Catalogue
+from facecli.store.catalog.rows import FaceRow, as_bytes, as_count, as_int, face_rows, photo_checksum, read_boxes, read_codes
+from facecli.store.catalog.sets import SetRow
+from facecli.store.errors import trusted
+from facecli.store.records import Batch, Committed
+from facecli.store.write.deletion import Deletions
+from facecli.store.write.face_matching import KEPT_OUT_IOU, match_faces, overlaps
+from facecli.store.write.residue import Traces
+from facecli.types import IndexedPhoto, PhotoFile, Skipped
+
+_STAT = ("size", "mtime_ns", "ctime_ns", "inode")
+
+
+class _OldFace(Struct, frozen=True):
+    face_id: int
+    slot: int
+    box: bytes
+    embedding: bytes
+
+
+class BatchCommit:
+    """A batch on its way into the catalogue; used once, within a transaction."""
+
+    def __init__(self, catalogue: Catalogue, row: SetRow, traces: Traces) -> None:
+        self._catalogue = catalogue
+        self._connection: sqlite3.Connection = catalogue.connection
+        self._row = row
+        self._deletions = Deletions(catalogue, traces)
+        self._next_photo = self._last_id("photos") + 1
+        self._next_face = self._last_id("faces") + 1
+        self.codes: list[bytes] = []
+        """The embeddings of new slots, in the order of the slots."""
+        self._added = self._photos_out = self._faces_out = 0
+
+    def apply(self, batch: Batch) -> Committed:
+        """Write the batch's rows; the codes are left to the caller."""
+        self._place([*batch.moves, *batch.touches])
+        for photo in batch.photos:
+            self._store(photo)
+        self._record_skips(batch.skips)
+        return Committed(self._added, self._deletions.faces, self._photos_out, self._faces_out)
+
+    # moves and touches
+
+    def _place(self, placed: Sequence[tuple[int, PhotoFile]]) -> None:
+        """Give photos the files that they are now; whoever stood at such a path and is not placed himself is gone."""
+        known = [(photo_id, file, row) for photo_id, file in placed if (row := self._photo_row(photo_id)) is not None]
+        at_path = "SELECT photo_id FROM photos WHERE set_id = ? AND path = ?"
+        moving = {photo_id for photo_id, _, _ in known}
+        for photo_id, file, (path, *_) in known:
+            if self._catalogue.paths.pack(file.path) != path:
+                self._connection.execute("UPDATE photos SET path = ? WHERE photo_id = ?", (b"/\0%d" % photo_id, photo_id))
+        for photo_id, file, (_, digest, width, height) in known:
+            stored = self._catalogue.paths.pack(file.path)
+            standing = self._connection.execute(at_path, (self._row.set_id, stored)).fetchone()
+            if standing and standing[0] not in moving:
+                self._deletions.drop_photo(standing[0])
+            checksum = photo_checksum(photo_id, digest, stored, self._row.set_id, file.size, file.mtime_ns, width, height)
+            query = "UPDATE photos SET path = ?, size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, checksum = ? WHERE photo_id = ?"
+            self._connection.execute(query, (stored, *_stat(file), checksum, photo_id))
+            self._forget_skip(stored)
+
+    def _photo_row(self, photo_id: int) -> tuple[bytes, bytes, int, int] | None:
+        query = "SELECT path, digest, width, height FROM photos WHERE photo_id = ? AND set_id = ?"
+        row = self._connection.execute(query, (photo_id, self._row.set_id)).fetchone()
+        with trusted(self._catalogue.path):
+            return row and (as_bytes(row[0]), as_bytes(row[1]), as_int(row[2]), as_int(row[3]))
+
+    # photos
+
+    def _store(self, photo: IndexedPhoto) -> None:
+        """Add a photo, or put it in place of the one that its path held."""
+        stored = self._catalogue.paths.pack(photo.file.path)
+        self._forget_skip(stored)
+        kept_out = self._catalogue.kept_out(photo.digest)
+        query = "SELECT photo_id, digest FROM photos WHERE set_id = ? AND path = ?"
+        earlier = self._connection.execute(query, (self._row.set_id, stored)).fetchone()
+        if kept_out.photo:
+            self._photos_out += 1
+            if earlier:
+                self._deletions.drop_photo(earlier[0])
+            return
+        faces = face_rows(photo)
+        if len(kept_out.boxes) and faces:
+            nearest = overlaps(photo.detections.boxes, kept_out.boxes).max(axis=1).tolist()
+            kept = [face for face, overlap in zip(faces, nearest, strict=True) if overlap < KEPT_OUT_IOU]
+            self._faces_out += len(faces) - len(kept)
+            faces = kept
+        photo_id = as_int(earlier[0]) if earlier else self._next_photo
+        self._write_photo(photo, photo_id, stored, as_bytes(earlier[1]) if earlier else None)
+        self._write_faces(photo_id, faces, is_new=not earlier)
+
+    def _write_photo(self, photo: IndexedPhoto, photo_id: int, stored: bytes, earlier_digest: bytes | None) -> None:
+        file, set_id = photo.file, self._row.set_id
+        checksum = photo_checksum(photo_id, photo.digest, stored, set_id, file.size, file.mtime_ns, photo.width, photo.height)
+        values = (photo.digest, *_stat(file), photo.width, photo.height, checksum, photo_id)
+        names = ("digest", *_STAT, "width", "height", "checksum", "photo_id")
+        if earlier_digest is None:
+            self._next_photo += 1
+            query = f"INSERT INTO photos ({', '.join(names)}, set_id, path) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            self._connection.execute(query, (*values, set_id, stored))
+            return
+        self._connection.execute(f"UPDATE photos SET {' = ?, '.join(names[:-1])} = ?, again = 0 WHERE photo_id = ?", values)
+        if earlier_digest != photo.digest:
+            self._deletions.lost(blob=earlier_digest)
+
+    def _write_faces(self, photo_id: int, faces: list[FaceRow], *, is_new: bool) -> None:
+        """Keep the faces that are the same, drop those that are gone, add the new ones."""
+        old = [] if is_new else self._old_faces(photo_id)
+        size = 2 * self._row.file.dimension
+        with trusted(self._catalogue.path):
+            before = read_boxes([f.box for f in old]), read_codes([f.embedding for f in old if len(f.embedding) == size], self._row.file.dimension)
+            now = read_boxes([f.box for f in faces]), read_codes([f.embedding for f in faces], self._row.file.dimension)
+        same = match_faces(before, now) if len(before[0]) == len(before[1]) else {}
+        for j in sorted(set(range(len(old))) - set(same.values())):
+            self._deletions.drop_face(old[j].face_id)
+        for i, face in enumerate(faces):
+            if i in same:
+                self._keep_face(old[same[i]], face, photo_id)
+            else:
+                self._add_face(face, photo_id)
+
+    def _old_faces(self, photo_id: int) -> list[_OldFace]:
+        query = "SELECT face_id, slot, box, embedding FROM faces LEFT JOIN embeddings USING (face_id) WHERE photo_id = ? ORDER BY face_id"
+        rows = self._connection.execute(query, (photo_id,)).fetchall()
+        with trusted(self._catalogue.path):
+            return [_OldFace(as_int(face), as_int(slot), as_bytes(box), as_bytes(code or b"")) for face, slot, box, code in rows]
+
+    def _keep_face(self, old: _OldFace, face: FaceRow, photo_id: int) -> None:
+        """The same face, perhaps a little elsewhere; another embedding takes a new slot, since slots in use are never written."""
+        slot = old.slot
+        if face.embedding != old.embedding:
+            slot = self._new_slot(face)
+            self._connection.execute("INSERT OR REPLACE INTO holes (set_id, slot, erased) VALUES (?, ?, 0)", (self._row.set_id, old.slot))
+            self._connection.execute("UPDATE embeddings SET embedding = ? WHERE face_id = ?", (face.embedding, old.face_id))
+            self._deletions.lost(blob=old.embedding)
+        query = "UPDATE faces SET slot = ?, box = ?, score = ?, found_by = ?, landmarks = ?, checksum = ? WHERE face_id = ?"
+        checksum = face.checksum(old.face_id, photo_id)
+        self._connection.execute(query, (slot, face.box, face.score, face.found_by, face.landmarks, checksum, old.face_id))
+
+    def _add_face(self, face: FaceRow, photo_id: int) -> None:
+        face_id = self._next_face
+        self._next_face += 1
+        self._added += 1
+        values = (face_id, self._row.set_id, photo_id, self._new_slot(face), face.box, face.score, face.found_by, face.landmarks)
+        query = "INSERT INTO faces (face_id, set_id, photo_id, slot, box, score, found_by, landmarks, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        self._connection.execute(query, (*values, face.checksum(face_id, photo_id)))
+        self._connection.execute("INSERT INTO embeddings (face_id, embedding) VALUES (?, ?)", (face_id, face.embedding))
+
+    def _new_slot(self, face: FaceRow) -> int:
+        self.codes.append(face.embedding)
+        return self._row.slots + len(self.codes) - 1
+
+    # skips
+
+    def _forget_skip(self, stored: bytes) -> None:
+        self._connection.execute("DELETE FROM skips WHERE path = ?", (stored,))
+
+    def _record_skips(self, skips: Iterable[Skipped]) -> None:
+        query = f"INSERT OR REPLACE INTO skips (path, {', '.join(_STAT)}, reason, detail, refused_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        for skip in skips:
+            if skip.reason.lasts:
+                values = (self._catalogue.paths.pack(skip.file.path), *_stat(skip.file), str(skip.reason), skip.detail, skip.refused_by)
+                self._connection.execute(query, values)
+
+    def _last_id(self, table: str) -> int:
+        row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+        last = row[0] if row else 0
+        with trusted(self._catalogue.path):
+            if as_count(last) != last:
+                raise ValueError("no id")
+            return as_int(last)
+
+
+def _stat(file: PhotoFile) -> tuple[int, int, int | None, int | None]:
+    """What tells later whether a file is what it was, as the columns of _STAT."""
+    return file.size, file.mtime_ns, file.ctime_ns, file.inode
+
+
+def code_array(codes: list[bytes], dimension: int) -> np.ndarray[tuple[int, int], np.dtype[np.float16]]:
+    """The embeddings of new slots as float16 (n, d)."""
+    return np.frombuffer(b"".join(codes), "<f2").reshape(len(codes), dimension)

@@ -1,0 +1,47 @@
+"""Which faces of a photo are the same as before."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facecli import boxes
+from facecli.store.vector_file import Codes
+from facecli.types import FloatArray
+
+SAME_IOU = 0.9
+SAME_COSINE = 0.98
+KEPT_OUT_IOU = 0.5
+"""A face that `remove` keeps out may be found a little differently by other settings."""
+
+
+def overlaps(first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
+    """Intersection over union, float64 (n, m), of boxes (n, 4) and (m, 4), x1, y1, x2, y2 in pixels, in which damage may have left no number."""
+    return boxes.overlaps(np.nan_to_num(first.astype(np.float64)), np.nan_to_num(second.astype(np.float64)))
+
+
+def match_faces(old: tuple[FloatArray, Codes], new: tuple[FloatArray, Codes]) -> dict[int, int]:
+    """For each new face that is an old one, which: index of the new one to index of the old one, each at most once.
+
+    Faces are given as boxes float32 (n, 4) and embeddings float16 (n, d); the pairs that overlap most are taken first.
+    """
+    if not len(old[0]) or not len(new[0]):
+        return {}
+    iou = overlaps(new[0], old[0])
+    cosine = _unit(new[1]) @ _unit(old[1]).T
+    pairs = np.argwhere((iou >= SAME_IOU) & (cosine >= SAME_COSINE))
+    order = np.argsort(-iou[pairs[:, 0], pairs[:, 1]], kind="stable")
+    found: dict[int, int] = {}
+    taken: set[int] = set()
+    for i, j in pairs[order].tolist():
+        if i not in found and j not in taken:
+            found[i] = j
+            taken.add(j)
+    return found
+
+
+def _unit(codes: Codes) -> NDArray[np.float64]:
+    wide = np.nan_to_num(codes.astype(np.float64), posinf=0, neginf=0)
+    length = np.linalg.norm(wide, axis=1, keepdims=True)
+    unit: NDArray[np.float64] = np.divide(wide, length, out=np.zeros_like(wide), where=length > 0)
+    return unit

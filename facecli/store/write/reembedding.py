@@ -1,0 +1,97 @@
+"""A second set of embeddings, of another model or other settings, built beside the current one until it takes its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from facecli.errors import StoreError
+from facecli.store.catalog.connection import transaction
+from facecli.store.catalog.queries import PHOTO_COLUMNS, Catalogue
+from facecli.store.catalog.sets import SetRow
+from facecli.store.disk.durable import Disk
+from facecli.store.maintenance.create import add_set
+from facecli.store.maintenance.prepare import Opened
+from facecli.store.maintenance.rebuild import new_mark
+from facecli.store.records import EmbeddingKind, StoredPhoto
+from facecli.store.vector_file import VectorFile, VectorWriter
+from facecli.wording import counted
+
+_LACKING = "photos p WHERE p.set_id = ? AND NOT EXISTS (SELECT 1 FROM photos n WHERE n.set_id = ? AND n.path = p.path)"
+
+_PORTION = 1000
+"""Photos that one statement deletes."""
+
+
+class Migration:
+    """The steps of a migration over an opened index."""
+
+    def __init__(self, opened: Opened, disk: Disk) -> None:
+        self._opened = opened
+        self._catalogue: Catalogue = opened.catalogue
+        self._disk = disk
+
+    def begin(self, kind: EmbeddingKind) -> int:
+        """The set to write to: the one that an earlier run began for this kind, a new one, or the current one if that is of this kind."""
+        sets = self._catalogue.sets()
+        other = sets.get(False)
+        if other is not None:
+            if not other.fingerprint.differences(kind.fingerprint):
+                return other.set_id
+            self._drop(other)
+        if not sets[True].fingerprint.differences(kind.fingerprint):
+            return sets[True].set_id
+        return self._add(kind)
+
+    def _add(self, kind: EmbeddingKind) -> int:
+        epoch = self._catalogue.number("SELECT last_epoch FROM state") + 1
+        file = VectorFile(self._catalogue.directory, epoch, new_mark(epoch), kind.fingerprint.dimension)
+        writer = VectorWriter.create(file, self._disk)
+        try:
+            with transaction(self._catalogue.connection, self._disk, "second set"):
+                add_set(self._catalogue, kind, file, current=False)
+                self._catalogue.connection.execute("UPDATE state SET last_epoch = ?", (epoch,))
+        except BaseException:
+            writer.close()
+            raise
+        set_id = self._catalogue.sets()[False].set_id
+        self._opened.vectors[set_id] = writer
+        return set_id
+
+    def lacking(self) -> Iterator[StoredPhoto]:
+        """The photos of the current set that the second one lacks, ascending by path."""
+        sets = self._catalogue.sets()
+        if False in sets:
+            query = f"SELECT {PHOTO_COLUMNS} FROM {_LACKING} AND p.path >= ? AND p.path < ?"
+            yield from self._catalogue.photos_of(query, (sets[True].set_id, sets[False].set_id))
+
+    def switch(self, *, drop_unreachable: bool) -> int:
+        """Put the second set in the place of the current one, in one transaction; how many photos were dropped with the old one."""
+        sets = self._catalogue.sets()
+        if False not in sets:
+            return 0
+        old, new = sets[True], sets[False]
+        left = self._catalogue.number(f"SELECT count(*) FROM {_LACKING}", (old.set_id, new.set_id))
+        if left and not drop_unreachable:
+            raise StoreError(
+                f"{counted(left, 'photo')} could not be reached, so that the old embeddings stay in use",
+                self._catalogue.directory,
+                hint="run it again when they can be read, or give them up with --drop-unreachable",
+            )
+        self._drop(old)
+        return left
+
+    def _drop(self, row: SetRow) -> None:
+        """Delete a set with all that belongs to it; what is left is the current one."""
+        connection = self._catalogue.connection
+        with transaction(connection, self._disk, "switch"):
+            # In portions, since SQLite keeps what a statement changes until it ends, and does so in memory.
+            some = f"SELECT photo_id FROM photos WHERE set_id = ? LIMIT {_PORTION}"
+            while connection.execute(f"DELETE FROM photos WHERE photo_id IN ({some})", (row.set_id,)).rowcount:
+                pass
+            connection.execute("DELETE FROM holes WHERE set_id = ?", (row.set_id,))
+            connection.execute("DELETE FROM sets WHERE set_id = ?", (row.set_id,))
+            connection.execute("UPDATE sets SET current = 1")
+            connection.execute("UPDATE state SET generation = generation + 1")
+        self._opened.vectors.pop(row.set_id).close()
+        self._disk.unlink(row.file.path, "old vectors")
+        self._disk.sync_directory(row.file.directory)

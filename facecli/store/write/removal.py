@@ -1,0 +1,140 @@
+"""Taking photos and faces out for good: what goes, what is kept out from then on, and what is let back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from msgspec import Struct
+
+from facecli.errors import StoreError, check_name
+from facecli.store.catalog.queries import Catalogue
+from facecli.store.catalog.rows import as_bytes, as_int, pack_box, read_boxes
+from facecli.store.errors import trusted
+from facecli.store.records import StoredFace, StoredPhoto
+from facecli.store.write.deletion import Deletions
+from facecli.store.write.face_matching import KEPT_OUT_IOU, overlaps
+
+_AT_PATH = "SELECT digest FROM photos WHERE set_id IN (SELECT set_id FROM sets) AND path = ?"
+
+
+class Removal(Struct, frozen=True):
+    """What a removal takes out."""
+
+    photos: tuple[StoredPhoto, ...] = ()
+    """Photos that were named, or lie below a directory that was."""
+    copies: tuple[StoredPhoto, ...] = ()
+    """Further photos of the same content."""
+    faces: tuple[StoredFace, ...] = ()
+    """Faces that were named, and the same ones in copies of their photos."""
+    skips: tuple[str, ...] = ()
+    """Files that could not be read, whose record goes too."""
+    paths: tuple[str, ...] = ()
+    """What was named; roots and mount points there are forgotten."""
+
+
+def plan_removal(catalogue: Catalogue, paths: Sequence[str], face_ids: Sequence[int]) -> Removal:
+    """What goes where these paths and faces are removed; raises StoreError or QueryError where one is not in the index."""
+    named: dict[int, StoredPhoto] = {}
+    skips: list[str] = []
+    for path in paths:
+        # Every path of the catalogue lies below an empty one.
+        here = {photo.photo_id: photo for photo in catalogue.photos(check_name(path, "what is to be removed"))}
+        unread = [known.file.path for known in catalogue.under(path) if known.skip is not None]
+        if not here and not unread:
+            raise StoreError("not in the index", path, hint="facecli info --photos lists what is there")
+        named |= here
+        skips += unread
+    copies = _copies(catalogue, named)
+    gone = {*named, *copies}
+    faces: dict[int, StoredFace] = {}
+    for face_id in face_ids:
+        faces |= {face.face_id: face for face in _twins(catalogue, catalogue.face(face_id)) if catalogue.photo_of(face.face_id) not in gone}
+    return Removal(tuple(named.values()), tuple(copies.values()), tuple(faces.values()), tuple(dict.fromkeys(skips)), tuple(paths))
+
+
+def _copies(catalogue: Catalogue, named: dict[int, StoredPhoto]) -> dict[int, StoredPhoto]:
+    """The photos with the same contents as the named ones."""
+    found: dict[int, StoredPhoto] = {}
+    for digest in dict.fromkeys(photo.digest for photo in named.values()):
+        rows = catalogue.rows("SELECT photo_id FROM photos WHERE digest = ? AND set_id = ?", (digest, catalogue.set_id))
+        others = [catalogue.photo(as_int(number)) for (number,) in rows if number not in named]
+        found |= {photo.photo_id: photo for photo in sorted(filter(None, others), key=lambda photo: os.fsencode(photo.file.path))}
+    return found
+
+
+def _twins(catalogue: Catalogue, face: StoredFace) -> list[StoredFace]:
+    """A face, and the same one in each copy of its photo."""
+    query = "SELECT photo_id FROM photos WHERE digest = (SELECT digest FROM faces JOIN photos USING (photo_id) WHERE face_id = ?) AND set_id = ?"
+    rows = catalogue.rows(query, (face.face_id, catalogue.set_id))
+    return [other for (number,) in rows for other in catalogue.faces_of(as_int(number)) if other.box == face.box]
+
+
+class RemovalWork:
+    """A removal on its way into the catalogue, within a transaction; it reaches the sets of a migration alike."""
+
+    def __init__(self, catalogue: Catalogue, deletions: Deletions) -> None:
+        self._catalogue = catalogue
+        self._connection = catalogue.connection
+        self._deletions = deletions
+
+    def carry_out(self, removal: Removal) -> None:
+        """Put down what stays out, and delete the rows."""
+        paths = self._catalogue.paths
+        for photo in (*removal.photos, *removal.copies):
+            self._drop_content(photo.digest)
+        for photo in removal.photos:
+            for (digest,) in self._connection.execute(_AT_PATH, (paths.pack(photo.file.path),)).fetchall():
+                self._drop_content(as_bytes(digest))
+        for face in removal.faces:
+            self._drop_face(face)
+        for path in removal.skips:
+            self._deletions.drop_skip(paths.pack(path))
+        for low, high in (part for path in removal.paths for part in paths.ranges(path)):
+            self._deletions.drop_roots(low, high)
+
+    def _drop_content(self, digest: bytes) -> None:
+        """Keep a content out, and delete every photo of it."""
+        rows = self._connection.execute("SELECT photo_id FROM photos WHERE digest = ?", (digest,)).fetchall()
+        if rows:
+            self._connection.execute("DELETE FROM kept_out WHERE token = ?", (self._catalogue.token(digest),))
+            self._keep_out(digest, None, None)
+        for (photo_id,) in rows:
+            self._deletions.drop_photo(photo_id)
+
+    def _drop_face(self, face: StoredFace) -> None:
+        """Keep a face out of its content, and delete it; in a set of other embeddings whatever overlaps it."""
+        query = "SELECT digest, set_id FROM faces JOIN photos USING (photo_id, set_id) WHERE face_id = ?"
+        row = self._connection.execute(query, (face.face_id,)).fetchone()
+        if row is None:
+            return
+        self._keep_out(as_bytes(row[0]), face.face_id, pack_box(face.box))
+        others_of = "digest = ? AND photos.set_id IN (SELECT set_id FROM sets WHERE set_id != ?)"  # by the index, past the copies of this set
+        query = f"SELECT face_id, box FROM faces JOIN photos USING (photo_id) WHERE {others_of}"
+        others = self._connection.execute(query, row).fetchall()
+        with trusted(self._catalogue.path):
+            boxes = read_boxes([as_bytes(box) for _, box in others])
+        near: list[float] = overlaps(boxes, np.array([face.box], np.float32))[:, 0].tolist() if others else []
+        for (face_id, _), overlap in zip(others, near, strict=True):
+            if overlap >= KEPT_OUT_IOU:
+                self._deletions.drop_face(face_id)
+        self._deletions.drop_face(face.face_id)
+
+    def _keep_out(self, digest: bytes, face_id: int | None, box: bytes | None) -> None:
+        query = "INSERT INTO kept_out (token, face_id, box) VALUES (?, ?, ?)"
+        self._connection.execute(query, (self._catalogue.token(digest), face_id, box))
+
+    def let_back(self, digests: Iterable[bytes], face_ids: Iterable[int]) -> int:
+        """Forget that contents or faces are kept out, and have their photos embedded again; how many marks that were."""
+        faces = [face for face in face_ids if -(1 << 63) <= face < 1 << 63]
+        tokens = {self._catalogue.token(digest): digest for digest in digests}
+        marked = [row for face in faces for row in self._connection.execute("SELECT token FROM kept_out WHERE face_id = ?", (face,))]
+        count = sum(self._connection.execute("DELETE FROM kept_out WHERE token = ?", (token,)).rowcount for token in tokens)
+        count += sum(self._connection.execute("DELETE FROM kept_out WHERE face_id = ?", (face,)).rowcount for face in faces)
+        if marked:
+            stored = self._connection.execute("SELECT DISTINCT digest FROM photos").fetchall()
+            wanted = {as_bytes(token) for (token,) in marked}
+            tokens |= {token: digest for (digest,) in stored if (token := self._catalogue.token(as_bytes(digest))) in wanted}
+        self._connection.executemany("UPDATE photos SET again = 1 WHERE digest = ?", [(digest,) for digest in tokens.values()])
+        return count

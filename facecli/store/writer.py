@@ -1,0 +1,245 @@
+"""An index that is written, under its lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from facecli.errors import IndexMissing, StoreError
+from facecli.store.catalog.connection import connect, is_index, refuse_links, transaction
+from facecli.store.catalog.queries import Catalogue
+from facecli.store.disk.crash_journal import JOURNAL, Journal
+from facecli.store.disk.durable import Disk, Step, no_step
+from facecli.store.disk.lock import LOCK, WriterLock
+from facecli.store.errors import explained
+from facecli.store.locate import MAKE_ONE
+from facecli.store.maintenance.create import make_directory, make_private
+from facecli.store.maintenance.prepare import Opened, prepare
+from facecli.store.maintenance.rebuild import rebuild
+from facecli.store.reader import IndexReader
+from facecli.store.records import Batch, Committed, EmbeddingKind, Finished, StoredPhoto
+from facecli.store.write.commit import BatchCommit, code_array
+from facecli.store.write.deletion import Deletions
+from facecli.store.write.erasure import dirty, erase
+from facecli.store.write.reembedding import Migration
+from facecli.store.write.removal import Removal, RemovalWork
+from facecli.store.write.residue import Traces
+from facecli.types import PhotoFile
+
+
+class IndexWriter(IndexReader):
+    """An index that is written, under its lock. Only one thread calls the methods that write; its reading methods see what is committed."""
+
+    def __init__(self, opened: Opened, reading: Catalogue, lock: WriterLock, disk: Disk) -> None:
+        super().__init__(reading, keeps_state=False)
+        self._opened = opened
+        self._writing = opened.catalogue
+        self._lock = lock
+        self._disk = disk
+        self._traces = Traces()
+        self._migration = Migration(opened, disk)
+
+    def close(self) -> None:
+        """Let go of the index and its lock."""
+        try:
+            super().close()
+            with explained(self._writing.path):
+                self._opened.close()
+        finally:
+            self._lock.release()
+
+    @property
+    def mended(self) -> list[str]:
+        """What had to be mended when the index was opened, in words."""
+        return self._opened.mended
+
+    def open_journal(self) -> Journal:
+        """Where a run notes what it is decoding, for the next one to know should it die."""
+        with explained(self._writing.path):
+            return Journal(self._writing.directory, self._catalogue.token)
+
+    def commit(self, batch: Batch) -> Committed:
+        """Make a batch durable. Faces that are the same as before (IoU >= 0.9, cosine >= 0.98) keep their ids.
+
+        The codes are durable in the vector file before the transaction that names them: it may be longer than the catalogue says,
+        never shorter.
+        """
+        set_id = self._writing.set_id
+        with explained(self._writing.path), transaction(self._writing.connection, self._disk, "batch"):
+            row = next(row for row in self._writing.sets().values() if row.set_id == set_id)
+            work = BatchCommit(self._writing, row, self._traces)
+            done = work.apply(batch)
+            if work.codes:
+                self._opened.vectors[set_id].put(row.slots, code_array(work.codes, row.file.dimension))
+                self._opened.vectors[set_id].set_count(row.slots + len(work.codes))
+                self._writing.connection.execute("UPDATE sets SET slots = slots + ? WHERE set_id = ?", (len(work.codes), set_id))
+            self._raise_generation()
+        return done
+
+    def note_changes(self, files: Sequence[PhotoFile]) -> None:
+        """Put the time of change and the inode of unchanged files on record, where an older facecli left none."""
+        if not files:
+            return
+        pack, mine = self._writing.paths.pack, self._writing.set_id
+        rows = [(file.ctime_ns, file.inode, pack(file.path)) for file in files]
+        with explained(self._writing.path), transaction(self._writing.connection, self._disk, "changes"):
+            query = "SET ctime_ns = ?, inode = ? WHERE path = ? AND ctime_ns IS NULL"
+            self._writing.connection.executemany(f"UPDATE photos {query} AND set_id = {mine:d}", rows)
+            self._writing.connection.executemany(f"UPDATE skips {query}", rows)
+
+    def prune(self, photo_ids: Sequence[int], skipped_paths: Sequence[str] = ()) -> int:
+        """Drop photos, and the records of skipped files, that are gone; the number of faces dropped. Erased by `finish`."""
+        if not photo_ids and not skipped_paths:
+            return 0
+        with explained(self._writing.path), transaction(self._writing.connection, self._disk, "prune"):
+            deletions = Deletions(self._writing, self._traces)
+            for photo_id in photo_ids:
+                deletions.drop_path_of(photo_id)
+            for path in skipped_paths:
+                deletions.drop_skip(self._writing.paths.pack(path))
+            self._raise_generation()
+        return deletions.faces
+
+    def drop_roots(self, places: Sequence[str], photo_ids: Sequence[int], skipped_paths: Sequence[str]) -> int:
+        """Forget roots or mount points with these photos and skips, without a mark; the number of faces dropped. Erased by `finish`."""
+        with explained(self._writing.path), transaction(self._writing.connection, self._disk, "root"):
+            deletions, pack = Deletions(self._writing, self._traces), self._writing.paths.pack
+            for photo_id in photo_ids:
+                deletions.drop_path_of(photo_id)
+            for path in skipped_paths:
+                deletions.drop_skip(pack(path))
+            for place in places:
+                deletions.drop_root(pack(place))
+            self._raise_generation()
+        return deletions.faces
+
+    def remove(self, removal: Removal, wait_readers: float = 10.0) -> bool:
+        """Take photos and faces out and keep them out; whether it is proved that nothing of them is left.
+
+        It is not where a reader keeps an older state open for longer than `wait_readers`; the next writer then finishes it.
+        """
+        with explained(self._writing.path), transaction(self._writing.connection, self._disk, "removal"):
+            RemovalWork(self._writing, Deletions(self._writing, self._traces)).carry_out(removal)
+            self._raise_generation()
+        return self.finish(wait_readers).erased
+
+    def let_back(self, digests: Sequence[bytes], face_ids: Sequence[int]) -> int:
+        """Let contents and faces back in that `remove` keeps out, with the next run over their files; how many marks that were."""
+        with explained(self._writing.path), transaction(self._writing.connection, self._disk, "forgetting"):
+            count = RemovalWork(self._writing, Deletions(self._writing, self._traces)).let_back(digests, face_ids)
+            if count:
+                self._raise_generation()
+        return count
+
+    def _raise_generation(self) -> None:
+        self._writing.connection.execute("UPDATE state SET generation = generation + 1")
+
+    def set_roots(self, roots: Sequence[str], mounts: Mapping[str, int | None]) -> None:
+        """Remember these roots and mount points in place of all earlier ones."""
+        pack = self._writing.paths.pack
+        wanted = {(pack(root), 0, None) for root in roots} | {(pack(mount), 1, number) for mount, number in mounts.items()}
+        if wanted == set(self._writing.rows("SELECT path, mount, file_system FROM roots")):
+            return
+        with explained(self._writing.path), transaction(self._writing.connection, self._disk, "roots"):
+            self._writing.connection.execute("DELETE FROM roots")
+            self._writing.connection.executemany("INSERT INTO roots (path, mount, file_system) VALUES (?, ?, ?)", wanted)
+
+    def begin_migration(self, kind: EmbeddingKind) -> None:
+        """Start, or go on with, embedding all photos anew by another kind, beside the current set, which goes on answering.
+
+        From here on `under`, `at`, `with_digest`, `load` and `commit` act on the new set. Nothing is to be migrated where the index is
+        of this kind already.
+        """
+        with explained(self._writing.path):
+            self._writing.set_id = self._catalogue.set_id = self._migration.begin(kind)
+
+    def unmigrated(self) -> Iterator[StoredPhoto]:
+        """The photos of the old set that the new one lacks, ascending by path."""
+        return self._migration.lacking()
+
+    def finish_migration(self, *, drop_unreachable: bool) -> int:
+        """Switch to the new set in one transaction; the number of photos dropped. Raises StoreError while some are not migrated."""
+        with explained(self._writing.path):
+            dropped = self._migration.switch(drop_unreachable=drop_unreachable)
+            self._writing.set_id = self._catalogue.set_id = self._writing.sets()[True].set_id
+        self._traces.complete = False
+        return dropped
+
+    def finish(self, wait_readers: float = 0.0) -> Finished:
+        """End a run: erase provably what was dropped, and rebuild the vector file where over a fifth of it is holes."""
+        rebuilt = False
+        with explained(self._writing.path):
+            for row in self._writing.sets().values():
+                if dirty(row, self._writing):
+                    self._opened.vectors.pop(row.set_id).close()
+                    self._opened.vectors[row.set_id] = rebuild(self._writing, self._disk, row)
+                    rebuilt = True
+        return Finished(self._erase(wait_readers), rebuilt)
+
+    def settle(self) -> None:
+        """Finish what an earlier writer deleted and did not erase; of that there is no record, so that the catalogue is written anew."""
+        self._traces.complete = False
+        self._traces = Traces(complete=self._erase(0.0))
+
+    def _erase(self, wait_readers: float) -> bool:
+        if not self._writing.number("SELECT pending FROM state"):
+            return True
+        erased = erase(self._writing, self._disk, self._opened.vectors, self._traces, wait_readers)
+        self._traces = Traces(complete=erased)
+        return erased
+
+
+def open_writer(
+    directory: Path, kind: EmbeddingKind | None = None, *, create: bool = False, wait_seconds: float = 0.0, at: Step = no_step
+) -> IndexWriter:
+    """Lock an index for writing; `create` makes one of `kind` where there is none.
+
+    Raises IndexMismatch where `kind` is given and the index is of another; IndexLocked where another process writes for longer than
+    `wait_seconds`. `at` is called before and after each step to the disk, for tests.
+    """
+    if create and kind is None:
+        raise StoreError("an index is made with a kind of embeddings", directory)
+    with explained(directory):
+        if create:
+            make_directory(directory)
+        elif not is_index(directory):
+            raise IndexMissing("there is no index", directory, hint=MAKE_ONE)
+    return _open(directory, Disk(at), wait_seconds, lambda disk: prepare(directory, disk, kind, create=create))
+
+
+def repair_index(directory: Path, *, wait_seconds: float = 0.0, at: Step = no_step) -> list[str]:
+    """Mend what can be mended; what was done, in words. What is derived is written anew, damaged photos are marked to be embedded again."""
+    if not is_index(directory):
+        raise IndexMissing("there is no index", directory, hint=MAKE_ONE)
+    with _open(directory, Disk(at), wait_seconds, lambda disk: prepare(directory, disk, None, repair=True)) as writer:
+        writer.finish()
+        return writer.mended
+
+
+def _open(directory: Path, disk: Disk, wait_seconds: float, prepared: Callable[[Disk], Opened]) -> IndexWriter:
+    """Take the lock, and open the index under it."""
+    lock = WriterLock(directory)
+    with explained(directory):
+        refuse_links(directory, (LOCK, JOURNAL))
+        lock.acquire(wait_seconds)
+    try:
+        with explained(directory):
+            make_private(directory)
+        opened = prepared(disk)
+        try:
+            return _begin(opened, lock, disk)
+        except BaseException:
+            opened.close()
+            raise
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _begin(opened: Opened, lock: WriterLock, disk: Disk) -> IndexWriter:
+    with explained(opened.catalogue.path):
+        reading = Catalogue(connect(opened.catalogue.path, mode="ro"), opened.catalogue.directory)
+    reading.set_id = opened.catalogue.set_id
+    writer = IndexWriter(opened, reading, lock, disk)
+    writer.settle()
+    return writer

@@ -1,0 +1,1 @@
+"""Finding faces: SCRFD over letterboxed photos, further looks at them, and what several looks come to."""

@@ -1,0 +1,141 @@
+"""A detector's network, and the two ways to get candidates from it: all heads evaluated, or only where the scores ask for it."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from facecli.types import FloatArray
+from facecli.vision.detection import scrfd
+from facecli.vision.detection.scrfd import Candidates, Layout
+from facecli.vision.runtime.session import Session, rows_of
+
+ONE_THREAD = 200_000
+"""Multiplications below which numpy's BLAS stays in the caller's thread; the workers must not wake its own."""
+ROWS_AROUND = np.repeat(np.arange(-1, 2), 3)
+COLUMNS_AROUND = np.tile(np.arange(-1, 2), 3)
+
+
+class HeadWeights(Struct, frozen=True, eq=False):
+    """The last convolutions of one stride: 3x3 over the feature map, padded by one."""
+
+    boxes: FloatArray
+    """float32 (anchors * 4, channels, 3, 3)."""
+    boxes_bias: FloatArray
+    """float32 (anchors * 4,)."""
+    landmarks: FloatArray
+    """float32 (anchors * 10, channels, 3, 3)."""
+    landmarks_bias: FloatArray
+    """float32 (anchors * 10,)."""
+
+
+class FaceNetwork(Protocol):
+    """A detector's network: what it finds in a batch of inputs."""
+
+    session: Session
+    batches: bool
+    """Whether one run takes several inputs."""
+
+    def find(self, blob: FloatArray, threshold: float) -> list[Candidates]:
+        """For each input of `blob`, float32 (b, 3, h, w), the candidates that reach `threshold`, in pixels of the input."""
+
+    def over(self, session: Session) -> FaceNetwork:
+        """The same network run by another session."""
+
+
+class PlainNetwork:
+    """A detector that gives scores, boxes and landmarks of all anchors."""
+
+    def __init__(self, session: Session, layout: Layout) -> None:
+        self.session, self._layout = session, layout
+        self.batches = session.input.shape[0] is None
+
+    def over(self, session: Session) -> PlainNetwork:
+        return PlainNetwork(session, self._layout)
+
+    def find(self, blob: FloatArray, threshold: float) -> list[Candidates]:
+        """Evaluate all heads, then look only at the anchors that reach the threshold."""
+        outputs = self.session.run(blob)
+        return [scrfd.decode(rows, self._layout, blob.shape[3], threshold) for rows in rows_of(outputs, len(blob))]
+
+
+class LazyNetwork:
+    """A detector that gives the scores before their sigmoid and the feature maps; boxes and landmarks are worked out here."""
+
+    def __init__(self, session: Session, layout: Layout, heads: list[HeadWeights]) -> None:
+        self.session, self._layout, self._heads = session, layout, heads
+        self.batches = session.input.shape[0] is None
+        self._weights = [np.ascontiguousarray(_by_anchor(h.boxes, h.landmarks).T) for h in heads]
+        self._biases = [_by_anchor(h.boxes_bias, h.landmarks_bias)[:, 0] for h in heads]
+
+    def over(self, session: Session) -> LazyNetwork:
+        return LazyNetwork(session, self._layout, self._heads)
+
+    def find(self, blob: FloatArray, threshold: float) -> list[Candidates]:
+        """Evaluate the scores everywhere, and the other heads at the anchors that reach the threshold."""
+        outputs = self.session.run(blob)
+        return [self._decode([o[number] for o in outputs], threshold) for number in range(len(blob))]
+
+    def _decode(self, outputs: list[FloatArray], threshold: float) -> Candidates:
+        """The candidates of one input, from the score maps of each stride and then the feature maps."""
+        count = len(self._layout.strides)
+        parts = []
+        for level, (logits, features) in enumerate(zip(outputs[:count], outputs[count:], strict=True)):
+            chosen, scores, peak = _reach(logits, threshold)
+            parts.append(replace(self._place(level, features, chosen, scores), peak=peak) if len(chosen) else scrfd.no_candidates(peak))
+        return scrfd.join(parts)
+
+    def _place(self, level: int, features: FloatArray, chosen: NDArray[np.intp], scores: FloatArray) -> Candidates:
+        """What one stride's last convolutions say at the anchors `chosen`; `features` is float32 (channels, h, w)."""
+        stride, anchors, width = self._layout.strides[level], self._layout.anchors, features.shape[2]
+        values = _multiply(patches(features, chosen // anchors), self._weights[level]) + self._biases[level]
+        values = values.reshape(len(chosen), anchors, 14)[np.arange(len(chosen)), chosen % anchors] * stride
+        return scrfd.place(scrfd.centres(chosen, width, stride, anchors), values[:, :4], values[:, 4:], scores)
+
+
+def _by_anchor(boxes: FloatArray, landmarks: FloatArray) -> FloatArray:
+    """Put the 4 rows of each anchor's box and the 10 of its landmarks together: (anchors * 14, ...)."""
+    anchors = len(boxes) // 4
+    return np.concatenate((boxes.reshape(anchors, 4, -1), landmarks.reshape(anchors, 10, -1)), axis=1).reshape(anchors * 14, -1)
+
+
+def _reach(logits: FloatArray, threshold: float) -> tuple[NDArray[np.intp], FloatArray, float]:
+    """The anchors, in their order, whose score reaches `threshold`, their scores, and the best score of all."""
+    least = math.log(threshold / (1 - threshold)) if 0 < threshold < 1 else (-math.inf if threshold <= 0 else math.inf)
+    best = float(logits.max())
+    peak = 1 / (1 + math.exp(-max(best, -99.0)))
+    if best < least - 1e-3:
+        return np.empty(0, np.intp), np.empty(0, np.float32), peak
+    ordered = logits.transpose(1, 2, 0).reshape(-1)
+    chosen = np.flatnonzero(ordered >= least - 1e-3)
+    scores = (1 / (1 + np.exp(-ordered[chosen].astype(np.float64)))).astype(np.float32)
+    reached = scores >= threshold
+    return chosen[reached], scores[reached], peak
+
+
+def patches(features: FloatArray, positions: NDArray[np.intp]) -> FloatArray:
+    """What a 3x3 convolution padded by one reads at some positions: float32 (n, channels * 9).
+
+    features: float32 (channels, h, w). positions: indices into the map read row by row.
+    """
+    channels, height, width = features.shape
+    rows, columns = np.divmod(positions[:, None], width)
+    rows, columns = rows + ROWS_AROUND, columns + COLUMNS_AROUND
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    around = np.where(inside, rows * width + columns, 0)
+    picked: FloatArray = features.reshape(channels, -1)[:, around] * inside
+    return picked.transpose(1, 0, 2).reshape(len(positions), channels * 9)
+
+
+def _multiply(rows: FloatArray, matrix: FloatArray) -> FloatArray:
+    """The product, in portions small enough that BLAS starts no threads."""
+    step = max(1, ONE_THREAD // matrix.size)
+    if len(rows) <= step:
+        product: FloatArray = rows @ matrix
+        return product
+    return np.concatenate([rows[start : start + step] @ matrix for start in range(0, len(rows), step)])

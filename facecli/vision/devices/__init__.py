@@ -1,0 +1,1 @@
+"""The devices of this machine: chosen by name, or by a measured trial."""

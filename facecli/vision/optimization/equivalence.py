@@ -1,0 +1,152 @@
+"""Whether another form of a network gives what the original gives, shown on a real photo and on noise, and how long it takes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+
+from facecli.config import Precision
+from facecli.types import ByteArray, FloatArray
+from facecli.vision.detection.letterbox import Letterbox
+from facecli.vision.detection.network import FaceNetwork
+from facecli.vision.detection.scrfd import Candidates
+from facecli.vision.packs.resolve import wheel_directory
+from facecli.vision.recognition.alignment import CROP, align_faces
+from facecli.vision.runtime.session import Session
+
+PHOTO = "players.jpg"
+"""Comes with the default pack."""
+LANDMARKS = np.array(
+    [
+        [[181, 437], [200, 437], [190, 448], [182, 456], [199, 456]],
+        [[1055, 242], [1076, 241], [1065, 253], [1056, 262], [1073, 262]],
+        [[669, 460], [688, 459], [678, 470], [670, 478], [687, 478]],
+    ],
+    np.float32,
+)
+"""Three of its faces."""
+LEAST_COSINE = 0.99999
+"""Of a rewrite that only computes in another order."""
+LEAST_OF = {Precision.EXACT: (0.999, 0.9999), Precision.FAST: (0.998, 0.9995)}
+"""The cosine that shorter numbers must reach for every crop, and on average."""
+SCORE_TOLERANCE = 1e-3
+PIXEL_TOLERANCE = 0.02
+RUNS = 4
+
+
+def proving_crops(normalisation: tuple[float, float]) -> FloatArray:
+    """A recogniser's input, float32 (5, 3, 112, 112): real faces where the photo is there, and noise."""
+    noise = np.random.default_rng(0).integers(0, 256, (2, CROP, CROP, 3), dtype=np.uint8)
+    photo = _photo()
+    faces = noise[::-1] if photo is None else align_faces(photo, LANDMARKS)
+    mean, factor = normalisation
+    crops = np.concatenate((faces, noise)).transpose(0, 3, 1, 2)
+    return np.ascontiguousarray((crops.astype(np.float32) - np.float32(mean)) * np.float32(factor))
+
+
+def proving_photos(side: int, normalisation: tuple[float, float]) -> FloatArray:
+    """A detector's input, float32 (2, 3, side, side): a real photo where it is there, and soft noise."""
+    blob = np.empty((2, 3, side, side), np.float32)
+    noise = np.random.default_rng(0).integers(0, 256, (side // 16, side // 16, 3), dtype=np.uint8)
+    soft: ByteArray = cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+    photo = _photo()
+    box = Letterbox(*normalisation)
+    box.fill(soft if photo is None else photo, blob[0])
+    box.fill(soft, blob[1])
+    return blob
+
+
+def same_embeddings(original: Session, rewritten: Session, crops: FloatArray) -> bool:
+    """Whether a batch through the rewritten network is what the original gives crop by crop."""
+    expected, given = embeddings_of(original, crops), rewritten.run(crops)[0]
+    if given.shape != expected.shape:
+        return False
+    return bool(np.all(cosines(expected, given) >= LEAST_COSINE) and np.allclose(given, expected, rtol=1e-3, atol=1e-3))
+
+
+def embeddings_of(session: Session, crops: FloatArray) -> FloatArray:
+    """What a network gives crop by crop: float32 (n, dimension)."""
+    return np.concatenate([session.run(crop[None])[0].reshape(1, -1) for crop in crops])
+
+
+def cosines(expected: FloatArray, given: FloatArray) -> FloatArray:
+    """Of each row with the same row of the other, float32 (n, dimension) both: float64 (n,), -1 where one of them is no direction at all.
+
+    Half precision may overflow: what is infinite or no number must not pass for anything.
+    """
+    one, other = expected.astype(np.float64), given.reshape(len(expected), -1).astype(np.float64)
+    with np.errstate(all="ignore"):
+        found = np.sum(one * other, axis=1) / (np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1))
+    return np.where(np.isfinite(found), found, -1.0)
+
+
+def is_kept(found: FloatArray, precision: Precision) -> bool:
+    """Whether cosines are those that a precision promises."""
+    least, mean = LEAST_OF[precision]
+    return bool(found.min() >= least and found.mean() >= mean)
+
+
+def same_faces(original: FaceNetwork, rewritten: FaceNetwork, blob: FloatArray) -> bool:
+    """Whether a batch through the rewritten detector gives the candidates that the original gives one by one."""
+    for number, image in enumerate(blob):
+        everything = original.find(image[None], 0.0)[0]
+        threshold = _clear_threshold(everything.scores)
+        expected = everything.select(everything.scores >= threshold)
+        found = rewritten.find(blob if rewritten.batches else image[None], threshold)[number if rewritten.batches else 0]
+        if not _alike(expected, found):
+            return False
+    return True
+
+
+def _alike(one: Candidates, other: Candidates) -> bool:
+    return (
+        one.boxes.shape == other.boxes.shape
+        and np.allclose(one.scores, other.scores, rtol=SCORE_TOLERANCE, atol=0)
+        and np.allclose(one.boxes, other.boxes, rtol=0, atol=PIXEL_TOLERANCE)
+        and np.allclose(one.landmarks, other.landmarks, rtol=0, atol=PIXEL_TOLERANCE)
+    )
+
+
+def _clear_threshold(scores: FloatArray) -> float:
+    """A threshold in the widest gap, as a ratio, between the 100th and the 400th best score: rounding cannot move an anchor over it."""
+    best = np.sort(scores.astype(np.float64))[::-1][100:400] if len(scores) > 400 else np.sort(scores.astype(np.float64))[::-1]
+    gap = int(np.argmax(best[:-1] / np.maximum(best[1:], 1e-30)))
+    return float(np.sqrt(best[gap] * best[gap + 1]))
+
+
+def seconds_of(sessions: Sequence[Session], feed: FloatArray) -> list[float]:
+    """The least time of some runs of each session, in turns.
+
+    Counted is what this thread spends, in which a session on the CPU does all its work: other programs must not decide what is kept.
+    """
+    return [min(own) for own in timings(sessions, feed, RUNS, time.thread_time)]
+
+
+def medians_of(sessions: Sequence[Session], feed: FloatArray, rounds: int) -> list[float]:
+    """The median time of each session's runs, in turns, as the clock on the wall shows it; one run of each goes before."""
+    return [float(np.median(own[1:])) for own in timings(sessions, feed, 1 + rounds)]
+
+
+def timings(sessions: Sequence[Session], feed: FloatArray, rounds: int, clock: Callable[[], float] = time.perf_counter) -> list[list[float]]:
+    """The seconds of each session's runs; in turns, since other threads may be at work meanwhile."""
+    seconds: list[list[float]] = [[] for _ in sessions]
+    for _ in range(rounds):
+        for session, own in zip(sessions, seconds, strict=True):
+            began = clock()
+            session.run(feed)
+            own.append(clock() - began)
+    return seconds
+
+
+def _photo() -> ByteArray | None:
+    """The photo in RGB, None where it is not installed."""
+    try:
+        data = np.fromfile(os.path.join(wheel_directory(), PHOTO), np.uint8)
+    except OSError:
+        return None
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return None if decoded is None else decoded[..., ::-1].copy()  # type: ignore[return-value]

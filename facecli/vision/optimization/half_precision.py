@@ -1,0 +1,136 @@
+"""A recogniser in half precision on an accelerator: where its embeddings stay what they are, and only where that is faster.
+
+Both are found out once for a model, a device and a version of ONNX Runtime, and kept. The embeddings are held to those of single precision
+on the same device and to those of the original on the CPU.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import xxhash
+from msgspec import Struct
+
+from facecli.config import Precision
+from facecli.errors import DeviceFull, FacecliError
+from facecli.types import FloatArray
+from facecli.vision.detection.network import HeadWeights
+from facecli.vision.devices.select import Device
+from facecli.vision.optimization import equivalence
+from facecli.vision.optimization.rewrite_cache import HALF, Entry
+from facecli.vision.optimization.variants import Workshop, keep, maker, open_rewrite, recall
+from facecli.vision.runtime.cuda import GPU_KINDS, read_gpu
+from facecli.vision.runtime.providers import plugged_devices
+from facecli.vision.runtime.session import CPU, OnnxSession, Session, open_session
+
+NAME = "half precision"
+ROWS = (32, 8, 1)
+"""Of the trial's batch; the next where the device has not the memory for one."""
+ROUNDS = 7
+LEAST_GAIN = 0.9
+"""It must take no more than this share of single precision's time."""
+
+
+class HalfSession(OnnxSession):
+    """An ONNX Runtime session whose network computes in half precision."""
+
+
+class Finding(Struct, frozen=True):
+    """What came of trying."""
+
+    fits: bool
+    words: str
+    lasting: bool = True
+    """Whether the next time would come to the same."""
+
+
+def choose_precision(shop: Workshop, precision: Precision, open_single: Callable[[], Session]) -> Session:
+    """The recogniser in half precision (a HalfSession) where that is proved, now or before, else in single precision; which one is told."""
+    role = f"{HALF}-{precision}-{_hardware(shop.device)}"
+    entry, half = recall(shop, role)
+    single = None if half is not None else open_single()
+    if entry is not None:
+        words = entry.facts["finding"]
+    else:
+        assert single is not None
+        half, words = _try_and_keep(shop, role, single, precision)
+    where = f"{shop.title} on {shop.device.name}"
+    if half is not None:
+        shop.report.detail(f"{where} computes in {NAME}: {words}")
+        return HalfSession(half.native)
+    assert single is not None
+    shop.report.detail(f"{where} computes in single precision, for in {NAME} {words}")
+    return single
+
+
+def _try_and_keep(shop: Workshop, role: str, single: Session, precision: Precision) -> tuple[OnnxSession | None, str]:
+    """The session in half precision if it is taken, and why or why not."""
+    rewrite = maker(shop, NAME, _halve)()
+    if rewrite is None:
+        finding = Finding(fits=False, words="its graph cannot be written")
+    else:
+        try:
+            half, entry = open_rewrite(shop, rewrite)
+            finding = _judge(shop, single, half, precision)
+        except DeviceFull as error:
+            finding = Finding(fits=False, words=f"it has not the memory now ({error.hint})", lasting=False)
+        except FacecliError as error:
+            # A device that is lost fails here too, which ends the opening and is not held against half precision.
+            single.run(equivalence.proving_crops(shop.normalisation)[:1])
+            finding = Finding(fits=False, words=f"it fails ({error.hint or error.what})")
+    if not finding.fits:
+        if finding.lasting:
+            keep(shop, role, Entry({"rewrite": "", "finding": finding.words}))
+        return None, finding.words
+    entry.facts["finding"] = finding.words
+    keep(shop, role, entry)
+    return half, finding.words
+
+
+def _halve(surgery: Any, graph: Any) -> list[HeadWeights] | None:
+    """Open the batch axis and convert; only the second module imports ONNX Runtime's converter."""
+    surgery.open_axes(graph)
+    return [] if importlib.import_module("facecli.vision.optimization.rewrites.half").halve(graph) else None
+
+
+def _judge(shop: Workshop, single: Session, half: Session, precision: Precision) -> Finding:
+    """Compare half with single precision: first what it gives, then how long it takes."""
+    crops = equivalence.proving_crops(shop.normalisation)
+    original = open_session(shop.file.path, Device("cpu", CPU))
+    given = half.run(crops)[0]
+    cosines = [equivalence.cosines(equivalence.embeddings_of(reference, crops), given) for reference in (single, original)]
+    words = f"cosine {np.min(cosines):.5f} at the least, {np.mean(cosines):.5f} on average"
+    if not all(equivalence.is_kept(part, precision) for part in cosines):
+        return Finding(fits=False, words=f"its embeddings differ ({words})")
+    share = _share_of_time(single, half, crops)
+    if share > LEAST_GAIN:
+        return Finding(fits=False, words=f"it takes {share:.0%} of the time")
+    return Finding(fits=True, words=f"{words}, {share:.0%} of the time")
+
+
+def _share_of_time(single: Session, half: Session, crops: FloatArray) -> float:
+    """How much of the first session's time the second takes, in batches where both take them."""
+    for rows in ROWS if single.input.shape[0] is None else ROWS[-1:]:
+        try:
+            before, after = equivalence.medians_of((single, half), np.resize(crops, (rows, *crops.shape[1:])), ROUNDS)
+        except DeviceFull:
+            if rows == ROWS[-1]:
+                raise
+        else:
+            return after / before
+    raise AssertionError
+
+
+def _hardware(device: Device) -> str:
+    """Eight hexadecimal digits that are the same for devices of one make, as far as that can be told: what is faster on one may not be on another."""
+    described = ""
+    if device.kind in GPU_KINDS:
+        gpu = read_gpu(device.number)
+        described = gpu.name if gpu else ""
+    else:
+        for plugged in plugged_devices(device.provider)[device.number :][:1]:
+            described = f"{plugged.device.type} {plugged.device.vendor_id} {plugged.device.device_id}"
+    return xxhash.xxh3_64_hexdigest(described.encode())[:8]

@@ -1,0 +1,100 @@
+"""A pack's networks in their fastest form: rewritten exactly where that is proved, the recogniser of an accelerator in half precision.
+
+What a network gives stays the same; how ONNX Runtime gets there changes. Where a rewrite's pattern is not there, or the result is not the
+original's, or takes longer, the next one is tried, and the original is the last.
+"""
+
+from __future__ import annotations
+
+from facecli.config import Precision
+from facecli.errors import PackError
+from facecli.types import FloatArray, Reporter
+from facecli.vision.detection.network import FaceNetwork, HeadWeights, LazyNetwork, PlainNetwork
+from facecli.vision.detection.scrfd import LAYOUTS
+from facecli.vision.devices.select import Device
+from facecli.vision.optimization import equivalence
+from facecli.vision.optimization.half_precision import choose_precision
+from facecli.vision.optimization.variants import Maker, Rewrite, Workshop, choose, heads_of, maker, recall
+from facecli.vision.packs.resolve import ModelFile
+from facecli.vision.runtime.session import CPU, Session, open_session
+
+PROVING_SIDE = 320
+OUTPUTS_OF_A_STRIDE = 3
+
+
+def open_recogniser(file: ModelFile, device: Device, report: Reporter, precision: Precision = Precision.EXACT) -> Session:
+    """The recogniser's network in its fastest proved form; a HalfSession where an accelerator computes in half precision."""
+    shop = Workshop(file, device, report)
+    if device.provider == CPU:
+        return _open_single(shop)
+    return choose_precision(shop, precision, lambda: _open_single(shop))
+
+
+def _open_single(shop: Workshop) -> Session:
+    """The recogniser in single precision."""
+    entry, session = recall(shop, "recogniser")
+    if session is not None:
+        return session
+    original = open_session(shop.file.path, shop.device)
+    if entry is not None:
+        return original
+    crops = equivalence.proving_crops(shop.normalisation)
+
+    def proved(session: Session, _: Rewrite) -> bool:
+        return equivalence.same_embeddings(original, session, crops) and _no_slower(shop, (original, session), crops[:1])
+
+    found = choose(shop, "recogniser", _rewrites_of_recogniser(shop), proved)
+    return found[0] if found else original
+
+
+def open_detector(file: ModelFile, device: Device, report: Reporter) -> FaceNetwork:
+    """The detector's network in its fastest proved form, always in single precision: its landmarks decide what the recogniser sees."""
+    shop = Workshop(file, device, report)
+    entry, session = recall(shop, "detector")
+    if entry is not None and session is not None:
+        return _network(session, heads_of(entry))
+    original = open_session(file.path, device)
+    layout = LAYOUTS.get(len(original.outputs))
+    if layout is None or not layout.landmarks:
+        raise PackError(
+            "the detector is no SCRFD with landmarks, the only kind that facecli runs", file.path, hint="take another pack, such as buffalo_l"
+        )
+    plain = PlainNetwork(original, layout)
+    if entry is not None:
+        return plain
+    blob = equivalence.proving_photos(file.input_size or PROVING_SIDE, shop.normalisation)
+
+    def proved(session: Session, rewrite: Rewrite) -> bool:
+        return equivalence.same_faces(plain, _network(session, rewrite.heads), blob) and _no_slower(shop, (original, session), blob[:1])
+
+    found = choose(shop, "detector", _rewrites_of_detector(shop), proved)
+    return _network(*found) if found else plain
+
+
+def _network(session: Session, heads: list[HeadWeights]) -> FaceNetwork:
+    if heads:
+        return LazyNetwork(session, LAYOUTS[OUTPUTS_OF_A_STRIDE * len(heads)], heads)
+    return PlainNetwork(session, LAYOUTS[len(session.outputs)])
+
+
+def _no_slower(shop: Workshop, sessions: tuple[Session, Session], feed: FloatArray) -> bool:
+    """Whether the second session takes no more than the first; only a CPU's time can be told apart from that of other programs."""
+    if shop.device.provider != CPU:
+        return True
+    before, after = equivalence.seconds_of(sessions, feed)
+    return after <= 1.1 * before
+
+
+def _rewrites_of_recogniser(shop: Workshop) -> list[Maker]:
+    """The best first. Other devices than a CPU have kernels of their own, so there only the batch axis is opened."""
+    axes = maker(shop, "an open batch axis", lambda surgery, graph: surgery.open_axes(graph) or [])
+    if shop.device.provider != CPU:
+        return [axes]
+    return [maker(shop, "PRelu by convolutions", lambda surgery, graph: surgery.rewrite_recogniser(graph)), axes]
+
+
+def _rewrites_of_detector(shop: Workshop) -> list[Maker]:
+    axes = maker(shop, "an open batch axis", lambda surgery, graph: surgery.open_axes(graph) or [])
+    if shop.device.provider != CPU:
+        return [axes]
+    return [maker(shop, "heads at candidates only", lambda surgery, graph: surgery.rewrite_detector(graph)), axes]

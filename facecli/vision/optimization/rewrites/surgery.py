@@ -1,0 +1,62 @@
+"""Which rewrites make a recogniser, and which a detector."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from facecli.vision.detection.network import HeadWeights
+from facecli.vision.detection.scrfd import LAYOUTS
+from facecli.vision.optimization.rewrites.axes import double_by_factor, free_reshapes, open_batch
+from facecli.vision.optimization.rewrites.graph import Graph
+from facecli.vision.optimization.rewrites.grouped import split_pairs
+from facecli.vision.optimization.rewrites.heads import take_heads
+from facecli.vision.optimization.rewrites.prelu import replace_prelus
+
+
+def read_graph(data: bytes) -> Graph | None:
+    """Parse a model; None where it is none, which is for others to say."""
+    try:
+        return Graph.read(data)
+    except ValueError:
+        return None
+
+
+def open_axes(graph: Graph) -> None:
+    """Let the network take a batch."""
+    open_batch(graph)
+    free_reshapes(graph)
+
+
+def rewrite_recogniser(graph: Graph) -> list[HeadWeights] | None:
+    """Open the batch, split convolutions in pairs, replace PRelus; None where there is none of either."""
+    open_axes(graph)
+    found = split_pairs(graph) + replace_prelus(graph)
+    graph.prune()
+    return [] if found else None
+
+
+def rewrite_for_openvino(graph: Graph, factor: float) -> list[HeadWeights] | None:
+    """Open the batch, split convolutions in pairs, and take an input that is `factor` times as large; None where the first layer is no convolution.
+
+    OpenVINO has fast PRelus of its own. Pixels less their mean, not yet divided by their scale, are halves of odd numbers below 256, which
+    bfloat16 holds exactly; divided, they would be rounded before the first layer.
+    """
+    for node in graph.consumers(graph.input):
+        weights = graph.constant(node.input[1]) if node.op_type == "Conv" else None
+        if weights is None:
+            return None
+        node.input[1] = graph.add_constant("weights", weights / np.float32(factor))
+    open_axes(graph)
+    split_pairs(graph)
+    graph.prune()
+    return []
+
+
+def rewrite_detector(graph: Graph) -> list[HeadWeights] | None:
+    """Open the batch and cut the heads off; None where they are others."""
+    layout = LAYOUTS.get(len(graph.outputs))
+    if layout is None or not layout.landmarks:
+        return None
+    open_batch(graph)
+    double_by_factor(graph)
+    return take_heads(graph, layout)

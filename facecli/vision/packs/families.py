@@ -1,0 +1,173 @@
+"""What a model file is, told by its first bytes and by the names and shapes of what its network takes and gives, without running it."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from facecli.vision.packs.known import Role
+
+HEAD_BYTES = 64
+CROP_SIDE = 112
+NEEDED = "facecli runs SCRFD detectors"
+STARTS = (
+    (b"version https://git-lfs", "a Git LFS pointer in place of the model: `git lfs pull` brings it"),
+    (b"PK\x03\x04", "a ZIP archive, as PyTorch's .pt and .pth files are, and not ONNX"),
+    (b"\x80\x02", "a pickle, as PyTorch's older files are, and not ONNX"),
+    (b"\x89HDF", "a Keras file, and not ONNX"),
+    (b"\x1f\x8b", "a compressed file: unpack it first"),
+    (b"<", "a web page or XML, as a failed download leaves, and not ONNX"),
+    (b"ftrt", "an engine of TensorRT, and not ONNX"),
+)
+STARTS_AT_4 = ((b"TFL3", "a TensorFlow Lite file, and not ONNX"), (b"ORTM", "in ONNX Runtime's own format, and not ONNX"))
+Shape = tuple[int | None, ...]
+
+
+class Foreign(Struct, frozen=True):
+    """A file that facecli does not run."""
+
+    role: Role
+    words: str
+    """What it is, as a sentence that begins with `it is`, `it takes` and the like."""
+
+
+class Form(Struct, frozen=True):
+    """What a network takes and gives; a length that is open is None."""
+
+    inputs: tuple[Shape, ...]
+    outputs: dict[str, Shape]
+    ends: frozenset[str]
+    """The kinds of the nodes that give the outputs."""
+
+    @property
+    def lasts(self) -> list[int | None]:
+        """The last length of each output."""
+        return [shape[-1] if shape else None for shape in self.outputs.values()]
+
+    @property
+    def size(self) -> str:
+        """Width and height of the picture that it takes."""
+        height, width = self.inputs[0][2:4]
+        return f"{width}x{height} pixels" if width and height else "any size"
+
+
+def find_foreign(path: str) -> Foreign | None:
+    """What the file at `path` is where it is certainly none that facecli runs; None where InsightFace has to be asked. May raise OSError."""
+    with open(path, "rb") as file:
+        head = file.read(HEAD_BYTES)
+    words = _start(head)
+    if words:
+        return Foreign(Role.OTHER, words)
+    onnx = importlib.import_module("onnx")
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception:  # noqa: BLE001 (protobuf's exceptions have no common base but Exception)
+        return Foreign(Role.OTHER, "it is no ONNX file, or one that is cut off or damaged")
+    if not model.graph.node or not model.graph.output:
+        return Foreign(Role.OTHER, "it is no ONNX file, or one that is cut off or damaged")
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        return Foreign(Role.OTHER, "it keeps its weights in another file, and a model is known by the content of its one file: save it in one piece")
+    return judge(_form(model.graph))
+
+
+def judge(form: Form) -> Foreign | None:
+    """What a network is that takes and gives this; None for what may be an SCRFD detector or a recogniser."""
+    if len(form.inputs) != 1:
+        return Foreign(Role.OTHER, f"it takes {len(form.inputs)} inputs, and a detector or recogniser of faces takes one picture")
+    [shape] = form.inputs
+    if len(shape) != 4:
+        return Foreign(Role.OTHER, "it takes no picture")
+    if shape[1] not in (3, None):
+        order = "it takes colours last, as TensorFlow's models do, and facecli gives them first" if shape[3] == 3 else f"it takes {shape[1]} colours"
+        return Foreign(Role.OTHER, order)
+    family = next((name for name, fits in FAMILIES if fits(form)), None)
+    if family is not None:
+        return Foreign(Role.DETECTOR, f"it is {family}, and {NEEDED}")
+    if _is_scrfd(form):
+        return None
+    return _judge_other(form) if len(form.outputs) == 1 else Foreign(Role.OTHER, f"it gives {len(form.outputs)} outputs that facecli does not know")
+
+
+def _judge_other(form: Form) -> Foreign | None:
+    """A network with one output."""
+    [given] = form.outputs.values()
+    height, width = form.inputs[0][2:4]
+    count = math.prod(given[1:]) if all(given[1:]) else None  # type: ignore[arg-type]
+    if form.ends & {"Softmax", "LogSoftmax", "ArgMax"}:
+        return Foreign(Role.OTHER, f"it is a classifier{f' of {count} classes' if count else ''}")
+    if len(given) == 4 and all(length != 1 for length in given[2:]):
+        return Foreign(Role.OTHER, "it gives a picture or a map")
+    if (height, width) in ((96, 96), (192, 192)):
+        return None  # InsightFace's models of landmarks and of attributes
+    if (height, width) != (CROP_SIDE, CROP_SIDE):
+        what = f"it gives {count or 'some'} numbers for a picture of {form.size}, as classifiers and other recognisers do"
+        return Foreign(Role.RECOGNISER, f"{what}; facecli runs recognisers for {CROP_SIDE}x{CROP_SIDE} pixels")
+    return None
+
+
+def _is_scrfd(form: Form) -> bool:
+    """Whether the outputs may be scores, boxes and landmarks, or scores and boxes, of three or five strides."""
+    parts = {6: (1, 4), 9: (1, 4, 10), 10: (1, 4), 15: (1, 4, 10)}.get(len(form.outputs))
+    if parts is None or any(len(shape) > 3 for shape in form.outputs.values()):
+        return False
+    expected = [part for part in parts for _ in range(len(form.outputs) // len(parts))]
+    return all(last in (None, wanted) for last, wanted in zip(form.lasts, expected, strict=True))
+
+
+def _names(*wanted: str) -> Callable[[Form], bool]:
+    return lambda form: {*wanted} <= {name.lower() for name in form.outputs}
+
+
+def _gives(*lasts: int) -> Callable[[Form], bool]:
+    """Whether the outputs are lists of so many numbers each, in any order."""
+    return lambda form: sorted(last or 0 for last in form.lasts) == sorted(lasts) and all(len(shape) <= 3 for shape in form.outputs.values())
+
+
+def _is_yolo(form: Form) -> bool:
+    """One table with a row or a column for each of thousands of places, or the maps of some strides with their anchors apart."""
+    shapes = list(form.outputs.values())
+    if len(shapes) > 1 or not shapes[0]:
+        return len(shapes) == 3 and all(len(shape) == 5 for shape in shapes)
+    sizes = sorted(length or 1_000_000 for length in shapes[0][1:])
+    return len(shapes[0]) == 3 and sizes[0] >= 5 and sizes[1] >= 100
+
+
+FAMILIES: tuple[tuple[str, Callable[[Form], bool]], ...] = (
+    ("a YuNet detector", _names("cls_8", "obj_8", "kps_8")),
+    ("a YuNet detector", _names("loc", "conf", "iou")),
+    ("a YuNet detector", _gives(14, 2, 1)),
+    ("a RetinaFace detector", lambda form: any(name.lower().startswith("face_rpn_") for name in form.outputs)),
+    ("a RetinaFace detector", _gives(4, 2, 10)),
+    ("an UltraFace or SSD detector, which gives no landmarks", _gives(4, 2)),
+    ("a BlazeFace detector", lambda form: form.lasts[:1] != [None] and set(form.lasts) == {16, 1}),
+    ("a detector of the YOLO family", _is_yolo),
+    ("a detector of heat maps, as CenterFace is", lambda form: len(form.outputs) == 4 and all(len(s) == 4 for s in form.outputs.values())),
+    ("a detector of another family", lambda form: len(form.outputs) > 1 and 4 in form.lasts and not _is_scrfd(form)),
+)
+"""Detectors that are none of SCRFD's, by what they give; the first that fits is it."""
+
+
+def _start(head: bytes) -> str:
+    """What a file's first bytes say; empty where they may begin an ONNX file."""
+    if not head:
+        return "it is empty"
+    for offset, starts in ((0, STARTS), (4, STARTS_AT_4)):
+        for start, words in starts:
+            if head.startswith(start, offset):
+                return f"it is {words}"
+    return ""
+
+
+def _form(graph: Any) -> Form:
+    weights = {tensor.name for tensor in graph.initializer}
+    outputs = {value.name: _shape(value) for value in graph.output}
+    ends = frozenset(node.op_type for node in graph.node if not outputs.keys().isdisjoint(node.output))
+    return Form(tuple(_shape(value) for value in graph.input if value.name not in weights), outputs, ends)
+
+
+def _shape(value: Any) -> Shape:
+    return tuple(length.dim_value or None for length in value.type.tensor_type.shape.dim)

@@ -1,0 +1,167 @@
+"""Models that facecli does not know: InsightFace is asked once what each is, and the answer is kept by the file's hash.
+
+This is the only importer of insightface. Its `FaceAnalysis` is never asked, because it downloads what it does not find.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from facecli.cache import add_to_record, read_record
+from facecli.errors import PackError
+from facecli.vision.packs.families import CROP_SIDE, find_foreign
+from facecli.vision.packs.hashes import file_sha256
+from facecli.vision.packs.known import MODELS, OTHERS, Role
+from facecli.vision.runtime.libraries import load_onnxruntime
+
+RECORD = "models"
+VERSION = 2
+"""Raised when an answer would be another; older ones are then asked for again."""
+MANIFEST = "manifest.json"
+
+OTHER_TASKS = {"Landmark": "it finds landmarks of a face that was detected", "Attribute": "it tells attributes of a face, such as age"}
+
+
+class ModelReading(Struct, frozen=True):
+    """What a model file is and how its input is made: (pixel - mean) / scale, RGB."""
+
+    role: Role
+    mean: float = 0.0
+    scale: float = 1.0
+    input_size: int | None = None
+    """Side of the only square that it takes; None where any will do."""
+    dimension: int = 0
+    refusal: str = ""
+    """Why facecli cannot run it; empty where it can."""
+
+
+def recall_reading(sha256: str) -> ModelReading | None:
+    """What is known of a file's content without asking: a published model, or one that this user has named before."""
+    known = MODELS.get(sha256)
+    if known is not None:
+        size = CROP_SIDE if known.role is Role.RECOGNISER else None
+        return ModelReading(known.role, known.mean, known.scale, size, known.dimension)
+    if sha256 in OTHERS:
+        return ModelReading(Role.OTHER, refusal="it is a part of InsightFace for another task")
+    entry = read_record(RECORD).get(sha256)
+    if not isinstance(entry, dict) or entry.get("version") != VERSION:
+        return None
+    try:
+        values = {k: v for k, v in entry.items() if k != "version"}
+        return ModelReading(**(values | {"role": Role(values["role"])}))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def read_model(path: str, sha256: str) -> ModelReading:
+    """What the file at `path` is, asked of InsightFace where it is not known yet."""
+    return recall_reading(sha256) or _inspect(path, sha256, lambda zoo: zoo.get_model(path, providers=["CPUExecutionProvider"]))
+
+
+def has_manifest(directory: str) -> bool:
+    """Whether the directory declares its models in InsightFace's manifest of version 2."""
+    try:
+        with open(os.path.join(directory, MANIFEST), encoding="utf-8") as file:
+            return bool(json.load(file).get("manifest_version") == 2)
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def read_manifest(directory: str) -> dict[str, ModelReading]:
+    """What each model file of a directory with a manifest is, by its path; raises PackError where the manifest is not sound."""
+    try:
+        package = _import_insightface("insightface.model_zoo.package_manifest").load_model_package(directory)
+    except (OSError, TypeError, ValueError) as error:
+        raise PackError(f"a model pack's manifest is not sound ({error})", os.path.join(directory, MANIFEST)) from error
+    found = {}
+    for task in (t for t in ("detection", "recognition") if t in package.tasks):
+        descriptor = package.tasks[task]
+        sha256 = file_sha256(str(descriptor.path))
+        # What an unknown file was taken for elsewhere says nothing of the preprocessing that this manifest declares.
+        known = recall_reading(sha256) if sha256 in MODELS else None
+        found[str(descriptor.path)] = known or _inspect(str(descriptor.path), sha256, _manifest_loader(descriptor))
+    return found
+
+
+def _manifest_loader(descriptor: Any) -> Callable[[Any], Any]:
+    return lambda zoo: zoo.get_model(str(descriptor.path), model_descriptor=descriptor, providers=["CPUExecutionProvider"])
+
+
+def _inspect(path: str, sha256: str, load: Callable[[Any], Any]) -> ModelReading:
+    """Look at the file itself, and ask InsightFace about what may be a detector or recogniser of its own; it takes every other for one of them."""
+    try:
+        foreign = find_foreign(path)
+    except OSError as error:
+        raise PackError(f"a model cannot be read ({error.strerror})", path) from error
+    return _ask(sha256, load) if foreign is None else ModelReading(foreign.role, refusal=foreign.words)
+
+
+def _ask(sha256: str, load: Callable[[Any], Any]) -> ModelReading:
+    """Let InsightFace load the model, and keep what it says."""
+    zoo = _import_insightface("insightface.model_zoo.model_zoo")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a model's own oddities are InsightFace's to judge
+            reading = _read_loaded(load(zoo))
+    except Exception as error:  # noqa: BLE001 (a broken model file raises whatever its parser meets)
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return ModelReading(Role.OTHER, refusal=f"ONNX Runtime cannot open it ({first[:200]})")
+    add_to_record(RECORD, {sha256: asdict(reading) | {"version": VERSION}})
+    return reading
+
+
+def _read_loaded(model: Any) -> ModelReading:
+    """What an object that InsightFace's `get_model` gave says of its file."""
+    kind = type(model).__name__
+    if kind == "SCRFD":
+        size = model.static_input_size
+        return ModelReading(Role.DETECTOR, float(model.input_mean), float(model.input_std), size[0] if size else None, 0, _detector_refusal(model))
+    if kind == "ArcFaceONNX":
+        return ModelReading(Role.RECOGNISER, float(model.input_mean), float(model.input_std), CROP_SIDE, _dimension(model), _type_refusal(model))
+    return ModelReading(Role.OTHER, refusal=OTHER_TASKS.get(kind, "it is neither a detector nor a recogniser of faces"))
+
+
+def _detector_refusal(model: Any) -> str:
+    size = model.static_input_size
+    if not model.use_kps:
+        return "it is a detector without the five landmarks that alignment needs"
+    if len(model.output_names) not in (9, 15):
+        return f"it is a detector with {len(model.output_names)} outputs, where SCRFD has 9 or 15"
+    if size and size[0] != size[1]:
+        return f"it is a detector for {size[0]}x{size[1]} pixels, and only squares are run"
+    return _type_refusal(model)
+
+
+def _type_refusal(model: Any) -> str:
+    kind = model.session.get_inputs()[0].type
+    return "" if kind == "tensor(float)" else f"it takes {kind} with a preprocessing of its own, which facecli does not run"
+
+
+def _dimension(model: Any) -> int:
+    """Length of the embedding: the declared one, else that of a trial."""
+    declared = model.output_shape[-1]
+    if isinstance(declared, int) and declared > 0:
+        return declared
+    numpy = importlib.import_module("numpy")
+    kind = numpy.uint8 if "uint8" in model.session.get_inputs()[0].type else numpy.float32
+    return int(model.session.run(None, {model.input_name: numpy.zeros((1, 3, CROP_SIDE, CROP_SIDE), kind)})[0].shape[-1])
+
+
+def _import_insightface(module: str) -> Any:
+    """Import a module of insightface, its libraries' news about versions and deprecations kept quiet."""
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+    load_onnxruntime()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-image's and others' warnings about themselves, at import
+        try:
+            return importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise PackError("a library is missing", error.name or "insightface", hint="pip install 'insightface>=2.1'") from error

@@ -1,0 +1,98 @@
+"""Which packs there are, which of them lie on this machine, and whether their files are what was published."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+
+from msgspec import Struct
+
+from facecli.directories import insightface_directory
+from facecli.errors import PackError
+from facecli.vision.packs.hashes import file_sha256
+from facecli.vision.packs.known import LICENCE, MODELS, PACKS, REFUSED, UNKNOWN_LICENCE, KnownPack, known_pack
+from facecli.vision.packs.resolve import find_pack, model_path, pack_directory
+
+
+class Presence(StrEnum):
+    """Whether a pack can be used."""
+
+    PRESENT = "present"
+    ABSENT = "not here"
+    DAMAGED = "damaged"
+    REFUSED = "not run"
+
+
+class FileState(Struct, frozen=True):
+    """A model file and what its hash says."""
+
+    path: str
+    expected: str
+    """The published SHA-256; empty where none is known."""
+    found: str
+    """The SHA-256 of the file's bytes; empty where there is no file."""
+
+    @property
+    def sound(self) -> bool:
+        return bool(self.found) and self.expected in ("", self.found)
+
+
+class PackState(Struct, frozen=True):
+    """A pack, and what of it lies on this machine."""
+
+    name: str
+    detector: str
+    recogniser: str
+    dimension: int
+    """Length of the embedding; 0 where it is not known yet."""
+    licence: str
+    directory: str
+    presence: Presence
+    files: tuple[FileState, ...] = ()
+    """Empty where the pack is not here."""
+
+
+def list_packs() -> list[PackState]:
+    """All packs: the known ones, those that are not run, and what else lies in InsightFace's place and can be named."""
+    refused = [PackState(p.name, p.detector, p.recogniser, 0, LICENCE, "", Presence.REFUSED) for p in REFUSED]
+    return [*(check_known(pack) for pack in PACKS), *_other_packs(), *refused]
+
+
+def check_known(pack: KnownPack, *, afresh: bool = False) -> PackState:
+    """The state of a known pack; with `afresh` each file is hashed again, however sure its hash is."""
+    try:
+        directory = pack_directory(pack.name)
+    except PackError:
+        directory = ""
+    paths = [(model_path(directory, model), model) for model in pack.models]
+    files: tuple[FileState, ...] = ()
+    if directory and os.path.isdir(directory):
+        hashes = [file_sha256(path, afresh=afresh) if os.path.exists(path) else "" for path, _ in paths]
+        files = tuple(FileState(path, model.sha256, found) for (path, model), found in zip(paths, hashes, strict=True))
+    presence = Presence.ABSENT if not files else Presence.PRESENT if all(f.sound for f in files) else Presence.DAMAGED
+    return PackState(pack.name, pack.detector.file, pack.recogniser.file, pack.recogniser.dimension, LICENCE, directory, presence, files)
+
+
+def check_named(named: str) -> PackState:
+    """The state of the pack of a name or in a directory, each file hashed again; raises PackError where there is none."""
+    known = known_pack(named)
+    if known is not None:
+        return check_known(known, afresh=True)
+    pack = find_pack(named)
+    files = tuple(
+        FileState(m.path, m.sha256 if m.sha256 in MODELS else "", file_sha256(m.path, afresh=True)) for m in (pack.detector, pack.recogniser)
+    )
+    presence = Presence.PRESENT if all(f.sound for f in files) else Presence.DAMAGED
+    names = [os.path.basename(f.path) for f in files]
+    return PackState(pack.name, names[0], names[1], pack.dimension, pack.licence, pack.directory, presence, files)
+
+
+def _other_packs() -> list[PackState]:
+    """The directories in InsightFace's place that are no known pack; they are not looked into, which would take a second each."""
+    known = {pack.name for pack in PACKS if pack.archive_sha256} | {pack.name for pack in REFUSED}
+    try:
+        place = insightface_directory()
+        names = sorted(e.name for e in os.scandir(place) if e.is_dir() and not e.name.startswith(".") and e.name not in known)
+    except OSError:
+        return []
+    return [PackState(name, "", "", 0, UNKNOWN_LICENCE, str(place / name), Presence.PRESENT) for name in names if name != PACKS[0].name]

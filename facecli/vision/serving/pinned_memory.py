@@ -1,0 +1,53 @@
+"""Host memory that a GPU reads by itself: page-locked, so that a copy needs no detour and runs beside the work."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import weakref
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facecli.vision.runtime.cuda import GPU_KINDS, enter_context, load_driver
+from facecli.vision.runtime.providers import Device
+from facecli.vision.serving.pooling import Blank
+
+PORTABLE = 1
+"""The memory counts as page-locked for every device, not only for the one it was asked from."""
+
+
+def blank_for(device: Device) -> Blank:
+    """What gives the arrays that batches for a device are gathered in."""
+    if device.kind not in GPU_KINDS:
+        return np.empty
+    driver = load_driver()
+    return np.empty if driver is None else PageLocked(driver, device.number)
+
+
+class PageLocked:
+    """Arrays in page-locked memory, given back with their last view; ordinary ones where the driver has none to give."""
+
+    def __init__(self, driver: Any, number: int) -> None:
+        self._driver, self._number = driver, number
+
+    def __call__(self, shape: tuple[int, ...], kind: np.dtype[Any]) -> NDArray[Any]:
+        size = math.prod(shape) * kind.itemsize
+        address = self._allocate(size)
+        if address is None:
+            return np.empty(shape, kind)
+        block = (ctypes.c_byte * size).from_address(address)
+        # At the end of the process a thread may still gather a batch there, and the driver takes everything back.
+        weakref.finalize(block, self._free, address).atexit = False
+        return np.ndarray(shape, kind, buffer=memoryview(block))
+
+    def _allocate(self, size: int) -> int | None:
+        """The address of a new block; None where there is none."""
+        address = ctypes.c_void_p()
+        failed = enter_context(self._driver, self._number) or self._driver.cuMemHostAlloc(ctypes.byref(address), ctypes.c_size_t(size), PORTABLE)
+        return None if failed else address.value
+
+    def _free(self, address: int) -> None:
+        enter_context(self._driver, self._number)
+        self._driver.cuMemFreeHost(ctypes.c_void_p(address))
