@@ -29,7 +29,7 @@ from facecli.installation import (
 )
 from facecli.store.libraries import FaissBuild, faiss_build, sqlite_version
 from facecli.types import Reporter
-from facecli.vision.devices.benchmark import LEAST_COSINE, Outcome, run_trial
+from facecli.vision.devices.benchmark import LEAST_COSINE, TrialOutcome, run_trial
 from facecli.vision.devices.select import CUDA_PACKAGE, SLOW_TO_START, HardwareMissing, find_devices, present_kinds
 from facecli.vision.optimization.rewrite_cache import forget_answers as forget_entries
 from facecli.vision.packs.inventory import PackState, Presence, list_packs
@@ -165,7 +165,7 @@ def _check_devices(report: Reporter) -> tuple[list[DeviceHealth], list[Conflict]
     return devices, problems
 
 
-def _check_kind(kind: str, pack: ModelPack, reference: Outcome) -> list[tuple[DeviceHealth, Conflict | None]]:
+def _check_kind(kind: str, pack: ModelPack, reference: TrialOutcome) -> list[tuple[DeviceHealth, Conflict | None]]:
     if kind in SLOW_TO_START:
         return [(DeviceHealth(kind, "", "not tried, for it compiles for minutes first", works=False), None)]
     try:
@@ -178,7 +178,7 @@ def _check_kind(kind: str, pack: ModelPack, reference: Outcome) -> list[tuple[De
         return [(DeviceHealth(kind, "", error.where, works=False), Conflict(what, (command,) if command else ()))]
 
 
-def _outcome(outcome: Outcome, reference: Outcome) -> DeviceHealth:
+def _outcome(outcome: TrialOutcome, reference: TrialOutcome) -> DeviceHealth:
     detector, recogniser = outcome.agreement(reference)
     agrees = min(detector, recogniser) >= LEAST_COSINE
     state = "works" if agrees else f"differs from the CPU (cosine {min(detector, recogniser):.4f})"

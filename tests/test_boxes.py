@@ -36,7 +36,7 @@ def test_damaged_boxes_of_an_index_overlap_nothing() -> None:
         [[0, 0, 10, 10], [np.nan, 0, 10, 10], [0, np.nan, np.nan, 10], [0, 0, np.inf, 10], [-np.inf, -np.inf, np.inf, np.inf]], np.float32
     )
     with np.errstate(over="ignore"):
-        shares = face_matching.overlaps(stored, stored[:1])
+        shares = face_matching.overlaps_of_numbers(stored, stored[:1])
     assert shares.dtype == np.float64
     assert np.isfinite(shares).all()
     assert shares[:3, 0].tolist() == [1, 1, 0], "what is no number counts as 0"

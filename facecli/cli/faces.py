@@ -32,7 +32,7 @@ facecli faces --crops crops/ group.jpg   the aligned faces as PNG files
 """
 
 
-class Request(Struct, frozen=True):
+class FacesArguments(Struct, frozen=True):
     """The options of one call."""
 
     photos: tuple[str, ...]
@@ -58,13 +58,13 @@ def faces(common: Common, **given: Any) -> int:
     A PHOTO is an image file, or - for an image on stdin. One line a face: its number (by falling area), its box x1,y1,x2,y2, score and size in
     pixels, and the photo. Exit code 0: done, 2: failure, 3: some photos could not be read.
     """
-    return _Faces(common, Request(**given)).run()
+    return _Faces(common, FacesArguments(**given)).run()
 
 
 class _Faces:
     """One run of the command."""
 
-    def __init__(self, common: Common, request: Request) -> None:
+    def __init__(self, common: Common, request: FacesArguments) -> None:
         self.common, self.request = common, request
         self.console = Console(quiet=common.quiet, verbose=common.verbose)
 

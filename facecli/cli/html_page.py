@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from facecli.cli.streaming import takes_stream, write_into
 from facecli.config import ReadOptions
 from facecli.errors import OutputError, check_name
-from facecli.output.gallery import Card, Gallery, Picture, Section, gallery_page
+from facecli.output.gallery import Card, Gallery, GalleryPicture, Section, gallery_page
 from facecli.output.paths import printable_path
 from facecli.output.placing import refuse_index, replace_file
 from facecli.output.terminal import file_url
@@ -90,7 +90,7 @@ class PageMaker:
         sureness, margin = (str(judgement.sureness), judgement.margin) if judgement is not None else ("", None)
         return Card(picture, match.rank, match.similarity, match.face_id, sureness, margin)
 
-    def _picture(self, made: FacePicture, box: Box) -> Picture:
+    def _picture(self, made: FacePicture, box: Box) -> GalleryPicture:
         shown = printable_path(made.path if made.path == STDIN else self._style.show(made.path))
         url = "" if made.path == STDIN else file_url(made.path)
-        return Picture(shown, printable_path(made.path), url, box, made.width, made.height, made.thumbnail, made.face, made.trouble)
+        return GalleryPicture(shown, printable_path(made.path), url, box, made.width, made.height, made.thumbnail, made.face, made.trouble)

@@ -35,7 +35,7 @@ WAIT_READERS = 10.0
 """Seconds that readers are waited for, so that nothing of what is removed is left in the state that they see."""
 
 
-class Request(Struct, frozen=True):
+class RemoveArguments(Struct, frozen=True):
     """The options of one call."""
 
     targets: tuple[str, ...]
@@ -69,7 +69,7 @@ def remove(common: Common, **given: Any) -> None:
     index runs until --forget lets it come back. All or nothing: what is not in the index is an error. One line for each photo or face
     that goes: its path, what it is (photo, copy, face, skipped), and its number of faces or its id.
     """
-    request = Request(**given)
+    request = RemoveArguments(**given)
     chosen = _read_targets(request.targets)
     alone = [option for option, given in (("--missing", request.missing), ("--root", request.root is not None)) if given]
     if alone and (request.targets or request.forget or len(alone) > 1):
@@ -105,7 +105,7 @@ def _read_targets(targets: tuple[str, ...]) -> Targets:
 class _Remove:
     """One run of the command."""
 
-    def __init__(self, common: Common, request: Request) -> None:
+    def __init__(self, common: Common, request: RemoveArguments) -> None:
         from facecli.store.locate import find_index  # noqa: PLC0415 (not for --help)
 
         self._directory = find_index(common.index, os.getcwd())

@@ -19,7 +19,7 @@ from facecli.errors import UsageError
 from facecli.wording import counted
 
 if TYPE_CHECKING:
-    from facecli.output.formats import Format
+    from facecli.output.formats import OutputFormat
     from facecli.photos.recorded import Recorded
     from facecli.searching.search import SearchAnswer
     from facecli.store.reader import IndexReader
@@ -37,7 +37,7 @@ curl -s URL | facecli search -              the image on stdin
 """
 
 
-class Request(Struct, frozen=True):
+class SearchArguments(Struct, frozen=True):
     """The options of one call."""
 
     queries: tuple[str, ...]
@@ -98,13 +98,13 @@ def search(common: Common, **given: Any) -> int:
     A QUERY is an image file, - for an image on stdin, or face:ID for a face of the index. On a terminal a table is printed, in a pipe the same rows
     separated by tabs: similarity, path, face, box. Exit code 0: something matched, 1: nothing, 2: failure.
     """
-    return _Search(common, Request(**given)).run()
+    return _Search(common, SearchArguments(**given)).run()
 
 
 class _Search:
     """One run of the command."""
 
-    def __init__(self, common: Common, request: Request) -> None:
+    def __init__(self, common: Common, request: SearchArguments) -> None:
         self.common, self.request = common, request
         self.console = Console(quiet=common.quiet, verbose=common.verbose)
         self.form = _format(request)
@@ -168,10 +168,10 @@ class _Search:
 
     def _judge(self, answer: SearchAnswer, reader: IndexReader) -> tuple[SearchResult, ...]:
         """The results, with judgements where they are shown."""
-        from facecli.output.formats import Format  # noqa: PLC0415
+        from facecli.output.formats import OutputFormat  # noqa: PLC0415
 
         calibration = answer.threshold.calibration
-        if calibration is None or (self.form is not Format.TABLE and self.request.html is None):
+        if calibration is None or (self.form is not OutputFormat.TABLE and self.request.html is None):
             return answer.results
         from facecli.searching.confidence import judge_results  # noqa: PLC0415
 
@@ -244,33 +244,33 @@ class _Search:
 
     def _write(self, answer: SearchAnswer, found: tuple[SearchResult, ...], reader: IndexReader, out: Results) -> None:
         """Write the rows."""
-        from facecli.output.formats import Format, open_writer  # noqa: PLC0415
+        from facecli.output.formats import OutputFormat, open_result_writer  # noqa: PLC0415
         from facecli.output.records import json_line  # noqa: PLC0415
 
-        terminal = terminal_of(self.common) if self.form is Format.TABLE else None
+        terminal = terminal_of(self.common) if self.form is OutputFormat.TABLE else None
         if self.request.provenance:
             from facecli.searching.provenance import provenance_record  # noqa: PLC0415
 
             out.write(json_line({"provenance": provenance_record(answer, reader.info)}))
-        writer = open_writer(self.form, out.drawn if terminal else out, path_style(self.common), terminal)
+        writer = open_result_writer(self.form, out.drawn if terminal else out, path_style(self.common), terminal)
         writer.begin()
         for result in found:
             writer.write(result)
         writer.end()
 
 
-def _format(request: Request) -> Format:
+def _format(request: SearchArguments) -> OutputFormat:
     """The one format that was asked for; raises UsageError on several."""
-    from facecli.output.formats import Format  # noqa: PLC0415
+    from facecli.output.formats import OutputFormat  # noqa: PLC0415
 
-    flags = {"--paths": Format.PATHS, "--print0": Format.PRINT0, "--json": Format.JSON, "--csv": Format.CSV}
+    flags = {"--paths": OutputFormat.PATHS, "--print0": OutputFormat.PRINT0, "--json": OutputFormat.JSON, "--csv": OutputFormat.CSV}
     asked = [flag for flag in flags if getattr(request, flag[2:])]
     if set(asked) == {"--paths", "--print0"}:
-        return Format.PRINT0
+        return OutputFormat.PRINT0
     if len(asked) > 1:
         raise UsageError("one format at a time", " ".join(asked))
     if request.provenance and asked != ["--json"]:
         raise UsageError("--provenance is a line of JSON", "--provenance", hint="--json --provenance")
     if asked:
         return flags[asked[0]]
-    return Format.TABLE if sys.stdout.isatty() else Format.TSV
+    return OutputFormat.TABLE if sys.stdout.isatty() else OutputFormat.TSV

@@ -26,7 +26,7 @@ facecli verify --json -t strict a.jpg b.jpg
 """
 
 
-class Request(Struct, frozen=True):
+class VerifyArguments(Struct, frozen=True):
     """The options of one call."""
 
     one: str
@@ -60,7 +60,7 @@ def verify(common: Common, **given: Any) -> int:
     from facecli.searching.search import Surroundings  # noqa: PLC0415
     from facecli.searching.verifying import verify_photos  # noqa: PLC0415
 
-    asked = Request(**given)
+    asked = VerifyArguments(**given)
     console = Console(quiet=common.quiet, verbose=common.verbose)
     options = SearchOptions(threshold=asked.threshold, face=asked.face, model=asked.model, device=asked.device)
     around = Surroundings(os.getcwd(), sys.stdin.buffer, console)

@@ -19,7 +19,7 @@ COMMIT_SECONDS = 5.0
 """A commit comes at the latest this long after the one before, so that a run that is cut off loses little."""
 
 
-class Writer:
+class BatchWriter:
     """Turns results into batches; everything runs in one thread, in the order of the files."""
 
     def __init__(self, store: IndexWriter, report: IndexReport, clock: StageClock, batch_size: int) -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from facecli.config import IndexOptions
 from facecli.indexing.departures import find_hidden, find_unmounted
-from facecli.indexing.diff import Missed, Pair, Rules, Step, pair_up
+from facecli.indexing.diff import Action, Missed, Pair, Rules, pair_up
 from facecli.indexing.prune_policy import Census
 from facecli.photos.decode import refusal_holds
 from facecli.photos.scan import Scan
@@ -20,7 +20,7 @@ from facecli.types import IndexReport, PhotoFile, Skipped
 PAGE = 4096
 
 
-class Agenda:
+class ChangeDetector:
     """Goes through the files of a scan once: counts what needs no look, and gives out what does."""
 
     def __init__(self, options: IndexOptions, scan: Scan, store: IndexReader | None, report: IndexReport) -> None:
@@ -73,16 +73,16 @@ class Agenda:
         if known is not None and known.file.ctime_ns is None and isinstance(pair.found, PhotoFile) and pair.found.looks_like(known.file):
             self._note(pair.found)
         match self._rules.step(pair):
-            case Step.KEEP:
+            case Action.KEEP:
                 photos.unchanged += 1
-            case Step.KEEP_SKIPPED:
+            case Action.KEEP_SKIPPED:
                 assert known is not None
                 assert known.skip is not None
                 photos.skipped += 1
                 self._report.skipped.append(replace(known.skip, known=True))
-            case Step.SKIP:
+            case Action.SKIP:
                 assert isinstance(pair.found, Skipped)
                 return pair.found
-            case Step.LOOK:
+            case Action.LOOK:
                 return pair
         return None

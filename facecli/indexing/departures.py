@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
-from facecli.indexing.prune_policy import Census, Verdict, is_below, is_gone, judge
+from facecli.indexing.prune_policy import Census, Pruning, is_below, is_gone, judge_pruning
 from facecli.photos.mounts import file_system_of, is_mount, mount_of
 from facecli.store.facestore import IndexReader
 
@@ -44,12 +44,12 @@ def _is_there(mount: str, file_system: int | None) -> bool:
     return is_mount(mount) and file_system in (None, file_system_of(mount))
 
 
-def find_gone(census: Census, *, prune: bool | None) -> Verdict:
+def find_gone(census: Census, *, prune: bool | None) -> Pruning:
     """What is gone for certain. `prune` as in IndexOptions."""
-    return Verdict([], [], {}, []) if prune is False else judge(census, ask_nobody=prune is True)
+    return Pruning([], [], {}, []) if prune is False else judge_pruning(census, ask_nobody=prune is True)
 
 
-def explain(census: Census, verdict: Verdict) -> Iterator[str]:
+def explain(census: Census, verdict: Pruning) -> Iterator[str]:
     """Say what is kept though it is not there, and the way out."""
     for root in verdict.emptied:
         yield f"{root} holds none of its photos now; the {census.known[root]} that the index knows there are kept: {way_out(root)}"

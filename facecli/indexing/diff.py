@@ -12,13 +12,13 @@ from msgspec import Struct
 from facecli.store.records import FileStat, KnownFile
 from facecli.types import PhotoFile, Skipped
 
-Found: TypeAlias = PhotoFile | Skipped
+Scanned: TypeAlias = PhotoFile | Skipped
 
 
 class Pair(Struct, frozen=True):
     """A file that the scan found, and what the index knows at its path."""
 
-    found: Found
+    found: Scanned
     known: KnownFile | None
 
 
@@ -30,7 +30,7 @@ class Missed(Struct, frozen=True):
     """None for a file that could not be read."""
 
 
-class Step(Enum):
+class Action(Enum):
     """What is to be done about a pair."""
 
     LOOK = auto()
@@ -51,18 +51,18 @@ class Rules(Struct, frozen=True):
     refusal_holds: Callable[[str], bool]
     """Whether the option or missing reader that refused a file would refuse it again."""
 
-    def step(self, pair: Pair) -> Step:
+    def step(self, pair: Pair) -> Action:
         """The step for a pair."""
         found, known = pair.found, pair.known
         if isinstance(found, Skipped):
-            return Step.SKIP
+            return Action.SKIP
         if known is None:
-            return Step.LOOK
+            return Action.LOOK
         if known.skip is not None and found.looks_like(known.skip.file):
-            return Step.KEEP_SKIPPED if self._stays_skipped(known.skip) else Step.LOOK
+            return Action.KEEP_SKIPPED if self._stays_skipped(known.skip) else Action.LOOK
         if known.photo_id is None or self.force or not found.looks_like(known.file):
-            return Step.LOOK
-        return Step.KEEP
+            return Action.LOOK
+        return Action.KEEP
 
     def _stays_skipped(self, skip: Skipped) -> bool:
         return skip.reason.lasts and not self.retry_skipped and (not skip.refused_by or self.refusal_holds(skip.refused_by))
@@ -73,7 +73,7 @@ _BEYOND: FileStat = (b"", -1, -1, None, None, None)
 
 
 def pair_up(
-    found: Iterable[Found], known: Iterable[FileStat], known_at: Callable[[str], KnownFile | None]
+    found: Iterable[Scanned], known: Iterable[FileStat], known_at: Callable[[str], KnownFile | None]
 ) -> Iterator[Pair | Missed | PhotoFile | None]:
     """Merge two sequences that ascend by the bytes of their paths.
 

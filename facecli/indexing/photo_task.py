@@ -12,7 +12,7 @@ from facecli.indexing.in_flight import Claim, Claims, Outcome, under_name
 from facecli.indexing.outcomes import ChainResult, FileTask, Fresh, Recognised, Refused, Unaltered
 from facecli.photos.decode import PhotoReader
 from facecli.pipeline.clock import StageClock
-from facecli.pipeline.stages import find_faces
+from facecli.pipeline.stages import embed_photos
 from facecli.store.records import KeptOut, KnownFile
 from facecli.types import FileContents, PhotoFile, Reporter, Skipped
 from facecli.vision.models import FaceModels
@@ -48,7 +48,7 @@ class Shared(Struct, frozen=True):
     """Whether known content is looked at all the same."""
 
 
-class Chain:
+class PhotoTask:
     """A worker of the crew; it owns a reader with its buffers, all else is shared."""
 
     def __init__(self, reader: PhotoReader, shared: Shared) -> None:
@@ -101,7 +101,7 @@ class Chain:
             photo = self._reader.decode(contents, isolated=deaths >= DEATHS)
         if self._reader.warning:
             self._shared.reporter.detail(f"{contents.file.path}: {self._reader.warning}")
-        return photo if isinstance(photo, Skipped) else find_faces(self._shared.models(), [photo], self._shared.clock)[0]
+        return photo if isinstance(photo, Skipped) else embed_photos(self._shared.models(), [photo], self._shared.clock)[0]
 
     def close(self) -> None:
         """Give the reader's helper process and buffers back."""

@@ -78,7 +78,7 @@ class Census:
         return any(is_below(path, place) for place in (*self.unlisted, *self.unmounted, *self.hidden))
 
 
-class Verdict(Struct, frozen=True):
+class Pruning(Struct, frozen=True):
     """What a census comes to."""
 
     gone: list[int]
@@ -91,7 +91,7 @@ class Verdict(Struct, frozen=True):
     """Roots that are there but hold nothing, though the index knows photos below them."""
 
 
-def judge(census: Census, *, ask_nobody: bool) -> Verdict:
+def judge_pruning(census: Census, *, ask_nobody: bool) -> Pruning:
     """Tell what is gone. `ask_nobody`: also where most of a root would go."""
     emptied = [root for root in census.roots if census.known[root] and not census.seen[root]]
     gone: dict[str, list[tuple[str, int | None]]] = {}
@@ -102,7 +102,7 @@ def judge(census: Census, *, ask_nobody: bool) -> Verdict:
     counts = {root: sum(i is not None for _, i in entries) for root, entries in gone.items()}
     spared = {r: n for r, n in counts.items() if not ask_nobody and n >= LEAST_COUNT and n > MOST_SHARE * census.known[r]}
     going = [entry for root, entries in gone.items() if root not in spared for entry in entries]
-    return Verdict([i for _, i in going if i is not None], [path for path, i in going if i is None], spared, emptied)
+    return Pruning([i for _, i in going if i is not None], [path for path, i in going if i is None], spared, emptied)
 
 
 def is_gone(path: str) -> bool:

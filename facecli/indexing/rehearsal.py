@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from msgspec import Struct, field
 
 from facecli.config import IndexOptions
-from facecli.indexing.change_detector import Agenda
+from facecli.indexing.change_detector import ChangeDetector
 from facecli.indexing.departures import explain, find_gone
 from facecli.indexing.diff import Pair
 from facecli.indexing.prune_policy import is_gone
@@ -54,7 +54,7 @@ class Rehearsal:
     def __init__(self, options: IndexOptions, scan: Scan, store: IndexReader | None, report: IndexReport) -> None:
         self._options, self._store, self._report = options, store, report
         self._reporter: Reporter = SilentReporter()
-        self._agenda = Agenda(options, scan, store, report)
+        self._agenda = ChangeDetector(options, scan, store, report)
         self._keeps_out = store is not None and store.info.kept_out > 0
         self._new: list[PhotoFile] = []
         self._replaced = 0

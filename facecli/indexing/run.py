@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from facecli.errors import DeviceError, FacecliError
-from facecli.indexing.batch_writer import Writer
-from facecli.indexing.change_detector import Agenda
+from facecli.indexing.batch_writer import BatchWriter
+from facecli.indexing.change_detector import ChangeDetector
 from facecli.indexing.departures import explain, find_gone, mounts_to_remember
 from facecli.indexing.diff import Pair
 from facecli.indexing.outcomes import ChainResult, FileTask
@@ -19,13 +19,13 @@ from facecli.indexing.relocation import Relocations
 from facecli.indexing.request import IndexRequest, Settings
 from facecli.photos.scan import Scan
 from facecli.pipeline.clock import StageClock
-from facecli.pipeline.runner import Crew, run_in_order
+from facecli.pipeline.runner import ThreadPool, run_in_order
 from facecli.pipeline.stopping import Stop
 from facecli.store.facestore import IndexWriter
 from facecli.types import IndexReport, PhotoFile, Reporter, Skipped
 
 if TYPE_CHECKING:
-    from facecli.indexing.worker_pool import Workshop
+    from facecli.indexing.worker_pool import WorkerPool
 
 STRIDE = 64
 """Files that need no look between two looks at the clock."""
@@ -38,12 +38,12 @@ class Run:
 
     def __init__(self, request: IndexRequest, settings: Settings, scan: Scan, store: IndexWriter, report: IndexReport) -> None:
         self._options, self._settings, self._scan, self._store, self._report = request.options, settings, scan, store, report
-        self._agenda = Agenda(request.options, scan, store, report)
+        self._agenda = ChangeDetector(request.options, scan, store, report)
         self._agenda.note = store.note_changes
         self._relocations = Relocations(store, self._agenda.census, report, migrates=settings.migrates)
         self._clock = StageClock()
-        self._workshop: Workshop | None = None
-        self._crew: Crew[FileTask, ChainResult] | None = None
+        self._workshop: WorkerPool | None = None
+        self._crew: ThreadPool[FileTask, ChainResult] | None = None
 
     def run(self, reporter: Reporter, stop: Stop, count_files: Callable[[], int]) -> None:
         """Look at everything that needs a look, drop what is gone, and leave the index whole.
@@ -51,7 +51,7 @@ class Run:
         `count_files` walks over the files again, beside the work, so that a run of hours can say when it will end.
         """
         began = self._clock.now()
-        writer = Writer(self._store, self._report, self._clock, self._options.batch_size)
+        writer = BatchWriter(self._store, self._report, self._clock, self._options.batch_size)
         writer.may_move = self._may_move
         with stop.finishing():
             self._look(writer, reporter, stop, count_files)
@@ -66,7 +66,7 @@ class Run:
             self._finish(reporter)
         self._sum_up(began)
 
-    def _look(self, writer: Writer, reporter: Reporter, stop: Stop, count_files: Callable[[], int]) -> None:
+    def _look(self, writer: BatchWriter, reporter: Reporter, stop: Stop, count_files: Callable[[], int]) -> None:
         """Look at everything that needs a look, until the end or until an end is asked for; what is begun is finished and kept."""
         reporter.start("photos", None)
         try:
@@ -112,9 +112,9 @@ class Run:
         assert isinstance(entry.found, PhotoFile)
         if self._crew is None:
             # Imported here: a run that finds nothing new needs no model, no decoder and no array library.
-            from facecli.indexing.worker_pool import Workshop  # noqa: PLC0415
+            from facecli.indexing.worker_pool import WorkerPool  # noqa: PLC0415
 
-            self._workshop = Workshop(self._settings, self._options, self._store, self._clock, reporter)
+            self._workshop = WorkerPool(self._settings, self._options, self._store, self._clock, reporter)
             self._crew = self._workshop.crew()
             if reporter.watched:
                 threading.Thread(target=_expect, args=(reporter, count_files), daemon=True).start()
@@ -128,7 +128,7 @@ class Run:
         """Whether a photo whose path is gone has moved: only where this run can see that it is gone."""
         return self._agenda.census.root_of(path) is not None and not self._agenda.census.is_closed(path)
 
-    def _drop_what_is_gone(self, writer: Writer, reporter: Reporter) -> None:
+    def _drop_what_is_gone(self, writer: BatchWriter, reporter: Reporter) -> None:
         """Drop the photos that are gone, and those whose path holds a content that is kept out."""
         census = self._agenda.census
         census.missed = [(path, photo_id) for path, photo_id in census.missed if photo_id not in writer.moved]

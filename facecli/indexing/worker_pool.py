@@ -9,13 +9,13 @@ from msgspec.structs import replace
 from facecli.config import IndexOptions
 from facecli.indexing.in_flight import Claims
 from facecli.indexing.outcomes import ChainResult, FileTask
-from facecli.indexing.photo_task import Chain, Shared
+from facecli.indexing.photo_task import PhotoTask, Shared
 from facecli.indexing.request import Settings
 from facecli.photos.budget import PixelBudget, default_budget
 from facecli.photos.decode import PhotoReader
 from facecli.pipeline.clock import StageClock
 from facecli.pipeline.cores import count_workers
-from facecli.pipeline.runner import Crew
+from facecli.pipeline.runner import ThreadPool
 from facecli.store.facestore import IndexWriter
 from facecli.types import Reporter, StageTime
 from facecli.vision.devices.select import find_devices
@@ -27,7 +27,7 @@ AHEAD = 4
 waits for it are faces, no pixels."""
 
 
-class Workshop:
+class WorkerPool:
     """Models, readers and threads of one run.
 
     The models are opened in the background, so that the first photos are read and decoded meanwhile.
@@ -57,10 +57,10 @@ class Workshop:
         self.computed = True
         return self.models
 
-    def crew(self) -> Crew[FileTask, ChainResult]:
+    def crew(self) -> ThreadPool[FileTask, ChainResult]:
         """The threads of the run."""
         clock = self._shared.clock
-        return Crew(lambda: self._make_chain(self._shared), self.jobs, lambda seconds: clock.add("read", wait=seconds), clock.now)
+        return ThreadPool(lambda: self._make_chain(self._shared), self.jobs, lambda seconds: clock.add("read", wait=seconds), clock.now)
 
     @property
     def models(self) -> FaceModels:
@@ -87,8 +87,8 @@ class Workshop:
         for stage, seconds in self.models.device_seconds().items():
             times[stage] = StageTime(busy_seconds=seconds, wait_seconds=times[stage].busy_seconds)
 
-    def _make_chain(self, shared: Shared) -> Chain:
-        return Chain(PhotoReader(self._reading, self._budget), shared)
+    def _make_chain(self, shared: Shared) -> PhotoTask:
+        return PhotoTask(PhotoReader(self._reading, self._budget), shared)
 
 
 def _close_models(opened: Future[FaceModels]) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from facecli.output.terminal import Terminal
 
 
-class Format(StrEnum):
+class OutputFormat(StrEnum):
     """What stdout carries."""
 
     TABLE = "table"
@@ -39,27 +39,27 @@ class ResultWriter(Protocol):
         """What stands after the last block."""
 
 
-def open_writer(form: Format, stream: Sink, style: PathStyle, terminal: Terminal | None = None) -> ResultWriter:
+def open_result_writer(form: OutputFormat, stream: Sink, style: PathStyle, terminal: Terminal | None = None) -> ResultWriter:
     """The writer of a format, whose module is imported only now; a table needs to know its terminal."""
     match form:
-        case Format.TABLE:
+        case OutputFormat.TABLE:
             from facecli.output.table import TableWriter  # noqa: PLC0415 (a search pays for its own format only)
 
             assert terminal is not None
             return TableWriter(stream, style, terminal)
-        case Format.TSV:
+        case OutputFormat.TSV:
             from facecli.output.tsv import TsvWriter  # noqa: PLC0415
 
             return TsvWriter(stream, style)
-        case Format.PATHS | Format.PRINT0:
+        case OutputFormat.PATHS | OutputFormat.PRINT0:
             from facecli.output.path_list import PathListWriter  # noqa: PLC0415
 
-            return PathListWriter(stream, style, b"\0" if form is Format.PRINT0 else b"\n")
-        case Format.JSON:
+            return PathListWriter(stream, style, b"\0" if form is OutputFormat.PRINT0 else b"\n")
+        case OutputFormat.JSON:
             from facecli.output.json_lines import JsonLinesWriter  # noqa: PLC0415
 
             return JsonLinesWriter(stream, style)
-        case Format.CSV:
+        case OutputFormat.CSV:
             from facecli.output.csv_rows import CsvWriter  # noqa: PLC0415
 
             return CsvWriter(stream, style)

@@ -20,7 +20,7 @@ Box = tuple[float, float, float, float]
 MINUS = "\N{MINUS SIGN}"
 
 
-class Picture(Struct, frozen=True):
+class GalleryPicture(Struct, frozen=True):
     """A photo on the page."""
 
     path: str
@@ -41,7 +41,7 @@ class Picture(Struct, frozen=True):
 class Card(Struct, frozen=True):
     """A match on the page."""
 
-    picture: Picture
+    picture: GalleryPicture
     rank: int
     similarity: float
     face_id: int
@@ -54,7 +54,7 @@ class Section(Struct, frozen=True):
     """A query with its matches."""
 
     title: str
-    queries: tuple[Picture, ...]
+    queries: tuple[GalleryPicture, ...]
     cards: tuple[Card, ...]
 
 
@@ -116,7 +116,7 @@ def _section(section: Section) -> Iterator[str]:
     yield "</section>\n"
 
 
-def _query(picture: Picture) -> str:
+def _query(picture: GalleryPicture) -> str:
     if not picture.face:
         return f'<p class="trouble">{_escaped(picture.trouble)}</p>\n'
     return f'<img class="asked" alt="Query face from {_escaped(picture.path)}" src="{_data_url(picture.face)}">\n'

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from facecli.photos.exif import orientation_of_exif
 from facecli.photos.refusal import Refusal, unreadable
-from facecli.photos.sniff import Format
+from facecli.photos.sniff import ImageFormat
 from facecli.types import SkipReason
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -114,21 +114,21 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     raise unreadable("WebP without a picture header")
 
 
-def ends_early(form: Format, data: bytes) -> bool:
+def ends_early(form: ImageFormat, data: bytes) -> bool:
     """Whether a file is shorter than its own structure says."""
     early = False
     match form:
-        case Format.PNG:
+        case ImageFormat.PNG:
             early = not outline_png(data).complete
-        case Format.WEBP:
+        case ImageFormat.WEBP:
             early = len(data) < int.from_bytes(data[4:8], "little") + 8
-        case Format.BMP:
+        case ImageFormat.BMP:
             early = len(data) < int.from_bytes(data[2:6], "little")
-        case Format.TIFF if 43 not in data[2:4]:
+        case ImageFormat.TIFF if 43 not in data[2:4]:
             early = len(data) < int.from_bytes(data[4:8], "little" if data[:2] == b"II" else "big") + 2
-        case Format.GIF:
+        case ImageFormat.GIF:
             early = not data.rstrip(b"\0").endswith(b";")
-        case Format.AVIF | Format.HEIF | Format.JXL | Format.JP2 | Format.RAW:
+        case ImageFormat.AVIF | ImageFormat.HEIF | ImageFormat.JXL | ImageFormat.JP2 | ImageFormat.RAW:
             early = _boxes_end_early(data)
         case _:
             pass

@@ -20,7 +20,7 @@ from facecli.photos.opening import (
 )
 from facecli.photos.picture import Header, Picture, is_transposed
 from facecli.photos.refusal import Refusal, unreadable
-from facecli.photos.sniff import Format
+from facecli.photos.sniff import ImageFormat
 from facecli.types import ByteArray, FileContents, Photo, PhotoFile, Skipped, SkipReason
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class PhotoReader:
             self._take_for_pixels(picture.header, len(data), remote=remote)
             return self._read_pixels(picture)
 
-    def _open(self, form: Format, data: bytes, *, remote: bool) -> Picture:
+    def _open(self, form: ImageFormat, data: bytes, *, remote: bool) -> Picture:
         if not remote:
             return open_picture(form, data, accept_truncated=self._options.accept_truncated)
         if self._helper is None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from facecli.photos.containers import ends_early
 from facecli.photos.refusal import NOT_LOADED, Refusal, unavailable, unreadable, unsupported
-from facecli.photos.sniff import Format
+from facecli.photos.sniff import ImageFormat
 from facecli.types import SkipReason
 
 NO_MEMORY = "not enough memory to decode it"
@@ -20,7 +20,7 @@ OUT_OF_MEMORY = re.compile("out of memory|insufficient memory|memory allocation 
 
 
 @contextmanager
-def decoder_faults(form: Format, data: bytes) -> Iterator[None]:
+def decoder_faults(form: ImageFormat, data: bytes) -> Iterator[None]:
     """Turn whatever a decoder raises for broken bytes into a Refusal, so that one photo doesn't end the run."""
     try:
         yield
@@ -39,14 +39,14 @@ def lacks_memory(size: int) -> bool:
     return False
 
 
-def _fault(error: Exception, form: Format, data: bytes) -> Refusal:
+def _fault(error: Exception, form: ImageFormat, data: bytes) -> Refusal:
     said = " ".join(str(error).split())[:200] or type(error).__name__
     refusal = _judge(error, said, form, data)
     refusal.said = said
     return refusal
 
 
-def _judge(error: Exception, said: str, form: Format, data: bytes) -> Refusal:
+def _judge(error: Exception, said: str, form: ImageFormat, data: bytes) -> Refusal:
     if passing := _what_passes(error, said, len(data)):
         return unavailable(passing)
     unread = "nsupported" in said or "not supported" in said
@@ -69,7 +69,7 @@ def _what_passes(error: Exception, said: str, size: int) -> str:
     return NO_MEMORY if lacks_memory(size) else ""
 
 
-def _ends_early(form: Format, data: bytes) -> bool:
+def _ends_early(form: ImageFormat, data: bytes) -> bool:
     try:
         return ends_early(form, data)
     except Refusal as refusal:

@@ -19,7 +19,7 @@ from facecli.photos.faults import NO_MEMORY, decoder_faults
 from facecli.photos.opening import open_picture
 from facecli.photos.picture import Picture
 from facecli.photos.refusal import Refusal, loading, unavailable
-from facecli.photos.sniff import Format
+from facecli.photos.sniff import ImageFormat
 
 _HEADER_MEMORY = 1 << 30
 _PIXEL_MEMORY = 64
@@ -50,7 +50,7 @@ class _Server:
 
     def __init__(self, source: int, target: int) -> None:
         self._source, self._target = source, target
-        self._form = Format.JPEG
+        self._form = ImageFormat.JPEG
         self._data = b""
         self._picture: Picture | None = None
 
@@ -67,7 +67,7 @@ class _Server:
     def open(self, request: dict[str, Any]) -> dict[str, Any]:
         """Open the bytes in the source file."""
         self._picture = None
-        self._form = Format[request["open"]]
+        self._form = ImageFormat[request["open"]]
         size = os.fstat(self._source).st_size
         with mmap.mmap(self._source, size, prot=mmap.PROT_READ) as source:
             self._data = source.read()
@@ -91,21 +91,21 @@ class _Server:
             return {"warning": picture.read_into(frame)}
 
 
-def _tame(form: Format) -> None:
+def _tame(form: ImageFormat) -> None:
     """Keep a reader to one thread, as each worker has a helper, and lift Pillow's guard, for the limit is checked by the worker."""
     match form:
-        case Format.JPEG | Format.RAW:
+        case ImageFormat.JPEG | ImageFormat.RAW:
             return
-        case Format.HEIF:
+        case ImageFormat.HEIF:
             from pillow_heif import options  # noqa: PLC0415  # only where such a photo is met
 
             options.DECODE_THREADS = 1
             options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
-        case Format.AVIF:
+        case ImageFormat.AVIF:
             from PIL import AvifImagePlugin  # noqa: PLC0415  # likewise
 
             AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-        case Format.JXL:
+        case ImageFormat.JXL:
             from pillow_jxl import JpegXLImagePlugin  # noqa: PLC0415  # likewise
 
             JpegXLImagePlugin.DECODE_THREADS = 0

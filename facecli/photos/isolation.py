@@ -20,7 +20,7 @@ from typing import Any
 from facecli.photos.faults import NO_MEMORY, lacks_memory
 from facecli.photos.picture import Header, Picture
 from facecli.photos.refusal import Refusal, unavailable, unreadable
-from facecli.photos.sniff import Format
+from facecli.photos.sniff import ImageFormat
 from facecli.types import ByteArray, SkipReason
 
 START_SECONDS = 60.0
@@ -43,7 +43,7 @@ class Helper:
         self._target = -1
         self._size = 0
 
-    def open_picture(self, form: Format, data: bytes, *, accept_truncated: bool) -> Picture:
+    def open_picture(self, form: ImageFormat, data: bytes, *, accept_truncated: bool) -> Picture:
         """As `opening.open_picture`, in the helper process."""
         self._start()
         self._size = len(data)

@@ -13,7 +13,7 @@ from msgspec import Struct
 from facecli.photos.picture import Header, Picture
 from facecli.photos.raster import RasterPicture
 from facecli.photos.refusal import Refusal, loading, unreadable, unsupported
-from facecli.photos.sniff import Format
+from facecli.photos.sniff import ImageFormat
 from facecli.types import ByteArray, SkipReason
 
 _START = b"\xff\x4f\xff\x51"
@@ -42,7 +42,7 @@ def open_jp2(data: bytes) -> Picture:
     if kind.bits > 16:
         raise unsupported(f"JPEG 2000 of {kind.bits} bits a sample")
     if kind.bits <= 8 or kind.components == 1:
-        return RasterPicture(Format.JP2, data)
+        return RasterPicture(ImageFormat.JP2, data)
     if not kind.plain or kind.components != 3 or colours not in (None, _SRGB):
         raise unsupported(f"JPEG 2000 of {kind.bits} bits a sample with opacity or unusual colours")
     return _DeepPicture(data, kind)

@@ -12,7 +12,7 @@ from facecli.photos.exif import orientation_of_exif
 from facecli.photos.faults import OUT_OF_MEMORY
 from facecli.photos.picture import Header
 from facecli.photos.refusal import Refusal, loading, unreadable, unsupported
-from facecli.photos.sniff import Format
+from facecli.photos.sniff import ImageFormat
 from facecli.types import ByteArray, SkipReason
 
 ACCEPT_TRUNCATED = "accept-truncated"
@@ -79,7 +79,7 @@ class JpegPicture:
         """Decode one of those samplings that libjpeg knows and its TurboJPEG interface does not."""
         from facecli.photos.raster import RasterPicture  # noqa: PLC0415  # rare
 
-        return RasterPicture(Format.JPEG, _with_bare_header(self._data)).read_into(frame)
+        return RasterPicture(ImageFormat.JPEG, _with_bare_header(self._data)).read_into(frame)
 
     def _read_again(self, frame: ByteArray, complaint: str) -> str:
         """Decode what a strict decoder complained about, unless the end is missing; an error that isn't recoverable comes again."""

@@ -10,11 +10,11 @@ from msgspec import Struct
 from facecli.photos.jpeg import JpegPicture
 from facecli.photos.picture import Picture
 from facecli.photos.refusal import Refusal, loading, unsupported
-from facecli.photos.sniff import HEAD, Format, describe_other, describe_unread, sniff
+from facecli.photos.sniff import HEAD, ImageFormat, describe_other, describe_unread, sniff
 from facecli.photos.tiff.directory import is_raw
 from facecli.types import SkipReason
 
-IN_WORKER = frozenset((Format.JPEG, Format.PNG, Format.WEBP))
+IN_WORKER = frozenset((ImageFormat.JPEG, ImageFormat.PNG, ImageFormat.WEBP))
 """The formats that are frequent, and whose decoders are hardened enough to run in the worker itself."""
 
 
@@ -25,10 +25,10 @@ class Reader(Struct, frozen=True):
     package: str
 
 
-OPTIONAL_READERS: dict[Format, Reader] = {
-    Format.HEIF: Reader("pillow_heif", "pillow-heif"),
-    Format.JXL: Reader("pillow_jxl", "pillow-jxl-plugin"),
-    Format.RAW: Reader("rawpy", "rawpy"),
+OPTIONAL_READERS: dict[ImageFormat, Reader] = {
+    ImageFormat.HEIF: Reader("pillow_heif", "pillow-heif"),
+    ImageFormat.JXL: Reader("pillow_jxl", "pillow-jxl-plugin"),
+    ImageFormat.RAW: Reader("rawpy", "rawpy"),
 }
 
 
@@ -42,7 +42,7 @@ def is_installed(reader: Reader) -> bool:
     return importlib.util.find_spec(reader.module) is not None
 
 
-def format_of(data: bytes) -> Format:
+def format_of(data: bytes) -> ImageFormat:
     """The format of a file, or of its beginning of HEAD bytes, that can be read here; raises Refusal for anything else.
 
     What is a raw file among the TIFFs shows only in the whole.
@@ -55,9 +55,9 @@ def format_of(data: bytes) -> Format:
         raise unsupported(f"{unread}, which is not read")
     if form is None:
         raise Refusal(SkipReason.NOT_AN_IMAGE, f"the content is {describe_other(head)}")
-    if form is Format.TIFF and is_raw(data):
-        form = Format.RAW
-    if form is Format.PSB:
+    if form is ImageFormat.TIFF and is_raw(data):
+        form = ImageFormat.RAW
+    if form is ImageFormat.PSB:
         raise unsupported(f"a {form} (PSB)")
     reader = OPTIONAL_READERS.get(form)
     if reader is not None and not is_installed(reader):
@@ -66,9 +66,9 @@ def format_of(data: bytes) -> Format:
     return form
 
 
-def open_picture(form: Format, data: bytes, *, accept_truncated: bool) -> Picture:
+def open_picture(form: ImageFormat, data: bytes, *, accept_truncated: bool) -> Picture:
     """Read the header of a picture; raises Refusal, or whatever its decoder raises (see `decoder_faults`)."""
-    if form is Format.JPEG:
+    if form is ImageFormat.JPEG:
         return JpegPicture(data, accept_truncated=accept_truncated)
     # Imported here: photos that are all JPEG, as most are, need no Pillow.
     with loading():
@@ -76,21 +76,21 @@ def open_picture(form: Format, data: bytes, *, accept_truncated: bool) -> Pictur
     return reading(data)
 
 
-def _find_reading(form: Format) -> Callable[[bytes], Picture]:
+def _find_reading(form: ImageFormat) -> Callable[[bytes], Picture]:
     match form:
-        case Format.RAW:
+        case ImageFormat.RAW:
             from facecli.photos.raw import RawPicture  # noqa: PLC0415
 
             return RawPicture
-        case Format.TIFF:
+        case ImageFormat.TIFF:
             from facecli.photos.tiff.tiff_picture import open_tiff  # noqa: PLC0415
 
             return open_tiff
-        case Format.PSD:
+        case ImageFormat.PSD:
             from facecli.photos.tiff.tiff_picture import open_psd  # noqa: PLC0415
 
             return open_psd
-        case Format.JP2:
+        case ImageFormat.JP2:
             from facecli.photos.jp2 import open_jp2  # noqa: PLC0415
 
             return open_jp2

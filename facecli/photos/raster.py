@@ -15,23 +15,23 @@ from facecli.photos.exif import orientation_of_exif
 from facecli.photos.jxl import outline_jxl
 from facecli.photos.picture import Header
 from facecli.photos.refusal import unreadable, unsupported
-from facecli.photos.sniff import Format
+from facecli.photos.sniff import ImageFormat
 from facecli.types import ByteArray
 
-_PLUGINS: dict[Format, tuple[str, str]] = {
-    Format.JPEG: ("PIL.JpegImagePlugin", "JpegImageFile"),
-    Format.PNG: ("PIL.PngImagePlugin", "PngImageFile"),
-    Format.WEBP: ("PIL.WebPImagePlugin", "WebPImageFile"),
-    Format.GIF: ("PIL.GifImagePlugin", "GifImageFile"),
-    Format.BMP: ("PIL.BmpImagePlugin", "BmpImageFile"),
-    Format.AVIF: ("PIL.AvifImagePlugin", "AvifImageFile"),
-    Format.HEIF: ("pillow_heif.as_plugin", "HeifImageFile"),
-    Format.JXL: ("pillow_jxl.JpegXLImagePlugin", "JXLImageFile"),
-    Format.JP2: ("PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile"),
-    Format.PNM: ("PIL.PpmImagePlugin", "PpmImageFile"),
-    Format.QOI: ("PIL.QoiImagePlugin", "QoiImageFile"),
+_PLUGINS: dict[ImageFormat, tuple[str, str]] = {
+    ImageFormat.JPEG: ("PIL.JpegImagePlugin", "JpegImageFile"),
+    ImageFormat.PNG: ("PIL.PngImagePlugin", "PngImageFile"),
+    ImageFormat.WEBP: ("PIL.WebPImagePlugin", "WebPImageFile"),
+    ImageFormat.GIF: ("PIL.GifImagePlugin", "GifImageFile"),
+    ImageFormat.BMP: ("PIL.BmpImagePlugin", "BmpImageFile"),
+    ImageFormat.AVIF: ("PIL.AvifImagePlugin", "AvifImageFile"),
+    ImageFormat.HEIF: ("pillow_heif.as_plugin", "HeifImageFile"),
+    ImageFormat.JXL: ("pillow_jxl.JpegXLImagePlugin", "JXLImageFile"),
+    ImageFormat.JP2: ("PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile"),
+    ImageFormat.PNM: ("PIL.PpmImagePlugin", "PpmImageFile"),
+    ImageFormat.QOI: ("PIL.QoiImagePlugin", "QoiImageFile"),
 }
-_COST = {Format.PNG: 8, Format.WEBP: 20}
+_COST = {ImageFormat.PNG: 8, ImageFormat.WEBP: 20}
 _COST_OF_OTHERS = 24
 _JXL_BITS = (0, 8, 16)
 _UNREAD_MODES = {"F": "floating-point numbers", "LAB": "CIELab colours"}
@@ -44,7 +44,7 @@ _HARD_WEBP = 80_000_000
 class RasterPicture:
     """A file's bytes, read by the plug-in for its format; nothing is guessed, and no other plug-in is asked."""
 
-    def __init__(self, form: Format, data: bytes) -> None:
+    def __init__(self, form: ImageFormat, data: bytes) -> None:
         self._form, self._data = form, data
         self._image: Any = None
         self._key_scale = 1
@@ -52,12 +52,12 @@ class RasterPicture:
         self._deep = False
         """Whether a JPEG XL has 16 bits."""
         match form:
-            case Format.PNG:
+            case ImageFormat.PNG:
                 self.header = self._outline_png()
-            case Format.WEBP:
+            case ImageFormat.WEBP:
                 webp = outline_webp(data)
                 self.header = Header(webp.width, webp.height, webp.orientation, _COST[form], webp.width * webp.height > _HARD_WEBP)
-            case Format.JXL:
+            case ImageFormat.JXL:
                 self.header = self._outline_jxl()
             case _:
                 self.header = self._ask_plugin()
@@ -69,7 +69,7 @@ class RasterPicture:
         if png.colours == 0 and png.depth in (2, 4):
             self._key_scale = 255 // ((1 << png.depth) - 1)
         self._data = png.picture
-        return Header(png.width, png.height, png.orientation, _COST[Format.PNG])
+        return Header(png.width, png.height, png.orientation, _COST[ImageFormat.PNG])
 
     def _outline_jxl(self) -> Header:
         jxl = outline_jxl(self._data)
@@ -79,7 +79,7 @@ class RasterPicture:
         return Header(jxl.width, jxl.height, cost=_COST_OF_OTHERS)
 
     def _ask_plugin(self) -> Header:
-        if self._form is Format.BMP and (kind := unread_bmp(self._data)):
+        if self._form is ImageFormat.BMP and (kind := unread_bmp(self._data)):
             raise unsupported(kind)
         self._image = self._open()
         width, height = self._image.size
@@ -90,7 +90,7 @@ class RasterPicture:
 
     def _orientation(self) -> int:
         """What is still to be turned: AVIF's plug-in tells it in EXIF; the others turn by themselves or know no orientation."""
-        exif: bytes = self._image.info.get("exif", b"") if self._form is Format.AVIF else b""
+        exif: bytes = self._image.info.get("exif", b"") if self._form is ImageFormat.AVIF else b""
         return orientation_of_exif(exif.removeprefix(b"Exif\0\0")) or 1
 
     def read_into(self, frame: ByteArray) -> str:
@@ -116,17 +116,17 @@ class RasterPicture:
             raise unsupported("JPEG XL of gray with opacity of 16 bits")
         if image.mode in _UNREAD_MODES:
             raise unsupported(f"{self._form} of {_UNREAD_MODES[image.mode]}")
-        if self._form is Format.JXL and image.jpeg:  # a JPEG that was packed without loss comes as its file had it
+        if self._form is ImageFormat.JXL and image.jpeg:  # a JPEG that was packed without loss comes as its file had it
             ImageOps.exif_transpose(image, in_place=True)
 
 
-def raster_reader(form: Format) -> Callable[[bytes], RasterPicture]:
+def raster_reader(form: ImageFormat) -> Callable[[bytes], RasterPicture]:
     """What reads a format, with its plug-in loaded; raises whatever the loading raises."""
     plugin(form)
     return lambda data: RasterPicture(form, data)
 
 
-def plugin(form: Format) -> Any:
+def plugin(form: ImageFormat) -> Any:
     """The class of Pillow or its plug-ins that opens a format."""
     module, name = _PLUGINS[form]
     return getattr(importlib.import_module(module), name)

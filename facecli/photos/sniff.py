@@ -9,7 +9,7 @@ HEAD = 64
 """How many bytes from a file's beginning are looked at."""
 
 
-class Format(StrEnum):
+class ImageFormat(StrEnum):
     """A format of pictures; the value is its name for messages."""
 
     JPEG = "JPEG"
@@ -29,30 +29,30 @@ class Format(StrEnum):
     RAW = "RAW"
 
 
-_FORMAT_BY_START: tuple[tuple[bytes, Format], ...] = (
-    (b"\xff\xd8\xff", Format.JPEG),
-    (b"\x89PNG\r\n\x1a\n", Format.PNG),
-    (b"GIF87a", Format.GIF),
-    (b"GIF89a", Format.GIF),
-    (b"\0\0\0\x0cJXL \r\n\x87\n", Format.JXL),
-    (b"\xff\x0a", Format.JXL),
-    (b"\0\0\0\x0cjP  \r\n\x87\n", Format.JP2),
-    (b"\xff\x4f\xff\x51", Format.JP2),
-    (b"8BPS\0\1", Format.PSD),
-    (b"8BPS\0\2", Format.PSB),
-    (b"qoif", Format.QOI),
-    (b"FUJIFILMCCD-RAW", Format.RAW),
-    (b"IIU\0", Format.RAW),
-    (b"IIRO", Format.RAW),
-    (b"IIRS", Format.RAW),
-    (b"MMOR", Format.RAW),
-    (b"II\x1a\0\0\0HEAPCCDR", Format.RAW),
-    (b"FOVb", Format.RAW),
-    (b"\0MRM", Format.RAW),
-    (b"II*\0", Format.TIFF),
-    (b"MM\0*", Format.TIFF),
-    (b"II+\0", Format.TIFF),
-    (b"MM\0+", Format.TIFF),
+_FORMAT_BY_START: tuple[tuple[bytes, ImageFormat], ...] = (
+    (b"\xff\xd8\xff", ImageFormat.JPEG),
+    (b"\x89PNG\r\n\x1a\n", ImageFormat.PNG),
+    (b"GIF87a", ImageFormat.GIF),
+    (b"GIF89a", ImageFormat.GIF),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", ImageFormat.JXL),
+    (b"\xff\x0a", ImageFormat.JXL),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", ImageFormat.JP2),
+    (b"\xff\x4f\xff\x51", ImageFormat.JP2),
+    (b"8BPS\0\1", ImageFormat.PSD),
+    (b"8BPS\0\2", ImageFormat.PSB),
+    (b"qoif", ImageFormat.QOI),
+    (b"FUJIFILMCCD-RAW", ImageFormat.RAW),
+    (b"IIU\0", ImageFormat.RAW),
+    (b"IIRO", ImageFormat.RAW),
+    (b"IIRS", ImageFormat.RAW),
+    (b"MMOR", ImageFormat.RAW),
+    (b"II\x1a\0\0\0HEAPCCDR", ImageFormat.RAW),
+    (b"FOVb", ImageFormat.RAW),
+    (b"\0MRM", ImageFormat.RAW),
+    (b"II*\0", ImageFormat.TIFF),
+    (b"MM\0*", ImageFormat.TIFF),
+    (b"II+\0", ImageFormat.TIFF),
+    (b"MM\0+", ImageFormat.TIFF),
 )
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 _PNM = re.compile(rb"P[1-6](?:[ \t\r\n]+|#[^\n]*\n)+\d")
@@ -94,18 +94,18 @@ _UNREAD: tuple[tuple[bytes, str], ...] = (
 )
 
 
-def sniff(head: bytes) -> Format | None:
+def sniff(head: bytes) -> ImageFormat | None:
     """The format that the first HEAD bytes of a file show; None where they are no image's."""
     for start, found in _FORMAT_BY_START:
         if head.startswith(start):
-            return Format.RAW if found is Format.TIFF and head[8:10] == b"CR" else found
+            return ImageFormat.RAW if found is ImageFormat.TIFF and head[8:10] == b"CR" else found
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return Format.WEBP
+        return ImageFormat.WEBP
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
-        return Format.BMP
+        return ImageFormat.BMP
     if head[4:8] == b"ftyp":
         return _sniff_boxes(head)
-    return Format.PNM if _PNM.match(head) else None
+    return ImageFormat.PNM if _PNM.match(head) else None
 
 
 def _brands(head: bytes) -> list[bytes]:
@@ -113,17 +113,17 @@ def _brands(head: bytes) -> list[bytes]:
     return [head[8:12], *(head[i : i + 4] for i in range(16, size - 3, 4))]
 
 
-def _sniff_boxes(head: bytes) -> Format | None:
+def _sniff_boxes(head: bytes) -> ImageFormat | None:
     """The format of an ISO base media file: still images share the container with videos, so only their brands count."""
     brands = _brands(head)
     if brands[0] == b"crx ":
-        return Format.RAW
+        return ImageFormat.RAW
     if brands[0] in _AVIF_BRANDS:
-        return Format.AVIF
+        return ImageFormat.AVIF
     if brands[0] in _HEIF_BRANDS:
-        return Format.HEIF
+        return ImageFormat.HEIF
     if brands[0] in (b"mif1", b"msf1", b"miaf"):
-        return Format.AVIF if _AVIF_BRANDS.intersection(brands) else Format.HEIF
+        return ImageFormat.AVIF if _AVIF_BRANDS.intersection(brands) else ImageFormat.HEIF
     return None
 
 

@@ -24,7 +24,7 @@ class Worker(Protocol[TaskIn_contra, ResultOut_co]):
     def close(self) -> None: ...
 
 
-class Crew(Generic[Task, Result]):
+class ThreadPool(Generic[Task, Result]):
     """Threads, each with a worker of its own, that take tasks from one queue."""
 
     def __init__(

@@ -43,7 +43,7 @@ def join_photos(photos: Sequence[Photo], detections: Sequence[Detections], crops
     ]
 
 
-def find_faces(models: FaceModels, photos: Sequence[Photo], clock: StageClock | None = None) -> list[IndexedPhoto]:
+def embed_photos(models: FaceModels, photos: Sequence[Photo], clock: StageClock | None = None) -> list[IndexedPhoto]:
     """The whole chain for a batch of photos: detect, align, embed."""
     clock = clock or StageClock()
     with clock.busy("detect"):

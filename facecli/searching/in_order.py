@@ -27,10 +27,10 @@ def work_in_order(tasks: Sequence[Task], open_worker: Callable[[], Worker[Task, 
             yield from map(worker, tasks)
         return
     # Imported here: a single query waits for none of it.
-    from facecli.pipeline.runner import Crew, run_in_order  # noqa: PLC0415
+    from facecli.pipeline.runner import ThreadPool, run_in_order  # noqa: PLC0415
 
     size = min(most or count_processors(), len(tasks))
-    with closing(Crew(open_worker, size)) as crew:
+    with closing(ThreadPool(open_worker, size)) as crew:
         for result in run_in_order(map(crew.submit, tasks), window=lambda: size * AHEAD, stop=lambda: False):
             assert result is not None
             yield result

@@ -17,7 +17,7 @@ from facecli.errors import DeviceError, PhotoError
 from facecli.photos.budget import default_budget
 from facecli.photos.decode import PhotoReader, stat_photo
 from facecli.pipeline.cores import count_workers
-from facecli.pipeline.stages import find_faces
+from facecli.pipeline.stages import embed_photos
 from facecli.searching.in_order import work_in_order
 from facecli.searching.opening import BATCH_SIZE, ModelSource
 from facecli.searching.query_parser import STDIN, PhotoQuery, refusal
@@ -95,7 +95,7 @@ class _Worker:
             photo = self._reader.decode(contents)
             if isinstance(photo, Skipped):
                 return refusal(photo, query.query)
-            return self._finish(query.query, contents, photo, find_faces(self._models, [photo])[0])
+            return self._finish(query.query, contents, photo, embed_photos(self._models, [photo])[0])
         finally:
             self._reader.release()
 
@@ -103,7 +103,7 @@ class _Worker:
         """The faces of a photo that was given as pixels; they stand for its bytes."""
         contents = _given(query, pixels.tobytes())
         photo = Photo(contents.file, contents.digest, pixels)
-        return self._finish(query, contents, photo, find_faces(self._models, [photo])[0])
+        return self._finish(query, contents, photo, embed_photos(self._models, [photo])[0])
 
     def _contents(self, query: PhotoQuery) -> FileContents | Skipped:
         if isinstance(query.content, bytes):

@@ -22,7 +22,7 @@ from facecli.store.locate import named_directory
 from facecli.store.maintenance.check import Problem, check_all
 from facecli.store.records import FileStat, IndexInfo, KeptOut, KnownFile, StoredFace, StoredPhoto
 from facecli.store.search.gpu import open_scan
-from facecli.store.search.ranking import Hit, Labels, Scan, Wanted, find_nearest
+from facecli.store.search.ranking import Hit, Labels, VectorScan, Wanted, find_nearest
 from facecli.store.vector_file import StoredCodes, VectorsDamaged
 from facecli.store.write.removal import Removal, plan_removal
 from facecli.types import Detections, FloatArray, IndexedPhoto, Match, PhotoFile, Skipped
@@ -39,7 +39,7 @@ class IndexReader:
         self._keeps_state = keeps_state
         self._codes: StoredCodes | None = None
         self._info: IndexInfo | None = None
-        self._scan: Scan | None = None
+        self._scan: VectorScan | None = None
         self.notice = ""
         """Why the vector file cannot be used, so that a search scans the catalogue; empty where it can."""
 

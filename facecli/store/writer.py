@@ -8,13 +8,13 @@ from pathlib import Path
 from facecli.errors import IndexMissing, StoreError
 from facecli.store.catalog.connection import connect, is_index, refuse_links, transaction
 from facecli.store.catalog.queries import Catalogue
-from facecli.store.disk.crash_journal import JOURNAL, Journal
+from facecli.store.disk.crash_journal import JOURNAL, CrashJournal
 from facecli.store.disk.durable import Disk, Step, no_step
 from facecli.store.disk.lock import LOCK, WriterLock
 from facecli.store.errors import explained
 from facecli.store.locate import MAKE_ONE
-from facecli.store.maintenance.create import make_directory, make_private
-from facecli.store.maintenance.prepare import Opened, prepare
+from facecli.store.maintenance.create import make_index_directory, make_private
+from facecli.store.maintenance.prepare import OpenedIndex, prepare
 from facecli.store.maintenance.rebuild import rebuild
 from facecli.store.reader import IndexReader
 from facecli.store.records import Batch, Committed, EmbeddingKind, Finished, StoredPhoto
@@ -23,20 +23,20 @@ from facecli.store.write.deletion import Deletions
 from facecli.store.write.erasure import dirty, erase
 from facecli.store.write.reembedding import Migration
 from facecli.store.write.removal import Removal, RemovalWork
-from facecli.store.write.residue import Traces
+from facecli.store.write.residue import Residue
 from facecli.types import PhotoFile
 
 
 class IndexWriter(IndexReader):
     """An index that is written, under its lock. Only one thread calls the methods that write; its reading methods see what is committed."""
 
-    def __init__(self, opened: Opened, reading: Catalogue, lock: WriterLock, disk: Disk) -> None:
+    def __init__(self, opened: OpenedIndex, reading: Catalogue, lock: WriterLock, disk: Disk) -> None:
         super().__init__(reading, keeps_state=False)
         self._opened = opened
         self._writing = opened.catalogue
         self._lock = lock
         self._disk = disk
-        self._traces = Traces()
+        self._traces = Residue()
         self._migration = Migration(opened, disk)
 
     def close(self) -> None:
@@ -53,10 +53,10 @@ class IndexWriter(IndexReader):
         """What had to be mended when the index was opened, in words."""
         return self._opened.mended
 
-    def open_journal(self) -> Journal:
+    def open_journal(self) -> CrashJournal:
         """Where a run notes what it is decoding, for the next one to know should it die."""
         with explained(self._writing.path):
-            return Journal(self._writing.directory, self._catalogue.token)
+            return CrashJournal(self._writing.directory, self._catalogue.token)
 
     def commit(self, batch: Batch) -> Committed:
         """Make a batch durable. Faces that are the same as before (IoU >= 0.9, cosine >= 0.98) keep their ids.
@@ -179,13 +179,13 @@ class IndexWriter(IndexReader):
     def settle(self) -> None:
         """Finish what an earlier writer deleted and did not erase; of that there is no record, so that the catalogue is written anew."""
         self._traces.complete = False
-        self._traces = Traces(complete=self._erase(0.0))
+        self._traces = Residue(complete=self._erase(0.0))
 
     def _erase(self, wait_readers: float) -> bool:
         if not self._writing.number("SELECT pending FROM state"):
             return True
         erased = erase(self._writing, self._disk, self._opened.vectors, self._traces, wait_readers)
-        self._traces = Traces(complete=erased)
+        self._traces = Residue(complete=erased)
         return erased
 
 
@@ -201,7 +201,7 @@ def open_writer(
         raise StoreError("an index is made with a kind of embeddings", directory)
     with explained(directory):
         if create:
-            make_directory(directory)
+            make_index_directory(directory)
         elif not is_index(directory):
             raise IndexMissing("there is no index", directory, hint=MAKE_ONE)
     return _open(directory, Disk(at), wait_seconds, lambda disk: prepare(directory, disk, kind, create=create))
@@ -216,7 +216,7 @@ def repair_index(directory: Path, *, wait_seconds: float = 0.0, at: Step = no_st
         return writer.mended
 
 
-def _open(directory: Path, disk: Disk, wait_seconds: float, prepared: Callable[[Disk], Opened]) -> IndexWriter:
+def _open(directory: Path, disk: Disk, wait_seconds: float, prepared: Callable[[Disk], OpenedIndex]) -> IndexWriter:
     """Take the lock, and open the index under it."""
     lock = WriterLock(directory)
     with explained(directory):
@@ -236,7 +236,7 @@ def _open(directory: Path, disk: Disk, wait_seconds: float, prepared: Callable[[
         raise
 
 
-def _begin(opened: Opened, lock: WriterLock, disk: Disk) -> IndexWriter:
+def _begin(opened: OpenedIndex, lock: WriterLock, disk: Disk) -> IndexWriter:
     with explained(opened.catalogue.path):
         reading = Catalogue(connect(opened.catalogue.path, mode="ro"), opened.catalogue.directory)
     reading.set_id = opened.catalogue.set_id

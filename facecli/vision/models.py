@@ -18,7 +18,7 @@ from facecli.vision.devices.select import Device
 from facecli.vision.optimization.openvino_choice import open_by_openvino, with_openvino
 from facecli.vision.optimization.optimized import open_detector, open_recogniser
 from facecli.vision.optimization.rewrite_cache import prepare_cache
-from facecli.vision.optimization.variants import Workshop, normalisation
+from facecli.vision.optimization.variants import RewriteTarget, normalisation
 from facecli.vision.packs.resolve import ModelFile, ModelPack
 from facecli.vision.recognition.embedder import Embedder
 from facecli.vision.runtime.libraries import load_onnxruntime
@@ -109,7 +109,7 @@ class OneDevice(Struct, frozen=True):
         if self.device.provider != CPU:
             return session
         wanted = open_by_openvino if self.device.kind == OPENVINO else with_openvino
-        return wanted(session, Workshop(file, self.device, self.report), self.precision)
+        return wanted(session, RewriteTarget(file, self.device, self.report), self.precision)
 
 
 def open_models(

@@ -56,7 +56,7 @@ def view_of(pixels: ByteArray) -> View:
     return View(frame, transposed, flipped_y, flipped_x)
 
 
-def make_upright(view: View, space: ByteArray) -> ByteArray:
+def copy_upright(view: View, space: ByteArray) -> ByteArray:
     """Copy the photo upright and contiguous into `space`, uint8, flat, of its size."""
     height, width = view.frame.shape[:2]
     target = space.reshape((width, height, 3) if view.transposed else (height, width, 3))

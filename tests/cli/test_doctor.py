@@ -18,7 +18,7 @@ from facecli.errors import DeviceError
 from facecli.health import check_health
 from facecli.installation import Conflict, import_conflict, package_of, pip
 from facecli.types import SilentReporter
-from facecli.vision.devices.benchmark import Outcome, run_trial
+from facecli.vision.devices.benchmark import TrialOutcome, run_trial
 from facecli.vision.devices.select import HardwareMissing
 from facecli.vision.runtime.libraries import cuda
 from facecli.vision.runtime.providers import CPU, Device
@@ -217,9 +217,9 @@ def test_each_device_is_proved_against_the_cpu(monkeypatch: pytest.MonkeyPatch) 
     assert [(d.name, d.works) for d in found.devices] == [("cpu", True), ("second:0", True)]
     assert found.devices[1].detector_cosine == pytest.approx(1.0)
 
-    def wrong(pack: object, device: Device) -> Outcome:
+    def wrong(pack: object, device: Device) -> TrialOutcome:
         outcome = run_trial(pack, device)
-        return outcome if device.name == "cpu" else Outcome(device, outcome.detection, outcome.embedding[::-1].copy(), outcome.seconds)
+        return outcome if device.name == "cpu" else TrialOutcome(device, outcome.detection, outcome.embedding[::-1].copy(), outcome.seconds)
 
     monkeypatch.setattr(health, "run_trial", wrong)
     found = check_health(SilentReporter())

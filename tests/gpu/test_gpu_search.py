@@ -49,14 +49,14 @@ def test_the_neighbours_are_those_of_the_processor(index: Path, by: By, monkeypa
     monkeypatch.setattr(gpu, "COMPARISONS_FROM", 1000)
     monkeypatch.setattr(gpu, "SHARD_BYTES", 2 * DIMENSION * 5000)
     asked: list[int] = []
-    search = gpu.Gpu.search
+    search = gpu.FaissGpu.search
 
-    def counting(self: gpu.Gpu, *arguments: object) -> object:
+    def counting(self: gpu.FaissGpu, *arguments: object) -> object:
         found = search(self, *arguments)  # type: ignore[arg-type]
         asked.append(1)
         return found
 
-    monkeypatch.setattr(gpu.Gpu, "search", counting)
+    monkeypatch.setattr(gpu.FaissGpu, "search", counting)
     with open_reader(index) as reader:
         assert reader.nearest(queries, top=10, minimum=None, by=by) == wanted
     assert len(asked) >= 3

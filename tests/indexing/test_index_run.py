@@ -20,7 +20,7 @@ from PIL import Image
 from facecli.config import By, IndexOptions, ScanOptions
 from facecli.errors import IndexMismatch, PhotoError, StoreError, UsageError
 from facecli.indexing import IndexRequest, index_photos
-from facecli.indexing.worker_pool import Workshop
+from facecli.indexing.worker_pool import WorkerPool
 from facecli.photos import mounts
 from facecli.photos.decode import PhotoReader
 from facecli.photos.scan import Scan
@@ -129,7 +129,7 @@ def test_a_run_indexes_what_is_there(album: Album) -> None:
 def test_a_second_run_opens_no_model(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
     album.run()
     before = album.bits()
-    monkeypatch.setattr(Workshop, "__init__", None)
+    monkeypatch.setattr(WorkerPool, "__init__", None)
     report = album.run()
     assert (report.photos.unchanged, report.photos.new, report.device) == (6, 0, "")
     assert album.bits() == before

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facecli.output.formats import Format, open_writer
+from facecli.output.formats import OutputFormat, open_result_writer
 from facecli.output.records import FIELDS, PathStyle
 from facecli.output.terminal import Terminal, columns_of
 from facecli.types import Judgement, Match, QueryFace, SearchResult, Sureness
@@ -50,9 +50,9 @@ RESULTS = (
 )
 
 
-def written(form: Format, terminal: Terminal | None = None, results: tuple[SearchResult, ...] = RESULTS) -> bytes:
+def written(form: OutputFormat, terminal: Terminal | None = None, results: tuple[SearchResult, ...] = RESULTS) -> bytes:
     stream = io.BytesIO()
-    writer = open_writer(form, stream, STYLE, terminal or Terminal(width=100))
+    writer = open_result_writer(form, stream, STYLE, terminal or Terminal(width=100))
     writer.begin()
     for result in results:
         writer.write(result)
@@ -60,30 +60,30 @@ def written(form: Format, terminal: Terminal | None = None, results: tuple[Searc
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("form", list(Format))
-def test_each_format_is_its_golden_file(form: Format) -> None:
+@pytest.mark.parametrize("form", list(OutputFormat))
+def test_each_format_is_its_golden_file(form: OutputFormat) -> None:
     assert written(form) == (GOLDEN / f"search.{form}").read_bytes()
 
 
 def test_a_coloured_table_with_links_is_its_golden_file() -> None:
-    assert written(Format.TABLE, Terminal(width=100, colour=True, links=True)) == (GOLDEN / "search-coloured.table").read_bytes()
+    assert written(OutputFormat.TABLE, Terminal(width=100, colour=True, links=True)) == (GOLDEN / "search-coloured.table").read_bytes()
 
 
 def test_a_narrow_table_shortens_paths_in_the_middle_and_fits() -> None:
-    lines = written(Format.TABLE, Terminal(width=70)).decode().splitlines()
+    lines = written(OutputFormat.TABLE, Terminal(width=70)).decode().splitlines()
     assert max(map(columns_of, lines)) <= 70
     assert any("album/…" in line or "…" in line for line in lines)
 
 
 def test_a_table_without_judgements_has_no_column_for_them() -> None:
     bare = (SearchResult(face("me.jpg"), RESULTS[0].matches),)
-    header = written(Format.TABLE, results=bare).decode().splitlines()[1].split()
+    header = written(OutputFormat.TABLE, results=bare).decode().splitlines()[1].split()
     assert header == ["rank", "alike", "path", "face", "box"]
 
 
 def test_json_and_csv_hold_the_same_records() -> None:
-    records = [json.loads(line) for line in written(Format.JSON).splitlines()]
-    rows = list(csv.DictReader(io.StringIO(written(Format.CSV).decode("utf-8", "replace"))))
+    records = [json.loads(line) for line in written(OutputFormat.JSON).splitlines()]
+    rows = list(csv.DictReader(io.StringIO(written(OutputFormat.CSV).decode("utf-8", "replace"))))
     assert [list(r) for r in rows] == [list(FIELDS)] * 5
     for record, row in zip(records, rows, strict=True):
         flat = {k: ",".join(map(str, v)) if isinstance(v, list) else str(v) for k, v in record.items() if k in FIELDS}
@@ -93,12 +93,12 @@ def test_json_and_csv_hold_the_same_records() -> None:
 def test_under_any_the_record_names_the_reference_that_matched() -> None:
     a, b = face("a.jpg"), face("b.jpg", 3)
     both = SearchResult(face("a.jpg,b.jpg"), RESULTS[0].matches[:2], references=(b, a))
-    assert [json.loads(line)["query"] for line in written(Format.JSON, results=(both,)).splitlines()] == ["b.jpg", "a.jpg"]
+    assert [json.loads(line)["query"] for line in written(OutputFormat.JSON, results=(both,)).splitlines()] == ["b.jpg", "a.jpg"]
 
 
 def test_no_match_writes_nothing_but_the_header_of_csv() -> None:
     empty = (SearchResult(face("me.jpg"), ()),)
-    assert {form: written(form, results=empty) for form in Format if form is not Format.CSV} == {
-        form: b"" for form in Format if form is not Format.CSV
+    assert {form: written(form, results=empty) for form in OutputFormat if form is not OutputFormat.CSV} == {
+        form: b"" for form in OutputFormat if form is not OutputFormat.CSV
     }
-    assert written(Format.CSV, results=empty).decode() == ",".join(FIELDS) + "\n"
+    assert written(OutputFormat.CSV, results=empty).decode() == ",".join(FIELDS) + "\n"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from chromium import Browser, find_chromium
 
-from facecli.output.gallery import Card, Gallery, Picture, Section, gallery_page
+from facecli.output.gallery import Card, Gallery, GalleryPicture, Section, gallery_page
 from facecli.types import Sureness
 
 WICKED = '<img src=x onerror="window.hacked=1">&amp;"\'</script><script>window.hacked=1</script>.jpg'
@@ -27,10 +27,10 @@ def jpeg(width: int, height: int, shade: int) -> bytes:
     return data.tobytes()
 
 
-def picture(path: str, *, upright: bool = False) -> Picture:
+def picture(path: str, *, upright: bool = False) -> GalleryPicture:
     width, height = (600, 800) if upright else (800, 600)
     box = (width / 4, height / 4, width / 2, height / 2)
-    return Picture(path, f"/photos/{path}", "file:///photos/x.jpg", box, width, height, jpeg(width // 2, height // 2, 90), jpeg(120, 120, 160))
+    return GalleryPicture(path, f"/photos/{path}", "file:///photos/x.jpg", box, width, height, jpeg(width // 2, height // 2, 90), jpeg(120, 120, 160))
 
 
 def card(number: int, path: str, similarity: float) -> Card:
@@ -72,7 +72,7 @@ def test_names_stay_text_and_nothing_lies_outside() -> None:
 
 
 def test_a_name_that_is_not_utf8_and_a_photo_that_is_gone() -> None:
-    odd = Picture("latin-\udce9.jpg", "/latin-\udce9.jpg", "file:///latin-%E9.jpg", (0, 0, 1, 1), trouble="no such photo")
+    odd = GalleryPicture("latin-\udce9.jpg", "/latin-\udce9.jpg", "file:///latin-%E9.jpg", (0, 0, 1, 1), trouble="no such photo")
     text = "".join(gallery_page(Gallery([Section("q", (odd,), (Card(odd, 1, 0.5, 7, "", None),))], "", "", {})))
     assert text.encode().count(b"no such photo") == 2
     assert "file:///latin-%E9.jpg" in text

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 from facecli.photos.opening import IN_WORKER, OPTIONAL_READERS
-from facecli.photos.sniff import Format
+from facecli.photos.sniff import ImageFormat
 
 ROOT = Path(__file__).parents[2]
 TABLE = re.compile(r"^\| (?P<what>.+?) \| (?P<reader>.+?) \| (?P<home>worker|helper) \| (?P<tests>.+?) \|$", re.MULTILINE)
@@ -18,12 +18,12 @@ ROWS = {
 
 
 def test_every_format_has_its_row() -> None:
-    assert {name.upper() for name in ROWS} == {form.name for form in Format} - {"PSB"}
+    assert {name.upper() for name in ROWS} == {form.name for form in ImageFormat} - {"PSB"}
 
 
 def test_homes_and_readers_are_right() -> None:
     for name, row in ROWS.items():
-        form = Format[name.upper()]
+        form = ImageFormat[name.upper()]
         assert (row["home"] == "worker") is (form in IN_WORKER), name
         reader = OPTIONAL_READERS.get(form)
         assert ("pip install" in row["reader"]) is (reader is not None), name

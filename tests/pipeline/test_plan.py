@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from facecli.indexing.diff import Missed, Pair, Rules, Step, pair_up, path_order
+from facecli.indexing.diff import Action, Missed, Pair, Rules, pair_up, path_order
 from facecli.store.records import KnownFile
 from facecli.types import PhotoFile, Skipped, SkipReason
 
@@ -64,9 +64,9 @@ def test_time_of_change_and_inode_tell_a_file_that_was_replaced(
     assert type(got) is (entry or type(None))
     assert found.looks_like(before) == (entry is not Pair)
     rules = Rules(force=False, retry_skipped=False, refusal_holds=lambda _: True)
-    assert rules.step(Pair(found, KnownFile(1, before, b"d"))) is (Step.LOOK if entry is Pair else Step.KEEP)
+    assert rules.step(Pair(found, KnownFile(1, before, b"d"))) is (Action.LOOK if entry is Pair else Action.KEEP)
     skip = Skipped(before, SkipReason.TRUNCATED, "…")
-    assert rules.step(Pair(found, KnownFile(None, before, b"", skip))) is (Step.LOOK if entry is Pair else Step.KEEP_SKIPPED)
+    assert rules.step(Pair(found, KnownFile(None, before, b"", skip))) is (Action.LOOK if entry is Pair else Action.KEEP_SKIPPED)
 
 
 SKIP = Skipped(FILE, SkipReason.TOO_LARGE, "…", refused_by="max-pixels=5")
@@ -77,22 +77,22 @@ BUSY = Skipped(FILE, SkipReason.PERMISSION, "…")
 @pytest.mark.parametrize(
     ("known", "changes", "step"),
     [
-        (None, {}, Step.LOOK),
-        (KnownFile(1, FILE, b"d"), {}, Step.KEEP),
-        (KnownFile(1, FILE, b"d"), {"force": True}, Step.LOOK),
-        (KnownFile(1, PhotoFile("/a/b.jpg", 10, 21), b"d"), {}, Step.LOOK),
-        (KnownFile(1, PhotoFile("/a/b.jpg", 11, 20), b"d"), {}, Step.LOOK),
-        (KnownFile(None, FILE, b"", BROKEN), {}, Step.KEEP_SKIPPED),
-        (KnownFile(3, FILE, b"d", BROKEN), {}, Step.KEEP_SKIPPED),
-        (KnownFile(None, FILE, b"", BROKEN), {"force": True}, Step.KEEP_SKIPPED),
-        (KnownFile(None, FILE, b"", BROKEN), {"retry_skipped": True}, Step.LOOK),
-        (KnownFile(None, PhotoFile("/a/b.jpg", 9, 9), b"", Skipped(PhotoFile("/a/b.jpg", 9, 9), SkipReason.TRUNCATED, "…")), {}, Step.LOOK),
-        (KnownFile(None, FILE, b"", BUSY), {}, Step.LOOK),
-        (KnownFile(None, FILE, b"", SKIP), {}, Step.LOOK),
-        (KnownFile(None, FILE, b"", SKIP), {"refusal_holds": lambda by: by == "max-pixels=5"}, Step.KEEP_SKIPPED),
+        (None, {}, Action.LOOK),
+        (KnownFile(1, FILE, b"d"), {}, Action.KEEP),
+        (KnownFile(1, FILE, b"d"), {"force": True}, Action.LOOK),
+        (KnownFile(1, PhotoFile("/a/b.jpg", 10, 21), b"d"), {}, Action.LOOK),
+        (KnownFile(1, PhotoFile("/a/b.jpg", 11, 20), b"d"), {}, Action.LOOK),
+        (KnownFile(None, FILE, b"", BROKEN), {}, Action.KEEP_SKIPPED),
+        (KnownFile(3, FILE, b"d", BROKEN), {}, Action.KEEP_SKIPPED),
+        (KnownFile(None, FILE, b"", BROKEN), {"force": True}, Action.KEEP_SKIPPED),
+        (KnownFile(None, FILE, b"", BROKEN), {"retry_skipped": True}, Action.LOOK),
+        (KnownFile(None, PhotoFile("/a/b.jpg", 9, 9), b"", Skipped(PhotoFile("/a/b.jpg", 9, 9), SkipReason.TRUNCATED, "…")), {}, Action.LOOK),
+        (KnownFile(None, FILE, b"", BUSY), {}, Action.LOOK),
+        (KnownFile(None, FILE, b"", SKIP), {}, Action.LOOK),
+        (KnownFile(None, FILE, b"", SKIP), {"refusal_holds": lambda by: by == "max-pixels=5"}, Action.KEEP_SKIPPED),
     ],
 )
-def test_what_follows_from_a_pair(known: KnownFile | None, changes: dict[str, object], step: Step) -> None:
+def test_what_follows_from_a_pair(known: KnownFile | None, changes: dict[str, object], step: Action) -> None:
     rules = Rules(**({"force": False, "retry_skipped": False, "refusal_holds": lambda _: False} | changes))  # type: ignore[arg-type]
     assert rules.step(Pair(FILE, known)) is step
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from facecli.pipeline.runner import Crew, run_in_order
+from facecli.pipeline.runner import ThreadPool, run_in_order
 
 
 class Doubler:
@@ -29,14 +29,14 @@ class Doubler:
         self.closed = True
 
 
-def crew_of(size: int, make: Callable[[], Doubler] = Doubler) -> tuple[Crew[int, int], list[Doubler]]:
+def crew_of(size: int, make: Callable[[], Doubler] = Doubler) -> tuple[ThreadPool[int, int], list[Doubler]]:
     made: list[Doubler] = []
 
     def make_and_keep() -> Doubler:
         made.append(make())
         return made[-1]
 
-    return Crew(make_and_keep, size, lambda _: None, time.perf_counter), made
+    return ThreadPool(make_and_keep, size, lambda _: None, time.perf_counter), made
 
 
 @pytest.mark.parametrize("window", [1, 2, 7, 2000])
@@ -69,7 +69,7 @@ def test_an_exception_while_a_worker_is_made_reaches_the_consumer() -> None:
     def make() -> Doubler:
         raise OSError("no model")
 
-    crew: Crew[int, int] = Crew(make, 2, lambda _: None, time.perf_counter)
+    crew: ThreadPool[int, int] = ThreadPool(make, 2, lambda _: None, time.perf_counter)
     with pytest.raises(OSError, match="no model"):
         list(run_in_order(map(crew.submit, range(4)), window=lambda: 4, stop=lambda: False))
     crew.close()
@@ -132,7 +132,7 @@ def test_a_consumer_that_leaves_cancels_what_has_not_begun() -> None:
 
 def test_waiting_is_counted() -> None:
     waits: list[float] = []
-    crew: Crew[int, int] = Crew(Doubler, 1, waits.append, time.perf_counter)
+    crew: ThreadPool[int, int] = ThreadPool(Doubler, 1, waits.append, time.perf_counter)
     time.sleep(0.03)
     list(run_in_order([crew.submit(1)], window=lambda: 1, stop=lambda: False))
     crew.close()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from facecli.store.disk import crash_journal as journal_module
-from facecli.store.disk.crash_journal import JOURNAL, Journal
+from facecli.store.disk.crash_journal import JOURNAL, CrashJournal
 
 
 def token(digest: bytes) -> bytes:
@@ -25,7 +25,7 @@ def die_with(directory: Path, *digests: bytes) -> None:
     """Let a child process die with contents in flight."""
     child = os.fork()
     if not child:
-        journal = Journal(directory, token)
+        journal = CrashJournal(directory, token)
         entered = [journal.in_flight(digest) for digest in digests]
         for one in entered:
             one.__enter__()
@@ -34,7 +34,7 @@ def die_with(directory: Path, *digests: bytes) -> None:
 
 
 def deaths(directory: Path, digest: bytes) -> int:
-    journal = Journal(directory, token)
+    journal = CrashJournal(directory, token)
     with journal.in_flight(digest) as count:
         pass
     journal.close()
@@ -50,7 +50,7 @@ def test_each_death_counts_until_the_content_passes(tmp_path: Path) -> None:
 
 
 def test_a_run_that_ends_well_leaves_nothing(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, token)
+    journal = CrashJournal(tmp_path, token)
     with ThreadPoolExecutor(8) as crowd:
 
         def work(number: int) -> int:
@@ -98,7 +98,7 @@ class FaultyDisk:
 @pytest.mark.parametrize("call", ["open", "fchmod", "pread", "pwrite", "close"])
 def test_trouble_with_the_file_is_told_and_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     monkeypatch.setattr(journal_module, "os", FaultyDisk(call))
-    journal = Journal(tmp_path, token)
+    journal = CrashJournal(tmp_path, token)
     with journal.in_flight(b"a" * 16) as first, journal.in_flight(b"b" * 16) as second:
         assert (first, second) == (0, 0)
     with pytest.raises(ValueError, match="a decoder"), journal.in_flight(b"a" * 16):
@@ -109,7 +109,7 @@ def test_trouble_with_the_file_is_told_and_stops_nothing(tmp_path: Path, monkeyp
 
 
 def test_more_in_flight_than_the_file_holds_go_without_a_record(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, token)
+    journal = CrashJournal(tmp_path, token)
     with ExitStack() as stack:
         assert {stack.enter_context(journal.in_flight(number.to_bytes(16, "big"))) for number in range(1100)} == {0}
     assert (tmp_path / JOURNAL).stat().st_size <= 1024 * 17

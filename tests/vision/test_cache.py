@@ -121,7 +121,7 @@ def test_a_choice_is_made_anew_with_another_number_of_processors(cache: Path, mo
     asked: list[int] = []
     for processors in (64, 64, 2, 2):
         monkeypatch.setattr(benchmark, "count_processors", lambda processors=processors: processors)
-        assert benchmark.choose([Device("gpu:0", "X")]).name == "cpu"
+        assert benchmark.choose_device([Device("gpu:0", "X")]).name == "cpu"
     assert len(asked) == 2
     assert len(read_record(benchmark.RECORD)) == 2
     assert cache.is_dir()

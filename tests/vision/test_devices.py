@@ -16,7 +16,7 @@ import pytest
 from facecli.errors import DeviceError, DeviceFull
 from facecli.installation import Conflict
 from facecli.vision.devices import benchmark, select
-from facecli.vision.devices.benchmark import Outcome, choose, run_trial
+from facecli.vision.devices.benchmark import TrialOutcome, choose_device, run_trial
 from facecli.vision.devices.select import HardwareMissing, find_devices
 from facecli.vision.packs.resolve import find_pack
 from facecli.vision.runtime.cuda import CudaDriver, read_driver
@@ -282,16 +282,16 @@ def test_a_plug_in_that_cannot_be_loaded_is_named_with_what_mends_it(plug_in_pla
     assert "onnxruntime-ep-mine" in caught.value.hint
 
 
-def outcome(name: str, seconds: float, *, off: float = 0.0) -> Outcome:
+def outcome(name: str, seconds: float, *, off: float = 0.0) -> TrialOutcome:
     vector = np.float32([1.0, off])
-    return Outcome(Device(name, f"{name}Provider" if name != "cpu" else CPU), vector, vector, seconds)
+    return TrialOutcome(Device(name, f"{name}Provider" if name != "cpu" else CPU), vector, vector, seconds)
 
 
 def test_auto_takes_the_fastest_that_agrees_and_remembers_it(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = {o.device.name: o for o in (outcome("cpu", 1.0), outcome("slow", 2.0), outcome("wrong", 0.1, off=0.5), outcome("fast", 0.5))}
     tried: list[str] = []
 
-    def run(_pack: object, found: Device) -> Outcome:
+    def run(_pack: object, found: Device) -> TrialOutcome:
         tried.append(found.name)
         if found.name == "broken":
             raise DeviceError("broken")
@@ -299,11 +299,11 @@ def test_auto_takes_the_fastest_that_agrees_and_remembers_it(monkeypatch: pytest
 
     monkeypatch.setattr(benchmark, "run_trial", run)
     candidates = [Device(name, f"{name}Provider") for name in ("slow", "wrong", "broken", "fast")]
-    assert choose(candidates).name == "fast"
+    assert choose_device(candidates).name == "fast"
     assert tried == ["cpu", "slow", "wrong", "broken", "fast"]
-    assert choose(candidates).name == "fast"
+    assert choose_device(candidates).name == "fast"
     assert len(tried) == 5, "the answer was kept"
-    assert choose(candidates[:1]).name == "cpu", "another choice is another question"
+    assert choose_device(candidates[:1]).name == "cpu", "another choice is another question"
 
 
 def test_auto_gives_all_devices_of_the_kind_that_won(with_cuda: Callable[[CudaDriver], None], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,7 +321,7 @@ def test_a_trial_runs_both_models() -> None:
     one, other = (run_trial(pack, found) for found in find_devices("cpu:0,1"))
     assert one.embedding.shape == (pack.dimension,)
     assert min(one.agreement(other)) > 0.99999
-    assert min(one.agreement(Outcome(other.device, other.detection, -other.embedding, 1.0))) < -0.99999
+    assert min(one.agreement(TrialOutcome(other.device, other.detection, -other.embedding, 1.0))) < -0.99999
 
 
 def test_onnx_runtime_starts_without_telemetry_and_without_noise(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_an_entry_comes_back_as_it_was() -> None:
 def test_what_time_decided_is_decided_anew_after_a_while(
     facts: dict[str, str], pack: ModelPack, cpu: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop = variants.Workshop(pack.recogniser, cpu, Notes())
+    shop = variants.RewriteTarget(pack.recogniser, cpu, Notes())
     now = time.time()
     for age, known in ((0, True), (89, True), (91, False), (-1, False)):
         monkeypatch.setattr(time, "time", lambda age=age: now - age * 86400)
@@ -138,4 +138,4 @@ def test_a_rewrite_that_was_proved_stays_whatever_its_age(pack: ModelPack, cpu: 
     with monkeypatch.context() as patch:
         patch.setattr(time, "time", lambda: 0.0)
         optimized.open_detector(pack.detector, cpu, Notes())
-    assert variants.recall(variants.Workshop(pack.detector, cpu, Notes()), "detector")[1] is not None
+    assert variants.recall(variants.RewriteTarget(pack.detector, cpu, Notes()), "detector")[1] is not None

@@ -26,7 +26,7 @@ from facecli.vision.optimization.rewrites import half
 from facecli.vision.optimization.rewrites.graph import Graph
 from facecli.vision.optimization.rewrites.half import halve
 from facecli.vision.optimization.rewrites.surgery import open_axes
-from facecli.vision.optimization.variants import Workshop
+from facecli.vision.optimization.variants import RewriteTarget
 from facecli.vision.packs.resolve import find_pack
 from facecli.vision.runtime.libraries import cuda
 from facecli.vision.runtime.providers import CPU
@@ -57,20 +57,20 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def shop() -> Workshop:
-    return Workshop(find_pack(None).recogniser, PROCESSOR, Notes())
+def shop() -> RewriteTarget:
+    return RewriteTarget(find_pack(None).recogniser, PROCESSOR, Notes())
 
 
-def said(shop: Workshop) -> list[str]:
+def said(shop: RewriteTarget) -> list[str]:
     assert isinstance(shop.report, Notes)
     return shop.report.details
 
 
-def single(shop: Workshop) -> Session:
+def single(shop: RewriteTarget) -> Session:
     return open_session(shop.file.path, shop.device)
 
 
-def choose(shop: Workshop, precision: Precision = Precision.EXACT, *, slow: bool = True) -> Session:
+def choose(shop: RewriteTarget, precision: Precision = Precision.EXACT, *, slow: bool = True) -> Session:
     """Choose beside a session in single precision, which is slow or not."""
     return choose_precision(shop, precision, lambda: Slow(single(shop)) if slow else single(shop))
 
@@ -100,7 +100,7 @@ def rounded(model: onnx.ModelProto, feed: NDArray[np.float32]) -> NDArray[np.flo
     return values[model.graph.output[0].name]
 
 
-def test_every_weight_is_halved_and_input_and_output_are_not(shop: Workshop) -> None:
+def test_every_weight_is_halved_and_input_and_output_are_not(shop: RewriteTarget) -> None:
     model = halved(Path(shop.file.path).read_bytes())
     assert {i.data_type for i in model.graph.initializer} == {TensorProto.FLOAT16}
     session = open_session(model.SerializeToString(), PROCESSOR)
@@ -108,7 +108,7 @@ def test_every_weight_is_halved_and_input_and_output_are_not(shop: Workshop) -> 
     assert session.input.shape[0] is session.outputs[0].shape[0] is None
 
 
-def test_the_default_pack_keeps_its_embeddings_where_every_value_is_rounded(shop: Workshop) -> None:
+def test_the_default_pack_keeps_its_embeddings_where_every_value_is_rounded(shop: RewriteTarget) -> None:
     crops = equivalence.proving_crops(shop.normalisation)
     cosines = equivalence.cosines(single(shop).run(crops)[0], rounded(halved(Path(shop.file.path).read_bytes()), crops))
     assert equivalence.is_kept(cosines, Precision.EXACT)
@@ -124,7 +124,7 @@ def test_the_pattern_of_the_large_packs_keeps_them_too() -> None:
 
 
 @pytest.mark.parametrize("precision", list(Precision))
-def test_what_is_proved_and_faster_is_taken_told_and_kept(precision: Precision, shop: Workshop, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_proved_and_faster_is_taken_told_and_kept(precision: Precision, shop: RewriteTarget, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = choose(shop, precision)
     assert isinstance(chosen, HalfSession)
     [line] = said(shop)
@@ -139,7 +139,7 @@ def test_what_is_proved_and_faster_is_taken_told_and_kept(precision: Precision, 
     np.testing.assert_array_equal(again.run(crops)[0], chosen.run(crops)[0])
 
 
-def test_what_is_no_faster_is_left_told_and_not_tried_again(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_faster_is_left_told_and_not_tried_again(shop: RewriteTarget, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = half_precision.open_rewrite
     monkeypatch.setattr(half_precision, "open_rewrite", lambda *made: (Slow(opened(*made)[0]), opened(*made)[1]))
     assert type(choose(shop, slow=False)) is OnnxSession
@@ -174,7 +174,7 @@ def overflown(weights: NDArray[Any]) -> NDArray[Any]:
 
 @pytest.mark.parametrize("change", [coarse, overflown, np.zeros_like])
 def test_embeddings_that_differ_or_are_no_numbers_are_refused(
-    change: Callable[[NDArray[Any]], NDArray[Any]], shop: Workshop, cache: Path, monkeypatch: pytest.MonkeyPatch
+    change: Callable[[NDArray[Any]], NDArray[Any]], shop: RewriteTarget, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoil(change, monkeypatch)
     assert isinstance(choose(shop), Slow)
@@ -182,7 +182,7 @@ def test_embeddings_that_differ_or_are_no_numbers_are_refused(
     assert [f.suffix for f in cache.iterdir()] == [""], "the refusal is kept, no model"
 
 
-def test_a_graph_that_the_converter_does_not_take_stays(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_graph_that_the_converter_does_not_take_stays(shop: RewriteTarget, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise KeyError("no such node")
 
@@ -191,7 +191,7 @@ def test_a_graph_that_the_converter_does_not_take_stays(shop: Workshop, monkeypa
     assert said(shop)[0].endswith("for in half precision its graph cannot be written")
 
 
-def test_a_device_that_does_not_run_it_stays(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_does_not_run_it_stays(shop: RewriteTarget, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         open_session(b"nothing", PROCESSOR)
 
@@ -207,7 +207,7 @@ class Lost(Slow):
         raise DeviceError("the network failed", "test", hint="fell off the bus")
 
 
-def test_a_device_that_is_lost_in_the_trial_is_not_held_against_half_precision(shop: Workshop, cache: Path) -> None:
+def test_a_device_that_is_lost_in_the_trial_is_not_held_against_half_precision(shop: RewriteTarget, cache: Path) -> None:
     with pytest.raises(DeviceError, match="the network failed"):
         choose_precision(shop, Precision.EXACT, lambda: Lost(single(shop)))
     assert not cache.exists() or not [f for f in cache.iterdir() if "half" in f.name]
@@ -228,7 +228,7 @@ class Narrow(Slow):
         return super().run(feed)
 
 
-def test_the_trial_takes_fewer_rows_where_memory_is_short_and_comes_again_where_there_is_none(shop: Workshop, cache: Path) -> None:
+def test_the_trial_takes_fewer_rows_where_memory_is_short_and_comes_again_where_there_is_none(shop: RewriteTarget, cache: Path) -> None:
     full = Narrow(single(shop), 0)
     assert choose_precision(shop, Precision.EXACT, lambda: full) is full
     assert "it has not the memory now (out of memory)" in said(shop)[0]
@@ -244,7 +244,7 @@ def test_a_recogniser_for_one_crop_at_a_time_is_tried_with_one(tmp_path: Path, m
     path = tmp_path / "toy.onnx"
     path.write_bytes(iresnet(32))
     file = replace(find_pack(None).recogniser, path=str(path), sha256="7" * 64)
-    shop = Workshop(file, PROCESSOR, Notes())
+    shop = RewriteTarget(file, PROCESSOR, Notes())
     assert single(shop).input.shape[0] == 1
     assert isinstance(choose(shop), HalfSession)
 
@@ -303,7 +303,7 @@ def test_fast_precision_without_effect_is_said(as_accelerators: Callable[..., tu
     assert not [line for line in told.details if "no effect" in line]
 
 
-def test_the_processor_itself_is_not_asked(shop: Workshop, cache: Path) -> None:
+def test_the_processor_itself_is_not_asked(shop: RewriteTarget, cache: Path) -> None:
     assert not isinstance(optimized.open_recogniser(shop.file, PROCESSOR, shop.report, Precision.FAST), HalfSession)
     assert said(shop) == []
     assert not [f for f in cache.iterdir() if "half" in f.name]

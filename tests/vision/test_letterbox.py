@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from facecli.vision.detection.letterbox import Letterbox, fit
-from facecli.vision.pixels import make_upright, view_of
+from facecli.vision.pixels import copy_upright, view_of
 
 
 def reference(pixels: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
@@ -67,7 +67,7 @@ def test_a_view_is_told_from_its_frame(flips: tuple[int, int], *, transposed: bo
     pixels = (frame.transpose(1, 0, 2) if transposed else frame)[:: flips[0], :: flips[1]]
     view = view_of(pixels)
     assert np.shares_memory(view.frame, frame)
-    np.testing.assert_array_equal(make_upright(view, np.empty(pixels.size, np.uint8)), pixels)
+    np.testing.assert_array_equal(copy_upright(view, np.empty(pixels.size, np.uint8)), pixels)
     x, y = 4, 7
     at_x, at_y, _ = (view.to_frame() @ [x, y, 1]).astype(int)
     np.testing.assert_array_equal(view.frame[at_y, at_x], pixels[y, x])

@@ -26,7 +26,7 @@ from facecli.vision.optimization import equivalence, openvino_choice
 from facecli.vision.optimization.equivalence import cosines, is_kept
 from facecli.vision.optimization.openvino_choice import ChangingSession, _form, open_by_openvino, with_openvino
 from facecli.vision.optimization.optimized import open_recogniser
-from facecli.vision.optimization.variants import Workshop
+from facecli.vision.optimization.variants import RewriteTarget
 from facecli.vision.packs.resolve import find_pack
 from facecli.vision.recognition.alignment import align_faces
 from facecli.vision.runtime.openvino import Form, OpenVinoSession
@@ -62,8 +62,8 @@ def session(cpu: Device) -> Session:
 
 
 @pytest.fixture
-def shop(cpu: Device) -> Workshop:
-    return Workshop(find_pack(None).recogniser, cpu, SilentReporter())
+def shop(cpu: Device) -> RewriteTarget:
+    return RewriteTarget(find_pack(None).recogniser, cpu, SilentReporter())
 
 
 def faces_of_samples() -> NDArray[np.float32]:
@@ -101,7 +101,7 @@ def test_a_session_that_cannot_be_had_changes_nothing() -> None:
 
 
 @needs_openvino
-def test_openvino_gives_the_same_embeddings(session: Session, shop: Workshop) -> None:
+def test_openvino_gives_the_same_embeddings(session: Session, shop: RewriteTarget) -> None:
     crops = np.random.default_rng(0).normal(0, 0.5, (3, 3, 112, 112)).astype(np.float32)
     for form in (Form(find_pack(None).recogniser.path), _form(shop)):
         other = OpenVinoSession(form, session, "f32")
@@ -138,7 +138,7 @@ print(calls, [name for name in sys.modules if "telemetry" in name])
 
 
 @needs_openvino
-def test_short_numbers_keep_the_promise_of_fast_precision(session: Session, shop: Workshop) -> None:
+def test_short_numbers_keep_the_promise_of_fast_precision(session: Session, shop: RewriteTarget) -> None:
     """On every face that the tests have, not only on those of the proof."""
     crops = faces_of_samples()
     found = cosines(session.run(crops)[0], OpenVinoSession(_form(shop), session, "bf16").run(crops)[0])
@@ -148,7 +148,7 @@ def test_short_numbers_keep_the_promise_of_fast_precision(session: Session, shop
 
 @needs_openvino
 @pytest.mark.parametrize("precision", list(Precision))
-def test_openvino_that_was_asked_for_runs_from_the_first_crop_on(session: Session, shop: Workshop, precision: Precision) -> None:
+def test_openvino_that_was_asked_for_runs_from_the_first_crop_on(session: Session, shop: RewriteTarget, precision: Precision) -> None:
     other = open_by_openvino(session, shop, precision)
     assert other.provider == "OpenVINO"
     crops = faces_of_samples()[:4]
@@ -156,7 +156,7 @@ def test_openvino_that_was_asked_for_runs_from_the_first_crop_on(session: Sessio
 
 
 @needs_openvino
-def test_openvino_that_was_asked_for_and_is_wrong_is_an_error(session: Session, shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openvino_that_was_asked_for_and_is_wrong_is_an_error(session: Session, shop: RewriteTarget, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_choice.proving, "is_kept", lambda *_: False)
     with pytest.raises(DeviceError, match="device openvino cannot be used: it does not give the embeddings of exact precision here"):
         open_by_openvino(session, shop, Precision.EXACT)
@@ -164,7 +164,7 @@ def test_openvino_that_was_asked_for_and_is_wrong_is_an_error(session: Session, 
 
 @needs_openvino
 @pytest.mark.parametrize("better", [True, False])
-def test_the_answer_of_the_trial_is_kept(session: Session, shop: Workshop, monkeypatch: pytest.MonkeyPatch, *, better: bool) -> None:
+def test_the_answer_of_the_trial_is_kept(session: Session, shop: RewriteTarget, monkeypatch: pytest.MonkeyPatch, *, better: bool) -> None:
     asked: list[int] = []
     monkeypatch.setattr(openvino_choice, "_is_better", lambda *_: bool(asked.append(1)) or better)
     crops = np.zeros((20, 3, 112, 112), np.float32)
@@ -178,7 +178,7 @@ def test_the_answer_of_the_trial_is_kept(session: Session, shop: Workshop, monke
 
 
 @needs_openvino
-def test_what_is_not_the_same_is_not_better(session: Session, shop: Workshop) -> None:
+def test_what_is_not_the_same_is_not_better(session: Session, shop: RewriteTarget) -> None:
     class Wrong:
         provider, input, outputs = "wrong", session.input, session.outputs
 
@@ -195,7 +195,7 @@ def test_a_failure_of_openvino_is_said_and_costs_nothing(session: Session, cpu: 
 
     monkeypatch.setattr(openvino_choice, "OpenVinoSession", fail)
     told = Notes()
-    changing = with_openvino(session, Workshop(find_pack(None).recogniser, cpu, told), Precision.EXACT)
+    changing = with_openvino(session, RewriteTarget(find_pack(None).recogniser, cpu, told), Precision.EXACT)
     assert changing.run(np.zeros((70, 3, 112, 112), np.float32))[0].shape == (70, 512)
     assert told.details == ["OpenVINO cannot be used: no such thing"]
 
@@ -204,5 +204,5 @@ def test_without_openvino_nothing_changes(session: Session, cpu: Device, monkeyp
     found = importlib.util.find_spec
     monkeypatch.setattr(openvino_choice.importlib.util, "find_spec", lambda name: None if name == "openvino" else found(name))
     told = Notes()
-    assert with_openvino(session, Workshop(find_pack(None).recogniser, cpu, told), Precision.FAST) is session
+    assert with_openvino(session, RewriteTarget(find_pack(None).recogniser, cpu, told), Precision.FAST) is session
     assert len(told.details) == 1

@@ -17,7 +17,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from facecli.photos.raster import plugin
 from facecli.photos.refusal import loading, unreadable
-from facecli.photos.sniff import Format
+from facecli.photos.sniff import ImageFormat
 from facecli.photos.tiff.directory import ends_early
 from facecli.photos.tiff.layout import EMBEDDED, FAX, Colours, Layout, Packing
 
@@ -132,7 +132,7 @@ class Chunk:
     def _decode_file(self) -> Samples:
         """A chunk that is a file of another format."""
         with loading():
-            opener = plugin(Format.WEBP if self._layout.packing is Packing.WEBP else Format.JP2)
+            opener = plugin(ImageFormat.WEBP if self._layout.packing is Packing.WEBP else ImageFormat.JP2)
         image = opener(io.BytesIO(self._stored()))
         if image.size != (self.width, self.rows):
             raise unreadable("a TIFF file with a strip or tile of another size")

@@ -16,7 +16,7 @@ _ABSENT = -1
 """Stands for a file that could not be opened, and for a record that there is no place for."""
 
 
-class Journal:
+class CrashJournal:
     """A small file of records, one for each content that is being decoded or was when a run died; thread-safe.
 
     A record is the number of runs that died with this content in flight, were this one to die now, and a keyed hash of the content:

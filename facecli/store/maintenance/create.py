@@ -28,7 +28,7 @@ OWN = re.compile(
 """The names of an index's files."""
 
 
-def make_directory(directory: Path) -> None:
+def make_index_directory(directory: Path) -> None:
     """Make the directory of an index, or take an empty one; private, whatever the umask."""
     try:
         directory.mkdir(mode=0o700)

@@ -24,7 +24,7 @@ from facecli.store.records import EmbeddingKind
 from facecli.store.vector_file import BESIDE, VectorWriter
 
 
-class Opened(Struct):
+class OpenedIndex(Struct):
     """A catalogue that is ready to be written, and the vector files of its sets."""
 
     catalogue: Catalogue
@@ -38,7 +38,7 @@ class Opened(Struct):
         self.catalogue.connection.close()
 
 
-def prepare(directory: Path, disk: Disk, kind: EmbeddingKind | None, *, create: bool = False, repair: bool = False) -> Opened:
+def prepare(directory: Path, disk: Disk, kind: EmbeddingKind | None, *, create: bool = False, repair: bool = False) -> OpenedIndex:
     """Open the catalogue under the lock, and finish or clear what an earlier writer left."""
     path = directory / CATALOGUE
     with explained(path):
@@ -47,7 +47,7 @@ def prepare(directory: Path, disk: Disk, kind: EmbeddingKind | None, *, create: 
                 raise IndexMissing("there is no index", directory, hint=MAKE_ONE)
             make_index(directory, disk, kind)
         catalogue = Catalogue(open_for_writing(path), directory)
-        opened = Opened(catalogue)
+        opened = OpenedIndex(catalogue)
         try:
             _bring_up_to_date(catalogue, disk)
             if repair:
@@ -130,7 +130,7 @@ def _adopt_paths(catalogue: Catalogue, disk: Disk) -> None:
             connection.execute("UPDATE OR REPLACE skips SET path = ? WHERE path = ?", (stored, path))
 
 
-def _open_vectors(opened: Opened, disk: Disk, row: SetRow, *, thorough: bool) -> VectorWriter:
+def _open_vectors(opened: OpenedIndex, disk: Disk, row: SetRow, *, thorough: bool) -> VectorWriter:
     """The vector file of a set without the tail of a killed batch; written anew where it cannot be used.
 
     `thorough`: also where not every vector in it is that of its face.

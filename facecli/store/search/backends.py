@@ -19,7 +19,7 @@ from facecli.store.catalog.rows import are_unit, as_bytes, as_int, read_codes
 from facecli.store.catalog.sets import SetRow
 from facecli.store.disk.filesystem import is_network
 from facecli.store.errors import trusted
-from facecli.store.search.ranking import Identified, Labels, Scan, pick_best, portion, similarities
+from facecli.store.search.ranking import Identified, Labels, VectorScan, pick_best, portion, similarities
 from facecli.store.vector_file import BLOCK, Codes, StoredCodes
 from facecli.system import count_processors
 from facecli.types import FloatArray
@@ -31,7 +31,7 @@ _FAISS_QUERIES = 1 << 22
 """The most candidates that FAISS is asked for at once, over all queries."""
 
 
-def open_scan(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -> Scan:
+def open_cpu_scan(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -> VectorScan:
     """The quickest way to the codes of a set; `codes` is its vector file, None where that cannot be used."""
     if codes is None:
         return CatalogueScan(catalogue, row)

@@ -17,7 +17,7 @@ from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.sets import SetRow
 from facecli.store.search import backends
 from facecli.store.search.backends import FaissScan
-from facecli.store.search.ranking import Labels, Scan
+from facecli.store.search.ranking import Labels, VectorScan
 from facecli.store.vector_file import Codes, StoredCodes
 from facecli.types import FloatArray
 
@@ -36,11 +36,11 @@ TEMPORARY_BYTES = 256 << 20
 """What FAISS sets aside on each GPU; its own default is up to 1.5 GB."""
 
 
-def open_scan(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -> Scan:
+def open_scan(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -> VectorScan:
     """The quickest way to the codes of a set; `codes` is its vector file, None where that cannot be used."""
     if codes is not None and row.slots >= backends.FAISS_FROM:
         return AcceleratedScan(catalogue, row, codes)
-    return backends.open_scan(catalogue, row, codes)
+    return backends.open_cpu_scan(catalogue, row, codes)
 
 
 class AcceleratedScan(FaissScan):
@@ -78,9 +78,9 @@ class AcceleratedScan(FaissScan):
         """Each shard is done by the first GPU that is free, and the best of all shards are the best."""
         assert self._gpus
         halves = queries.astype(np.float16)
-        free: queue.SimpleQueue[Gpu] = queue.SimpleQueue()
+        free: queue.SimpleQueue[FaissGpu] = queue.SimpleQueue()
         for number in range(self._gpus):
-            free.put(Gpu(number))
+            free.put(FaissGpu(number))
 
         def search(shard: tuple[Labels, Codes]) -> tuple[Labels, FloatArray]:
             gpu = free.get()
@@ -110,7 +110,7 @@ class AcceleratedScan(FaissScan):
                 yield np.flatnonzero(part) + start, codes if part.all() else codes[part]
 
 
-class Gpu:
+class FaissGpu:
     """One GPU as FAISS uses it."""
 
     def __init__(self, number: int) -> None:

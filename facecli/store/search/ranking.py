@@ -51,7 +51,7 @@ class Hit(Struct, frozen=True):
     similarity: float
 
 
-class Scan(Protocol):
+class VectorScan(Protocol):
     """A way to the codes: the vector file or the catalogue."""
 
     total: int
@@ -66,7 +66,7 @@ class Scan(Protocol):
         """The faces of labels; a face id of -1 where a label has none."""
 
 
-def find_nearest(scan: Scan, queries: FloatArray, wanted: Wanted, leave_out: Sequence[Labels]) -> list[list[Hit]]:
+def find_nearest(scan: VectorScan, queries: FloatArray, wanted: Wanted, leave_out: Sequence[Labels]) -> list[list[Hit]]:
     """The answer to each query; similarity falling, then face id. `queries` float32 (q, d), unit length.
 
     `leave_out` has the faces that must not answer, for each query, or is empty.
@@ -78,7 +78,7 @@ def find_nearest(scan: Scan, queries: FloatArray, wanted: Wanted, leave_out: Seq
     return answers
 
 
-def _answer_block(scan: Scan, queries: FloatArray, wanted: Wanted, leave_out: Sequence[Labels]) -> list[list[Hit]]:
+def _answer_block(scan: VectorScan, queries: FloatArray, wanted: Wanted, leave_out: Sequence[Labels]) -> list[list[Hit]]:
     """Ask for some candidates, and for eight times as many where they may not be enough."""
     answers: list[list[Hit]] = [[] for _ in queries]
     open_queries = list(range(len(queries))) if scan.total else []

@@ -14,8 +14,8 @@ from facecli.store.catalog.sets import SetRow
 from facecli.store.errors import trusted
 from facecli.store.records import Batch, Committed
 from facecli.store.write.deletion import Deletions
-from facecli.store.write.face_matching import KEPT_OUT_IOU, match_faces, overlaps
-from facecli.store.write.residue import Traces
+from facecli.store.write.face_matching import KEPT_OUT_IOU, match_faces, overlaps_of_numbers
+from facecli.store.write.residue import Residue
 from facecli.types import IndexedPhoto, PhotoFile, Skipped
 
 _STAT = ("size", "mtime_ns", "ctime_ns", "inode")
@@ -31,7 +31,7 @@ class _OldFace(Struct, frozen=True):
 class BatchCommit:
     """A batch on its way into the catalogue; used once, within a transaction."""
 
-    def __init__(self, catalogue: Catalogue, row: SetRow, traces: Traces) -> None:
+    def __init__(self, catalogue: Catalogue, row: SetRow, traces: Residue) -> None:
         self._catalogue = catalogue
         self._connection: sqlite3.Connection = catalogue.connection
         self._row = row
@@ -92,7 +92,7 @@ class BatchCommit:
             return
         faces = face_rows(photo)
         if len(kept_out.boxes) and faces:
-            nearest = overlaps(photo.detections.boxes, kept_out.boxes).max(axis=1).tolist()
+            nearest = overlaps_of_numbers(photo.detections.boxes, kept_out.boxes).max(axis=1).tolist()
             kept = [face for face, overlap in zip(faces, nearest, strict=True) if overlap < KEPT_OUT_IOU]
             self._faces_out += len(faces) - len(kept)
             faces = kept

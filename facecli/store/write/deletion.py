@@ -5,7 +5,7 @@ from __future__ import annotations
 from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.rows import as_bytes, as_int
 from facecli.store.errors import trusted
-from facecli.store.write.residue import Traces
+from facecli.store.write.residue import Residue
 
 
 class Deletions:
@@ -14,7 +14,7 @@ class Deletions:
     The tables' triggers take a photo's faces, a face's embedding, turn its slot into a hole, and note that an erasure is due.
     """
 
-    def __init__(self, catalogue: Catalogue, traces: Traces) -> None:
+    def __init__(self, catalogue: Catalogue, traces: Residue) -> None:
         self._connection = catalogue.connection
         self._path = catalogue.path
         self._traces = traces

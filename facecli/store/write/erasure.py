@@ -14,7 +14,7 @@ from facecli.store.catalog.sets import SetRow
 from facecli.store.disk.durable import Disk
 from facecli.store.errors import explained
 from facecli.store.vector_file import VectorWriter
-from facecli.store.write.residue import Traces, file_size
+from facecli.store.write.residue import Residue, file_size
 
 SMALL = 16 << 20
 """Bytes of a catalogue that is written anew rather than searched: it takes less than a second."""
@@ -22,7 +22,7 @@ _POLL_SECONDS = 0.02
 _UNERASED = "SELECT slot FROM holes h JOIN sets s USING (set_id) WHERE set_id = ? AND NOT erased AND slot >= 0 AND slot < s.slots"
 
 
-def erase(catalogue: Catalogue, disk: Disk, vectors: dict[int, VectorWriter], traces: Traces, wait_readers: float) -> bool:
+def erase(catalogue: Catalogue, disk: Disk, vectors: dict[int, VectorWriter], traces: Residue, wait_readers: float) -> bool:
     """Finish what deletions began; whether it is proved, or a reader still holds an older state open.
 
     The transaction that deleted came before: a crash from here on leaves work pending, which the next writer does.
@@ -45,7 +45,7 @@ def erase(catalogue: Catalogue, disk: Disk, vectors: dict[int, VectorWriter], tr
     return True
 
 
-def _must_rewrite(catalogue: Catalogue, traces: Traces) -> bool:
+def _must_rewrite(catalogue: Catalogue, traces: Residue) -> bool:
     """Whether stale copies may stand in the catalogue's gaps."""
     return not traces.complete or file_size(catalogue.path) <= SMALL or traces.found_in(catalogue.path)
 

@@ -15,7 +15,7 @@ KEPT_OUT_IOU = 0.5
 """A face that `remove` keeps out may be found a little differently by other settings."""
 
 
-def overlaps(first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
+def overlaps_of_numbers(first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
     """Intersection over union, float64 (n, m), of boxes (n, 4) and (m, 4), x1, y1, x2, y2 in pixels, in which damage may have left no number."""
     return boxes.overlaps(np.nan_to_num(first.astype(np.float64)), np.nan_to_num(second.astype(np.float64)))
 
@@ -27,7 +27,7 @@ def match_faces(old: tuple[FloatArray, Codes], new: tuple[FloatArray, Codes]) ->
     """
     if not len(old[0]) or not len(new[0]):
         return {}
-    iou = overlaps(new[0], old[0])
+    iou = overlaps_of_numbers(new[0], old[0])
     cosine = _unit(new[1]) @ _unit(old[1]).T
     pairs = np.argwhere((iou >= SAME_IOU) & (cosine >= SAME_COSINE))
     order = np.argsort(-iou[pairs[:, 0], pairs[:, 1]], kind="stable")

@@ -10,7 +10,7 @@ from facecli.store.catalog.queries import PHOTO_COLUMNS, Catalogue
 from facecli.store.catalog.sets import SetRow
 from facecli.store.disk.durable import Disk
 from facecli.store.maintenance.create import add_set
-from facecli.store.maintenance.prepare import Opened
+from facecli.store.maintenance.prepare import OpenedIndex
 from facecli.store.maintenance.rebuild import new_mark
 from facecli.store.records import EmbeddingKind, StoredPhoto
 from facecli.store.vector_file import VectorFile, VectorWriter
@@ -25,7 +25,7 @@ _PORTION = 1000
 class Migration:
     """The steps of a migration over an opened index."""
 
-    def __init__(self, opened: Opened, disk: Disk) -> None:
+    def __init__(self, opened: OpenedIndex, disk: Disk) -> None:
         self._opened = opened
         self._catalogue: Catalogue = opened.catalogue
         self._disk = disk

@@ -14,7 +14,7 @@ from facecli.store.catalog.rows import as_bytes, as_int, pack_box, read_boxes
 from facecli.store.errors import trusted
 from facecli.store.records import StoredFace, StoredPhoto
 from facecli.store.write.deletion import Deletions
-from facecli.store.write.face_matching import KEPT_OUT_IOU, overlaps
+from facecli.store.write.face_matching import KEPT_OUT_IOU, overlaps_of_numbers
 
 _AT_PATH = "SELECT digest FROM photos WHERE set_id IN (SELECT set_id FROM sets) AND path = ?"
 
@@ -115,7 +115,7 @@ class RemovalWork:
         others = self._connection.execute(query, row).fetchall()
         with trusted(self._catalogue.path):
             boxes = read_boxes([as_bytes(box) for _, box in others])
-        near: list[float] = overlaps(boxes, np.array([face.box], np.float32))[:, 0].tolist() if others else []
+        near: list[float] = overlaps_of_numbers(boxes, np.array([face.box], np.float32))[:, 0].tolist() if others else []
         for (face_id, _), overlap in zip(others, near, strict=True):
             if overlap >= KEPT_OUT_IOU:
                 self._deletions.drop_face(face_id)

@@ -26,7 +26,7 @@ _TAIL = 24
 Words = NDArray[np.uint64]
 
 
-class Traces(Struct):
+class Residue(Struct):
     """Bytes that were deleted: paths, and blobs (embeddings, digests) of which any piece counts."""
 
     paths: list[bytes] = field(default_factory=list)

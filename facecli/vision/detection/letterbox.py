@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Struct
 
 from facecli.types import ByteArray, FloatArray
-from facecli.vision.pixels import View, make_upright, view_of
+from facecli.vision.pixels import View, copy_upright, view_of
 
 KEPT_BYTES = 64_000_000
 """The largest buffer that a thread keeps for the next photo."""
@@ -72,7 +72,7 @@ class Letterbox:
             assert code is not None
             cv2.flip(cv2.resize(view.frame, size), code, small)
         else:
-            cv2.resize(make_upright(view, self._space("frame", pixels.size)), size, small)
+            cv2.resize(copy_upright(view, self._space("frame", pixels.size)), size, small)
         return small
 
     def _space(self, name: str, size: int) -> ByteArray:

@@ -30,7 +30,7 @@ LEAST_COSINE = 0.999
 """What every device must reach to the CPU's result."""
 
 
-class Outcome(Struct, frozen=True, eq=False):
+class TrialOutcome(Struct, frozen=True, eq=False):
     """What a device made of the trial's input."""
 
     device: Device
@@ -41,12 +41,12 @@ class Outcome(Struct, frozen=True, eq=False):
     seconds: float
     """For one detector input and one crop where the whole device is busy: on the CPU one thread's time over the cores, as photos are indexed."""
 
-    def agreement(self, other: Outcome) -> tuple[float, float]:
+    def agreement(self, other: TrialOutcome) -> tuple[float, float]:
         """Cosine of the detector's outputs and of the embedding to another device's."""
         return _cosine(self.detection, other.detection), _cosine(self.embedding, other.embedding)
 
 
-def run_trial(pack: ModelPack, device: Device) -> Outcome:
+def run_trial(pack: ModelPack, device: Device) -> TrialOutcome:
     """Evaluate both models of the pack on the device; raises DeviceError where it does not take."""
     detector = open_inference(pack.detector.path, device, _settings(device))
     embed = _recogniser(pack.recogniser.path, device)
@@ -58,7 +58,7 @@ def run_trial(pack: ModelPack, device: Device) -> Outcome:
         embedding = embed(_noise(CROP_SIDE))
         seconds.append(time.perf_counter() - began)
     flat = np.concatenate([np.asarray(part, np.float32).ravel() for part in detection])
-    return Outcome(device, flat, np.asarray(embedding, np.float32).ravel(), min(seconds[1:]) / _workers(device))
+    return TrialOutcome(device, flat, np.asarray(embedding, np.float32).ravel(), min(seconds[1:]) / _workers(device))
 
 
 def _recogniser(path: str, device: Device) -> Callable[[FloatArray], NDArray[Any]]:
@@ -88,7 +88,7 @@ def _workers(device: Device) -> int:
     return count_processors()
 
 
-def choose(candidates: Sequence[Device]) -> Device:
+def choose_device(candidates: Sequence[Device]) -> Device:
     """The fastest of the candidates and the CPU that gives the CPU's results; kept for a while, and until the machine or its packages change."""
     cpu = Device("cpu", CPU)
     key = _fingerprint(candidates)

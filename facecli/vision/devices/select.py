@@ -12,7 +12,7 @@ from facecli.cache import cache_folder
 from facecli.config import whole_number
 from facecli.errors import DeviceError, quoted
 from facecli.installation import installed, pip, runtime_conflict
-from facecli.vision.devices.benchmark import choose
+from facecli.vision.devices.benchmark import choose_device
 from facecli.vision.runtime.cuda import CudaDriver, read_driver
 from facecli.vision.runtime.libraries import load_onnxruntime
 from facecli.vision.runtime.providers import (
@@ -120,7 +120,7 @@ def _choose_devices() -> tuple[Device, ...]:
             continue  # one that is installed but not there is not what the user asked for
         if devices[0].provider != CPU:
             found[kind] = devices
-    best = choose([devices[0] for devices in found.values()])
+    best = choose_device([devices[0] for devices in found.values()])
     return found.get(best.kind, (best,))
 
 

@@ -21,7 +21,7 @@ from facecli.vision.detection.network import HeadWeights
 from facecli.vision.devices.select import Device
 from facecli.vision.optimization import equivalence
 from facecli.vision.optimization.rewrite_cache import HALF, Entry
-from facecli.vision.optimization.variants import Workshop, keep, maker, open_rewrite, recall
+from facecli.vision.optimization.variants import RewriteTarget, keep, maker, open_rewrite, recall
 from facecli.vision.runtime.cuda import GPU_KINDS, read_gpu
 from facecli.vision.runtime.providers import plugged_devices
 from facecli.vision.runtime.session import CPU, OnnxSession, Session, open_session
@@ -47,7 +47,7 @@ class Finding(Struct, frozen=True):
     """Whether the next time would come to the same."""
 
 
-def choose_precision(shop: Workshop, precision: Precision, open_single: Callable[[], Session]) -> Session:
+def choose_precision(shop: RewriteTarget, precision: Precision, open_single: Callable[[], Session]) -> Session:
     """The recogniser in half precision (a HalfSession) where that is proved, now or before, else in single precision; which one is told."""
     role = f"{HALF}-{precision}-{_hardware(shop.device)}"
     entry, half = recall(shop, role)
@@ -66,7 +66,7 @@ def choose_precision(shop: Workshop, precision: Precision, open_single: Callable
     return single
 
 
-def _try_and_keep(shop: Workshop, role: str, single: Session, precision: Precision) -> tuple[OnnxSession | None, str]:
+def _try_and_keep(shop: RewriteTarget, role: str, single: Session, precision: Precision) -> tuple[OnnxSession | None, str]:
     """The session in half precision if it is taken, and why or why not."""
     rewrite = maker(shop, NAME, _halve)()
     if rewrite is None:
@@ -96,7 +96,7 @@ def _halve(surgery: Any, graph: Any) -> list[HeadWeights] | None:
     return [] if importlib.import_module("facecli.vision.optimization.rewrites.half").halve(graph) else None
 
 
-def _judge(shop: Workshop, single: Session, half: Session, precision: Precision) -> Finding:
+def _judge(shop: RewriteTarget, single: Session, half: Session, precision: Precision) -> Finding:
     """Compare half with single precision: first what it gives, then how long it takes."""
     crops = equivalence.proving_crops(shop.normalisation)
     original = open_session(shop.file.path, Device("cpu", CPU))

@@ -20,7 +20,7 @@ from facecli.system import count_processors
 from facecli.types import FloatArray
 from facecli.vision.optimization import equivalence
 from facecli.vision.optimization.rewrite_cache import Entry
-from facecli.vision.optimization.variants import Workshop, keep, maker, recall_entry
+from facecli.vision.optimization.variants import RewriteTarget, keep, maker, recall_entry
 from facecli.vision.runtime.libraries import load_onnxruntime
 from facecli.vision.runtime.openvino import Form, OpenVinoSession
 from facecli.vision.runtime.processor import processor_identity
@@ -63,7 +63,7 @@ class ChangingSession:
         return self._session.run(feed)
 
 
-def with_openvino(session: Session, shop: Workshop, precision: Precision) -> Session:
+def with_openvino(session: Session, shop: RewriteTarget, precision: Precision) -> Session:
     """The session, to be changed for OpenVINO's in a long run where that is installed and has not proved slower here."""
     if importlib.util.find_spec("openvino") is None:
         if precision is Precision.FAST:
@@ -90,7 +90,7 @@ def with_openvino(session: Session, shop: Workshop, precision: Precision) -> Ses
     return ChangingSession(session, open_other, LONG_RUN)
 
 
-def open_by_openvino(session: Session, shop: Workshop, precision: Precision) -> Session:
+def open_by_openvino(session: Session, shop: RewriteTarget, precision: Precision) -> Session:
     """The network of `session` by OpenVINO from the first crop on, as it was asked for; DeviceError where that cannot be had or is not the same."""
     try:
         other = _open(session, shop, precision)
@@ -107,11 +107,11 @@ def _said(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _open(session: Session, shop: Workshop, precision: Precision) -> OpenVinoSession:
+def _open(session: Session, shop: RewriteTarget, precision: Precision) -> OpenVinoSession:
     return OpenVinoSession(_form(shop), session, HINTS[precision])
 
 
-def _form(shop: Workshop) -> Form:
+def _form(shop: RewriteTarget) -> Form:
     """The rewritten network, kept for the next time; the original where the pattern is not there."""
     entry = recall_entry(shop, ROLE)
     if entry is None:
@@ -123,7 +123,7 @@ def _form(shop: Workshop) -> Form:
     return Form(entry.model, entry.facts["factor"], takes_batches=True) if entry.model else Form(shop.file.path)
 
 
-def _key(shop: Workshop, precision: Precision) -> str:
+def _key(shop: RewriteTarget, precision: Precision) -> str:
     """What the answer depends on."""
     versions = f"{importlib.import_module('importlib.metadata').version('openvino')} {load_onnxruntime().__version__} {VERSION}"
     return f"{shop.file.sha256[:32]} {precision} {processor_identity()} {count_processors()} {versions}"
@@ -135,7 +135,7 @@ def _is_same(session: Session, other: Session, crops: FloatArray, precision: Pre
     return equivalence.is_kept(equivalence.cosines(session.run(faces)[0], other.run(faces)[0]), precision)
 
 
-def _is_better(session: Session, other: Session, shop: Workshop, precision: Precision) -> bool:
+def _is_better(session: Session, other: Session, shop: RewriteTarget, precision: Precision) -> bool:
     """Whether the other session gives the same, and takes clearly less time."""
     crops = equivalence.proving_crops(shop.normalisation)
     if not _is_same(session, other, crops, precision):

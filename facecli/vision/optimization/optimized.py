@@ -14,7 +14,7 @@ from facecli.vision.detection.scrfd import LAYOUTS
 from facecli.vision.devices.select import Device
 from facecli.vision.optimization import equivalence
 from facecli.vision.optimization.half_precision import choose_precision
-from facecli.vision.optimization.variants import Maker, Rewrite, Workshop, choose, heads_of, maker, recall
+from facecli.vision.optimization.variants import Maker, Rewrite, RewriteTarget, choose_variant, heads_of, maker, recall
 from facecli.vision.packs.resolve import ModelFile
 from facecli.vision.runtime.session import CPU, Session, open_session
 
@@ -24,13 +24,13 @@ OUTPUTS_OF_A_STRIDE = 3
 
 def open_recogniser(file: ModelFile, device: Device, report: Reporter, precision: Precision = Precision.EXACT) -> Session:
     """The recogniser's network in its fastest proved form; a HalfSession where an accelerator computes in half precision."""
-    shop = Workshop(file, device, report)
+    shop = RewriteTarget(file, device, report)
     if device.provider == CPU:
         return _open_single(shop)
     return choose_precision(shop, precision, lambda: _open_single(shop))
 
 
-def _open_single(shop: Workshop) -> Session:
+def _open_single(shop: RewriteTarget) -> Session:
     """The recogniser in single precision."""
     entry, session = recall(shop, "recogniser")
     if session is not None:
@@ -43,13 +43,13 @@ def _open_single(shop: Workshop) -> Session:
     def proved(session: Session, _: Rewrite) -> bool:
         return equivalence.same_embeddings(original, session, crops) and _no_slower(shop, (original, session), crops[:1])
 
-    found = choose(shop, "recogniser", _rewrites_of_recogniser(shop), proved)
+    found = choose_variant(shop, "recogniser", _rewrites_of_recogniser(shop), proved)
     return found[0] if found else original
 
 
 def open_detector(file: ModelFile, device: Device, report: Reporter) -> FaceNetwork:
     """The detector's network in its fastest proved form, always in single precision: its landmarks decide what the recogniser sees."""
-    shop = Workshop(file, device, report)
+    shop = RewriteTarget(file, device, report)
     entry, session = recall(shop, "detector")
     if entry is not None and session is not None:
         return _network(session, heads_of(entry))
@@ -67,7 +67,7 @@ def open_detector(file: ModelFile, device: Device, report: Reporter) -> FaceNetw
     def proved(session: Session, rewrite: Rewrite) -> bool:
         return equivalence.same_faces(plain, _network(session, rewrite.heads), blob) and _no_slower(shop, (original, session), blob[:1])
 
-    found = choose(shop, "detector", _rewrites_of_detector(shop), proved)
+    found = choose_variant(shop, "detector", _rewrites_of_detector(shop), proved)
     return _network(*found) if found else plain
 
 
@@ -77,7 +77,7 @@ def _network(session: Session, heads: list[HeadWeights]) -> FaceNetwork:
     return PlainNetwork(session, LAYOUTS[len(session.outputs)])
 
 
-def _no_slower(shop: Workshop, sessions: tuple[Session, Session], feed: FloatArray) -> bool:
+def _no_slower(shop: RewriteTarget, sessions: tuple[Session, Session], feed: FloatArray) -> bool:
     """Whether the second session takes no more than the first; only a CPU's time can be told apart from that of other programs."""
     if shop.device.provider != CPU:
         return True
@@ -85,7 +85,7 @@ def _no_slower(shop: Workshop, sessions: tuple[Session, Session], feed: FloatArr
     return after <= 1.1 * before
 
 
-def _rewrites_of_recogniser(shop: Workshop) -> list[Maker]:
+def _rewrites_of_recogniser(shop: RewriteTarget) -> list[Maker]:
     """The best first. Other devices than a CPU have kernels of their own, so there only the batch axis is opened."""
     axes = maker(shop, "an open batch axis", lambda surgery, graph: surgery.open_axes(graph) or [])
     if shop.device.provider != CPU:
@@ -93,7 +93,7 @@ def _rewrites_of_recogniser(shop: Workshop) -> list[Maker]:
     return [maker(shop, "PRelu by convolutions", lambda surgery, graph: surgery.rewrite_recogniser(graph)), axes]
 
 
-def _rewrites_of_detector(shop: Workshop) -> list[Maker]:
+def _rewrites_of_detector(shop: RewriteTarget) -> list[Maker]:
     axes = maker(shop, "an open batch axis", lambda surgery, graph: surgery.open_axes(graph) or [])
     if shop.device.provider != CPU:
         return [axes]

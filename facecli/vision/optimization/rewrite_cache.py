@@ -42,7 +42,7 @@ def graph_directory() -> Path:
 def prepare_cache(report: Reporter) -> None:
     """Make the cache, free it of what killed runs have left, and say where it cannot be made what that costs."""
     try:
-        for place in (make_directory().parent, graph_directory()):
+        for place in (make_cache_directory().parent, graph_directory()):
             sweep(place)
     except OSError as error:
         why = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
@@ -73,7 +73,7 @@ def load_entry(name: str) -> Entry | None:
 def store_entry(name: str, entry: Entry) -> None:
     """Keep an entry, in the place of older ones of the same model and processor; raises OSError where the cache cannot be written."""
     assert isinstance(entry.model, bytes)
-    directory = make_directory()
+    directory = make_cache_directory()
     if entry.model:
         write_whole(f"{directory / name}{MODEL}", [entry.model])
     described = [(key, a.dtype.str, a.shape) for key, a in entry.arrays.items()]
@@ -94,7 +94,7 @@ def forget_answers() -> None:
                 model.unlink(missing_ok=True)
 
 
-def make_directory() -> Path:
+def make_cache_directory() -> Path:
     """The directory of rewritten models, made where it is missing; raises OSError."""
     directory = graph_directory()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from facecli.errors import FacecliError
 from facecli.scratch import scratch_folder
 from facecli.types import Reporter
 from facecli.vision.detection.network import HeadWeights
-from facecli.vision.optimization.rewrite_cache import Entry, load_entry, make_directory, store_entry
+from facecli.vision.optimization.rewrite_cache import Entry, load_entry, make_cache_directory, store_entry
 from facecli.vision.packs.resolve import ModelFile
 from facecli.vision.runtime.libraries import load_onnxruntime
 from facecli.vision.runtime.processor import processor_identity
@@ -41,7 +41,7 @@ Maker = Callable[[], Rewrite | None]
 """Makes one rewrite; it gives None where the pattern is not there."""
 
 
-class Workshop(Struct, frozen=True):
+class RewriteTarget(Struct, frozen=True):
     """For which model and device rewrites are made, and whom to tell."""
 
     file: ModelFile
@@ -63,8 +63,8 @@ def normalisation(file: ModelFile) -> tuple[float, float]:
     return file.mean, 1.0 / file.scale
 
 
-def choose(
-    shop: Workshop, role: str, rewrites: Sequence[Maker], proved: Callable[[Session, Rewrite], bool]
+def choose_variant(
+    shop: RewriteTarget, role: str, rewrites: Sequence[Maker], proved: Callable[[Session, Rewrite], bool]
 ) -> tuple[Session, list[HeadWeights]] | None:
     """The first rewrite that applies, loads and is proved; what was chosen is kept."""
     for make in rewrites:
@@ -81,7 +81,7 @@ def choose(
     return None
 
 
-def open_rewrite(shop: Workshop, rewrite: Rewrite) -> tuple[OnnxSession, Entry]:
+def open_rewrite(shop: RewriteTarget, rewrite: Rewrite) -> tuple[OnnxSession, Entry]:
     """Open a rewrite; on a CPU by way of the graph that ONNX Runtime makes of it, which loads faster the next time."""
     model, optimised = rewrite.model, False
     if shop.device.provider == CPU:
@@ -96,14 +96,14 @@ def open_rewrite(shop: Workshop, rewrite: Rewrite) -> tuple[OnnxSession, Entry]:
 
 def _optimised(model: bytes, device: Device) -> bytes:
     """The graph as ONNX Runtime has optimised it for this processor; raises OSError where the cache cannot be written."""
-    with scratch_folder(make_directory()) as folder:
+    with scratch_folder(make_cache_directory()) as folder:
         path = str(folder / "optimised.onnx")
         open_session(model, device, SessionOptions(save_to=path))
         with open(path, "rb") as file:
             return file.read()
 
 
-def recall(shop: Workshop, role: str) -> tuple[Entry | None, OnnxSession | None]:
+def recall(shop: RewriteTarget, role: str) -> tuple[Entry | None, OnnxSession | None]:
     """What was kept for a model: nothing, or that the original is the best, or a session of its rewrite."""
     entry = recall_entry(shop, role)
     if entry is None or not _holds(entry):
@@ -117,12 +117,12 @@ def recall(shop: Workshop, role: str) -> tuple[Entry | None, OnnxSession | None]
         return None, None
 
 
-def recall_entry(shop: Workshop, role: str) -> Entry | None:
+def recall_entry(shop: RewriteTarget, role: str) -> Entry | None:
     """What was kept for a model, for whoever opens it by other means."""
     return load_entry(_name(shop, role))
 
 
-def keep(shop: Workshop, role: str, entry: Entry) -> None:
+def keep(shop: RewriteTarget, role: str, entry: Entry) -> None:
     """Keep what was chosen, as far as the cache can be written."""
     entry.facts["made_at"] = int(time.time())
     try:
@@ -143,14 +143,14 @@ def heads_of(entry: Entry) -> list[HeadWeights]:
     return [HeadWeights(**{name: entry.arrays[f"{number}.{name}"] for name in names}) for number in range(entry.facts["heads"])]
 
 
-def _name(shop: Workshop, role: str) -> str:
+def _name(shop: RewriteTarget, role: str) -> str:
     """The entry's name: what the model, the provider and the processor are, then a digest of the versions."""
     versions = f"{VERSION}|{load_onnxruntime().__version__}|{shop.file.mean}|{shop.file.scale}"
     place = shop.device.provider.removesuffix("ExecutionProvider").lower()
     return f"{shop.file.sha256[:32]}-{role}-{place}-{processor_identity()}-{xxhash.xxh3_64_hexdigest(versions.encode())}"
 
 
-def maker(shop: Workshop, name: str, change: Callable[[Any, Any], list[HeadWeights] | None]) -> Maker:
+def maker(shop: RewriteTarget, name: str, change: Callable[[Any, Any], list[HeadWeights] | None]) -> Maker:
     """A function that makes one rewrite by `change`, which is given the module of rewrites and the graph. Only it imports onnx."""
 
     def make() -> Rewrite | None:

@@ -41,7 +41,7 @@ OTHER_FORMATS = (
 )
 MOST_EXPLAINED = 5
 
-Found = tuple[str, str]
+HashedFile = tuple[str, str]
 """A model file's path and its SHA-256."""
 
 
@@ -196,7 +196,7 @@ def _explain(readings: dict[str, ModelReading], directory: str) -> str:
     return "; ".join(said[:MOST_EXPLAINED])
 
 
-def _make_pack(name: str, directory: str, detector: Found, recogniser: Found) -> ModelPack:
+def _make_pack(name: str, directory: str, detector: HashedFile, recogniser: HashedFile) -> ModelPack:
     published = pack_of_hashes(detector[1], recogniser[1])
     known = detector[1] in MODELS and recogniser[1] in MODELS
     return ModelPack(
@@ -210,7 +210,7 @@ def _make_pack(name: str, directory: str, detector: Found, recogniser: Found) ->
     )
 
 
-def _make_file(found: Found) -> tuple[ModelFile, int]:
+def _make_file(found: HashedFile) -> tuple[ModelFile, int]:
     """The file and the length of its embedding."""
     path, sha256 = found
     reading = read_model(path, sha256)

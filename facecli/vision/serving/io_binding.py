@@ -14,7 +14,7 @@ from facecli.vision.runtime.libraries import load_onnxruntime
 from facecli.vision.runtime.session import OnnxSession, failure
 from facecli.vision.serving.pooling import Blank
 
-Shape = tuple[int, ...]
+FixedShape = tuple[int, ...]
 SHRINK = "memory.enable_memory_arena_shrinkage"
 """ONNX Runtime's name for a run at the end of which an arena gives back what nothing uses."""
 
@@ -22,8 +22,8 @@ SHRINK = "memory.enable_memory_arena_shrinkage"
 class Own(Struct, eq=False):
     """What one thread has: the shapes of outputs that it knows, and buffers that it uses again."""
 
-    shapes: dict[Shape, list[Shape]] = field(default_factory=dict)
-    buffers: dict[tuple[str, Shape], NDArray[Any]] = field(default_factory=dict)
+    shapes: dict[FixedShape, list[FixedShape]] = field(default_factory=dict)
+    buffers: dict[tuple[str, FixedShape], NDArray[Any]] = field(default_factory=dict)
 
 
 class BoundSession:
@@ -48,7 +48,7 @@ class BoundSession:
         # The buffers are written again by the next run, while others still look at this one's rows.
         return [view.copy() for view in views]
 
-    def give_back_memory(self, row: Shape) -> None:
+    def give_back_memory(self, row: FixedShape) -> None:
         """Let the device have back what no run uses now, by one run over a row of the shape `row`.
 
         The arena keeps what it once took, piece by piece. The pieces of small batches are of no use to a larger one, and a network that has
@@ -73,7 +73,7 @@ class BoundSession:
         except Exception as error:  # ONNX Runtime's own exception classes have no common base but Exception
             raise failure(error, self.provider) from error
 
-    def _view(self, own: Own, name: str, row: Shape, shape: Shape) -> NDArray[np.float32]:
+    def _view(self, own: Own, name: str, row: FixedShape, shape: FixedShape) -> NDArray[np.float32]:
         """The beginning of the buffer for an output; all sizes of batch share one."""
         size = math.prod(shape)
         buffer = own.buffers.get((name, row))

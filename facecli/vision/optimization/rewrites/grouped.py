@@ -17,7 +17,7 @@ from facecli.vision.optimization.rewrites.prelu import channel_slopes
 HALVES = (slice(0, None, 2), slice(1, None, 2))
 
 
-class Chain(Struct):
+class PairedChain(Struct):
     """Conv, PRelu, Conv in pairs, PRelu, Conv: each the only consumer of the one before."""
 
     before: Any
@@ -42,7 +42,7 @@ def split_pairs(graph: Graph) -> int:
     return count
 
 
-def _chain_around(graph: Graph, node: Any) -> Chain | None:
+def _chain_around(graph: Graph, node: Any) -> PairedChain | None:
     shape = conv_shape(node)
     found = conv_weights(graph, node) if shape else None
     if shape is None or found is None or shape.group < 2 or found[0].shape[:2] != (2 * shape.group, 2):
@@ -57,10 +57,10 @@ def _chain_around(graph: Graph, node: Any) -> Chain | None:
             return None
     if graph.only_consumer(first.input[0]) is None or graph.only_consumer(first.output[0]) is None:
         return None
-    return Chain(before, first, node, second, after)
+    return PairedChain(before, first, node, second, after)
 
 
-def _split(graph: Graph, chain: Chain) -> list[Any]:
+def _split(graph: Graph, chain: PairedChain) -> list[Any]:
     halves: list[str] = []
     nodes: list[Any] = []
     for half in HALVES:
