@@ -66,7 +66,7 @@ def keep_answer(name: str, key: str, answer: str | bool) -> None:  # noqa: FBT00
     add_to_record(name, {key: {"answer": answer, "made_at": int(time.time())}})
 
 
-def forget_answers() -> None:
+def forget_trials() -> None:
     """Let every trial be made again."""
     for name in TRIALS:
         with contextlib.suppress(OSError):

@@ -10,7 +10,7 @@ import shlex
 from msgspec import Struct
 
 from facecli import __version__
-from facecli.cache import forget_answers
+from facecli.cache import forget_trials
 from facecli.directories import cache_directory
 from facecli.errors import DeviceError, FacecliError, PackError
 from facecli.installation import (
@@ -31,7 +31,7 @@ from facecli.store.libraries import FaissBuild, faiss_build, sqlite_version
 from facecli.types import Reporter
 from facecli.vision.devices.benchmark import LEAST_COSINE, TrialOutcome, run_trial
 from facecli.vision.devices.select import CUDA_PACKAGE, SLOW_TO_START, HardwareMissing, find_devices, present_kinds
-from facecli.vision.optimization.rewrite_cache import forget_answers as forget_entries
+from facecli.vision.optimization.rewrite_cache import forget_answers as forget_rewrites
 from facecli.vision.packs.inventory import PackState, Presence, list_packs
 from facecli.vision.packs.known import known_pack
 from facecli.vision.packs.resolve import ModelPack, find_pack, mend_command
@@ -90,8 +90,8 @@ class Health(Struct, frozen=True):
 
 def check_health(report: Reporter) -> Health:
     """Look at everything, and try anew what was tried before; opens no network connection and changes nothing but the cache."""
-    forget_answers()
-    forget_entries()
+    forget_trials()
+    forget_rewrites()
     problems = [*find_conflicts(), *_import_problems()]
     packs = list_packs()
     problems += _pack_problems(packs)

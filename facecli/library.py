@@ -21,22 +21,22 @@ from typing import Literal, Self, TypeAlias, overload
 
 from facecli.config import By, Combine, IndexOptions, SearchOptions
 from facecli.errors import PhotoError, UsageError, check_name
-from facecli.indexing import IndexRequest, index_photos
+from facecli.indexing.index_photos import index_photos
+from facecli.indexing.request import IndexRequest
 from facecli.searching.opening import KeptModels, ModelSource, choose_pack
 from facecli.searching.query_parser import PhotoQuery, QueryValue, read_query
 from facecli.searching.reading import ReadingOptions, read_photos
 from facecli.searching.search import Surroundings, search_index
 from facecli.searching.verifying import Verdict, verify_photos
-from facecli.store.facestore import IndexReader, open_reader, open_writer
 from facecli.store.locate import find_index
-from facecli.store.maintenance.check import Problem
-from facecli.store.records import IndexInfo, StoredFace, StoredPhoto
-from facecli.store.write.removal import Removal
+from facecli.store.reader import IndexReader, open_reader
+from facecli.store.records import IndexInfo, Problem, Removal, StoredFace, StoredPhoto
+from facecli.store.writer import open_writer
 from facecli.thresholds import Threshold
 from facecli.types import IndexReport, Match, QueryFace, Reporter, SilentReporter
 
 StrPath: TypeAlias = str | os.PathLike[str]
-Asked: TypeAlias = QueryValue | list[QueryValue] | tuple[QueryValue, ...]
+Queries: TypeAlias = QueryValue | list[QueryValue] | tuple[QueryValue, ...]
 WAIT_READERS = 10.0
 """Seconds that `remove` waits for those who read the index, until which nothing of what is removed may be left in what they see."""
 
@@ -123,7 +123,7 @@ class Index:
 
     def search(
         self,
-        query: Asked,
+        query: Queries,
         *,
         top: int = 10,
         threshold: float | str = "auto",

@@ -10,12 +10,12 @@ from msgspec import Struct
 
 from facecli.config import ReadOptions, ScanOptions
 from facecli.errors import PhotoError, StoreError, check_name
-from facecli.indexing.departures import concerns, explain, find_gone, find_hidden, find_unmounted, way_out
+from facecli.indexing.departures import concerns, explain, find_gone, find_hidden, find_unmounted, removal_hint
 from facecli.indexing.prune_policy import Census, is_below, is_gone
 from facecli.photos.files import read_photo, stat_photo
 from facecli.photos.mounts import FileSystems
 from facecli.photos.scan import Scan
-from facecli.store.facestore import IndexReader
+from facecli.store.reader import IndexReader
 from facecli.store.records import StoredPhoto
 from facecli.types import PhotoFile, Skipped
 
@@ -48,7 +48,7 @@ def find_missing(reader: IndexReader) -> Missing:
             else:
                 census.seen[root] += 1
     verdict = find_gone(census, prune=None)
-    said = [*(f"{root} is not there; its photos are kept: {way_out(root)}" for root in away), *explain(census, verdict)]
+    said = [*(f"{root} is not there; its photos are kept: {removal_hint(root)}" for root in away), *explain(census, verdict)]
     paths = {photo_id: path for path, photo_id in census.missed if photo_id is not None}
     return Missing({photo_id: paths[photo_id] for photo_id in verdict.gone}, tuple(verdict.gone_skips), tuple(said))
 

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
 IntArray = NDArray[np.int32]
+Box = tuple[float, float, float, float]
+"""x1, y1, x2, y2 in pixels of the upright photo."""
 LARGEST = (1 << 63) - 1
 """The largest number that the index can hold."""
 
@@ -170,7 +172,7 @@ class IndexedPhoto(Struct, frozen=True, eq=False):
     """float32 (n, d), unit length, one row a face of `detections`."""
 
 
-def shown_box(box: tuple[float, float, float, float]) -> str:
+def shown_box(box: Box) -> str:
     """x1,y1,x2,y2 in whole pixels."""
     return ",".join(f"{value:.0f}" for value in box)
 
@@ -182,7 +184,7 @@ class QueryFace(Struct, frozen=True, eq=False):
     """The query as it was typed."""
     number: int
     """Its number in the query photo, from 1 by falling area (ties by x); for `face:ID` 1."""
-    box: tuple[float, float, float, float]
+    box: Box
     score: float
     embedding: FloatArray
     """float32 (d,), unit length."""
@@ -203,7 +205,7 @@ class Match(Struct, frozen=True):
     face_id: int
     path: str
     """Absolute path of the photo."""
-    box: tuple[float, float, float, float]
+    box: Box
     score: float
 
 

@@ -13,13 +13,30 @@ import pytest
 import facecli
 
 ROOT = Path(facecli.__file__).parent
-LEAVES = ("boxes", "config", "directories", "errors", "fingerprint", "parts", "system", "thresholds", "types", "words")
+LEAVES = (
+    "boxes",
+    "cache",
+    "config",
+    "directories",
+    "errors",
+    "fingerprint",
+    "installation",
+    "scratch",
+    "system",
+    "thresholds",
+    "types",
+    "whole_files",
+    "wording",
+)
 WORLDS = ("photos", "vision", "store")
 MAY_IMPORT = {
     "boxes": (),
-    "parts": (),
+    "whole_files": (),
+    "scratch": ("whole_files",),
+    "cache": ("directories", "whole_files"),
+    "installation": ("errors",),
     "errors": (),
-    "words": (),
+    "wording": (),
     "system": (),
     "types": ("errors",),
     "config": ("types", "errors"),
@@ -29,9 +46,42 @@ MAY_IMPORT = {
     **dict.fromkeys(WORLDS, LEAVES),
     "pipeline": (*WORLDS, *LEAVES),
     "output": LEAVES,
+    "removing": ("indexing", "pipeline", *WORLDS, *LEAVES),
 }
 """What each room may import beside itself; a use case (a module at the top) may import the pipeline and all below it, cli everything."""
 USE_CASE = ("pipeline", *WORLDS, *LEAVES)
+_UNDER_MODELS = ("pixels", "runtime", "packs", "detection", "recognition", "devices", "optimization")
+_UNDER_READER = ("errors", "records", "locate", "disk", "vector_file", "catalog", "search", "maintenance", "write")
+INSIDE: dict[str, dict[str, tuple[str, ...]]] = {
+    "vision": {
+        "pixels": (),
+        "runtime": (),
+        "packs": ("runtime",),
+        "detection": ("pixels", "runtime"),
+        "recognition": ("pixels", "runtime"),
+        "devices": ("packs", "runtime"),
+        "optimization": _UNDER_MODELS[:-1],
+        "models": _UNDER_MODELS,
+        "serving": (*_UNDER_MODELS, "models"),
+    },
+    "store": {
+        "errors": (),
+        "records": (),
+        "libraries": (),
+        "disk": ("errors",),
+        "locate": ("errors",),
+        "vector_file": ("disk", "errors"),
+        "catalog": ("disk", "errors", "locate", "records", "vector_file"),
+        "search": ("catalog", "disk", "errors", "vector_file"),
+        "maintenance": ("catalog", "disk", "errors", "locate", "records", "vector_file"),
+        "write": ("catalog", "disk", "errors", "maintenance", "records", "vector_file"),
+        "reader": _UNDER_READER,
+        "writer": (*_UNDER_READER, "reader"),
+    },
+}
+"""What each room within a room, or module beside such rooms, may import of the same world."""
+DOORS = {"store": ("libraries", "locate", "reader", "records", "writer")}
+"""The modules through which others enter a room, where not every one is open."""
 LIBRARY_IN = {
     "click": ("cli",),
     "tqdm": ("cli",),
@@ -106,6 +156,66 @@ def test_imports_go_down_only(name: str) -> None:
         elif there != room and allowed is not None and there not in allowed:
             wrong.append(f"{name}:{line} imports {target}")
     assert not wrong
+
+
+def place_in(module: str) -> str:
+    """The room within its room, or the module, that a module belongs to: `detection` of facecli.vision.detection.scrfd."""
+    return [*module.split("."), "", ""][2]
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if room_of(name) in INSIDE and place_in(name)])
+def test_arrows_go_down_within_a_room(name: str) -> None:
+    room, place = room_of(name), place_in(name)
+    assert place in INSIDE[room], "a room within a room has its line in INSIDE"
+    allowed = (place, "", *INSIDE[room][place])
+    wrong = [(target, line) for target, line in own_imports(name) if room_of(target) == room and place_in(target) not in allowed]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_rooms_are_entered_by_their_doors(name: str) -> None:
+    wrong = [
+        (target, line)
+        for target, line in own_imports(name)
+        if room_of(target) in DOORS and room_of(target) != room_of(name) and place_in(target) not in ("", *DOORS[room_of(target)])
+    ]
+    assert wrong == []
+
+
+def test_every_room_says_what_it_is_for() -> None:
+    rooms = [path for path in MODULES.values() if path.name == "__init__.py" and path.parent != ROOT]
+    said = {path: ast.get_docstring(tree_of(path)) or "" for path in rooms}
+    assert [str(path) for path, text in said.items() if not text or "\n" in text or not text.endswith(".")] == []
+    assert [str(path) for path in rooms if len(tree_of(path).body) > 1] == []
+
+
+def test_no_name_is_defined_twice() -> None:
+    """Public classes, functions and types; a command of the command line is named as its user calls it."""
+    homes: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        for node in tree_of(path).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not any("command" in ast.unparse(d) for d in node.decorator_list):
+                homes.setdefault(node.name, []).append(module)
+            elif isinstance(node, ast.AnnAssign | ast.Assign) and is_type(node):
+                target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+                homes.setdefault(ast.unparse(target), []).append(module)
+    twice = {name: modules for name, modules in homes.items() if len(modules) > 1 and not name.startswith("_") and name != "main"}
+    assert twice == {}
+
+
+def is_type(node: ast.AnnAssign | ast.Assign) -> bool:
+    """Whether a statement names a type: CamelCase."""
+    name = ast.unparse(node.target if isinstance(node, ast.AnnAssign) else node.targets[0])
+    return name[0].isupper() and not name.isupper()
+
+
+def test_tests_mirror_the_rooms() -> None:
+    """A folder of tests is a room, or holds what no room does."""
+    apart = {"benchmarks", "fuzz", "golden", "gpu"}
+    tests = Path(__file__).parent
+    rooms = {"/".join(module.split(".")[1:]) for module, path in MODULES.items() if path.name == "__init__.py"}
+    folders = {str(path.parent.relative_to(tests)) for path in tests.rglob("test_*.py")} - {"."}
+    assert [folder for folder in folders if folder.split("/")[0] not in apart and folder not in rooms] == []
 
 
 def reads_version_only(name: str, line: int) -> bool:
@@ -190,3 +300,5 @@ def test_the_walk_sees_what_it_must() -> None:
     assert {target for target, _ in imports_of("facecli.cli.main")} >= {"click", "facecli.errors"}
     assert "cli" not in (allowed_rooms("indexing") or ())
     assert "store" not in (allowed_rooms("photos") or ())
+    assert place_in("facecli.store.catalog.schema") == "catalog"
+    assert INSIDE["store"].keys() >= {place_in(name) for name in MODULES if room_of(name) == "store"} - {""}

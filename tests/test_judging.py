@@ -15,8 +15,9 @@ from facecli.errors import IndexMismatch, StoreError, UsageError
 from facecli.fingerprint import Fingerprint
 from facecli.searching.confidence import judge_results
 from facecli.searching.search import Surroundings, search_index
-from facecli.store.facestore import IndexReader, open_reader, open_writer
+from facecli.store.reader import IndexReader, open_reader
 from facecli.store.records import Batch, EmbeddingKind
+from facecli.store.writer import open_writer
 from facecli.thresholds import MEASURED
 from facecli.types import Detections, FloatArray, IndexedPhoto, PhotoFile, SilentReporter, Sureness
 

@@ -35,8 +35,8 @@ def check(common: Common, *, repair: bool, wait: float) -> int:
     What a killed run leaves behind (vectors that were never committed, an erasure that waits) is sound. Exit code 0: sound, 1: not, 2: the
     index cannot be read.
     """
-    from facecli.store.facestore import repair_index  # noqa: PLC0415 (not for --help)
     from facecli.store.locate import find_index  # noqa: PLC0415 (likewise)
+    from facecli.store.writer import repair_index  # noqa: PLC0415 (not for --help)
 
     directory = find_index(common.index, os.getcwd())
     console = Console(quiet=common.quiet, verbose=common.verbose)
@@ -52,7 +52,7 @@ def check(common: Common, *, repair: bool, wait: float) -> int:
 def _name_problems(directory: Path, common: Common, out: Results) -> int:
     """Name everything that does not agree; how much that is."""
     from facecli.output.paths import encoded, tsv_path  # noqa: PLC0415 (not for --help)
-    from facecli.store.facestore import open_reader  # noqa: PLC0415 (likewise)
+    from facecli.store.reader import open_reader  # noqa: PLC0415 (likewise)
 
     style, count = path_style(common), 0
     with open_reader(directory) as reader:

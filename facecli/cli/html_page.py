@@ -15,6 +15,7 @@ from facecli.output.terminal import file_url
 from facecli.searching.picturing import AnswerPictures, FacePicture
 from facecli.searching.provenance import provenance_record
 from facecli.searching.query_parser import STDIN
+from facecli.types import Box
 from facecli.wording import counted
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from facecli.store.reader import IndexReader
     from facecli.types import Match, QueryFace, Reporter, SearchResult
 
-Box = tuple[float, float, float, float]
 FIRST_BYTES = b"<!doctype html>"
 
 

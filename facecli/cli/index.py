@@ -74,7 +74,8 @@ def index(common: Common, **options: Any) -> int:
     from facecli.cli.console import Console  # noqa: PLC0415 (a help page must not pay for what a run needs; likewise below)
     from facecli.cli.interrupt import catching_signals, process_began  # noqa: PLC0415
     from facecli.cli.report import print_report, tell_report  # noqa: PLC0415
-    from facecli.indexing import IndexRequest, index_photos  # noqa: PLC0415
+    from facecli.indexing.index_photos import index_photos  # noqa: PLC0415
+    from facecli.indexing.request import IndexRequest  # noqa: PLC0415
     from facecli.store.locate import place_index  # noqa: PLC0415
     from facecli.wording import counted  # noqa: PLC0415
 

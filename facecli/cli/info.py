@@ -14,7 +14,7 @@ from facecli.cli.streams import results
 
 if TYPE_CHECKING:
     from facecli.output.records import PathStyle
-    from facecli.store.facestore import IndexReader
+    from facecli.store.reader import IndexReader
     from facecli.store.records import IndexInfo, StoredPhoto
     from facecli.types import JsonValue, Skipped
 
@@ -36,8 +36,8 @@ def info(common: Common, *, photos: bool, skipped: bool, as_json: bool) -> None:
 
     The lists are tab-separated; tab, newline and backslash in a path are written \t, \n and \\.
     """
-    from facecli.store.facestore import open_reader  # noqa: PLC0415 (not for --help)
     from facecli.store.locate import find_index  # noqa: PLC0415 (likewise)
+    from facecli.store.reader import open_reader  # noqa: PLC0415 (not for --help)
 
     style = path_style(common)
     with open_reader(find_index(common.index, os.getcwd())) as reader, results() as out:

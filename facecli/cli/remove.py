@@ -20,8 +20,8 @@ from facecli.errors import StoreError, UsageError, quoted
 from facecli.wording import counted
 
 if TYPE_CHECKING:
-    from facecli.store.facestore import IndexWriter
-    from facecli.store.write.removal import Removal
+    from facecli.store.records import Removal
+    from facecli.store.writer import IndexWriter
 
 EXAMPLES = """
 facecli remove album/party/a.jpg     a photo, with every further copy of it
@@ -114,13 +114,13 @@ class _Remove:
         self._dry_run, self._wait = request.dry_run, request.wait
 
     def _open(self) -> IndexWriter:
-        from facecli.store.facestore import open_writer  # noqa: PLC0415 (not for --help)
+        from facecli.store.writer import open_writer  # noqa: PLC0415 (not for --help)
 
         return open_writer(self._directory, wait_seconds=self._wait)
 
     def take_out(self, chosen: Targets) -> None:
         """Remove what was named, and keep it out."""
-        from facecli.store.facestore import open_reader  # noqa: PLC0415 (not for --help)
+        from facecli.store.reader import open_reader  # noqa: PLC0415 (not for --help)
 
         if self._dry_run:
             with open_reader(self._directory) as reader:
@@ -145,7 +145,7 @@ class _Remove:
     def drop_missing(self) -> None:
         """Drop the photos that are gone, by the rules of pruning."""
         from facecli.removing import find_missing  # noqa: PLC0415 (not for --help)
-        from facecli.store.facestore import open_reader  # noqa: PLC0415 (likewise)
+        from facecli.store.reader import open_reader  # noqa: PLC0415 (likewise)
 
         erased = True
         if self._dry_run:
@@ -166,7 +166,7 @@ class _Remove:
     def drop_root(self, root: str) -> None:
         """Forget a root with what stands only there; its photos are not kept out."""
         from facecli.removing import plan_root_removal  # noqa: PLC0415 (not for --help)
-        from facecli.store.facestore import open_reader  # noqa: PLC0415 (likewise)
+        from facecli.store.reader import open_reader  # noqa: PLC0415 (likewise)
 
         erased = True
         if self._dry_run:
@@ -188,7 +188,7 @@ class _Remove:
     def let_back(self, chosen: Targets) -> None:
         """Forget what is kept out."""
         from facecli.removing import ask_let_back, contents_of  # noqa: PLC0415 (not for --help)
-        from facecli.store.facestore import open_reader  # noqa: PLC0415 (likewise)
+        from facecli.store.reader import open_reader  # noqa: PLC0415 (likewise)
 
         if self._dry_run:
             with open_reader(self._directory) as reader:

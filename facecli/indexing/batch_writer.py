@@ -11,8 +11,8 @@ from facecli.indexing.in_flight import Claim
 from facecli.indexing.outcomes import ChainResult, FileTask, Fresh, Recognised, Refused, Unaltered
 from facecli.indexing.prune_policy import is_gone
 from facecli.pipeline.clock import StageClock
-from facecli.store.facestore import IndexWriter
 from facecli.store.records import Batch, KnownFile
+from facecli.store.writer import IndexWriter
 from facecli.types import IndexedPhoto, IndexReport, PhotoFile, Skipped
 
 COMMIT_SECONDS = 5.0

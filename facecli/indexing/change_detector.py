@@ -13,7 +13,7 @@ from facecli.indexing.diff import Action, Missed, Pair, Rules, pair_up
 from facecli.indexing.prune_policy import Census
 from facecli.photos.decode import refusal_holds
 from facecli.photos.scan import Scan
-from facecli.store.facestore import IndexReader
+from facecli.store.reader import IndexReader
 from facecli.store.records import FileStat
 from facecli.types import IndexReport, PhotoFile, Skipped
 

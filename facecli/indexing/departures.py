@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from facecli.indexing.prune_policy import Census, Pruning, is_below, is_gone, judge_pruning
 from facecli.photos.mounts import file_system_of, is_mount, mount_of
-from facecli.store.facestore import IndexReader
+from facecli.store.reader import IndexReader
 
 Mounts: TypeAlias = Mapping[str, int | None]
 """Recorded mount points, each with the number of the file system that was mounted there; None where that was not noted."""
@@ -52,17 +52,17 @@ def find_gone(census: Census, *, prune: bool | None) -> Pruning:
 def explain(census: Census, verdict: Pruning) -> Iterator[str]:
     """Say what is kept though it is not there, and the way out."""
     for root in verdict.emptied:
-        yield f"{root} holds none of its photos now; the {census.known[root]} that the index knows there are kept: {way_out(root)}"
+        yield f"{root} holds none of its photos now; the {census.known[root]} that the index knows there are kept: {removal_hint(root)}"
     for root, count in verdict.spared.items():
         yield f"{count} photos below {root} are gone, more than half of it, and are kept; facecli index --prune drops them"
     for root in census.hidden:
         if root not in verdict.emptied:
-            yield f"the disk on which {root} was indexed is not there now; the photos that the index knows there are kept: {way_out(root)}"
+            yield f"the disk on which {root} was indexed is not there now; the photos that the index knows there are kept: {removal_hint(root)}"
     for place in census.unmounted:
-        yield f"{place} was a mount point and is none now; the photos that the index knows there are kept: {way_out(place)}"
+        yield f"{place} was a mount point and is none now; the photos that the index knows there are kept: {removal_hint(place)}"
 
 
-def way_out(root: str) -> str:
+def removal_hint(root: str) -> str:
     """The command that drops what is kept."""
     return f"facecli remove --root {shlex.quote(root)} drops them"
 

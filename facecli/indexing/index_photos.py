@@ -10,16 +10,17 @@ from pathlib import Path
 from msgspec import Struct
 
 from facecli.errors import PhotoError, UsageError
-from facecli.indexing.departures import way_out
+from facecli.indexing.departures import removal_hint
 from facecli.indexing.prune_policy import is_below
 from facecli.indexing.rehearsal import Rehearsal
 from facecli.indexing.request import IndexRequest, resolve, settle
 from facecli.indexing.run import Run
 from facecli.photos.scan import Scan
 from facecli.pipeline.stopping import Stop
-from facecli.store.catalog.connection import belongs_to_another, is_index
-from facecli.store.facestore import open_reader, open_writer
+from facecli.store.locate import belongs_to_another, is_index
+from facecli.store.reader import open_reader
 from facecli.store.records import IndexInfo
+from facecli.store.writer import open_writer
 from facecli.types import IndexReport, Reporter, SilentReporter
 from facecli.vision.devices.select import find_devices
 
@@ -62,7 +63,7 @@ def index_photos(request: IndexRequest, reporter: Reporter | None = None, stop: 
                 store.begin_migration(settings.kind)
             Run(request, settings, scan, store, report).run(reporter, stop, lambda: sum(1 for _ in _open_scan(request, before)))
     for root in report.missing_roots:
-        reporter.warn(f"no such file or directory: {root}" + (f"; its photos are kept: {way_out(root)}" if root in before.roots else ""))
+        reporter.warn(f"no such file or directory: {root}" + (f"; its photos are kept: {removal_hint(root)}" if root in before.roots else ""))
     if not report.photos.seen:
         reporter.warn("no photos were found there")
     report.seconds = time.perf_counter() - began
@@ -98,6 +99,6 @@ def _open_scan(request: IndexRequest, before: Before) -> Scan:
         raise UsageError("no photos were named, and the index knows no directory yet", request.directory, hint="facecli index DIRECTORY")
     scan = Scan(roots, options.scan, listed=listed, leave_out=(request.directory,))
     if roots and not listed and len(scan.missing_roots) == len(roots):
-        known = [way_out(root) for root in scan.missing_roots if root in before.roots]
+        known = [removal_hint(root) for root in scan.missing_roots if root in before.roots]
         raise PhotoError("no such file or directory, so that the index stays as it is", ", ".join(scan.missing_roots), hint="".join(known[:1]))
     return scan

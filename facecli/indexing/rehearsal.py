@@ -11,10 +11,10 @@ from facecli.indexing.change_detector import ChangeDetector
 from facecli.indexing.departures import explain, find_gone
 from facecli.indexing.diff import Pair
 from facecli.indexing.prune_policy import is_gone
-from facecli.indexing.relocation import departed_roots, is_enough, tell
+from facecli.indexing.relocation import departed_roots, is_enough, tell_moves
 from facecli.photos.files import read_photo
 from facecli.photos.scan import Scan
-from facecli.store.facestore import IndexReader
+from facecli.store.reader import IndexReader
 from facecli.store.records import StoredPhoto
 from facecli.types import IndexReport, PhotoFile, Reporter, SilentReporter, Skipped
 
@@ -134,7 +134,7 @@ class Rehearsal:
                 self._report.photos.new += not is_moved and not any(lost.find(digest) for lost in roots)
         for lost in roots:
             count = len(lost.found)
-            tell(lost.root, count, lost.total, self._reporter)
+            tell_moves(lost.root, count, lost.total, self._reporter)
             if is_enough(count, lost.total):
                 self._report.photos.moved += count
                 self._report.missing_roots = [root for root in self._report.missing_roots if root != lost.root]

@@ -9,10 +9,11 @@ from itertools import chain as joined
 
 from msgspec import Struct, field
 
-from facecli.indexing.departures import Mounts, has_left, is_at_or_below, way_out
+from facecli.indexing.departures import Mounts, has_left, is_at_or_below, removal_hint
 from facecli.indexing.prune_policy import Census, is_below, is_gone
-from facecli.store.facestore import IndexReader, IndexWriter
+from facecli.store.reader import IndexReader
 from facecli.store.records import Batch, StoredPhoto
+from facecli.store.writer import IndexWriter
 from facecli.types import IndexReport, Reporter
 
 BATCH = 1000
@@ -47,14 +48,14 @@ def is_enough(found: int, total: int) -> bool:
     return 2 * found >= total > 0
 
 
-def tell(root: str, found: int, total: int, reporter: Reporter, *, left: bool = True) -> None:
+def tell_moves(root: str, found: int, total: int, reporter: Reporter, *, left: bool = True) -> None:
     """Say what became of a missing root of which a run found photos elsewhere; `left` as `has_left` says."""
     if left and is_enough(found, total):
         reporter.warn(f"{root} has moved: {found} of its {total} photos were found in their new place and keep their faces")
     elif found:
         why = "which are too few for it to have moved" if left else "but its disk may be away"
         said = f"{root} is missing; {found} of its {total} photos were found elsewhere, {why}"
-        reporter.warn(f"{said}; both are kept; if it is no more, {way_out(root)}")
+        reporter.warn(f"{said}; both are kept; if it is no more, {removal_hint(root)}")
 
 
 def departed_roots(roots: Iterable[str], mounts: Mounts, census: Census) -> list[str]:
@@ -92,7 +93,7 @@ class Relocations:
             if left and found.has_moved:
                 self._move(found, force=force)
                 moved.append(root)
-            tell(root, len(found.old), found.total, reporter, left=left)
+            tell_moves(root, len(found.old), found.total, reporter, left=left)
             if root in moved:
                 _name_left(found, reporter)
         self._report.missing_roots = [root for root in self._report.missing_roots if root not in moved]
@@ -202,4 +203,4 @@ def _name_left(found: Relocation, reporter: Reporter) -> None:
     count = found.total - len(found.old)
     if count:
         more = f"{count - len(found.left)} more such photos are listed by facecli info --photos; " if count > len(found.left) else ""
-        reporter.warn(f"{more}{way_out(found.root)}")
+        reporter.warn(f"{more}{removal_hint(found.root)}")

@@ -21,7 +21,7 @@ from facecli.photos.scan import Scan
 from facecli.pipeline.clock import StageClock
 from facecli.pipeline.runner import ThreadPool, run_in_order
 from facecli.pipeline.stopping import Stop
-from facecli.store.facestore import IndexWriter
+from facecli.store.writer import IndexWriter
 from facecli.types import IndexReport, PhotoFile, Reporter, Skipped
 
 if TYPE_CHECKING:

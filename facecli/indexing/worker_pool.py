@@ -16,7 +16,7 @@ from facecli.photos.decode import PhotoReader
 from facecli.pipeline.clock import StageClock
 from facecli.pipeline.cores import count_workers
 from facecli.pipeline.runner import ThreadPool
-from facecli.store.facestore import IndexWriter
+from facecli.store.writer import IndexWriter
 from facecli.types import Reporter, StageTime
 from facecli.vision.devices.select import find_devices
 from facecli.vision.models import FaceModels

@@ -14,9 +14,8 @@ from importlib.resources import files
 
 from msgspec import Struct
 
-from facecli.types import JsonValue
+from facecli.types import Box, JsonValue
 
-Box = tuple[float, float, float, float]
 MINUS = "\N{MINUS SIGN}"
 
 

@@ -7,12 +7,10 @@ from collections.abc import Iterator, Mapping
 from msgspec import Struct
 
 from facecli.output.paths import path_record, shown_path
-from facecli.types import JsonValue, Match, QueryFace, SearchResult
+from facecli.types import Box, JsonValue, Match, QueryFace, SearchResult
 
 FIELDS = ("query", "query_face", "query_box", "rank", "similarity", "path", "face", "box", "score")
 """The keys of a match, in order."""
-
-Box = tuple[float, float, float, float]
 
 
 class PathStyle(Struct, frozen=True):

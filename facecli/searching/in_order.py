@@ -16,11 +16,11 @@ FEW = 2
 AHEAD = 4
 """Tasks in flight for each worker."""
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
 
 
-def work_in_order(tasks: Sequence[Task], open_worker: Callable[[], Worker[Task, Result]], most: int | None = None) -> Iterator[Result]:
+def work_in_order(tasks: Sequence[_Task], open_worker: Callable[[], Worker[_Task, _Result]], most: int | None = None) -> Iterator[_Result]:
     """The result of each task, in order; each thread, of `most` or of one for each processor, opens a worker for itself."""
     if len(tasks) <= FEW:
         with closing(open_worker()) as worker:

@@ -14,9 +14,7 @@ from facecli.searching.query_parser import STDIN
 from facecli.searching.search import SearchAnswer
 from facecli.searching.thumbnails import Made, PictureTask, make_pictures
 from facecli.store.reader import IndexReader
-from facecli.types import FileContents, Match, QueryFace, Reporter
-
-Box = tuple[float, float, float, float]
+from facecli.types import Box, FileContents, Match, QueryFace, Reporter
 
 
 class FacePicture(Struct, frozen=True, eq=False):

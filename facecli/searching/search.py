@@ -29,7 +29,7 @@ SMALL_FACE = 60
 WEAK_SCORE = 0.6
 
 
-Asked: TypeAlias = str | os.PathLike[str] | Query
+NamedQuery: TypeAlias = str | os.PathLike[str] | Query
 """A query as it was typed, or as it was read."""
 
 
@@ -57,7 +57,7 @@ class SearchAnswer(Struct, frozen=True, eq=False):
 
 
 def search_index(
-    reader: IndexReader, queries: Asked | Sequence[Asked], options: SearchOptions | None = None, around: Surroundings | None = None
+    reader: IndexReader, queries: NamedQuery | Sequence[NamedQuery], options: SearchOptions | None = None, around: Surroundings | None = None
 ) -> SearchAnswer:
     """The answer of an index to queries, read or as they were typed; a query that fails is a value.
 

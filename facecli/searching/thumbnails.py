@@ -16,9 +16,7 @@ from facecli.photos.decode import PhotoReader, stat_photo
 from facecli.photos.recorded import Recorded
 from facecli.searching.in_order import work_in_order
 from facecli.searching.query_parser import refusal
-from facecli.types import ByteArray, FileContents, Skipped
-
-Box = tuple[float, float, float, float]
+from facecli.types import Box, ByteArray, FileContents, Skipped
 
 FACE_MARGIN = 0.35
 """How much of the box's longer side is kept around a face that is cut out."""

@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from facecli.config import INDEX_NAME
+from facecli.config import CATALOGUE_NAME, INDEX_NAME
 from facecli.errors import IndexMissing, StoreError
 
 MAKE_ONE = "facecli index PHOTOS makes one; -i DIR names another"
@@ -63,3 +63,13 @@ def _checked(directory: Path) -> Path:
     if not stat.S_ISDIR(mode):
         raise StoreError("the index is not a directory", directory, hint=MAKE_ONE)
     return directory
+
+
+def is_index(directory: Path) -> bool:
+    """Whether a directory holds a catalogue."""
+    return os.path.lexists(directory / CATALOGUE_NAME)
+
+
+def belongs_to_another(directory: Path) -> bool:
+    """Whether another user made an index, or the catalogue in it."""
+    return any(os.stat(path, follow_symlinks=False).st_uid != os.geteuid() for path in (directory, directory / CATALOGUE_NAME))

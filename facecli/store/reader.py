@@ -19,12 +19,12 @@ from facecli.store.catalog.rows import as_bytes, as_float, as_int, read_box
 from facecli.store.catalog.sets import SetRow
 from facecli.store.errors import explained, trusted
 from facecli.store.locate import named_directory
-from facecli.store.maintenance.check import Problem, check_all
-from facecli.store.records import FileStat, IndexInfo, KeptOut, KnownFile, StoredFace, StoredPhoto
+from facecli.store.maintenance.check import check_all
+from facecli.store.records import FileStat, IndexInfo, KeptOut, KnownFile, Problem, Removal, StoredFace, StoredPhoto
 from facecli.store.search.gpu import open_scan
 from facecli.store.search.ranking import Hit, Labels, VectorScan, Wanted, find_nearest
 from facecli.store.vector_file import StoredCodes, VectorsDamaged
-from facecli.store.write.removal import Removal, plan_removal
+from facecli.store.write.removal import plan_removal
 from facecli.types import Detections, FloatArray, IndexedPhoto, Match, PhotoFile, Skipped
 
 

@@ -135,3 +135,31 @@ class IndexInfo(Struct, frozen=True):
     schema: int
     sizes: Mapping[str, int]
     """Bytes of each file of the index."""
+
+
+class Removal(Struct, frozen=True):
+    """What a removal takes out."""
+
+    photos: tuple[StoredPhoto, ...] = ()
+    """Photos that were named, or lie below a directory that was."""
+    copies: tuple[StoredPhoto, ...] = ()
+    """Further photos of the same content."""
+    faces: tuple[StoredFace, ...] = ()
+    """Faces that were named, and the same ones in copies of their photos."""
+    skips: tuple[str, ...] = ()
+    """Files that could not be read, whose record goes too."""
+    paths: tuple[str, ...] = ()
+    """What was named; roots and mount points there are forgotten."""
+
+
+class Problem(Struct, frozen=True):
+    """Something that does not agree."""
+
+    what: str
+    where: str
+    """The photo or the file that it is about."""
+    face_id: int = 0
+    photo_id: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.where}"

@@ -6,23 +6,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from facecli.errors import IndexMissing, StoreError
-from facecli.store.catalog.connection import connect, is_index, refuse_links, transaction
+from facecli.store.catalog.connection import connect, refuse_links, transaction
 from facecli.store.catalog.queries import Catalogue
 from facecli.store.disk.crash_journal import JOURNAL, CrashJournal
 from facecli.store.disk.durable import Disk, Step, no_step
 from facecli.store.disk.lock import LOCK, WriterLock
 from facecli.store.errors import explained
-from facecli.store.locate import MAKE_ONE
+from facecli.store.locate import MAKE_ONE, is_index
 from facecli.store.maintenance.create import make_index_directory, make_private
 from facecli.store.maintenance.prepare import OpenedIndex, prepare
 from facecli.store.maintenance.rebuild import rebuild
 from facecli.store.reader import IndexReader
-from facecli.store.records import Batch, Committed, EmbeddingKind, Finished, StoredPhoto
+from facecli.store.records import Batch, Committed, EmbeddingKind, Finished, Removal, StoredPhoto
 from facecli.store.write.commit import BatchCommit, code_array
 from facecli.store.write.deletion import Deletions
 from facecli.store.write.erasure import dirty, erase
 from facecli.store.write.reembedding import Migration
-from facecli.store.write.removal import Removal, RemovalWork
+from facecli.store.write.removal import RemovalWork
 from facecli.store.write.residue import Residue
 from facecli.types import PhotoFile
 

@@ -7,7 +7,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from facecli.types import ByteArray
+from facecli.types import ByteArray, FloatArray
 
 
 class View(Struct, frozen=True, eq=False):
@@ -68,3 +68,8 @@ def copy_upright(view: View, space: ByteArray) -> ByteArray:
         np.copyto(target, view.frame)
         return target
     return cv2.flip(view.frame, code, target)  # type: ignore[return-value]
+
+
+def pixel_values(mean: float, scale: float) -> FloatArray:
+    """What each of the 256 values of a pixel becomes: (value - mean) * scale, in the single precision of InsightFace's own."""
+    return ((np.arange(256, dtype=np.float32) - np.float32(mean)) * np.float32(scale)).astype(np.float32)

@@ -25,7 +25,8 @@ from speed_corpora import make_corpora
 
 import facecli.indexing.worker_pool
 from facecli.config import IndexOptions
-from facecli.indexing import IndexRequest, index_photos
+from facecli.indexing.index_photos import index_photos
+from facecli.indexing.request import IndexRequest
 from facecli.vision.detection.network import FaceNetwork, PlainNetwork
 from facecli.vision.detection.scrfd import LAYOUTS
 from facecli.vision.packs.resolve import ModelFile

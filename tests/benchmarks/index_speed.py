@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from speed_corpora import make_corpora
 
 from facecli.boxes import overlaps
-from facecli.store.facestore import open_reader
+from facecli.store.reader import open_reader
 from facecli.types import FoundBy
 
 HERE = Path(__file__).resolve().parent

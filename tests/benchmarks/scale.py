@@ -25,15 +25,16 @@ import numpy as np
 
 from facecli.config import By
 from facecli.fingerprint import Fingerprint
-from facecli.store.facestore import IndexWriter, open_reader, open_writer
+from facecli.store.reader import open_reader
 from facecli.store.records import Batch, EmbeddingKind
+from facecli.store.writer import IndexWriter, open_writer
 from facecli.types import Detections, FloatArray, IndexedPhoto, PhotoFile
 
 DIMENSION, FACES, BATCH, FOLDER = 512, 5, 64, 1000
 KIND = EmbeddingKind(Fingerprint("scale", "d" * 64, "e" * 64, DIMENSION), "made by chance")
 COLD = """
 import sys, time; began = time.perf_counter()
-import numpy; from pathlib import Path; from facecli.config import By; from facecli.store.facestore import open_reader
+import numpy; from pathlib import Path; from facecli.config import By; from facecli.store.reader import open_reader
 query = numpy.frombuffer(sys.stdin.buffer.read(), "f4").reshape(1, -1)
 with open_reader(Path(sys.argv[1])) as reader:
     reader.nearest(query, top=10, minimum=None, by=By.PHOTO)

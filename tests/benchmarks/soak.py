@@ -28,7 +28,7 @@ import faiss
 import numpy as np
 from PIL import Image
 
-from facecli.store.facestore import open_reader
+from facecli.store.reader import open_reader
 
 FACES = ((110, 330), (320, 210), (520, 340), (795, 410), (955, 130), (1170, 340))
 """Centres of the faces of InsightFace's sample photo t1.jpg."""

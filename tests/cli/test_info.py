@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from facecli.fingerprint import Fingerprint
-from facecli.store.facestore import open_writer
 from facecli.store.records import Batch, EmbeddingKind
+from facecli.store.writer import open_writer
 from facecli.types import Detections, IndexedPhoto, PhotoFile, Skipped, SkipReason
 
 if TYPE_CHECKING:

@@ -19,8 +19,9 @@ from facecli.photos.scan import read_list
 from facecli.removing import contents_of
 from facecli.searching.search import Surroundings, search_index
 from facecli.searching.verifying import verify_photos
-from facecli.store.facestore import open_reader, open_writer
 from facecli.store.locate import find_index, place_index
+from facecli.store.reader import open_reader
+from facecli.store.writer import open_writer
 from facecli.types import SilentReporter
 from facecli.vision.packs.resolve import find_pack
 

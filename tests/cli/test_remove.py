@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facecli.store.facestore import open_reader, open_writer
+from facecli.store.reader import open_reader
+from facecli.store.writer import open_writer
 
 if TYPE_CHECKING:
     from conftest import Shell

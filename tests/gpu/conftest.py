@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from facecli.config import IndexOptions
 from facecli.errors import DeviceError
-from facecli.indexing import IndexRequest, index_photos
 from facecli.indexing import worker_pool as workshop_module
-from facecli.store.facestore import open_reader
+from facecli.indexing.index_photos import index_photos
+from facecli.indexing.request import IndexRequest
+from facecli.store.reader import open_reader
 from facecli.store.records import StoredFace
 from facecli.types import IndexReport
 from facecli.vision.devices.select import find_devices

@@ -10,9 +10,10 @@ import pytest
 
 from facecli.config import By
 from facecli.fingerprint import Fingerprint
-from facecli.store.facestore import open_reader, open_writer
+from facecli.store.reader import open_reader
 from facecli.store.records import Batch, EmbeddingKind
 from facecli.store.search import gpu
+from facecli.store.writer import open_writer
 from facecli.types import Detections, IndexedPhoto, PhotoFile
 
 pytestmark = pytest.mark.gpu

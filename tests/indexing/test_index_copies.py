@@ -13,9 +13,12 @@ import pytest
 from PIL import Image
 
 from facecli.config import IndexOptions
-from facecli.indexing import IndexRequest, batch_writer, index_photos
-from facecli.store.facestore import IndexWriter, open_reader
+from facecli.indexing import batch_writer
+from facecli.indexing.index_photos import index_photos
+from facecli.indexing.request import IndexRequest
+from facecli.store.reader import open_reader
 from facecli.store.records import Batch, Committed
+from facecli.store.writer import IndexWriter
 from facecli.types import IndexReport
 
 COPIES = 200

@@ -14,7 +14,8 @@ import pytest
 from notes import Notes
 
 from facecli.config import IndexOptions
-from facecli.indexing import IndexRequest, index_photos
+from facecli.indexing.index_photos import index_photos
+from facecli.indexing.request import IndexRequest
 from facecli.photos.decode import PhotoReader
 from facecli.store.disk.crash_journal import JOURNAL
 from facecli.types import FileContents, IndexReport, Photo, Skipped

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from facecli.config import IndexOptions
 from facecli.errors import DeviceError
-from facecli.indexing import IndexRequest, index_photos
-from facecli.store.facestore import open_reader
+from facecli.indexing.index_photos import index_photos
+from facecli.indexing.request import IndexRequest
+from facecli.store.reader import open_reader
 from facecli.types import IndexReport
 from facecli.vision.runtime.providers import Device
 from facecli.vision.serving import pooled

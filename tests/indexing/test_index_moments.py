@@ -15,9 +15,10 @@ from notes import Notes
 from PIL import Image
 
 from facecli.config import IndexOptions
-from facecli.indexing import IndexRequest, index_photos
+from facecli.indexing.index_photos import index_photos
+from facecli.indexing.request import IndexRequest
 from facecli.photos import files, walk
-from facecli.store.facestore import open_reader
+from facecli.store.reader import open_reader
 from facecli.types import IndexReport, SkipReason
 
 if TYPE_CHECKING:

@@ -16,10 +16,13 @@ from PIL import Image
 
 from facecli.config import IndexOptions
 from facecli.errors import PhotoError, StoreError
-from facecli.indexing import IndexRequest, departures, index_photos
+from facecli.indexing import departures
+from facecli.indexing.index_photos import index_photos
+from facecli.indexing.request import IndexRequest
 from facecli.photos import mounts
 from facecli.removing import find_missing, plan_root_removal
-from facecli.store.facestore import open_reader, open_writer
+from facecli.store.reader import open_reader
+from facecli.store.writer import open_writer
 from facecli.types import IndexReport
 from facecli.vision.detection.detector import Detector
 

@@ -19,12 +19,13 @@ from PIL import Image
 
 from facecli.config import By, IndexOptions, ScanOptions
 from facecli.errors import IndexMismatch, PhotoError, StoreError, UsageError
-from facecli.indexing import IndexRequest, index_photos
+from facecli.indexing.index_photos import index_photos
+from facecli.indexing.request import IndexRequest
 from facecli.indexing.worker_pool import WorkerPool
 from facecli.photos import mounts
 from facecli.photos.decode import PhotoReader
 from facecli.photos.scan import Scan
-from facecli.store.facestore import open_reader
+from facecli.store.reader import open_reader
 from facecli.types import FileContents, IndexReport, PhotoFile, Skipped
 from facecli.vision.detection.detector import Detector
 

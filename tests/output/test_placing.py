@@ -20,8 +20,8 @@ from facecli.fingerprint import Fingerprint
 from facecli.output import placing
 from facecli.output.placing import Folder, numbered, replace_file
 from facecli.photos.recorded import Recorded
-from facecli.store.facestore import open_writer
 from facecli.store.records import EmbeddingKind
+from facecli.store.writer import open_writer
 from facecli.types import PhotoFile
 from facecli.whole_files import Part
 

@@ -17,7 +17,8 @@ from notes import Notes
 from facecli.cli.group import facecli
 from facecli.config import IndexOptions, ReadOptions, SearchOptions
 from facecli.errors import DeviceError
-from facecli.indexing import IndexRequest, index_photos
+from facecli.indexing.index_photos import index_photos
+from facecli.indexing.request import IndexRequest
 from facecli.output.face_rows import FaceWriter
 from facecli.photos.budget import PixelBudget
 from facecli.pipeline.cores import BYTES_OF_A_WORKER
@@ -26,7 +27,7 @@ from facecli.searching.opening import MANY_PHOTOS, ModelSource
 from facecli.searching.query_parser import PhotoQuery
 from facecli.searching.reading import QueryPhoto, Read, ReadingOptions, read_photos
 from facecli.searching.search import search_index
-from facecli.store.facestore import open_reader
+from facecli.store.reader import open_reader
 from facecli.system import count_processors
 from facecli.vision.packs.resolve import find_pack
 from facecli.vision.serving import pooled

@@ -11,8 +11,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from facecli.fingerprint import Fingerprint
-from facecli.store.facestore import IndexReader, open_writer
+from facecli.store.reader import IndexReader
 from facecli.store.records import Batch, EmbeddingKind, KnownFile
+from facecli.store.writer import open_writer
 from facecli.types import Detections, FloatArray, IndexedPhoto, PhotoFile
 
 DIMENSION = 64

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from synthetic import DIMENSION, at_path, make_photos, photo_id, unit, write
 
 from facecli.config import By
-from facecli.store.facestore import open_reader, open_writer
+from facecli.store.reader import open_reader
 from facecli.store.search import gpu, ranking
+from facecli.store.writer import open_writer
 from facecli.types import FloatArray
 
 FACES = 360

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from synthetic import KIND, at_path, contents, ids_of, known_under, make_photo, make_photos, photo_id, unit, write
 
 from facecli.errors import QueryError
-from facecli.store.facestore import open_reader, open_writer
+from facecli.store.reader import open_reader
 from facecli.store.records import Batch
+from facecli.store.writer import open_writer
 from facecli.types import IndexedPhoto, PhotoFile, Skipped, SkipReason
 
 

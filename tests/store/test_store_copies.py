@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from synthetic import KIND, at_path, make_photo
 
-from facecli.store.facestore import IndexWriter, open_writer
 from facecli.store.records import Batch
+from facecli.store.writer import IndexWriter, open_writer
 
 
 def steps_of(writer: IndexWriter, action: Callable[[], object]) -> int:

@@ -23,9 +23,10 @@ from facecli.config import By
 from facecli.errors import IndexMissing
 from facecli.store.catalog.queries import schema
 from facecli.store.disk.durable import Step, no_step
-from facecli.store.facestore import IndexWriter, open_reader, open_writer, repair_index
+from facecli.store.reader import open_reader
 from facecli.store.records import Batch
 from facecli.store.write import erasure
+from facecli.store.writer import IndexWriter, open_writer, repair_index
 from facecli.types import IndexedPhoto, PhotoFile, Skipped, SkipReason
 
 KILLED = 9

@@ -19,8 +19,9 @@ from synthetic import DIMENSION, at_path, contents, known_under, make_photo, mak
 
 from facecli.config import By
 from facecli.errors import FacecliError, IndexDamaged, StoreError
-from facecli.store.facestore import IndexWriter, open_reader, open_writer, repair_index
+from facecli.store.reader import open_reader
 from facecli.store.records import Batch
+from facecli.store.writer import IndexWriter, open_writer, repair_index
 
 HEADER = 81
 CODE = 2 * DIMENSION

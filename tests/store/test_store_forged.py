@@ -19,7 +19,8 @@ from facecli import fingerprint
 from facecli.config import By
 from facecli.errors import FacecliError, IndexDamaged, StoreError
 from facecli.fingerprint import Fingerprint
-from facecli.store.facestore import open_reader, open_writer, repair_index
+from facecli.store.reader import open_reader
+from facecli.store.writer import open_writer, repair_index
 
 OPENINGS = (open_reader, open_writer, repair_index)
 
@@ -290,7 +291,7 @@ import os, sys, numpy
 from pathlib import Path
 from facecli.config import By
 from facecli.store import scans
-from facecli.store.facestore import open_reader
+from facecli.store.reader import open_reader
 scans.FAISS_FROM, scans.is_network = 0, lambda _: sys.argv[2] == "True"
 ask = lambda: reader.nearest(numpy.ones((1, 64), "f4") / 8, top=3, minimum=None, by=By.FACE)
 with open_reader(Path(sys.argv[1])) as reader:

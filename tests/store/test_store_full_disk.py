@@ -12,8 +12,9 @@ import pytest
 from synthetic import KIND, make_photo
 
 from facecli.errors import StoreError
-from facecli.store.facestore import open_reader, open_writer
+from facecli.store.reader import open_reader
 from facecli.store.records import Batch
+from facecli.store.writer import open_writer
 
 PHOTOS = 60
 

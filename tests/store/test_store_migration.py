@@ -10,8 +10,9 @@ from synthetic import DIMENSION, KIND, OTHER_KIND, at_path, ids_of, known_under,
 
 from facecli.config import By
 from facecli.errors import StoreError
-from facecli.store.facestore import open_reader, open_writer
+from facecli.store.reader import open_reader
 from facecli.store.records import Batch, EmbeddingKind
+from facecli.store.writer import open_writer
 from facecli.types import IndexedPhoto
 
 WIDER = EmbeddingKind(replace(OTHER_KIND.fingerprint, dimension=2 * DIMENSION), "free", "/models/wide")

@@ -14,9 +14,10 @@ from synthetic import DIMENSION, KIND, at_path, make_photo, make_photos, photo_i
 
 from facecli.config import By
 from facecli.errors import StoreError
-from facecli.store.facestore import IndexReader, open_reader, open_writer
+from facecli.store.reader import IndexReader, open_reader
 from facecli.store.records import Batch
 from facecli.store.search import ranking
+from facecli.store.writer import open_writer
 from facecli.types import FloatArray, IndexedPhoto, Match
 
 SCANS = ("numpy", "faiss", "catalogue")

@@ -19,9 +19,10 @@ from synthetic import KIND, contents, make_photo, make_photos, write
 from facecli.errors import IndexDamaged, IndexLocked, IndexMissing, StoreError
 from facecli.store.catalog.queries import connection, schema
 from facecli.store.disk import filesystem
-from facecli.store.facestore import open_reader, open_writer
 from facecli.store.locate import find_index, place_index
+from facecli.store.reader import open_reader
 from facecli.store.records import Batch, KnownFile
+from facecli.store.writer import open_writer
 from facecli.types import PhotoFile, Skipped, SkipReason
 
 
@@ -384,7 +385,7 @@ def test_a_migration_that_fails_changes_nothing(index: Path, monkeypatch: pytest
 
 def test_a_search_of_a_small_index_imports_no_faiss(index: Path) -> None:
     script = (
-        "import sys, numpy; from pathlib import Path; from facecli.config import By; from facecli.store.facestore import open_reader\n"
+        "import sys, numpy; from pathlib import Path; from facecli.config import By; from facecli.store.reader import open_reader\n"
         "with open_reader(Path(sys.argv[1])) as reader:\n"
         "    assert reader.nearest(numpy.ones((1, 64), 'f4'), top=1, minimum=None, by=By.FACE)[0]\n"
         "print(sorted({'faiss', 'filelock', 'onnxruntime', 'cv2'} & set(sys.modules)))"

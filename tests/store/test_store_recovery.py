@@ -21,7 +21,8 @@ from facecli.store.catalog.connection import connect
 from facecli.store.catalog.queries import connection
 from facecli.store.disk.lock import WriterLock
 from facecli.store.errors import explained
-from facecli.store.facestore import open_reader, open_writer, repair_index
+from facecli.store.reader import open_reader
+from facecli.store.writer import open_writer, repair_index
 
 MAGIC = bytes.fromhex("d9d505f920a163d7")
 OPENINGS = (open_reader, open_writer, repair_index, lambda index: open_writer(index, KIND, create=True))

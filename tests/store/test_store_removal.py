@@ -11,9 +11,10 @@ from msgspec.structs import replace
 from synthetic import KIND, OTHER_KIND, at_path, ids_of, make_photo, make_photos, photo_id, write
 
 from facecli.errors import QueryError, StoreError
-from facecli.store.facestore import open_reader, open_writer
+from facecli.store.reader import open_reader
 from facecli.store.records import Batch
 from facecli.store.write import erasure
+from facecli.store.writer import open_writer
 from facecli.types import PhotoFile, Skipped, SkipReason
 
 

@@ -51,7 +51,7 @@ LARGE = "from facecli.store import erasure; erasure.SMALL = 0; erasure.Traces.fo
 
 def run(index: Path, work: str, *before: str) -> None:
     script = f"import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; index = Path(sys.argv[1])\n{work}"
-    script = f"from facecli.store.facestore import open_reader, open_writer, repair_index\n{script}"
+    script = f"from facecli.store.reader import open_reader\nfrom facecli.store.writer import open_writer, repair_index\n{script}"
     subprocess.run([*before, sys.executable, "-B", "-c", script, index, Path(__file__).parent], check=True, timeout=300)
 
 

@@ -124,7 +124,9 @@ def test_the_pattern_of_the_large_packs_keeps_them_too() -> None:
 
 
 @pytest.mark.parametrize("precision", list(Precision))
-def test_what_is_proved_and_faster_is_taken_told_and_kept(precision: Precision, shop: RewriteTarget, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_proved_and_faster_is_taken_told_and_kept(
+    precision: Precision, shop: RewriteTarget, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chosen = choose(shop, precision)
     assert isinstance(chosen, HalfSession)
     [line] = said(shop)

@@ -18,8 +18,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from facecli.photos.raster import plugin
 from facecli.photos.refusal import loading, unreadable
 from facecli.photos.sniff import ImageFormat
-from facecli.photos.tiff.directory import ends_early
-from facecli.photos.tiff.layout import EMBEDDED, FAX, Colours, Layout, Packing
+from facecli.photos.tiff.directory import truncated_tiff
+from facecli.photos.tiff.layout import EMBEDDED, FAX, Colours, Packing, SampleLayout
 
 Fields = dict[int, tuple[int, ...]]
 """Tags of 16 bits and their values."""
@@ -33,7 +33,7 @@ _PLACE = 8
 class Chunk:
     """One strip or tile, of one plane where each sample has its own."""
 
-    def __init__(self, layout: Layout, data: bytes, number: int, rows: int) -> None:
+    def __init__(self, layout: SampleLayout, data: bytes, number: int, rows: int) -> None:
         """`number` counts chunks over all planes; `rows` are those that are stored."""
         self._layout, self._data, self._number = layout, data, number
         self.rows, self.width = rows, layout.chunk_width
@@ -89,7 +89,7 @@ class Chunk:
             size = (layout.sizes[number] if number < len(layout.sizes) else 0) or len(self._data) - place
         end = place + size
         if end > len(self._data) or end <= place:
-            raise ends_early()
+            raise truncated_tiff()
         stored = self._data[place:end]
         return stored.translate(_REVERSED) if layout.reversed_bits and layout.packing is not Packing.JPEG else stored
 

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from facecli.photos.tiff.chunks import Samples
-from facecli.photos.tiff.layout import Colours, Layout
+from facecli.photos.tiff.layout import Colours, SampleLayout
 from facecli.types import ByteArray
 
 _LUMA = (0.299, 0.587, 0.114)
 _FULL_RANGE = (0.0, 255.0, 128.0, 255.0, 128.0, 255.0)
 
 
-def to_rgb(samples: Samples, layout: Layout) -> ByteArray:
+def to_rgb(samples: Samples, layout: SampleLayout) -> ByteArray:
     """Samples (h, w, n) as uint8 (h, w, 3), RGB; what is transparent lies on white."""
     rgb = _colours(samples, layout)
     if layout.alpha is None:
@@ -38,7 +38,7 @@ def spread_ycbcr(stored: bytes, shape: tuple[int, int], subsampling: tuple[int, 
     return np.dstack((luma, colour))[:rows, :width]
 
 
-def _colours(samples: Samples, layout: Layout) -> ByteArray:
+def _colours(samples: Samples, layout: SampleLayout) -> ByteArray:
     match layout.colours:
         case Colours.WHITE_IS_ZERO | Colours.BLACK_IS_ZERO:
             gray = _eight_bits(samples[:, :, :1], layout.bits)
@@ -62,13 +62,13 @@ def _eight_bits(samples: Samples, bits: int) -> ByteArray:
     return (samples.astype(np.uint16) * 255 // ((1 << bits) - 1)).astype(np.uint8)
 
 
-def _palette(layout: Layout) -> ByteArray:
+def _palette(layout: SampleLayout) -> ByteArray:
     """uint8 (entries, 3); some programs write 8 bits where the format has 16."""
     entries = np.array(layout.palette[: 3 << layout.bits]).reshape(3, -1).T
     return (entries >> 8 if entries.max(initial=0) > 255 else entries).astype(np.uint8)
 
 
-def _from_ycbcr(values: NDArray[np.float32], layout: Layout) -> ByteArray:
+def _from_ycbcr(values: NDArray[np.float32], layout: SampleLayout) -> ByteArray:
     """By the formulas of TIFF 6.0, section 21."""
     red, green, blue = layout.coefficients or _LUMA
     black_y, white_y, black_b, white_b, black_r, white_r = layout.references or _FULL_RANGE

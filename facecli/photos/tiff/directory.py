@@ -21,7 +21,7 @@ _VALUES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "
 _MOST_DIRECTORIES = 64
 
 
-def ends_early() -> Refusal:
+def truncated_tiff() -> Refusal:
     """What is said of a TIFF file that names places beyond its end."""
     return Refusal(SkipReason.TRUNCATED, "the end of the TIFF file is missing")
 
@@ -36,7 +36,7 @@ class Directory:
         size, start = (20, at + 8) if file.big else (12, at + 2)
         room = 8 if file.big else 4
         if start + size * count > len(file.data):
-            raise ends_early()
+            raise truncated_tiff()
         for entry in range(start, start + size * count, size):
             tag, kind, values = file.numbers("HHQ" if file.big else "HHI", entry)
             code, place = _VALUES.get(kind, ""), entry + size - room
@@ -87,7 +87,7 @@ class TiffParts:
         try:
             return struct.unpack_from(self.order + codes, self.data, at)
         except (struct.error, OverflowError) as error:
-            raise ends_early() from error
+            raise truncated_tiff() from error
 
     def following(self) -> Iterator[Directory]:
         """The directories after the first."""

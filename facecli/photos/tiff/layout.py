@@ -94,7 +94,7 @@ _UNREAD_COLOURS = {
 _UNREAD_SAMPLES = {2: "signed numbers", 3: "floating-point numbers", 5: "complex numbers", 6: "complex numbers"}
 
 
-class Layout(Struct, frozen=True, kw_only=True):
+class SampleLayout(Struct, frozen=True, kw_only=True):
     """A picture of unsigned samples in strips or tiles."""
 
     width: int
@@ -143,7 +143,7 @@ class Layout(Struct, frozen=True, kw_only=True):
         return -(-self.height // self.chunk_height)
 
 
-def check_chunks(layout: Layout, data: bytes) -> None:
+def check_chunks(layout: SampleLayout, data: bytes) -> None:
     """Refuse a picture whose compression has a known number, but of a variety that isn't read."""
     if layout.packing in EMBEDDED and layout.places:
         name, start = EMBEDDED[layout.packing]
@@ -155,7 +155,7 @@ def check_chunks(layout: Layout, data: bytes) -> None:
             raise unsupported(f"TIFF compressed by {kind}")
 
 
-def layout_of(directory: Directory) -> Layout:
+def layout_of(directory: Directory) -> SampleLayout:
     """The layout of the picture in a directory; raises Refusal where it isn't read."""
     width, height = needs_pixels(directory)
     samples, packing = directory.number(_SAMPLES, 1), _packing(directory)
@@ -165,7 +165,7 @@ def layout_of(directory: Directory) -> Layout:
     alpha, associated = _alpha(directory, colours, samples)
     chunk_width, chunk_height = _chunk_size(directory, width, height)
     horizontal, vertical = (*_integers(directory, _SUBSAMPLING), 2, 2)[:2] if colours is Colours.YCBCR else (1, 1)
-    layout = Layout(
+    layout = SampleLayout(
         width=width,
         height=height,
         colours=colours,
@@ -300,7 +300,7 @@ def _palette(directory: Directory, bits: int) -> tuple[int, ...]:
     return palette
 
 
-def _check_layout(layout: Layout) -> None:
+def _check_layout(layout: SampleLayout) -> None:
     if layout.across * layout.down > _MOST_CHUNKS:
         raise unreadable("a TIFF file of too many strips or tiles")
     if any(factor not in (1, 2, 4) for factor in layout.subsampling):

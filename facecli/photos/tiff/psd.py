@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from facecli.photos.refusal import Refusal, unreadable, unsupported
-from facecli.photos.tiff.layout import Colours, Layout, Packing
+from facecli.photos.tiff.layout import Colours, Packing, SampleLayout
 from facecli.types import SkipReason
 
 _HEADER = struct.Struct(">HIIHH")
@@ -16,7 +16,7 @@ _UNREAD_PACKINGS = {2: "ZIP", 3: "ZIP"}
 _CHANNELS = {Colours.RGB: 3, Colours.CMYK: 4}
 
 
-def psd_layout(data: bytes) -> Layout:
+def psd_layout(data: bytes) -> SampleLayout:
     """The layout of the flattened picture; further channels are masks, and what is transparent lies on white in it already."""
     if len(data) < 26:
         raise _ends_early()
@@ -35,7 +35,7 @@ def psd_layout(data: bytes) -> Layout:
     (packing,) = _numbers(data, ">H", at)
     sizes = _sizes(data, at + 2, (stored, height, -(-width * bits // 8)), packing)
     start = at + 2 + (2 * stored * height if packing else 0)
-    return Layout(
+    return SampleLayout(
         width=width,
         height=height,
         colours=colours,

@@ -9,7 +9,7 @@ from facecli.photos.picture import Header
 from facecli.photos.tiff.chunks import Chunk, Samples
 from facecli.photos.tiff.colours import spread_ycbcr, to_rgb
 from facecli.photos.tiff.directory import ORIENTATION, TiffParts
-from facecli.photos.tiff.layout import Colours, Layout, Packing, check_chunks, layout_of
+from facecli.photos.tiff.layout import Colours, Packing, SampleLayout, check_chunks, layout_of
 from facecli.photos.tiff.psd import psd_layout
 from facecli.types import ByteArray
 
@@ -21,7 +21,7 @@ _BAND = 1 << 20
 class ChunkPicture:
     """A file's bytes in which a picture of a known layout lies."""
 
-    def __init__(self, data: bytes, layout: Layout, orientation: int = 1) -> None:
+    def __init__(self, data: bytes, layout: SampleLayout, orientation: int = 1) -> None:
         self._data, self._layout = data, layout
         self.header = Header(layout.width, layout.height, orientation if 1 <= orientation <= 8 else 1, _COST)
 
@@ -63,7 +63,7 @@ def open_psd(data: bytes) -> ChunkPicture:
     return ChunkPicture(data, psd_layout(data))
 
 
-def _decoded(layout: Layout) -> Layout:
+def _decoded(layout: SampleLayout) -> SampleLayout:
     """The layout of what chunks give: a JPEG decoder has made RGB of YCbCr."""
     if layout.packing is Packing.JPEG and layout.colours is Colours.YCBCR and not layout.separate:
         return replace(layout, colours=Colours.RGB)

@@ -27,16 +27,6 @@ _STEPS = 100_000
 _TROUBLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
 
 
-def is_index(directory: Path) -> bool:
-    """Whether a directory holds a catalogue."""
-    return os.path.lexists(directory / CATALOGUE)
-
-
-def belongs_to_another(directory: Path) -> bool:
-    """Whether another user made an index, or the catalogue in it."""
-    return any(os.stat(path, follow_symlinks=False).st_uid != os.geteuid() for path in (directory, directory / CATALOGUE))
-
-
 def connect(path: Path, **parameters: str) -> sqlite3.Connection:
     """Open a database file by URI parameters, guarded against what forged files could ask for.
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from facecli.store.vector_file import Codes
-from facecli.types import FloatArray, IndexedPhoto
+from facecli.types import Box, FloatArray, IndexedPhoto
 
 DIGEST_SIZE = 16
 _BOX, _LANDMARKS = struct.Struct("<4f"), struct.Struct("<10f")
@@ -20,7 +20,6 @@ _MOST = 1e38
 _MOST_COUNTED = 1 << 40
 _NEARLY_ONE = 0.05
 """How far the squared length of an embedding may be from 1; 16 bits for each number take it to 0.002."""
-Box = tuple[float, float, float, float]
 Numbers = TypeVar("Numbers", bound=tuple[float, ...])
 
 

@@ -14,6 +14,7 @@ from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.rows import FaceRow, are_unit, as_bytes, as_float, as_int, photo_checksum, read_box, read_codes, read_landmarks
 from facecli.store.catalog.sets import SetRow
 from facecli.store.errors import trusted
+from facecli.store.records import Problem
 from facecli.store.vector_file import StoredCodes
 
 PAGE = 2048
@@ -23,19 +24,6 @@ _FACES = (
     "WHERE f.set_id = ? AND f.slot > ? ORDER BY f.slot LIMIT ?"
 )
 _PHOTOS = "SELECT photo_id, digest, path, checksum, set_id, size, mtime_ns, width, height FROM photos WHERE photo_id > ? ORDER BY photo_id LIMIT ?"
-
-
-class Problem(Struct, frozen=True):
-    """Something that does not agree."""
-
-    what: str
-    where: str
-    """The photo or the file that it is about."""
-    face_id: int = 0
-    photo_id: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.where}"
 
 
 class CheckedFace(Struct, frozen=True):

@@ -8,14 +8,14 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from facecli.errors import IndexDamaged, IndexMissing
-from facecli.store.catalog.connection import CATALOGUE, connect, is_index, open_for_writing, schema_version, transaction
+from facecli.store.catalog.connection import CATALOGUE, connect, open_for_writing, schema_version, transaction
 from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.rows import as_bytes, as_int, photo_checksum
 from facecli.store.catalog.schema import MIGRATIONS, migrate
 from facecli.store.catalog.sets import SetRow
 from facecli.store.disk.durable import Disk, create_private
 from facecli.store.errors import explained, trusted
-from facecli.store.locate import MAKE_ONE
+from facecli.store.locate import MAKE_ONE, is_index
 from facecli.store.maintenance.check import check_set
 from facecli.store.maintenance.create import BEFORE, OWN, make_index
 from facecli.store.maintenance.rebuild import restore

@@ -13,7 +13,8 @@ from facecli.store.catalog.rows import as_bytes, as_int, photo_checksum
 from facecli.store.catalog.sets import SetRow
 from facecli.store.disk.durable import Disk
 from facecli.store.errors import trusted
-from facecli.store.maintenance.check import CheckedFace, Problem, check_all, face_pages
+from facecli.store.maintenance.check import CheckedFace, check_all, face_pages
+from facecli.store.records import Problem
 from facecli.store.vector_file import StoredCodes
 
 

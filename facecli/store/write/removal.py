@@ -6,32 +6,16 @@ import os
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from msgspec import Struct
 
 from facecli.errors import StoreError, check_name
 from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.rows import as_bytes, as_int, pack_box, read_boxes
 from facecli.store.errors import trusted
-from facecli.store.records import StoredFace, StoredPhoto
+from facecli.store.records import Removal, StoredFace, StoredPhoto
 from facecli.store.write.deletion import Deletions
 from facecli.store.write.face_matching import KEPT_OUT_IOU, overlaps_of_numbers
 
 _AT_PATH = "SELECT digest FROM photos WHERE set_id IN (SELECT set_id FROM sets) AND path = ?"
-
-
-class Removal(Struct, frozen=True):
-    """What a removal takes out."""
-
-    photos: tuple[StoredPhoto, ...] = ()
-    """Photos that were named, or lie below a directory that was."""
-    copies: tuple[StoredPhoto, ...] = ()
-    """Further photos of the same content."""
-    faces: tuple[StoredFace, ...] = ()
-    """Faces that were named, and the same ones in copies of their photos."""
-    skips: tuple[str, ...] = ()
-    """Files that could not be read, whose record goes too."""
-    paths: tuple[str, ...] = ()
-    """What was named; roots and mount points there are forgotten."""
 
 
 def plan_removal(catalogue: Catalogue, paths: Sequence[str], face_ids: Sequence[int]) -> Removal:

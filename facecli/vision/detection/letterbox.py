@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Struct
 
 from facecli.types import ByteArray, FloatArray
-from facecli.vision.pixels import View, copy_upright, view_of
+from facecli.vision.pixels import View, copy_upright, pixel_values, view_of
 
 KEPT_BYTES = 64_000_000
 """The largest buffer that a thread keeps for the next photo."""
@@ -83,11 +83,6 @@ class Letterbox:
         if name not in kept or kept[name].size < size:
             kept[name] = np.empty(size, np.uint8)
         return kept[name][:size]
-
-
-def pixel_values(mean: float, scale: float) -> FloatArray:
-    """What each of the 256 values of a pixel becomes: (value - mean) * scale, in the single precision of InsightFace's own."""
-    return ((np.arange(256, dtype=np.float32) - np.float32(mean)) * np.float32(scale)).astype(np.float32)
 
 
 def _flips_exactly(view: View, sizes: Fit) -> bool:

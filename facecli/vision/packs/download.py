@@ -24,7 +24,7 @@ from facecli.types import Reporter
 from facecli.vision.packs.archive import install_pack
 from facecli.vision.packs.inventory import Presence, check_known
 from facecli.vision.packs.known import KnownPack
-from facecli.vision.packs.resolve import pack_directory, way_out
+from facecli.vision.packs.resolve import pack_directory, pack_hint
 
 RELEASES = "https://github.com/deepinsight/insightface/releases/download"
 SOURCES = (f"{RELEASES}/model-zoo", f"{RELEASES}/v0.7")
@@ -45,7 +45,7 @@ def pull_pack(pack: KnownPack, report: Reporter, sources: Sequence[str] = ()) ->
         report.detail(f"{pack.name} is here already")
         return state.directory
     if not pack.archive_sha256:
-        raise PackError("this pack comes with a package", pack.name, hint=way_out(pack))
+        raise PackError("this pack comes with a package", pack.name, hint=pack_hint(pack))
     directory = state.directory or pack_directory(pack.name)
     try:
         folder = cache_directory() / "downloads"

@@ -24,7 +24,7 @@ STARTS = (
     (b"ftrt", "an engine of TensorRT, and not ONNX"),
 )
 STARTS_AT_4 = ((b"TFL3", "a TensorFlow Lite file, and not ONNX"), (b"ORTM", "in ONNX Runtime's own format, and not ONNX"))
-Shape = tuple[int | None, ...]
+AxisSizes = tuple[int | None, ...]
 
 
 class Foreign(Struct, frozen=True):
@@ -35,11 +35,11 @@ class Foreign(Struct, frozen=True):
     """What it is, as a sentence that begins with `it is`, `it takes` and the like."""
 
 
-class Form(Struct, frozen=True):
+class ModelForm(Struct, frozen=True):
     """What a network takes and gives; a length that is open is None."""
 
-    inputs: tuple[Shape, ...]
-    outputs: dict[str, Shape]
+    inputs: tuple[AxisSizes, ...]
+    outputs: dict[str, AxisSizes]
     ends: frozenset[str]
     """The kinds of the nodes that give the outputs."""
 
@@ -71,10 +71,10 @@ def find_foreign(path: str) -> Foreign | None:
         return Foreign(Role.OTHER, "it is no ONNX file, or one that is cut off or damaged")
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
         return Foreign(Role.OTHER, "it keeps its weights in another file, and a model is known by the content of its one file: save it in one piece")
-    return judge(_form(model.graph))
+    return judge_model(_form(model.graph))
 
 
-def judge(form: Form) -> Foreign | None:
+def judge_model(form: ModelForm) -> Foreign | None:
     """What a network is that takes and gives this; None for what may be an SCRFD detector or a recogniser."""
     if len(form.inputs) != 1:
         return Foreign(Role.OTHER, f"it takes {len(form.inputs)} inputs, and a detector or recogniser of faces takes one picture")
@@ -92,7 +92,7 @@ def judge(form: Form) -> Foreign | None:
     return _judge_other(form) if len(form.outputs) == 1 else Foreign(Role.OTHER, f"it gives {len(form.outputs)} outputs that facecli does not know")
 
 
-def _judge_other(form: Form) -> Foreign | None:
+def _judge_other(form: ModelForm) -> Foreign | None:
     """A network with one output."""
     [given] = form.outputs.values()
     height, width = form.inputs[0][2:4]
@@ -109,7 +109,7 @@ def _judge_other(form: Form) -> Foreign | None:
     return None
 
 
-def _is_scrfd(form: Form) -> bool:
+def _is_scrfd(form: ModelForm) -> bool:
     """Whether the outputs may be scores, boxes and landmarks, or scores and boxes, of three or five strides."""
     parts = {6: (1, 4), 9: (1, 4, 10), 10: (1, 4), 15: (1, 4, 10)}.get(len(form.outputs))
     if parts is None or any(len(shape) > 3 for shape in form.outputs.values()):
@@ -118,16 +118,16 @@ def _is_scrfd(form: Form) -> bool:
     return all(last in (None, wanted) for last, wanted in zip(form.lasts, expected, strict=True))
 
 
-def _names(*wanted: str) -> Callable[[Form], bool]:
+def _names(*wanted: str) -> Callable[[ModelForm], bool]:
     return lambda form: {*wanted} <= {name.lower() for name in form.outputs}
 
 
-def _gives(*lasts: int) -> Callable[[Form], bool]:
+def _gives(*lasts: int) -> Callable[[ModelForm], bool]:
     """Whether the outputs are lists of so many numbers each, in any order."""
     return lambda form: sorted(last or 0 for last in form.lasts) == sorted(lasts) and all(len(shape) <= 3 for shape in form.outputs.values())
 
 
-def _is_yolo(form: Form) -> bool:
+def _is_yolo(form: ModelForm) -> bool:
     """One table with a row or a column for each of thousands of places, or the maps of some strides with their anchors apart."""
     shapes = list(form.outputs.values())
     if len(shapes) > 1 or not shapes[0]:
@@ -136,7 +136,7 @@ def _is_yolo(form: Form) -> bool:
     return len(shapes[0]) == 3 and sizes[0] >= 5 and sizes[1] >= 100
 
 
-FAMILIES: tuple[tuple[str, Callable[[Form], bool]], ...] = (
+FAMILIES: tuple[tuple[str, Callable[[ModelForm], bool]], ...] = (
     ("a YuNet detector", _names("cls_8", "obj_8", "kps_8")),
     ("a YuNet detector", _names("loc", "conf", "iou")),
     ("a YuNet detector", _gives(14, 2, 1)),
@@ -162,12 +162,12 @@ def _start(head: bytes) -> str:
     return ""
 
 
-def _form(graph: Any) -> Form:
+def _form(graph: Any) -> ModelForm:
     weights = {tensor.name for tensor in graph.initializer}
     outputs = {value.name: _shape(value) for value in graph.output}
     ends = frozenset(node.op_type for node in graph.node if not outputs.keys().isdisjoint(node.output))
-    return Form(tuple(_shape(value) for value in graph.input if value.name not in weights), outputs, ends)
+    return ModelForm(tuple(_shape(value) for value in graph.input if value.name not in weights), outputs, ends)
 
 
-def _shape(value: Any) -> Shape:
+def _shape(value: Any) -> AxisSizes:
     return tuple(length.dim_value or None for length in value.type.tensor_type.shape.dim)

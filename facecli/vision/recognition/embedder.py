@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from facecli.types import ByteArray, FloatArray
-from facecli.vision.detection.letterbox import pixel_values
+from facecli.vision.pixels import pixel_values
 from facecli.vision.recognition.alignment import CROP
 from facecli.vision.runtime.session import Session
 
