@@ -72,7 +72,7 @@ check "the wheel, built, installed elsewhere and used" eval '(try_wheel)'
 check "pytest" "$bin/python" -m pytest "$@"
 # Last, since with OpenVINO in the environment every long run would be free to take it.
 install "$place/.venv-tests" "openvino>=2025.0"
-check "pytest, with OpenVINO" "$bin/python" -m pytest tests/vision/test_openvino_session.py
+check "pytest, with OpenVINO" "$bin/python" -m pytest tests/vision/runtime/test_openvino.py
 "$bin/python" -m pip uninstall --disable-pip-version-check --quiet --yes openvino
 
 if [ ${#failed[@]} -gt 0 ]; then

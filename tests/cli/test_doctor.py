@@ -20,7 +20,7 @@ from facecli.installation import Conflict, import_conflict, package_of, pip
 from facecli.types import SilentReporter
 from facecli.vision.devices.benchmark import TrialOutcome, run_trial
 from facecli.vision.devices.select import HardwareMissing
-from facecli.vision.runtime.libraries import cuda
+from facecli.vision.runtime import cuda
 from facecli.vision.runtime.providers import CPU, Device
 
 if TYPE_CHECKING:

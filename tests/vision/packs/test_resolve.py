@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from facecli.errors import PackError
+from facecli.vision.packs import hashes, known, resolve
 from facecli.vision.packs.hashes import file_sha256
 from facecli.vision.packs.known import SCRFD_500M, W600K_MBF, KnownPack
-from facecli.vision.packs.resolve import find_pack, find_recorded_pack, hashes, known, resolve, wheel_directory
+from facecli.vision.packs.resolve import find_pack, find_recorded_pack, wheel_directory
 
 PAIR = (SCRFD_500M, W600K_MBF)
 

@@ -6,16 +6,15 @@ import itertools
 import os
 import resource
 import shutil
-import sqlite3
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from attacks import change_catalogue, in_child, limited_memory, vectors_of, with_every_question, write_something
 from msgspec.structs import replace
-from synthetic import DIMENSION, at_path, contents, known_under, make_photo, make_photos, photo_id, write
+from synthetic import DIMENSION, contents, known_under, make_photo, make_photos, photo_id, write
 
 from facecli.config import By
 from facecli.errors import FacecliError, IndexDamaged, StoreError
@@ -35,11 +34,6 @@ def index(tmp_path: Path) -> Path:
         writer.prune([photo_id(writer, tmp_path / "0004.jpg")])
         writer.finish()
     return tmp_path / ".facecli"
-
-
-def vectors_of(index: Path) -> Path:
-    (file,) = index.glob("vectors-*.faiss")
-    return file
 
 
 def problems(index: Path) -> list[str]:
@@ -62,13 +56,6 @@ def overwrite(path: Path, at: int, data: bytes) -> None:
     with path.open("r+b") as file:
         file.seek(at)
         file.write(data)
-
-
-def change_catalogue(index: Path, *statements: str) -> None:
-    database = sqlite3.connect(index / "catalog.db", isolation_level=None)
-    for statement in statements:
-        database.execute(statement)
-    database.close()
 
 
 def test_a_sound_index_has_no_problems(index: Path) -> None:
@@ -240,63 +227,6 @@ def test_forged_values_are_errors_of_ours(index: Path, change: str) -> None:
     with_every_question(index)
 
 
-def with_every_question(index: Path) -> int:
-    """Ask an index everything; how many questions ended in an error of ours. Any other error fails the test."""
-    refused = 0
-    try:
-        reader = open_reader(index)
-    except FacecliError:
-        return 1
-    query = np.ones((1, DIMENSION), np.float32) / np.float32(8)
-    questions: list[Callable[[], object]] = [
-        lambda: reader.info,
-        lambda: reader.nearest(query, top=3, minimum=None, by=By.PHOTO),
-        lambda: reader.nearest(query, top=0, minimum=None, by=By.FACE),
-        lambda: [(photo, reader.faces_of(photo.photo_id), reader.load(photo.photo_id, photo.file)) for photo in reader.photos()],
-        lambda: list(known_under(reader, "/")),
-        lambda: list(reader.skips()),
-        lambda: list(reader.check()),
-        lambda: reader.kept_out(bytes(16)),
-        reader.roots,
-        lambda: reader.face(5),
-    ]
-    with reader:
-        for question in questions:
-            try:
-                question()
-            except FacecliError:
-                refused += 1
-    return refused
-
-
-@contextmanager
-def limited_memory() -> Iterator[None]:
-    """Let a huge allocation fail: what is used so far and a gigabyte is to be had."""
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
-
-
-def in_child(action: Callable[[], object]) -> int:
-    """Run something in a child whose memory is limited; 0, 1 for an exception, less than 0 for a crash."""
-    child = os.fork()
-    if not child:
-        try:
-            with limited_memory():
-                action()
-        except BaseException:  # noqa: BLE001 (whatever it is, the child ends here)
-            import traceback
-
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 def test_no_byte_of_the_vector_files_header_can_do_harm(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every byte of the header takes some bad values; FAISS itself is asked wherever we would ask it."""
     monkeypatch.setattr("facecli.store.search.backends.FAISS_FROM", 0)
@@ -321,17 +251,6 @@ def test_no_count_of_the_vector_file_claims_memory(index: Path, monkeypatch: pyt
                 overwrite(file, 8, struct.pack("<q", count))
                 overwrite(file, 73, struct.pack("<Q", length % (1 << 64)))
                 assert answer(index) == answered
-
-
-def write_something(writer: IndexWriter, folder: Path) -> None:
-    """All that a run may write: new, changed, moved and pruned photos, a removal, the end of a run."""
-    with writer:
-        moved = make_photo(folder / "moved.jpg").file
-        changed = at_path(make_photo("changed"), folder / "0001.jpg")
-        writer.commit(Batch(photos=(make_photo(folder / "new.jpg"), changed, make_photo(folder / "0002.jpg")), moves=((1, moved),)))
-        writer.prune([4])
-        writer.remove(writer.plan_removal([str(folder / "0007.jpg")], [11]), wait_readers=0)
-        writer.finish()
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -14,8 +14,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from facecli.errors import PackError
+from facecli.vision.packs import inspection
 from facecli.vision.packs.known import SCRFD_500M, W600K_MBF
-from facecli.vision.packs.resolve import find_pack, find_recorded_pack, inspection, wheel_directory
+from facecli.vision.packs.resolve import find_pack, find_recorded_pack, wheel_directory
 
 DOCUMENTED = b"2\x05other"
 """A model's doc_string in protobuf: another file, the same network."""

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from attacks import drop_rights
 from synthetic import KIND, make_photos, write
-from test_store_opening import drop_rights
 
 from facecli.errors import IndexDamaged, IndexLocked, StoreError
+from facecli.store.catalog import connection
 from facecli.store.catalog.connection import connect
-from facecli.store.catalog.queries import connection
 from facecli.store.disk.lock import WriterLock
 from facecli.store.errors import explained
 from facecli.store.reader import open_reader
@@ -103,7 +103,7 @@ def test_the_copy_before_an_update_takes_no_journal_with_it(index: Path, tmp_pat
     version = sqlite3.connect(index / "catalog.db").execute("PRAGMA user_version").fetchone()[0]
     shutil.copyfile(index / "catalog.db", index / f"catalog.before-{version}")
     (index / f"catalog.before-{version}-journal").write_bytes(hot_journal(index, super_record(victim, 8192)))
-    for module in ("opening", "connection"):
+    for module in ("maintenance.prepare", "catalog.connection"):
         monkeypatch.setattr(f"facecli.store.{module}.MIGRATIONS", (*connection.MIGRATIONS, "CREATE TABLE extra (x INTEGER) STRICT;"))
         if module == "opening":
             monkeypatch.setattr("facecli.store.catalog.connection.MIGRATIONS", connection.MIGRATIONS)

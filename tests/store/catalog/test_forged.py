@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attacks import change_catalogue, in_child, limited_memory, vectors_of, with_every_question, write_something
 from synthetic import DIMENSION, KIND, make_photos, write
-from test_store_damage import change_catalogue, in_child, limited_memory, vectors_of, with_every_question, write_something
 
 from facecli import fingerprint
 from facecli.config import By
@@ -290,9 +290,9 @@ CUT = """
 import os, sys, numpy
 from pathlib import Path
 from facecli.config import By
-from facecli.store import scans
+from facecli.store.search import backends
 from facecli.store.reader import open_reader
-scans.FAISS_FROM, scans.is_network = 0, lambda _: sys.argv[2] == "True"
+backends.FAISS_FROM, backends.is_network = 0, lambda _: sys.argv[2] == "True"
 ask = lambda: reader.nearest(numpy.ones((1, 64), "f4") / 8, top=3, minimum=None, by=By.FACE)
 with open_reader(Path(sys.argv[1])) as reader:
     before = ask()

@@ -45,14 +45,14 @@ READ = """
 with open_reader(index) as reader:
     list(reader.check()), list(reader.photos())
 """
-LARGE = "from facecli.store import erasure; erasure.SMALL = 0; erasure.Traces.found_in = lambda *_: True\n"
+LARGE = "from facecli.store.write import erasure; erasure.SMALL = 0; erasure.Residue.found_in = lambda *_: True\n"
 """Every catalogue counts as a large one in which something was left, so that it is written anew through a file."""
 
 
 def run(index: Path, work: str, *before: str) -> None:
     script = f"import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; index = Path(sys.argv[1])\n{work}"
     script = f"from facecli.store.reader import open_reader\nfrom facecli.store.writer import open_writer, repair_index\n{script}"
-    subprocess.run([*before, sys.executable, "-B", "-c", script, index, Path(__file__).parent], check=True, timeout=300)
+    subprocess.run([*before, sys.executable, "-B", "-c", script, index, Path(__file__).parents[1]], check=True, timeout=300)
 
 
 @pytest.mark.parametrize("large", [False, True], ids=["small", "large"])

@@ -17,8 +17,8 @@ from facecli.config import DetectionOptions, Precision
 from facecli.vision.models import FaceModels
 from facecli.vision.optimization.rewrites.graph import Graph
 from facecli.vision.packs.resolve import find_pack
+from facecli.vision.runtime import cuda
 from facecli.vision.runtime.cuda import Gpu, read_gpu, read_gpus
-from facecli.vision.runtime.libraries import cuda
 from facecli.vision.runtime.providers import CPU, Device
 from facecli.vision.serving import pinned_memory, pooled
 from facecli.vision.serving.capacity import DETECTOR_BYTES, RECOGNISER_BYTES, RESERVE, largest_batches, row_bytes

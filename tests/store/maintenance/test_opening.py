@@ -9,15 +9,16 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from attacks import drop_rights
 from msgspec.structs import replace
 from synthetic import KIND, contents, make_photo, make_photos, write
 
 from facecli.errors import IndexDamaged, IndexLocked, IndexMissing, StoreError
-from facecli.store.catalog.queries import connection, schema
+from facecli.store.catalog import connection, schema
 from facecli.store.disk import filesystem
 from facecli.store.locate import find_index, place_index
 from facecli.store.reader import open_reader
@@ -192,25 +193,6 @@ def test_a_file_system_without_locks_is_an_error(index: Path, monkeypatch: pytes
 # states in which an index is read
 
 
-def drop_rights(action: Callable[[], None]) -> int:
-    """Run something in a child that file permissions bind; its exit code."""
-    child = os.fork()
-    if not child:
-        try:
-            if os.geteuid() == 0:
-                os.setgroups([])
-                os.setresgid(12345, 12345, 12345)
-                os.setresuid(12345, 12345, 12345)
-            action()
-        except BaseException:  # noqa: BLE001 (whatever it is, the child ends here)
-            import traceback
-
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 @pytest.fixture
 def readable(tmp_path: Path) -> Iterator[Path]:
     """A directory that a process without rights can reach, but not write."""
@@ -318,7 +300,7 @@ def test_an_index_of_a_newer_facecli_is_refused(index: Path) -> None:
 
 def test_an_index_of_an_older_facecli_is_brought_up_to_date_after_a_copy(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     newer = (*schema.MIGRATIONS, "ALTER TABLE photos ADD COLUMN rating INTEGER NOT NULL DEFAULT 3;")
-    for module in ("opening", "connection"):
+    for module in ("maintenance.prepare", "catalog.connection"):
         monkeypatch.setattr(f"facecli.store.{module}.MIGRATIONS", newer)
     copies: list[int] = []
 
@@ -372,7 +354,7 @@ def make_first(index: Path) -> None:
 
 
 def test_a_migration_that_fails_changes_nothing(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("opening", "connection"):
+    for module in ("maintenance.prepare", "catalog.connection"):
         monkeypatch.setattr(f"facecli.store.{module}.MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE extra (x); INSERT INTO nothing VALUES (1);"))
     with pytest.raises(StoreError):
         open_writer(index)

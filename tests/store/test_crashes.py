@@ -21,7 +21,7 @@ from synthetic import DIMENSION, KIND, OTHER_KIND, at_path, contents, make_photo
 
 from facecli.config import By
 from facecli.errors import IndexMissing
-from facecli.store.catalog.queries import schema
+from facecli.store.catalog import schema
 from facecli.store.disk.durable import Step, no_step
 from facecli.store.reader import open_reader
 from facecli.store.records import Batch
@@ -223,7 +223,7 @@ def test_every_step(name: str, *, power: bool, tmp_path: Path, capsys: pytest.Ca
         shutil.copytree(index, keep)
     if name == "update":
         monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE extra (x INTEGER) STRICT;", "DROP TABLE extra;"))
-        for module in ("opening", "connection"):
+        for module in ("maintenance.prepare", "catalog.connection"):
             monkeypatch.setattr(f"facecli.store.{module}.MIGRATIONS", schema.MIGRATIONS)
     scenario.act(index, no_step)
     wanted, points = state_of(index), 0

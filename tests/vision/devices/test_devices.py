@@ -19,8 +19,9 @@ from facecli.vision.devices import benchmark, select
 from facecli.vision.devices.benchmark import TrialOutcome, choose_device, run_trial
 from facecli.vision.devices.select import HardwareMissing, find_devices
 from facecli.vision.packs.resolve import find_pack
+from facecli.vision.runtime import cuda, providers
 from facecli.vision.runtime.cuda import CudaDriver, read_driver
-from facecli.vision.runtime.libraries import captured_noise, cuda, load_onnxruntime, providers
+from facecli.vision.runtime.libraries import captured_noise, load_onnxruntime
 from facecli.vision.runtime.providers import CPU, TINY_MODEL, Device, installed_plug_ins, open_inference
 from facecli.vision.runtime.session import failure
 

@@ -28,7 +28,7 @@ from facecli.vision.optimization.rewrites.half import halve
 from facecli.vision.optimization.rewrites.surgery import open_axes
 from facecli.vision.optimization.variants import RewriteTarget
 from facecli.vision.packs.resolve import find_pack
-from facecli.vision.runtime.libraries import cuda
+from facecli.vision.runtime import cuda
 from facecli.vision.runtime.providers import CPU
 from facecli.vision.runtime.session import OnnxSession, Session, open_session
 from facecli.vision.serving.pooled import PooledModels, Pooling, open_models_on
