@@ -37,7 +37,8 @@ def run(album: Path) -> IndexReport:
 DYING = """
 import os, sys
 from facecli.config import IndexOptions
-from facecli.indexing import IndexRequest, index_photos
+from facecli.indexing.index_photos import index_photos
+from facecli.indexing.request import IndexRequest
 from facecli.photos.decode import PhotoReader
 
 decode = PhotoReader.decode

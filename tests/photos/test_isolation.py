@@ -237,7 +237,7 @@ def test_an_orphan_ends(tmp_path: Path) -> None:
             "start = i._START.removesuffix('main()').replace('; ', '\\n') + 'import time, facecli.photos.helper as h\\n'\n"
             f"i._START = start + {hang!r} + '\\nmain()'\n"
             "i.HEADER_SECONDS = 2.0\nhelper = i.Helper()\nhelper._start()\nprint(helper._process.pid, flush=True)\n"
-            "helper.open_picture(Format.GIF, sys.stdin.buffer.read(), accept_truncated=False)\ntime.sleep(100)\n"
+            "helper.open_picture(ImageFormat.GIF, sys.stdin.buffer.read(), accept_truncated=False)\ntime.sleep(100)\n"
         )
         worker = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path)
         with worker:
