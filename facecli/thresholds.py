@@ -1,7 +1,8 @@
 """What a similarity means: measured false-match rates of a recogniser, thresholds with a name, and how sure a match is.
 
-A false-match rate is the share of comparisons of two different people that come out at or over a threshold. A search compares the query with
-every face of the index, so that with N faces and a rate r the chance that any stranger passes is 1 - (1 - r)^N.
+A false-match rate is the share of comparisons of two different people that come out at or over a threshold. A search
+compares the query with every face of the index, so that with N faces and a rate r the chance that any stranger passes
+is 1 - (1 - r)^N.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ CLEAR_MARGIN = 0.15
 NARROW_MARGIN = 0.05
 """Under it the next different person is about as near: the sureness falls by one step."""
 DIFFERENT_SIMILARITY = 0.2
-"""Two indexed faces less alike than this are taken for two people (of pairs of one person 93 % are more alike, with the default pack)."""
+"""Two indexed faces less alike than this are taken for two people (of pairs of one person 93 % are more alike, with
+the default pack)."""
 
 
 class Point(Struct, frozen=True):
@@ -64,7 +66,9 @@ class Calibration(Struct, frozen=True):
         for before, after in itertools.pairwise(self.points):
             if after.false_matches <= rate < before.false_matches:
                 share = math.log(before.false_matches / rate) / math.log(before.false_matches / after.false_matches)
-                return math.ceil(round((before.threshold + share * (after.threshold - before.threshold)) * 1000, 6)) / 1000
+                return (
+                    math.ceil(round((before.threshold + share * (after.threshold - before.threshold)) * 1000, 6)) / 1000
+                )
         return self.points[0].threshold if rate >= self.points[0].false_matches else self.points[-1].threshold
 
     def rate_at(self, similarity: float) -> float:
@@ -92,7 +96,10 @@ class Calibration(Struct, frozen=True):
         if not isinstance(rows, list) or not rows:
             raise ValueError("a calibration without points")
         points = tuple(Point(*map(float, row)) for row in rows)
-        if any(b.threshold <= a.threshold or not 0 < b.false_matches <= a.false_matches for a, b in itertools.pairwise(points)):
+        if any(
+            b.threshold <= a.threshold or not 0 < b.false_matches <= a.false_matches
+            for a, b in itertools.pairwise(points)
+        ):
             raise ValueError("the points of a calibration are out of order")
         return cls(points, int(str(record["people"])), int(str(record["pairs"])), str(record["data"]))
 
@@ -157,8 +164,14 @@ class Threshold(Struct, frozen=True):
     def describe(self) -> str:
         """One line about the threshold, with the rate it was measured at."""
         if self.minimum is None:
-            return "threshold none: every face is a match" if self.name == "none" else "threshold none: this model pack is not calibrated"
-        named = f"threshold {self.minimum:.4g}" + ("" if self.name == f"{self.minimum:.4g}" or not self.name.isalpha() else f" ({self.name})")
+            return (
+                "threshold none: every face is a match"
+                if self.name == "none"
+                else "threshold none: this model pack is not calibrated"
+            )
+        named = f"threshold {self.minimum:.4g}" + (
+            "" if self.name == f"{self.minimum:.4g}" or not self.name.isalpha() else f" ({self.name})"
+        )
         if self.calibration is None or self.rate is None:
             return f"{named}: false-match rate not measured"
         rate = f"about 1 false match in {spoken(1 / self.rate)} comparisons"
@@ -185,7 +198,9 @@ def read_threshold(asked: str) -> float | str:
     except ValueError:
         value = math.nan
     if not -1 <= value <= 1:
-        raise UsageError("a threshold is a number from -1 to 1, or auto, loose, balanced, strict or none", quoted(asked))
+        raise UsageError(
+            "a threshold is a number from -1 to 1, or auto, loose, balanced, strict or none", quoted(asked)
+        )
     return value
 
 
@@ -197,7 +212,11 @@ def choose_threshold(asked: str, calibration: Calibration | None, faces: int) ->
     if value == "none" or (value == "auto" and calibration is None):
         return Threshold(asked, None, calibration, faces)
     if calibration is None:
-        raise UsageError("this model pack is not calibrated, so that a threshold has no name", asked, hint="-t NUMBER, or facecli calibrate DIR")
+        raise UsageError(
+            "this model pack is not calibrated, so that a threshold has no name",
+            asked,
+            hint="-t NUMBER, or facecli calibrate DIR",
+        )
     if value == "auto":
         return Threshold(asked, _fitting(calibration, faces), calibration, faces)
     if not calibration.reaches(PRESET_RATES[value]):
@@ -223,7 +242,8 @@ def _fitting(calibration: Calibration, faces: int) -> float:
 def judge(similarity: float, margin: float | None, calibration: Calibration, faces: int) -> Sureness:
     """How sure a match is: by the chance that any of `faces` strangers is so alike, then by the margin to the next different person.
 
-    `margin` is the similarity less that of the nearest face that is certainly another person's; None where no such face is near.
+    `margin` is the similarity less that of the nearest face that is certainly another person's; None where no such face
+    is near.
     """
     chance = -math.expm1(faces * math.log1p(-calibration.rate_at(similarity)))
     steps = 2 if chance <= SURE_CHANCE else 1 if chance <= STRANGER_CHANCE else 0

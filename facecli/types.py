@@ -1,8 +1,9 @@
-"""What flows between the rooms: frozen records over numpy arrays, and the two protocols that are passed in.
+"""What flows between the rooms: frozen records over numpy arrays.
 
-Conventions, everywhere: pixels are RGB, uint8, (height, width, 3), upright as a viewer shows the photo. Boxes are x1, y1, x2, y2
-and landmarks x, y in pixels of the upright photo, float32. Paths are absolute `str` as `os.fsdecode` gives them (a name that is not
-UTF-8 holds surrogates), and become the file's very bytes through `os.fsencode`. Digests are the 16 bytes of XXH3-128 of a file's content.
+Conventions, everywhere: pixels are RGB, uint8, (height, width, 3), upright as a viewer shows the photo. Boxes are x1,
+y1, x2, y2 and landmarks x, y in pixels of the upright photo, float32. Paths are absolute `str` as `os.fsdecode` gives
+them (a name that is not UTF-8 holds surrogates), and become the file's very bytes through `os.fsencode`. Digests are
+the 16 bytes of XXH3-128 of a file's content.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from enum import IntEnum, StrEnum
-from typing import Protocol
 
 import numpy as np
 from msgspec import Struct, field
@@ -65,14 +65,18 @@ class PhotoFile(Struct, frozen=True):
     size: int
     mtime_ns: int
     ctime_ns: int | None = None
-    """When the file or anything about it was last changed; None where the file system's inodes are not stable, or it is not on record."""
+    """When the file or anything about it was last changed; None where the file system's inodes are not stable, or it
+    is not on record."""
     inode: int | None = None
 
     def looks_like(self, earlier: PhotoFile) -> bool:
         """Whether nothing tells the file apart from what it was: its size and time and, where both are known, time of change and inode."""
         if self.size != earlier.size or self.mtime_ns != earlier.mtime_ns:
             return False
-        return None in (self.ctime_ns, earlier.ctime_ns) or (self.ctime_ns, self.inode) == (earlier.ctime_ns, earlier.inode)
+        return None in (self.ctime_ns, earlier.ctime_ns) or (self.ctime_ns, self.inode) == (
+            earlier.ctime_ns,
+            earlier.inode,
+        )
 
     @classmethod
     def seen(cls, path: str, state: os.stat_result, *, is_stable: bool = False) -> PhotoFile:
@@ -81,7 +85,9 @@ class PhotoFile(Struct, frozen=True):
         `is_stable` says whether its file system keeps inodes.
         """
         if is_stable:
-            return cls(path, state.st_size, storable(state.st_mtime_ns), storable(state.st_ctime_ns), state.st_ino & LARGEST)
+            return cls(
+                path, state.st_size, storable(state.st_mtime_ns), storable(state.st_ctime_ns), state.st_ino & LARGEST
+            )
         return cls(path, state.st_size, storable(state.st_mtime_ns))
 
 
@@ -92,7 +98,8 @@ class Skipped(Struct, frozen=True):
     reason: SkipReason
     detail: str
     refused_by: str = ""
-    """The option or missing reader that refused it ("max-pixels=200000000", "reader=heif"); empty where the content alone is at fault."""
+    """The option or missing reader that refused it ("max-pixels=200000000", "reader=heif"); empty where the content
+    alone is at fault."""
     known: bool = False
     """Whether an earlier run had recorded it, and it was not read again."""
 
@@ -108,8 +115,8 @@ class FileContents(Struct, frozen=True):
 class Photo(Struct, frozen=True, eq=False):
     """A decoded photo.
 
-    `pixels` is uint8 (height, width, 3), RGB, upright. It may be a view with negative strides onto a buffer that its decoder reuses:
-    it is valid until that decoder decodes the next photo, and nobody writes into it.
+    `pixels` is uint8 (height, width, 3), RGB, upright. It may be a view with negative strides onto a buffer that its
+    decoder reuses: it is valid until that decoder decodes the next photo, and nobody writes into it.
     """
 
     file: PhotoFile
@@ -133,7 +140,8 @@ class Detections(Struct, frozen=True, eq=False):
     scores: FloatArray
     """float32 (n,): 0 to 1."""
     landmarks: FloatArray
-    """float32 (n, 5, 2): left eye, right eye, nose, left and right corner of the mouth, as x, y in pixels of the upright photo."""
+    """float32 (n, 5, 2): left eye, right eye, nose, left and right corner of the mouth, as x, y in pixels of the
+    upright photo."""
     found_by: ByteArray
     """uint8 (n,): the values of FoundBy."""
 
@@ -148,7 +156,9 @@ class Detections(Struct, frozen=True, eq=False):
     def none() -> Detections:
         """No face."""
         empty = np.zeros
-        return Detections(empty((0, 4), np.float32), empty(0, np.float32), empty((0, 5, 2), np.float32), empty(0, np.uint8))
+        return Detections(
+            empty((0, 4), np.float32), empty(0, np.float32), empty((0, 5, 2), np.float32), empty(0, np.uint8)
+        )
 
 
 class FaceCrops(Struct, frozen=True, eq=False):
@@ -285,61 +295,6 @@ class IndexReport(Struct):
     missing_roots: list[str] = field(default_factory=list)
     interrupted_by: int = 0
     """The signal that ended the run early, 0 if none did."""
-
-
-class Reporter(Protocol):
-    """Where a use case tells how it is going; the command line gives one that writes to stderr."""
-
-    watched: bool
-    """Whether anybody sees the counting, so that it is worth while to find out how much there is to do."""
-
-    def start(self, what: str, total: int | None) -> None:
-        """Begin counting `what` ("photos"), of which there are `total` if that is known."""
-
-    def expect(self, total: int) -> None:
-        """Say how many there are, when that gets known later; from any thread."""
-
-    def advance(self, done: int, **counts: int) -> None:
-        """`done` more are done; `counts` are totals so far, such as faces=12, skipped=1."""
-
-    def skip(self, skipped: Skipped) -> None:
-        """A photo could not be read."""
-
-    def warn(self, message: str) -> None:
-        """Something that the user should know, without --verbose."""
-
-    def detail(self, message: str) -> None:
-        """Something for --verbose."""
-
-    def stop(self) -> None:
-        """The counting is over."""
-
-
-class SilentReporter:
-    """A Reporter that says nothing."""
-
-    watched = False
-
-    def start(self, what: str, total: int | None) -> None:
-        pass
-
-    def expect(self, total: int) -> None:
-        pass
-
-    def advance(self, done: int, **counts: int) -> None:
-        pass
-
-    def skip(self, skipped: Skipped) -> None:
-        pass
-
-    def warn(self, message: str) -> None:
-        pass
-
-    def detail(self, message: str) -> None:
-        pass
-
-    def stop(self) -> None:
-        pass
 
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | Mapping[str, "JsonValue"]

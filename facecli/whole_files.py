@@ -1,7 +1,7 @@
 """Files that have their name only when they are whole.
 
-Each is written under a name of its own beside its place. An interrupted command leaves nothing half done that somebody might take for a photo, a page
-or a record, and what a killed one left is cleared by the next that writes there.
+Each is written under a name of its own beside its place. An interrupted command leaves nothing half done that somebody
+might take for a photo, a page or a record, and what a killed one left is cleared by the next that writes there.
 """
 
 from __future__ import annotations

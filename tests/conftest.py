@@ -25,7 +25,12 @@ SAMPLES = {
     "Tom_Hanks_54745.png": "insightface",
     "astronaut.png": "scikit-image",
 }
-ALBUM = {"sport/players.jpg": "players.jpg", "party/gdp.jpg": "gdp.jpg", "party/t1.jpg": "t1.jpg", "space/astronaut.png": "astronaut.png"}
+ALBUM = {
+    "sport/players.jpg": "players.jpg",
+    "party/gdp.jpg": "gdp.jpg",
+    "party/t1.jpg": "t1.jpg",
+    "space/astronaut.png": "astronaut.png",
+}
 """An album of four photos with 34 faces; yaoming.jpg stays out as the query."""
 
 
@@ -63,7 +68,10 @@ class Shell:
 
     def __init__(self, work: Path, home: Path) -> None:
         self.work = work
-        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("FACECLI_")} | {"HOME": str(home), "LC_ALL": "C.UTF-8"}
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("FACECLI_")} | {
+            "HOME": str(home),
+            "LC_ALL": "C.UTF-8",
+        }
 
     def __call__(
         self,
@@ -76,7 +84,13 @@ class Shell:
         """Run `facecli arguments…`; an exit code other than `code` fails the test, None takes any."""
         command = [sys.executable, "-m", "facecli", *map(os.fspath, arguments)]
         done = subprocess.run(
-            command, input=stdin, capture_output=True, cwd=cwd or self.work, env=self.environment | dict(env or {}), check=False, timeout=300
+            command,
+            input=stdin,
+            capture_output=True,
+            cwd=cwd or self.work,
+            env=self.environment | dict(env or {}),
+            check=False,
+            timeout=300,
         )
         ran = Ran(done.returncode, done.stdout, done.stderr.decode("utf-8", "replace"))
         assert code is None or ran.code == code, f"facecli {arguments} exits {ran.code}: {ran.errors}"

@@ -14,7 +14,9 @@ NO_CONTEXT = 201
 class MadeUpDriver:
     """What facecli calls of NVIDIA's driver, by the driver's names."""
 
-    def __init__(self, *, gpus: int = 1, free: int = 20 * GB, total: int = 24 * GB, full: bool = False, broken: bool = False) -> None:
+    def __init__(
+        self, *, gpus: int = 1, free: int = 20 * GB, total: int = 24 * GB, full: bool = False, broken: bool = False
+    ) -> None:
         """Offer `gpus` GPUs of so many bytes; `full`: no page-locked memory is left, `broken`: no context can be had."""
         self.blocks: dict[int, ctypes.Array[ctypes.c_char]] = {}
         self.entered: list[int | None] = []

@@ -51,7 +51,11 @@ def let_behave(patch: pytest.MonkeyPatch, behaviours: dict[str, Behaviour]) -> d
         return network.over(behaved(network.session, device.name))
 
     patch.setattr(pooled, "open_detector", detector)
-    patch.setattr(pooled, "open_recogniser", lambda file, device, *rest: behaved(open_recogniser(file, device, *rest), device.name))
+    patch.setattr(
+        pooled,
+        "open_recogniser",
+        lambda file, device, *rest: behaved(open_recogniser(file, device, *rest), device.name),
+    )
     return counts
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from facecli.types import SilentReporter
+from facecli.reporting import SilentReporter
 
 
 class Notes(SilentReporter):

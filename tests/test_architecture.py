@@ -21,6 +21,7 @@ LEAVES = (
     "errors",
     "fingerprint",
     "installation",
+    "reporting",
     "scratch",
     "system",
     "thresholds",
@@ -39,6 +40,7 @@ MAY_IMPORT = {
     "wording": (),
     "system": (),
     "types": ("errors",),
+    "reporting": ("types",),
     "config": ("types", "errors"),
     "directories": (),
     "fingerprint": ("config", "errors"),
@@ -48,7 +50,8 @@ MAY_IMPORT = {
     "output": LEAVES,
     "removing": ("indexing", "pipeline", *WORLDS, *LEAVES),
 }
-"""What each room may import beside itself; a use case (a module at the top) may import the pipeline and all below it, cli everything."""
+"""What each room may import beside itself; a use case (a module at the top) may import the pipeline and all below
+it, cli everything."""
 USE_CASE = ("pipeline", *WORLDS, *LEAVES)
 _UNDER_MODELS = ("pixels", "runtime", "packs", "detection", "recognition", "devices", "optimization")
 _UNDER_READER = ("errors", "records", "locate", "disk", "vector_file", "catalog", "search", "maintenance", "write")
@@ -152,7 +155,11 @@ def test_imports_go_down_only(name: str) -> None:
         there = room_of(target)
         # The package itself is the public API on top of everything; from below only its version is read.
         if there == "":
-            wrong += [f"{name}:{line} imports the public API"] if room not in ("cli", "__main__") and not reads_version_only(name, line) else []
+            wrong += (
+                [f"{name}:{line} imports the public API"]
+                if room not in ("cli", "__main__") and not reads_version_only(name, line)
+                else []
+            )
         elif there != room and allowed is not None and there not in allowed:
             wrong.append(f"{name}:{line} imports {target}")
     assert not wrong
@@ -168,7 +175,11 @@ def test_arrows_go_down_within_a_room(name: str) -> None:
     room, place = room_of(name), place_in(name)
     assert place in INSIDE[room], "a room within a room has its line in INSIDE"
     allowed = (place, "", *INSIDE[room][place])
-    wrong = [(target, line) for target, line in own_imports(name) if room_of(target) == room and place_in(target) not in allowed]
+    wrong = [
+        (target, line)
+        for target, line in own_imports(name)
+        if room_of(target) == room and place_in(target) not in allowed
+    ]
     assert wrong == []
 
 
@@ -177,7 +188,9 @@ def test_rooms_are_entered_by_their_doors(name: str) -> None:
     wrong = [
         (target, line)
         for target, line in own_imports(name)
-        if room_of(target) in DOORS and room_of(target) != room_of(name) and place_in(target) not in ("", *DOORS[room_of(target)])
+        if room_of(target) in DOORS
+        and room_of(target) != room_of(name)
+        and place_in(target) not in ("", *DOORS[room_of(target)])
     ]
     assert wrong == []
 
@@ -194,12 +207,18 @@ def test_no_name_is_defined_twice() -> None:
     homes: dict[str, list[str]] = {}
     for module, path in MODULES.items():
         for node in tree_of(path).body:
-            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not any("command" in ast.unparse(d) for d in node.decorator_list):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not any(
+                "command" in ast.unparse(d) for d in node.decorator_list
+            ):
                 homes.setdefault(node.name, []).append(module)
             elif isinstance(node, ast.AnnAssign | ast.Assign) and is_type(node):
                 target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
                 homes.setdefault(ast.unparse(target), []).append(module)
-    twice = {name: modules for name, modules in homes.items() if len(modules) > 1 and not name.startswith("_") and name != "main"}
+    twice = {
+        name: modules
+        for name, modules in homes.items()
+        if len(modules) > 1 and not name.startswith("_") and name != "main"
+    }
     assert twice == {}
 
 
@@ -219,13 +238,24 @@ def test_tests_mirror_the_rooms() -> None:
 
 
 def reads_version_only(name: str, line: int) -> bool:
-    nodes = [n for n in ast.walk(tree_of(MODULES[name])) if isinstance(n, ast.ImportFrom) and n.lineno == line and n.module == "facecli"]
-    return bool(nodes) and all(alias.name == "__version__" or f"facecli.{alias.name}" in MODULES for node in nodes for alias in node.names)
+    nodes = [
+        n
+        for n in ast.walk(tree_of(MODULES[name]))
+        if isinstance(n, ast.ImportFrom) and n.lineno == line and n.module == "facecli"
+    ]
+    return bool(nodes) and all(
+        alias.name == "__version__" or f"facecli.{alias.name}" in MODULES for node in nodes for alias in node.names
+    )
 
 
 def test_no_cycles() -> None:
-    # An imported module brings its package along, so an edge to the module is also an edge to each package above it, but for its own packages.
-    graph = {name: {target for target, _ in own_imports(name) if target not in (name, "facecli")} for name in MODULES if name != "facecli"}
+    # An imported module brings its package along, so an edge to the module is also an edge to each package above it,
+    # but for its own packages.
+    graph = {
+        name: {target for target, _ in own_imports(name) if target not in (name, "facecli")}
+        for name in MODULES
+        if name != "facecli"
+    }
     order = list(TopologicalSorter(graph).static_order())
     assert set(order) >= set(graph)
 
@@ -256,13 +286,25 @@ def test_only_the_command_line_exits_and_nobody_prints(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in MODULES if name != "facecli.cli.streams"])
 def test_all_output_goes_through_the_two_streams(name: str) -> None:
     """What is written elsewhere dies of a full disk, a locale or a reader that has gone, or steers a terminal."""
-    written = ("print(", "click.echo(", "click.secho(", "sys.stdout.write", "sys.stderr.write", "sys.stdout.buffer.", "sys.stderr.buffer.")
-    assert [f"{name}:{line} calls {called}" for called, line in calls_of(name) if f"{called}(".startswith(written)] == []
+    written = (
+        "print(",
+        "click.echo(",
+        "click.secho(",
+        "sys.stdout.write",
+        "sys.stderr.write",
+        "sys.stdout.buffer.",
+        "sys.stderr.buffer.",
+    )
+    assert [
+        f"{name}:{line} calls {called}" for called, line in calls_of(name) if f"{called}(".startswith(written)
+    ] == []
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_nothing_is_pickled(name: str) -> None:
-    assert {target.partition(".")[0] for target, _ in imports_of(name)}.isdisjoint({"pickle", "marshal", "shelve", "dill", "joblib"})
+    assert {target.partition(".")[0] for target, _ in imports_of(name)}.isdisjoint(
+        {"pickle", "marshal", "shelve", "dill", "joblib"}
+    )
 
 
 def test_modules_are_named_for_what_they_hold() -> None:
@@ -289,7 +331,11 @@ def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 def test_nothing_happens_at_import(name: str) -> None:
     """A module's body defines; it does not open, read or run anything."""
     busy = {"open", "os.makedirs", "os.environ.setdefault", "subprocess.run", "logging.basicConfig"}
-    body = [n for n in tree_of(MODULES[name]).body if not isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.If)]
+    body = [
+        n
+        for n in tree_of(MODULES[name]).body
+        if not isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.If)
+    ]
     called = {ast.unparse(n.func) for statement in body for n in ast.walk(statement) if isinstance(n, ast.Call)}
     assert called & busy == set()
 

@@ -33,7 +33,14 @@ def test_boxes_that_are_turned_inside_out_have_nothing_in_common() -> None:
 
 def test_damaged_boxes_of_an_index_overlap_nothing() -> None:
     stored = np.array(
-        [[0, 0, 10, 10], [np.nan, 0, 10, 10], [0, np.nan, np.nan, 10], [0, 0, np.inf, 10], [-np.inf, -np.inf, np.inf, np.inf]], np.float32
+        [
+            [0, 0, 10, 10],
+            [np.nan, 0, 10, 10],
+            [0, np.nan, np.nan, 10],
+            [0, 0, np.inf, 10],
+            [-np.inf, -np.inf, np.inf, np.inf],
+        ],
+        np.float32,
     )
     with np.errstate(over="ignore"):
         shares = face_matching.overlaps_of_numbers(stored, stored[:1])

@@ -19,8 +19,8 @@ import pytest
 from facecli import directories, health
 from facecli.cache import LASTING_SECONDS, cache_folder, keep_answer, read_record, recall_answer
 from facecli.config import DetectionOptions
+from facecli.reporting import SilentReporter
 from facecli.scratch import PREFIX, scratch_folder, sweep
-from facecli.types import SilentReporter
 from facecli.vision.devices import benchmark
 from facecli.vision.devices.select import Device
 from facecli.vision.models import open_models
@@ -48,7 +48,9 @@ def left_in(directory: Path) -> list[str]:
 
 
 def test_what_a_killed_process_leaves_goes_and_what_a_live_one_writes_stays(tmp_path: Path) -> None:
-    writers = [subprocess.Popen([sys.executable, "-c", WRITING, str(tmp_path)], stdout=subprocess.PIPE) for _ in range(2)]
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITING, str(tmp_path)], stdout=subprocess.PIPE) for _ in range(2)
+    ]
     try:
         for writer in writers:
             assert writer.stdout is not None
@@ -99,10 +101,14 @@ def test_nothing_is_left_where_the_block_fails(tmp_path: Path) -> None:
 
 def grow_old(record: Path, seconds: float) -> None:
     entries = json.loads(record.read_text())
-    record.write_text(json.dumps({key: entry | {"made_at": int(time.time() - seconds)} for key, entry in entries.items()}))
+    record.write_text(
+        json.dumps({key: entry | {"made_at": int(time.time() - seconds)} for key, entry in entries.items()})
+    )
 
 
-@pytest.mark.parametrize(("age", "kept"), [(0, "gpu"), (LASTING_SECONDS - 60, "gpu"), (LASTING_SECONDS + 60, None), (-3600, None)])
+@pytest.mark.parametrize(
+    ("age", "kept"), [(0, "gpu"), (LASTING_SECONDS - 60, "gpu"), (LASTING_SECONDS + 60, None), (-3600, None)]
+)
 def test_the_answer_of_a_trial_holds_for_90_days(age: float, kept: str | None, cache: Path) -> None:
     keep_answer("devices", "key", "gpu")
     grow_old(cache / "devices.json", age)
@@ -164,7 +170,9 @@ def without_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("home", [None, "", "relative/home"])
-def test_a_user_without_a_home_directory_has_no_cache_and_no_packs(home: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_home_directory_has_no_cache_and_no_packs(
+    home: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     without_home(monkeypatch)
     if home is not None:
         monkeypatch.setenv("HOME", home)
@@ -175,7 +183,9 @@ def test_a_user_without_a_home_directory_has_no_cache_and_no_packs(home: str | N
     keep_answer("devices", "key", "gpu")
     assert recall_answer("devices", "key") is None
     assert find_pack(None).known
-    assert health.check_health(SilentReporter()).cache == health.CacheHealth("there is no home directory", 0, writable=False)
+    assert health.check_health(SilentReporter()).cache == health.CacheHealth(
+        "there is no home directory", 0, writable=False
+    )
 
 
 @pytest.fixture
@@ -187,7 +197,10 @@ def open_folder() -> Iterator[Path]:
         yield folder
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="becoming a user whom nobody knows needs root and setpriv")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None,
+    reason="becoming a user whom nobody knows needs root and setpriv",
+)
 def test_everything_works_for_a_user_whom_nobody_knows_and_says_what_it_costs(
     shell: Shell, find_sample: Callable[[str], Path], open_folder: Path
 ) -> None:
@@ -195,12 +208,22 @@ def test_everything_works_for_a_user_whom_nobody_knows_and_says_what_it_costs(
 
     def run(*command: str) -> subprocess.CompletedProcess[str]:
         who = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "--", sys.executable]
-        return subprocess.run([*who, *command], env=environment, cwd=open_folder, check=False, capture_output=True, text=True)
+        return subprocess.run(
+            [*who, *command], env=environment, cwd=open_folder, check=False, capture_output=True, text=True
+        )
 
     shutil.copyfile(find_sample("yaoming.jpg"), open_folder / "photo.jpg")
     if run("-c", "import facecli.cli.main").returncode:
         pytest.skip("such a user cannot read this Python")
-    for command in ("index photo.jpg", "search photo.jpg", "faces photo.jpg", "verify photo.jpg photo.jpg", "info", "check", "models"):
+    for command in (
+        "index photo.jpg",
+        "search photo.jpg",
+        "faces photo.jpg",
+        "verify photo.jpg photo.jpg",
+        "info",
+        "check",
+        "models",
+    ):
         ran = run("-m", "facecli", *command.split())
         assert (command, ran.returncode) == (command, 0), ran.stderr
         assert ran.stderr.count("nothing can be kept for the next run") == ("photo.jpg" in command), ran.stderr

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    README,
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "SECURITY.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 SCRIPTS = [ROOT / "examples/quickstart.sh", *sorted((ROOT / "examples/recipes").glob("*.sh"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
@@ -37,7 +43,9 @@ def shell_of(path: Path) -> str:
     if path.suffix != ".md":
         return text
     blocks = BLOCK.findall(text)
-    prompts = [line[2:] for kind, body in blocks if kind == "console" for line in body.splitlines() if line.startswith("$ ")]
+    prompts = [
+        line[2:] for kind, body in blocks if kind == "console" for line in body.splitlines() if line.startswith("$ ")
+    ]
     return "\n".join([body for kind, body in blocks if kind == "sh"] + prompts)
 
 
@@ -71,7 +79,11 @@ def context_of(command: click.Command) -> click.Context:
 
 def options_of(command: click.Command) -> set[str]:
     """Every option of a command and of its sub-commands, long and short."""
-    own = {option for parameter in command.get_params(context_of(command)) for option in (*parameter.opts, *parameter.secondary_opts)}
+    own = {
+        option
+        for parameter in command.get_params(context_of(command))
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
     below = command.commands.values() if isinstance(command, click.Group) and command is not facecli else ()
     return {option for option in own if option.startswith("-")}.union(*map(options_of, below))
 
@@ -115,14 +127,28 @@ def block_after(mark: str) -> str:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_readme_names_every_option(name: str) -> None:
     named = set(OPTION.findall(README.read_text("utf-8")))
-    visible = {o for p in command_named(name).get_params(context_of(command_named(name))) if not getattr(p, "hidden", False) for o in p.opts}
+    visible = {
+        o
+        for p in command_named(name).get_params(context_of(command_named(name)))
+        if not getattr(p, "hidden", False)
+        for o in p.opts
+    }
     assert {option for option in visible if option.startswith("--")} - named == set()
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_option_in_the_text_exists(path: Path) -> None:
     everything = {"--version"}.union(*(options_of(command_named(name)) for name in COMMANDS), options_of(facecli))
-    foreign = {"--no-deps", "--all-files", "--strict", "--force-exclude", "--check", "--editable", "--overrides", "--with"}
+    foreign = {
+        "--no-deps",
+        "--all-files",
+        "--strict",
+        "--force-exclude",
+        "--check",
+        "--editable",
+        "--overrides",
+        "--with",
+    }
     text = re.sub(r"`(pip|pipx|uv|ruff|mypy|pytest|pre-commit|bash|git)\b[^`]*`", "", path.read_text("utf-8"))
     assert set(OPTION.findall(text)) - everything - foreign == set()
 
@@ -141,7 +167,9 @@ def test_the_devices_are_those_of_the_code() -> None:
 
 def test_the_presets_are_those_of_the_code() -> None:
     """The README's `1 in N` agrees with the rate of each preset, to two digits."""
-    rows = dict(re.findall(r"^\| `(\w+)` \| 0\.\d+ \| 1 in ([\d,.]+(?: million)?) \|$", README.read_text("utf-8"), re.MULTILINE))
+    rows = dict(
+        re.findall(r"^\| `(\w+)` \| 0\.\d+ \| 1 in ([\d,.]+(?: million)?) \|$", README.read_text("utf-8"), re.MULTILINE)
+    )
     assert rows.keys() == PRESET_RATES.keys()
     for name, text in rows.items():
         number = float(text.removesuffix(" million").replace(",", "")) * (1e6 if text.endswith("million") else 1)
@@ -154,11 +182,17 @@ def test_links_lead_somewhere(path: Path) -> None:
     targets = re.findall(r"\]\(([^)\s]+)\)", text)
     local = [target for target in targets if not target.startswith(("https://", "#"))]
     assert [target for target in local if not (path.parent / target.partition("#")[0]).exists()] == []
-    headings = {re.sub(r"[^\w\- ]", "", line.lstrip("# ").lower()).replace(" ", "-") for line in text.splitlines() if line.startswith("#")}
+    headings = {
+        re.sub(r"[^\w\- ]", "", line.lstrip("# ").lower()).replace(" ", "-")
+        for line in text.splitlines()
+        if line.startswith("#")
+    }
     assert [target for target in targets if target.startswith("#") and target[1:] not in headings] == []
 
 
-def test_the_quickstart_block_is_what_the_commands_print(shell: Shell, album: Path, find_sample: Callable[[str], Path]) -> None:
+def test_the_quickstart_block_is_what_the_commands_print(
+    shell: Shell, album: Path, find_sample: Callable[[str], Path]
+) -> None:
     """The same lines; similarities to two decimals, the run's times and its bottleneck left open."""
     shutil.copyfile(find_sample("yaoming.jpg"), shell.work / "yaoming.jpg")
     indexing, searching = block_after("<!-- quickstart -->").removeprefix("$ ").split("$ ")
@@ -175,7 +209,14 @@ def test_the_python_of_the_readme_runs(shell: Shell, album: Path, find_sample: C
     """As it stands, but for the places."""
     (program,) = [body for kind, body in BLOCK.findall(README.read_text("utf-8")) if kind == "python"]
     program = program.replace("/srv/photos", str(album)).replace("portrait.jpg", str(find_sample("yaoming.jpg")))
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=shell.work, env=shell.environment, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=shell.work,
+        env=shell.environment,
+        check=True,
+    )
     counts, match = done.stdout.splitlines()
     assert counts == "4 34 []"
     assert match.split()[1] == str(album / "sport/players.jpg")
@@ -184,8 +225,17 @@ def test_the_python_of_the_readme_runs(shell: Shell, album: Path, find_sample: C
 def test_the_python_of_the_manual_runs(shell: Shell, album: Path, find_sample: Callable[[str], Path]) -> None:
     """As it stands; every statement of its text is there."""
     shutil.copyfile(find_sample("yaoming.jpg"), shell.work / "portrait.jpg")
-    (program,) = [body for kind, body in BLOCK.findall((ROOT / "docs/python.md").read_text("utf-8")) if kind == "python"]
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=album.parent, env=shell.environment, check=True)
+    (program,) = [
+        body for kind, body in BLOCK.findall((ROOT / "docs/python.md").read_text("utf-8")) if kind == "python"
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=album.parent,
+        env=shell.environment,
+        check=True,
+    )
     lines = done.stdout.splitlines()
     assert lines[0] == "4 photos, 34 faces"
     assert "False 0.12" in lines
@@ -194,7 +244,11 @@ def test_the_python_of_the_manual_runs(shell: Shell, album: Path, find_sample: C
 
 def test_the_readme_names_every_variable() -> None:
     code = "".join(path.read_text("utf-8") for path in (ROOT / "facecli").rglob("*.py"))
-    assert set(re.findall(r"\bFACECLI_[A-Z_]+\b", code)) - set(re.findall(r"\bFACECLI_[A-Z_]+\b", README.read_text("utf-8"))) == set()
+    assert (
+        set(re.findall(r"\bFACECLI_[A-Z_]+\b", code))
+        - set(re.findall(r"\bFACECLI_[A-Z_]+\b", README.read_text("utf-8")))
+        == set()
+    )
 
 
 def without_times(text: str) -> str:

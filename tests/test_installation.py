@@ -28,7 +28,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
             name, version = winner.split("==")
             (tmp_path / "onnxruntime/capi").mkdir(parents=True)
             (tmp_path / "onnxruntime/__init__.py").touch()
-            (tmp_path / "onnxruntime/capi/build_and_package_info.py").write_text(f"package_name = '{name}'\n__version__ = '{version}'\n")
+            (tmp_path / "onnxruntime/capi/build_and_package_info.py").write_text(
+                f"package_name = '{name}'\n__version__ = '{version}'\n"
+            )
         monkeypatch.setattr(sys, "path", [str(tmp_path)])
         monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
         monkeypatch.delitem(sys.modules, "faiss", raising=False)
@@ -73,14 +75,18 @@ def test_a_gpu_runtime_whose_files_won_is_sound(install: Callable[..., None]) ->
     assert find_conflicts() == []
 
 
-def test_an_older_gpu_runtime_that_was_overwritten_by_a_newer_one_of_its_kind_is_found(install: Callable[..., None]) -> None:
+def test_an_older_gpu_runtime_that_was_overwritten_by_a_newer_one_of_its_kind_is_found(
+    install: Callable[..., None],
+) -> None:
     install(*SOUND, "onnxruntime-gpu==1.32.0", winner="onnxruntime-gpu==1.31.0")
     assert mends(find_conflicts()) == ["pip install --force-reinstall --no-deps onnxruntime-gpu==1.32.0"]
 
 
 def test_two_special_runtimes_come_down_to_one(install: Callable[..., None]) -> None:
     install("faiss-cpu==1.15.1", "opencv-python==5.0.0", "onnxruntime-gpu==1.32.0", "onnxruntime-directml==1.24.4")
-    assert mends(find_conflicts()) == ["pip uninstall -y onnxruntime-directml onnxruntime-gpu && pip install onnxruntime-directml==1.24.4"]
+    assert mends(find_conflicts()) == [
+        "pip uninstall -y onnxruntime-directml onnxruntime-gpu && pip install onnxruntime-directml==1.24.4"
+    ]
 
 
 def test_faiss_twice_and_not_at_all(install: Callable[..., None]) -> None:

@@ -41,7 +41,9 @@ def portrait(find_sample: Sample) -> Path:
     return find_sample("yaoming.jpg")
 
 
-def test_paths_of_either_type_relative_and_absolute(tmp_path: Path, portrait: Path, monkeypatch: pytest.MonkeyPatch, make_album: MakeAlbum) -> None:
+def test_paths_of_either_type_relative_and_absolute(
+    tmp_path: Path, portrait: Path, monkeypatch: pytest.MonkeyPatch, make_album: MakeAlbum
+) -> None:
     make_album(tmp_path / "album")
     monkeypatch.chdir(tmp_path)
     index = Index("faces.index")
@@ -55,7 +57,15 @@ def test_paths_of_either_type_relative_and_absolute(tmp_path: Path, portrait: Pa
 def test_every_kind_of_query_finds_the_same(index: Index, portrait: Path) -> None:
     pixels = np.asarray(Image.open(portrait).convert("RGB"))
     embedding = facecli.find_faces(portrait)[0].embedding
-    asked: list[Any] = [str(portrait), portrait, portrait.read_bytes(), pixels, embedding, 3 * embedding.astype(np.float64), [portrait]]
+    asked: list[Any] = [
+        str(portrait),
+        portrait,
+        portrait.read_bytes(),
+        pixels,
+        embedding,
+        3 * embedding.astype(np.float64),
+        [portrait],
+    ]
     found = [index.search(query, top=3, threshold="none") for query in asked]
     assert len({tuple(match.face_id for match in matches) for matches in found}) == 1
     for matches in found:
@@ -64,7 +74,10 @@ def test_every_kind_of_query_finds_the_same(index: Index, portrait: Path) -> Non
 
 def test_a_face_of_the_index_leaves_itself_out(index: Index, portrait: Path) -> None:
     best = index.search(portrait, top=1, threshold="none")[0].face_id
-    by_text, by_number = index.search(f"face:{best}", top=5, by="face", threshold="none"), index.search(best, top=5, by="face", threshold="none")
+    by_text, by_number = (
+        index.search(f"face:{best}", top=5, by="face", threshold="none"),
+        index.search(best, top=5, by="face", threshold="none"),
+    )
     assert [m.face_id for m in by_text] == [m.face_id for m in by_number]
     assert best not in [m.face_id for m in by_text]
 
@@ -83,12 +96,17 @@ def test_several_queries_are_one_person(index: Index, portrait: Path) -> None:
 def test_the_faces_and_photos_are_those_that_were_found(index: Index, made: Path) -> None:
     faces = list(index)
     assert [face.face_id for face in faces] == list(range(1, 35))
-    assert all(face.embedding.dtype == np.float32 and np.linalg.norm(face.embedding) == pytest.approx(1, abs=1e-3) for face in faces)
+    assert all(
+        face.embedding.dtype == np.float32 and np.linalg.norm(face.embedding) == pytest.approx(1, abs=1e-3)
+        for face in faces
+    )
     photos = list(index.photos())
     assert [photo.file.path for photo, _ in photos] == sorted(photo.file.path for photo, _ in photos)
     assert sorted(face.face_id for _, found in photos for face in found) == [face.face_id for face in faces]
     players = made / "album/sport/players.jpg"
-    assert [face.face_id for face in index.faces(players)] == [face.face_id for face in faces if face.path == str(players)]
+    assert [face.face_id for face in index.faces(players)] == [
+        face.face_id for face in faces if face.path == str(players)
+    ]
 
 
 @pytest.mark.parametrize(("faces", "photos"), [(1, 1), (7, 3), (34, 4)])
@@ -129,8 +147,10 @@ def test_models_stay_open_until_the_end(index: Index, portrait: Path, monkeypatc
     assert len(opened) == 2
 
 
-def test_progress_goes_where_it_is_wanted(tmp_path: Path, capfd: pytest.CaptureFixture[str], make_album: MakeAlbum) -> None:
-    from facecli.types import SilentReporter
+def test_progress_goes_where_it_is_wanted(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], make_album: MakeAlbum
+) -> None:
+    from facecli.reporting import SilentReporter
 
     class Counting(SilentReporter):
         done = 0
@@ -201,7 +221,9 @@ def test_wrong_values_raise_and_do_nothing(call: Callable[[Index, str], object],
     assert index.info.generation == before
 
 
-@pytest.mark.parametrize("call", [lambda i: i.search("x.jpg"), list, lambda i: i.info, lambda i: i.remove("x.jpg"), lambda i: i.check()])
+@pytest.mark.parametrize(
+    "call", [lambda i: i.search("x.jpg"), list, lambda i: i.info, lambda i: i.remove("x.jpg"), lambda i: i.check()]
+)
 def test_only_add_makes_an_index(call: Callable[[Index], object], tmp_path: Path) -> None:
     with pytest.raises(facecli.FacecliError, match="there is no index"):
         call(Index(tmp_path / "i"))
@@ -210,13 +232,19 @@ def test_only_add_makes_an_index(call: Callable[[Index], object], tmp_path: Path
 
 def test_reprs_are_short(index: Index, portrait: Path) -> None:
     matches = index.search(portrait, threshold="none")
-    shown = [repr(thing) for thing in (index, matches, matches[0], matches.query, next(iter(index)), next(index.photos())[0])]
+    shown = [
+        repr(thing) for thing in (index, matches, matches[0], matches.query, next(iter(index)), next(index.photos())[0])
+    ]
     assert all(len(text) < 400 for text in shown), shown
 
 
 def test_the_public_names_are_there_and_say_what_they_are() -> None:
-    script = "import sys, facecli; print(sorted({'numpy', 'cv2', 'faiss', 'onnxruntime', 'insightface'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": ""})
+    script = (
+        "import sys, facecli; print(sorted({'numpy', 'cv2', 'faiss', 'onnxruntime', 'insightface'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": ""}
+    )
     assert done.stdout == "[]\n"
     for name in facecli.__all__:
         assert getattr(facecli, name)

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from facecli.config import BOUNDS, Bounds, By, Combine, IndexOptions, Precision, ReadOptions, ScanOptions, SearchOptions, read_face, whole_number
+from facecli.config import (
+    BOUNDS,
+    Bounds,
+    By,
+    Combine,
+    IndexOptions,
+    Precision,
+    ReadOptions,
+    ScanOptions,
+    SearchOptions,
+    read_face,
+    whole_number,
+)
 from facecli.errors import UsageError, quoted
 
 if TYPE_CHECKING:
@@ -66,7 +78,18 @@ def test_every_bound_takes_its_ends_and_nothing_beyond() -> None:
         for value in (bounds.least, bounds.most):
             assert bounds.read(str(value)) == value
             assert bounds.hold(value)
-        for text in (str(bounds.least - 1), str(bounds.most + 1), "nan", "inf", "-inf", "", "x", DIGITS, f"-{DIGITS}", "1e999"):
+        for text in (
+            str(bounds.least - 1),
+            str(bounds.most + 1),
+            "nan",
+            "inf",
+            "-inf",
+            "",
+            "x",
+            DIGITS,
+            f"-{DIGITS}",
+            "1e999",
+        ):
             with pytest.raises(UsageError, match="not a"):
                 bounds.read(text)
 
@@ -77,7 +100,10 @@ def test_the_defaults_are_within_their_bounds() -> None:
     assert Bounds(0, 1, 0).read("0.25") == 0.25
 
 
-@pytest.mark.parametrize(("text", "number"), [("12", 12), ("007", 7), ("0", 0), ("101", None), ("", None), ("-1", None), ("+1", None), ("1_0", None)])
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("12", 12), ("007", 7), ("0", 0), ("101", None), ("", None), ("-1", None), ("+1", None), ("1_0", None)],
+)
 def test_whole_numbers(text: str, number: int | None) -> None:
     assert whole_number(text, 100) == number
     assert whole_number(DIGITS, 10**6000) is None

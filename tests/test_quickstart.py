@@ -13,13 +13,22 @@ ROOT = Path(__file__).parent.parent
 
 
 def assemble(folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(ROOT / "examples/sample_album.py"), str(folder)], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, str(ROOT / "examples/sample_album.py"), str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_the_album_is_that_of_the_tests(tmp_path: Path, album: Path, find_sample: Callable[[str], Path]) -> None:
     wanted = {f"album/{path.relative_to(album)}": path.read_bytes() for path in album.rglob("*") if path.is_file()}
     assert assemble(tmp_path / "assembled").returncode == 0
-    seen = {str(path.relative_to(tmp_path / "assembled")): path.read_bytes() for path in (tmp_path / "assembled").rglob("*") if path.is_file()}
+    seen = {
+        str(path.relative_to(tmp_path / "assembled")): path.read_bytes()
+        for path in (tmp_path / "assembled").rglob("*")
+        if path.is_file()
+    }
     assert seen == wanted | {"yaoming.jpg": find_sample("yaoming.jpg").read_bytes()}
 
 
@@ -31,13 +40,17 @@ def test_a_second_assembly_touches_nothing(tmp_path: Path) -> None:
 
 
 def test_the_album_needs_a_folder() -> None:
-    done = subprocess.run([sys.executable, str(ROOT / "examples/sample_album.py")], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples/sample_album.py")], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (1, "usage: python sample_album.py DIR\n")
 
 
 def run_in_environment(script: str, path: str) -> subprocess.CompletedProcess[str]:
     command = [shutil.which("bash") or "bash", "-c", f"source {ROOT}/examples/environment.sh; {script}"]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": path, "HOME": "/nonexistent"})
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env={"PATH": path, "HOME": "/nonexistent"}
+    )
 
 
 def test_an_old_python_is_refused(tmp_path: Path) -> None:

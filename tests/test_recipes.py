@@ -24,14 +24,18 @@ class Kitchen:
 
     def __init__(self, shell: Shell) -> None:
         self.work = shell.work
-        self.environment = shell.environment | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        self.environment = shell.environment | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        }
 
     def __call__(self, recipe: str, *arguments: str | Path, code: int = 0, needs: str = "sh") -> str:
         """Run a recipe; its stdout."""
         if shutil.which(needs) is None:
             pytest.skip(f"{needs} is not installed")
         command = ["bash", str(RECIPES / recipe), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=self.work, env=self.environment, check=False, timeout=120)
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=self.work, env=self.environment, check=False, timeout=120
+        )
         assert done.returncode == code, done.stderr
         return done.stdout
 
@@ -53,12 +57,16 @@ def test_person_to_folder(kitchen: Kitchen) -> None:
 def test_together(kitchen: Kitchen, shell: Shell) -> None:
     """Two guests of the party, cut out of its photo, meet in that photo alone; one of them and the player meet nowhere."""
     party = kitchen.work / "album/party/gdp.jpg"
-    rows = [line.split("\t") for line in shell("search", "-k", "0", "-t", "none", "--by", "face", party).text.splitlines()]
+    rows = [
+        line.split("\t") for line in shell("search", "-k", "0", "-t", "none", "--by", "face", party).text.splitlines()
+    ]
     boxes = [[float(x) for x in row[3].split(",")] for row in rows if row[1] == "album/party/gdp.jpg"]
     for name, (left, top, right, bottom) in zip(("a.png", "b.png"), boxes, strict=False):
         margin = (bottom - top) / 2
         with Image.open(party) as photo:
-            photo.crop((int(left - margin), int(top - margin), int(right + margin), int(bottom + margin))).save(kitchen.work / name)
+            photo.crop((int(left - margin), int(top - margin), int(right + margin), int(bottom + margin))).save(
+                kitchen.work / name
+            )
     assert kitchen("together.sh", "a.png", "b.png") == "album/party/gdp.jpg\n"
     assert kitchen("together.sh", "a.png", "yaoming.jpg") == ""
 
@@ -91,7 +99,10 @@ def test_folders(kitchen: Kitchen) -> None:
 
 def test_faces_per_photo(kitchen: Kitchen) -> None:
     photos = ("album/party/gdp.jpg", "album/sport/players.jpg", "album/party/t1.jpg")
-    assert kitchen("faces-per-photo.sh", *photos) == "22\talbum/sport/players.jpg\n6\talbum/party/t1.jpg\n5\talbum/party/gdp.jpg\n"
+    assert (
+        kitchen("faces-per-photo.sh", *photos)
+        == "22\talbum/sport/players.jpg\n6\talbum/party/t1.jpg\n5\talbum/party/gdp.jpg\n"
+    )
 
 
 def test_keywords(kitchen: Kitchen, shell: Shell) -> None:

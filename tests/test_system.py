@@ -25,7 +25,10 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
     monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PHYS_PAGES": 256 * GB // 4096, "SC_PAGE_SIZE": 4096}[name])
 
     def make(mounts: list[str], groups: list[str], files: dict[str, str]) -> str:
-        own = {"proc/self/mountinfo": "\n".join(["22 1 8:1 / / rw - ext4 /dev/sda1 rw", *mounts]), "proc/self/cgroup": "\n".join(groups)}
+        own = {
+            "proc/self/mountinfo": "\n".join(["22 1 8:1 / / rw - ext4 /dev/sda1 rw", *mounts]),
+            "proc/self/cgroup": "\n".join(groups),
+        }
         for name, text in (own | {f"sys/fs/cgroup/{name}": text for name, text in files.items()}).items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text + "\n")
@@ -41,7 +44,16 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
         ({"cpu.max": "max 100000", "memory.max": "max"}, 64, 256 * GB),
         ({"a/b/cpu.max": "200000 100000", "a/b/memory.max": str(4 * GB)}, 2, 4 * GB),
         ({"a/cpu.max": "150000 100000", "a/b/cpu.max": "max 100000", "a/memory.max": str(GB)}, 2, GB),
-        ({"a/cpu.max": "800000 100000", "a/b/cpu.max": "300000 100000", "a/memory.max": str(2 * GB), "a/b/memory.max": str(3 * GB)}, 3, 2 * GB),
+        (
+            {
+                "a/cpu.max": "800000 100000",
+                "a/b/cpu.max": "300000 100000",
+                "a/memory.max": str(2 * GB),
+                "a/b/memory.max": str(3 * GB),
+            },
+            3,
+            2 * GB,
+        ),
         ({"cpu.max": "10000 100000", "a/b/memory.high": str(GB)}, 1, GB),
         ({"a/b/c/cpu.max": "100000 100000", "other/cpu.max": "100000 100000", "other/memory.max": "1"}, 64, 256 * GB),
         ({"a/b/cpu.max": "nonsense", "a/b/memory.max": "-5"}, 64, 256 * GB),
@@ -91,7 +103,11 @@ def test_a_group_that_is_not_below_what_is_mounted_leaves_the_mounted_one(group:
 
 
 def test_a_group_with_a_blank_in_the_place_of_its_mount(put: Put) -> None:
-    root = put([V2.format(base="/").replace("/sys/fs/cgroup", "/sys/fs/cgroup/my\\040groups")], ["0::/a"], {"my groups/a/cpu.max": "100000 100000"})
+    root = put(
+        [V2.format(base="/").replace("/sys/fs/cgroup", "/sys/fs/cgroup/my\\040groups")],
+        ["0::/a"],
+        {"my groups/a/cpu.max": "100000 100000"},
+    )
     assert count_processors(root) == 1
 
 
@@ -113,7 +129,8 @@ def test_nobody_else_counts_processors_or_memory() -> None:
         (path.relative_to(package).as_posix(), ast.unparse(node))
         for path in package.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if (isinstance(node, ast.Attribute) and ast.unparse(node) in asked) or (isinstance(node, ast.Constant) and "/cgroup" in str(node.value))
+        if (isinstance(node, ast.Attribute) and ast.unparse(node) in asked)
+        or (isinstance(node, ast.Constant) and "/cgroup" in str(node.value))
     }
     # The clock's ticks are no memory.
     assert {name for name, _ in found - {("cli/interrupt.py", "os.sysconf")}} == {"system.py"}

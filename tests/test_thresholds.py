@@ -21,7 +21,17 @@ def test_presets_are_where_their_rates_were_measured() -> None:
 
 
 @pytest.mark.parametrize(
-    ("faces", "minimum"), [(0, 0.28), (1, 0.28), (34, 0.28), (1_000, 0.312), (10_000, 0.353), (100_000, 0.391), (1_000_000, 0.418), (10**8, 0.42)]
+    ("faces", "minimum"),
+    [
+        (0, 0.28),
+        (1, 0.28),
+        (34, 0.28),
+        (1_000, 0.312),
+        (10_000, 0.353),
+        (100_000, 0.391),
+        (1_000_000, 0.418),
+        (10**8, 0.42),
+    ],
 )
 def test_auto_rises_with_the_index_between_its_ends(faces: int, minimum: float) -> None:
     assert choose_threshold("auto", DEFAULT, faces).minimum == minimum
@@ -38,7 +48,10 @@ def test_auto_keeps_to_one_chance_in_ten_of_any_stranger(faces: int) -> None:
 def test_beyond_what_was_measured_auto_says_how_many_strangers_to_expect() -> None:
     threshold = choose_threshold("auto", DEFAULT, 25_000_000)
     assert threshold.exceeded
-    assert threshold.expectation() == "threshold 0.42 is the highest that was measured: expect about 2 strangers over it among 25,000,000 faces"
+    assert (
+        threshold.expectation()
+        == "threshold 0.42 is the highest that was measured: expect about 2 strangers over it among 25,000,000 faces"
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,7 +103,10 @@ def test_a_calibration_survives_json() -> None:
     assert Calibration.from_record(json.loads(json.dumps(DEFAULT.to_record()))) == DEFAULT
 
 
-@pytest.mark.parametrize("points", [[], [[0.1, 1e-2, 1], [0.1, 1e-3, 1]], [[0.1, 1e-3, 1], [0.2, 1e-2, 1]], [[0.1, 1e-3, 1], [0.2, 0, 1]], "x"])
+@pytest.mark.parametrize(
+    "points",
+    [[], [[0.1, 1e-2, 1], [0.1, 1e-3, 1]], [[0.1, 1e-3, 1], [0.2, 1e-2, 1]], [[0.1, 1e-3, 1], [0.2, 0, 1]], "x"],
+)
 def test_a_calibration_out_of_order_is_refused(points: object) -> None:
     with pytest.raises((ValueError, TypeError)):
         Calibration.from_record({"points": points, "people": 2, "pairs": 3, "data": ""})
@@ -111,10 +127,15 @@ def test_a_calibration_out_of_order_is_refused(points: object) -> None:
         (0.90, 0.45, 10_000_000, Sureness.SURE),
     ],
 )
-def test_sureness_follows_the_index_and_the_margin(similarity: float, margin: float | None, faces: int, sureness: Sureness) -> None:
+def test_sureness_follows_the_index_and_the_margin(
+    similarity: float, margin: float | None, faces: int, sureness: Sureness
+) -> None:
     assert judge(similarity, margin, DEFAULT, faces) is sureness
 
 
-@pytest.mark.parametrize(("count", "said"), [(130.2, "130"), (45454, "45,000"), (1_587_301, "1.6 million"), (12.5e6, "12 million"), (1.3, "1")])
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(130.2, "130"), (45454, "45,000"), (1_587_301, "1.6 million"), (12.5e6, "12 million"), (1.3, "1")],
+)
 def test_large_numbers_are_spoken_to_two_digits(count: float, said: str) -> None:
     assert spoken(count) == said

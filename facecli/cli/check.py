@@ -27,13 +27,19 @@ MOST_LINES = 1000
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
 @click.option("--repair", is_flag=True, help="Mend what can be mended.")
-@click.option("--wait", metavar="SECONDS", type=number("wait_seconds"), default=0.0, help="With --repair: wait for another writer to end.")
+@click.option(
+    "--wait",
+    metavar="SECONDS",
+    type=number("wait_seconds"),
+    default=0.0,
+    help="With --repair: wait for another writer to end.",
+)
 @common_options
 def check(common: Common, *, repair: bool, wait: float) -> int:
     """Prove that every face has its vector and every vector its face, and that all checksums agree.
 
-    What a killed run leaves behind (vectors that were never committed, an erasure that waits) is sound. Exit code 0: sound, 1: not, 2: the
-    index cannot be read.
+    What a killed run leaves behind (vectors that were never committed, an erasure that waits) is sound. Exit code 0:
+    sound, 1: not, 2: the index cannot be read.
     """
     from facecli.store.locate import find_index  # noqa: PLC0415 (likewise)
     from facecli.store.writer import repair_index  # noqa: PLC0415 (not for --help)

@@ -23,7 +23,9 @@ LINE_SECONDS = 10.0
 class Console:
     """The Reporter of the command line."""
 
-    def __init__(self, *, quiet: bool, verbose: bool, absolute: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, quiet: bool, verbose: bool, absolute: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.quiet = quiet
         self.watched = not quiet
         self.verbose = verbose and not quiet
@@ -46,7 +48,9 @@ class Console:
             # Imported here, so that a command which counts nothing does not pay for it.
             import tqdm  # noqa: PLC0415
 
-            self._bar = tqdm.tqdm(total=total, unit=f" {what}", file=sys.stderr, dynamic_ncols=True, leave=False, mininterval=0.2)
+            self._bar = tqdm.tqdm(
+                total=total, unit=f" {what}", file=sys.stderr, dynamic_ncols=True, leave=False, mininterval=0.2
+            )
 
     def expect(self, total: int) -> None:
         """Say the total while counting; from any thread."""
@@ -71,7 +75,10 @@ class Console:
         """The plain line: how many, how fast, how long yet."""
         seconds = self._clock() - self._began
         rate = self._done / seconds if seconds > 0 else 0.0
-        parts = [f"{self._done} of {self._total} {self._what}" if self._total else f"{self._done} {self._what}", f"{rate:.1f} {self._what}/s"]
+        parts = [
+            f"{self._done} of {self._total} {self._what}" if self._total else f"{self._done} {self._what}",
+            f"{rate:.1f} {self._what}/s",
+        ]
         if self._total and rate > 0:
             parts.append(f"{_duration((self._total - self._done) / rate)} left")
         return ", ".join(parts + [f"{value} {name}" for name, value in self._counts.items()])

@@ -46,7 +46,9 @@ def doctor(common: Common, *, as_json: bool, fix: bool, yes: bool) -> int:
     from facecli.output.records import json_line  # noqa: PLC0415
 
     if fix and not yes and not sys.stdin.isatty():
-        raise UsageError("--fix asks before each command, and stdin is no terminal", "facecli doctor", hint="--fix --yes")
+        raise UsageError(
+            "--fix asks before each command, and stdin is no terminal", "facecli doctor", hint="--fix --yes"
+        )
     health = check_health(Console(quiet=common.quiet, verbose=common.verbose))
     if fix and _mend(health.problems, yes=yes):
         # The libraries of this process are the old ones.
@@ -102,7 +104,11 @@ def _succeeds(command: Sequence[str]) -> bool:
 def _lines(health: Health, *, colour: bool) -> list[str]:
     """The report for people."""
     lines = [*_title("Versions", colour)[1:], *_table([(name, version) for name, version in health.versions.items()])]
-    lines += [*_title("Devices", colour), *_table([_device_row(d) for d in health.devices]), f"  auto takes {health.automatic or 'nothing'}"]
+    lines += [
+        *_title("Devices", colour),
+        *_table([_device_row(d) for d in health.devices]),
+        f"  auto takes {health.automatic or 'nothing'}",
+    ]
     if health.gpus:
         lines += [*_title("Memory of GPUs", colour), *_table([_gpu_row(gpu) for gpu in health.gpus])]
     lines += [*_title("FAISS", colour), *_faiss_lines(health)]
@@ -114,7 +120,10 @@ def _lines(health: Health, *, colour: bool) -> list[str]:
     for advice in health.advice:
         lines += [printable(f"hint: {advice.what}"), printable(f"  {advice.mend}")]
     for problem in health.problems:
-        lines += [_style(f"problem: {problem.what}", "red", colour), printable(f"  {problem.mend or 'no command mends this'}")]
+        lines += [
+            _style(f"problem: {problem.what}", "red", colour),
+            printable(f"  {problem.mend or 'no command mends this'}"),
+        ]
     if health.healthy:
         return [*lines, _style("healthy", "green", colour)]
     return [*lines, "", "`facecli doctor --fix` runs these commands, asking before each."]

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from facecli.photos.recorded import Recorded
 
 
-def collect_photos(originals: Sequence[Recorded], folder: Folder, style: PathStyle, console: Console, *, copy: bool) -> int:
+def collect_photos(
+    originals: Sequence[Recorded], folder: Folder, style: PathStyle, console: Console, *, copy: bool
+) -> int:
     """Link or copy photos into the folder; the number of those that were left out because they are not what was indexed, each named.
 
     Raises OutputError where the folder cannot be written.
@@ -33,7 +35,10 @@ def collect_photos(originals: Sequence[Recorded], folder: Folder, style: PathSty
     if originals and not folder.dry_run:
         done = "copied to" if copy else "linked in"
         there = len(originals) - failed - folder.made
-        console.warn(f"{counted(folder.made, 'photo')} {done} {folder.directory}" + (f", {there:,} there already" if there else ""))
+        console.warn(
+            f"{counted(folder.made, 'photo')} {done} {folder.directory}"
+            + (f", {there:,} there already" if there else "")
+        )
     return failed
 
 

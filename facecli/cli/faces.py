@@ -46,17 +46,25 @@ class FacesArguments(Struct, frozen=True):
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
 @click.argument("photos", metavar="PHOTO...", nargs=-1, required=True, type=Name())
-@click.option("--face", metavar="largest|all|N", type=FACE, default="all", show_default=True, help="Which faces of each photo.")
+@click.option(
+    "--face", metavar="largest|all|N", type=FACE, default="all", show_default=True, help="Which faces of each photo."
+)
 @click.option("--json", is_flag=True, help="Print JSON Lines, one face a line.")
 @click.option("--embeddings", is_flag=True, help="With --json: the numbers that stand for the face, too.")
-@click.option("--crops", metavar="DIR", type=Name(file_okay=False), help="Write the aligned 112x112 crops there as PNG; nothing is overwritten.")
+@click.option(
+    "--crops",
+    metavar="DIR",
+    type=Name(file_okay=False),
+    help="Write the aligned 112x112 crops there as PNG; nothing is overwritten.",
+)
 @model_options
 @common_options
 def faces(common: Common, **given: Any) -> int:
     """List the faces found in photos; needs no index.
 
-    A PHOTO is an image file, or - for an image on stdin. One line a face: its number (by falling area), its box x1,y1,x2,y2, score and size in
-    pixels, and the photo. Exit code 0: done, 2: failure, 3: some photos could not be read.
+    A PHOTO is an image file, or - for an image on stdin. One line a face: its number (by falling area), its box
+    x1,y1,x2,y2, score and size in pixels, and the photo. Exit code 0: done, 2: failure, 3: some photos could not be
+    read.
     """
     return _Faces(common, FacesArguments(**given)).run()
 
@@ -104,13 +112,17 @@ class _Faces:
         info = info_nearby(self.common)
         source = ModelSource(choose_pack(self.request.model, info), self.request.device, info, self.console)
         named = [name_photo(photo, os.getcwd()) for photo in self.request.photos]
-        return read_photos(source, named, ReadingOptions(ReadOptions(), crops=self.request.crops is not None), sys.stdin.buffer)
+        return read_photos(
+            source, named, ReadingOptions(ReadOptions(), crops=self.request.crops is not None), sys.stdin.buffer
+        )
 
     def _writer(self, out: Results) -> FaceWriter:
         from facecli.output.face_rows import FaceFormat, FaceWriter  # noqa: PLC0415
 
         form = FaceFormat.JSON if self.request.json else FaceFormat.TABLE if out.terminal else FaceFormat.TSV
-        return FaceWriter(form, out.drawn if form is FaceFormat.TABLE else out, path_style(self.common), terminal_of(self.common))
+        return FaceWriter(
+            form, out.drawn if form is FaceFormat.TABLE else out, path_style(self.common), terminal_of(self.common)
+        )
 
     def _folder(self) -> Folder | None:
         if self.request.crops is None:

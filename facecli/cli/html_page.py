@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from facecli.output.records import PathStyle
+    from facecli.reporting import Reporter
     from facecli.searching.search import SearchAnswer
     from facecli.store.reader import IndexReader
-    from facecli.types import Match, QueryFace, Reporter, SearchResult
+    from facecli.types import Match, QueryFace, SearchResult
 
 FIRST_BYTES = b"<!doctype html>"
 
@@ -32,7 +33,8 @@ FIRST_BYTES = b"<!doctype html>"
 def check_page(file: str) -> None:
     """Raise OutputError where the page cannot be put: no such directory, or something there that is no page and takes no stream.
 
-    What is there is looked at before it is opened: the opening of a pipe waits, and a device may answer it with anything.
+    What is there is looked at before it is opened: the opening of a pipe waits, and a device may answer it with
+    anything.
     """
     check_name(file, "--html")
     if takes_stream(file):
@@ -80,9 +82,13 @@ class PageMaker:
 
     def _section(self, result: SearchResult, asked: Sequence[QueryFace]) -> Section:
         query = result.query
-        title = printable_path(query.query) + (f", face {query.number}" if len(asked) == 1 and query.face_id is None else "")
+        title = printable_path(query.query) + (
+            f", face {query.number}" if len(asked) == 1 and query.face_id is None else ""
+        )
         queries = tuple(self._picture(self._pictures.of_query(face), face.box) for face in asked)
-        return Section(title, queries, tuple(self._card(result, number, match) for number, match in enumerate(result.matches)))
+        return Section(
+            title, queries, tuple(self._card(result, number, match) for number, match in enumerate(result.matches))
+        )
 
     def _card(self, result: SearchResult, number: int, match: Match) -> Card:
         judgement = result.judgements[number] if result.judgements else None
@@ -93,4 +99,6 @@ class PageMaker:
     def _picture(self, made: FacePicture, box: Box) -> GalleryPicture:
         shown = printable_path(made.path if made.path == STDIN else self._style.show(made.path))
         url = "" if made.path == STDIN else file_url(made.path)
-        return GalleryPicture(shown, printable_path(made.path), url, box, made.width, made.height, made.thumbnail, made.face, made.trouble)
+        return GalleryPicture(
+            shown, printable_path(made.path), url, box, made.width, made.height, made.thumbnail, made.face, made.trouble
+        )

@@ -44,32 +44,73 @@ SOME_SKIPPED = 3
     show_envvar=True,
     help="Worker threads; default one per core, more where a GPU works.",
 )
-@click.option("--batch-size", type=number("batch_size"), default=64, metavar="N", help="The most photos that one commit holds.")
-@click.option("--det-size", type=number("det_size"), metavar="N", help="Side of the detector's input in pixels, a multiple of 32; default 640.")
-@click.option("--thorough/--no-thorough", default=None, help="Look for small faces in parts of each photo as well: slow; default no.")
-@click.option("--rotate/--no-rotate", default=None, help="Turn photos that may lie on their side or their head; default yes.")
+@click.option(
+    "--batch-size", type=number("batch_size"), default=64, metavar="N", help="The most photos that one commit holds."
+)
+@click.option(
+    "--det-size",
+    type=number("det_size"),
+    metavar="N",
+    help="Side of the detector's input in pixels, a multiple of 32; default 640.",
+)
+@click.option(
+    "--thorough/--no-thorough",
+    default=None,
+    help="Look for small faces in parts of each photo as well: slow; default no.",
+)
+@click.option(
+    "--rotate/--no-rotate", default=None, help="Turn photos that may lie on their side or their head; default yes."
+)
 @click.option("--min-score", type=number("min_score"), metavar="X", help="Least score of a face; default 0.5.")
 @click.option("--min-face", type=number("min_face"), metavar="PX", help="Least width and height of a face.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out what matches, as in .gitignore; repeatable.")
 @click.option("--no-recursive", is_flag=True, help="Stay at the top of each directory.")
 @click.option("--follow-symlinks", is_flag=True, help="Go into linked directories.")
 @click.option("--force", is_flag=True, help="Embed again; face ids stay where the face is the same.")
-@click.option("--migrate", is_flag=True, help="Embed everything anew with another model or setting, beside the old, which answers until the switch.")
+@click.option(
+    "--migrate",
+    is_flag=True,
+    help="Embed everything anew with another model or setting, beside the old, which answers until the switch.",
+)
 @click.option("--drop-unreachable", is_flag=True, help="With --migrate: give up the photos that cannot be reached.")
-@click.option("--precision", type=click.Choice(["exact", "fast"]), help="exact: InsightFace's very results; fast: cosine 0.998 to them at least.")
-@click.option("--wait", type=number("wait_seconds"), default=0.0, metavar="S", help="Wait so many seconds for another writer to end.")
+@click.option(
+    "--precision",
+    type=click.Choice(["exact", "fast"]),
+    help="exact: InsightFace's very results; fast: cosine 0.998 to them at least.",
+)
+@click.option(
+    "--wait",
+    type=number("wait_seconds"),
+    default=0.0,
+    metavar="S",
+    help="Wait so many seconds for another writer to end.",
+)
 @click.option("--retry-skipped", is_flag=True, help="Try again what could not be read before.")
-@click.option("--max-pixels", type=number("max_pixels"), default=200_000_000, metavar="N", help="Skip photos with more pixels; default 200 million.")
-@click.option("--max-memory", type=MEGABYTES, metavar="MB", help="Memory for files and decoded photos; default a quarter, 2000 at most.")
+@click.option(
+    "--max-pixels",
+    type=number("max_pixels"),
+    default=200_000_000,
+    metavar="N",
+    help="Skip photos with more pixels; default 200 million.",
+)
+@click.option(
+    "--max-memory",
+    type=MEGABYTES,
+    metavar="MB",
+    help="Memory for files and decoded photos; default a quarter, 2000 at most.",
+)
 @click.option("--accept-truncated", is_flag=True, help="Use the readable part of truncated photos.")
-@click.option("--prune/--no-prune", default=None, help="Drop photos that are gone: even most of a directory, or none at all.")
+@click.option(
+    "--prune/--no-prune", default=None, help="Drop photos that are gone: even most of a directory, or none at all."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print a report as one JSON object.")
 @common_options
 def index(common: Common, **options: Any) -> int:
     """Find every face in photos and keep it in an index.
 
-    PATH is a photo, a directory (with all below it) or - for a list on stdin; without one, the directories that the index knows.
+    PATH is a photo, a directory (with all below it) or - for a list on stdin; without one, the directories that the
+    index knows.
     """
     from facecli.cli.console import Console  # noqa: PLC0415 (a help page must not pay for what a run needs; likewise below)
     from facecli.cli.interrupt import catching_signals, process_began  # noqa: PLC0415
@@ -90,7 +131,10 @@ def index(common: Common, **options: Any) -> int:
         print_report(report, absolute=common.absolute)
     tell_report(report, console, dry_run=options["dry_run"])
     if report.interrupted_by:
-        raise Interrupted(report.interrupted_by, f"stopped early; {counted(report.photos.total, 'photo')} in the index: run it again to go on")
+        raise Interrupted(
+            report.interrupted_by,
+            f"stopped early; {counted(report.photos.total, 'photo')} in the index: run it again to go on",
+        )
     return FAILED if refused else _exit_code(report)
 
 
@@ -111,7 +155,9 @@ def _exit_code(report: IndexReport) -> int:
     return SOME_SKIPPED if report.skipped or report.missing_roots else 0
 
 
-def _what_to_index(paths: tuple[str, ...], files_from: str | None, *, nul: bool) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
+def _what_to_index(
+    paths: tuple[str, ...], files_from: str | None, *, nul: bool
+) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
     """The named roots, absolute, and the photos of a list, None where there is no list."""
     from facecli.photos.scan import read_list  # noqa: PLC0415
 
@@ -143,7 +189,19 @@ def _options(given: dict[str, Any]) -> IndexOptions:
 
     if given["drop_unreachable"] and not given["migrate"]:
         raise UsageError("--drop-unreachable goes with --migrate only", "facecli index")
-    same = ("model", "device", "jobs", "batch_size", "det_size", "min_score", "min_face", "rotate", "thorough", "force", "migrate")
+    same = (
+        "model",
+        "device",
+        "jobs",
+        "batch_size",
+        "det_size",
+        "min_score",
+        "min_face",
+        "rotate",
+        "thorough",
+        "force",
+        "migrate",
+    )
     return IndexOptions(
         **{name: given[name] for name in (*same, "drop_unreachable", "prune", "retry_skipped", "dry_run")},
         precision=Precision(given["precision"]) if given["precision"] else None,

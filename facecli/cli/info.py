@@ -184,7 +184,12 @@ def _record(about: IndexInfo, style: PathStyle) -> dict[str, JsonValue]:
 def _photo_record(photo: StoredPhoto, style: PathStyle) -> dict[str, JsonValue]:
     from facecli.output.paths import path_record  # noqa: PLC0415 (not for --help)
 
-    return {**path_record(style.show(photo.file.path)), "faces": photo.faces, "width": photo.width, "height": photo.height}
+    return {
+        **path_record(style.show(photo.file.path)),
+        "faces": photo.faces,
+        "width": photo.width,
+        "height": photo.height,
+    }
 
 
 def _skip_record(skip: Skipped, style: PathStyle) -> dict[str, JsonValue]:

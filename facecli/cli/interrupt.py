@@ -23,9 +23,9 @@ ENDS = (signal.SIGINT, signal.SIGTERM)
 def end_at_second_signal() -> None:
     """From now on the second SIGINT or SIGTERM ends the process at once, whatever it does or waits for.
 
-    Python calls a signal's handler in the main thread between two steps of its own, and so not while a library computes or waits there.
-    The number of each signal goes into a pipe all the same, and a thread reads it. Ending at once is safe: the index is whole after
-    every commit, and what is not committed is done again by the next run.
+    Python calls a signal's handler in the main thread between two steps of its own, and so not while a library computes
+    or waits there. The number of each signal goes into a pipe all the same, and a thread reads it. Ending at once is
+    safe: the index is whole after every commit, and what is not committed is done again by the next run.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -64,7 +64,9 @@ def catching_signals(console: Console) -> Iterator[Stop]:
         # An import that is interrupted can end in any error; what facecli itself has to say is said.
         if isinstance(error, FacecliError) or not (stop() or isinstance(error, KeyboardInterrupt)):
             raise
-        raise Interrupted(stop() or signal.SIGINT, "stopped early; what was done is kept: run it again to go on") from error
+        raise Interrupted(
+            stop() or signal.SIGINT, "stopped early; what was done is kept: run it again to go on"
+        ) from error
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)

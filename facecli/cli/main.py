@@ -77,7 +77,9 @@ def _run(arguments: "Sequence[str] | None", interruption: Interruption) -> int:
         raise UsageError("native Windows is not supported", sys.platform, hint="run facecli inside WSL")
     interruption.become_an_exception()
     end_at_second_signal()
-    code = facecli.main(args=list(arguments) if arguments is not None else None, prog_name="facecli", standalone_mode=False)
+    code = facecli.main(
+        args=list(arguments) if arguments is not None else None, prog_name="facecli", standalone_mode=False
+    )
     return code if isinstance(code, int) else 0
 
 
@@ -170,7 +172,7 @@ def _with_stdout(code: int, stdout: "Stdout") -> int:
 def _leave(code: int) -> "NoReturn":
     """End the process at once.
 
-    Everything that lasts is closed by whoever opened it. Taking the interpreter and the networks apart piece by piece would only cost
-    a search a tenth of its time.
+    Everything that lasts is closed by whoever opened it. Taking the interpreter and the networks apart piece by piece
+    would only cost a search a tenth of its time.
     """
     os._exit(code)

@@ -73,7 +73,9 @@ def pull(common: Common, name: str) -> None:
     if pack is None:
         refused = refused_pack(name)
         if refused is not None:
-            raise PackError(f"facecli does not run this model pack ({refused.why})", name, hint="take another, such as buffalo_l")
+            raise PackError(
+                f"facecli does not run this model pack ({refused.why})", name, hint="take another, such as buffalo_l"
+            )
         raise PackError("there is no model pack of this name", name, hint="one of " + ", ".join(p.name for p in PACKS))
     console = Console(quiet=common.quiet, verbose=common.verbose)
     directory = pull_pack(pack, console)
@@ -107,7 +109,9 @@ def verify(_common: Common, name: str | None) -> int:
     states = [check_named(name)] if name is not None else [check_known(pack, afresh=True) for pack in PACKS]
     here = [state for state in states if state.presence is not Presence.ABSENT]
     if not here:
-        raise PackError("this model pack is not on this machine", name or "any", hint=f"facecli models pull {name or 'NAME'}")
+        raise PackError(
+            "this model pack is not on this machine", name or "any", hint=f"facecli models pull {name or 'NAME'}"
+        )
     with results() as out:
         for state in here:
             for file in state.files:
@@ -119,7 +123,9 @@ def _row(state: PackState) -> tuple[str, ...]:
     """A pack's line in the table."""
     from facecli.vision.packs.inventory import Presence  # noqa: PLC0415
 
-    hashes = {Presence.PRESENT: "as published" if state.files else "", Presence.DAMAGED: "differs"}.get(state.presence, "")
+    hashes = {Presence.PRESENT: "as published" if state.files else "", Presence.DAMAGED: "differs"}.get(
+        state.presence, ""
+    )
     size = str(state.dimension or "")
     return (
         state.name,

@@ -50,9 +50,13 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
         show_envvar=True,
         help="The index; else the nearest .facecli at or above.",
     )
-    @click.option("-q", "--quiet", is_flag=True, envvar="FACECLI_QUIET", show_envvar=True, help="Say nothing but errors.")
+    @click.option(
+        "-q", "--quiet", is_flag=True, envvar="FACECLI_QUIET", show_envvar=True, help="Say nothing but errors."
+    )
     @click.option("-v", "--verbose", is_flag=True, envvar="FACECLI_VERBOSE", show_envvar=True, help="Say more.")
-    @click.option("--debug", is_flag=True, envvar="FACECLI_DEBUG", show_envvar=True, expose_value=False, help="Show tracebacks.")
+    @click.option(
+        "--debug", is_flag=True, envvar="FACECLI_DEBUG", show_envvar=True, expose_value=False, help="Show tracebacks."
+    )
     @click.option("--absolute", is_flag=True, envvar="FACECLI_ABSOLUTE", show_envvar=True, help="Print absolute paths.")
     @functools.wraps(command)
     def wrapped(index: str | None, quiet: bool, verbose: bool, absolute: bool, **options: Any) -> Any:  # noqa: FBT001 (click calls it by name)
@@ -67,7 +71,9 @@ def _ask_working_directory() -> None:
     try:
         os.getcwd()
     except OSError as error:
-        raise UsageError(f"the working directory cannot be used ({error.strerror})", ".", hint="cd to one that is there") from error
+        raise UsageError(
+            f"the working directory cannot be used ({error.strerror})", ".", hint="cd to one that is there"
+        ) from error
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -57,25 +57,39 @@ class Targets(Struct, frozen=True):
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
 @click.argument("targets", metavar="[PATH|face:ID]...", nargs=-1, type=Name())
 @click.option("--missing", is_flag=True, help="Drop the photos whose files are gone; they may come back.")
-@click.option("--root", metavar="DIR", type=Name(), help="Forget a directory that was indexed, with what stands only there; it may come back.")
+@click.option(
+    "--root",
+    metavar="DIR",
+    type=Name(),
+    help="Forget a directory that was indexed, with what stands only there; it may come back.",
+)
 @click.option("--forget", is_flag=True, help="Let what was removed come back with the next index run.")
 @click.option("--dry-run", is_flag=True, help="Name what would be removed, and remove nothing.")
-@click.option("--wait", metavar="SECONDS", type=number("wait_seconds"), default=0.0, help="Wait for another writer to end.")
+@click.option(
+    "--wait", metavar="SECONDS", type=number("wait_seconds"), default=0.0, help="Wait for another writer to end."
+)
 @common_options
 def remove(common: Common, **given: Any) -> None:
     """Take photos or faces out of an index, for good.
 
-    Afterwards neither the path nor the numbers of a face can be found in any file of the index, and what was removed stays out of later
-    index runs until --forget lets it come back. All or nothing: what is not in the index is an error. One line for each photo or face
-    that goes: its path, what it is (photo, copy, face, skipped), and its number of faces or its id.
+    Afterwards neither the path nor the numbers of a face can be found in any file of the index, and what was removed
+    stays out of later index runs until --forget lets it come back. All or nothing: what is not in the index is an
+    error. One line for each photo or face that goes: its path, what it is (photo, copy, face, skipped), and its number
+    of faces or its id.
     """
     request = RemoveArguments(**given)
     chosen = _read_targets(request.targets)
-    alone = [option for option, given in (("--missing", request.missing), ("--root", request.root is not None)) if given]
+    alone = [
+        option for option, given in (("--missing", request.missing), ("--root", request.root is not None)) if given
+    ]
     if alone and (request.targets or request.forget or len(alone) > 1):
         raise UsageError(f"{alone[0]} stands alone", "facecli remove", hint="facecli remove --help")
     if not alone and not request.targets:
-        raise UsageError("nothing was named to remove", "facecli remove", hint="name photos, directories or face:ID, or use --missing or --root")
+        raise UsageError(
+            "nothing was named to remove",
+            "facecli remove",
+            hint="name photos, directories or face:ID, or use --missing or --root",
+        )
     if request.root == "":
         raise UsageError("an empty name", "--root")
     command = _Remove(common, request)
@@ -96,7 +110,11 @@ def _read_targets(targets: tuple[str, ...]) -> Targets:
     for named in faces:
         face_id = whole_number(named, LARGEST_FACE_ID)
         if face_id is None:
-            raise UsageError("a face is named by its number", quoted(f"face:{named}"), hint="face:12; a file of that name is ./face:…")
+            raise UsageError(
+                "a face is named by its number",
+                quoted(f"face:{named}"),
+                hint="face:12; a file of that name is ./face:…",
+            )
         numbers.append(face_id)
     paths = tuple(os.path.abspath(target) for target in targets if not target.startswith("face:"))
     return Targets(targets, paths, tuple(numbers))
@@ -130,7 +148,9 @@ class _Remove:
             removal = writer.plan_removal(chosen.paths, chosen.faces)
             erased = writer.remove(removal, WAIT_READERS)
         self._list(removal)
-        self._console.warn(f"removed {_counted(removal)}; this stays out of later index runs, facecli remove --forget lets it come back")
+        self._console.warn(
+            f"removed {_counted(removal)}; this stays out of later index runs, facecli remove --forget lets it come back"
+        )
         self._ask_erased(erased=erased)
 
     def _list(self, removal: Removal) -> None:
@@ -160,7 +180,9 @@ class _Remove:
             self._console.warn(line)
         for path in missing.photos.values():
             self._row(path, "photo", "missing")
-        self._console.warn(f"{'would drop' if self._dry_run else 'dropped'} {counted(len(missing.photos), 'photo')} whose files are gone")
+        self._console.warn(
+            f"{'would drop' if self._dry_run else 'dropped'} {counted(len(missing.photos), 'photo')} whose files are gone"
+        )
         self._ask_erased(erased=erased)
 
     def drop_root(self, root: str) -> None:
@@ -182,7 +204,9 @@ class _Remove:
         for path in removal.skipped_paths:
             self._row(path, "skipped", "0")
         done = "would forget" if self._dry_run else "forgot"
-        self._console.warn(f"{done} {root} with {counted(len(removal.photos), 'photo')}; facecli index {shlex.quote(root)} takes it in again")
+        self._console.warn(
+            f"{done} {root} with {counted(len(removal.photos), 'photo')}; facecli index {shlex.quote(root)} takes it in again"
+        )
         self._ask_erased(erased=erased)
 
     def let_back(self, chosen: Targets) -> None:
@@ -200,7 +224,11 @@ class _Remove:
                 digests = list(contents_of(writer, chosen.paths))
                 count = writer.let_back(digests, chosen.faces)
         ask_let_back(count, chosen.named)
-        said = "would be forgotten" if self._dry_run else "forgotten; the next index run takes these photos and faces in again"
+        said = (
+            "would be forgotten"
+            if self._dry_run
+            else "forgotten; the next index run takes these photos and faces in again"
+        )
         self._console.warn(f"{counted(count, 'mark')} {said}")
 
     def _ask_erased(self, *, erased: bool) -> None:

@@ -44,7 +44,10 @@ def report_record(report: IndexReport, *, absolute: bool, working_directory: str
         "kept_out": report.kept_out,
         "stages": {name: {k: round(v, 4) for k, v in asdict(time).items()} for name, time in report.stages.items()},
         "bottleneck": bottleneck(report.stages, report.jobs, report.devices) if report.stages else "",
-        "skipped": [_skip_record(s, shown_path(s.file.path, absolute=absolute, working_directory=working_directory)) for s in report.skipped],
+        "skipped": [
+            _skip_record(s, shown_path(s.file.path, absolute=absolute, working_directory=working_directory))
+            for s in report.skipped
+        ],
     }
 
 
@@ -71,9 +74,13 @@ def tell_report(report: IndexReport, console: Console, *, dry_run: bool) -> None
         console.warn(f"{held}; of {photos.seen} seen {', '.join(changes) or 'none new'}")
     known = sum(s.known for s in report.skipped)
     if known:
-        console.warn(f"{counted(known, 'photo')} could not be read by an earlier run, unchanged since: facecli info --skipped")
+        console.warn(
+            f"{counted(known, 'photo')} could not be read by an earlier run, unchanged since: facecli info --skipped"
+        )
     if report.kept_out:
-        console.warn(f"{report.kept_out} of the photos and faces stay out, as an earlier remove asked: facecli remove --forget lets them back")
+        console.warn(
+            f"{report.kept_out} of the photos and faces stay out, as an earlier remove asked: facecli remove --forget lets them back"
+        )
     if report.device and not dry_run:
         _tell_speed(report, console)
 

@@ -62,7 +62,15 @@ class SearchArguments(Struct, frozen=True):
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
 @click.argument("queries", metavar="QUERY...", nargs=-1, required=True, type=Name())
-@click.option("-k", "--top", metavar="N", type=number("top"), default=10, show_default=True, help="Rows for each query; 0 for all.")
+@click.option(
+    "-k",
+    "--top",
+    metavar="N",
+    type=number("top"),
+    default=10,
+    show_default=True,
+    help="Rows for each query; 0 for all.",
+)
 @click.option(
     "-t",
     "--threshold",
@@ -71,7 +79,14 @@ class SearchArguments(Struct, frozen=True):
     show_default=True,
     help="Least similarity: a number, loose, balanced, strict, none, or auto: by the size of the index, one chance in ten of any stranger.",
 )
-@click.option("--face", metavar="largest|all|N", type=FACE, default="largest", show_default=True, help="Which face of a query photo.")
+@click.option(
+    "--face",
+    metavar="largest|all|N",
+    type=FACE,
+    default="largest",
+    show_default=True,
+    help="Which face of a query photo.",
+)
 @click.option(
     "--combine",
     type=click.Choice(["any", "mean", "separate"]),
@@ -79,24 +94,44 @@ class SearchArguments(Struct, frozen=True):
     show_default=True,
     help="Several queries: any of them, their mean (one person), or a block for each.",
 )
-@click.option("--by", type=click.Choice(["photo", "face"]), default="photo", show_default=True, help="The best face of each photo, or every face.")
+@click.option(
+    "--by",
+    type=click.Choice(["photo", "face"]),
+    default="photo",
+    show_default=True,
+    help="The best face of each photo, or every face.",
+)
 @click.option("-l", "--paths", is_flag=True, help="Print paths only, each once.")
 @click.option("-0", "--print0", is_flag=True, help="Print paths only, each ended by NUL.")
 @click.option("--json", is_flag=True, help="Print JSON Lines.")
 @click.option("--csv", is_flag=True, help="Print CSV with a header.")
 @click.option("--provenance", is_flag=True, help="With --json: a first line that says how the answer came about.")
-@click.option("--show", is_flag=True, help="Draw the faces on the terminal; FACECLI_GRAPHICS names how: kitty, iterm2, sixel, blocks.")
-@click.option("--html", metavar="FILE", type=Name(dir_okay=False), help="Write a page with the faces and photos found; an earlier page is replaced.")
-@click.option("--link-to", metavar="DIR", type=Name(file_okay=False), help="Link the photos found there; nothing is overwritten.")
-@click.option("--copy-to", metavar="DIR", type=Name(file_okay=False), help="Copy the photos found there; nothing is overwritten.")
+@click.option(
+    "--show",
+    is_flag=True,
+    help="Draw the faces on the terminal; FACECLI_GRAPHICS names how: kitty, iterm2, sixel, blocks.",
+)
+@click.option(
+    "--html",
+    metavar="FILE",
+    type=Name(dir_okay=False),
+    help="Write a page with the faces and photos found; an earlier page is replaced.",
+)
+@click.option(
+    "--link-to", metavar="DIR", type=Name(file_okay=False), help="Link the photos found there; nothing is overwritten."
+)
+@click.option(
+    "--copy-to", metavar="DIR", type=Name(file_okay=False), help="Copy the photos found there; nothing is overwritten."
+)
 @click.option("--dry-run", is_flag=True, help="With --link-to, --copy-to: say what would be made, and make nothing.")
 @model_options
 @common_options
 def search(common: Common, **given: Any) -> int:
     """Print the photos whose faces are nearest to a query's.
 
-    A QUERY is an image file, - for an image on stdin, or face:ID for a face of the index. On a terminal a table is printed, in a pipe the same rows
-    separated by tabs: similarity, path, face, box. Exit code 0: something matched, 1: nothing, 2: failure.
+    A QUERY is an image file, - for an image on stdin, or face:ID for a face of the index. On a terminal a table is
+    printed, in a pipe the same rows separated by tabs: similarity, path, face, box. Exit code 0: something matched, 1:
+    nothing, 2: failure.
     """
     return _Search(common, SearchArguments(**given)).run()
 
@@ -263,7 +298,12 @@ def _format(request: SearchArguments) -> OutputFormat:
     """The one format that was asked for; raises UsageError on several."""
     from facecli.output.formats import OutputFormat  # noqa: PLC0415
 
-    flags = {"--paths": OutputFormat.PATHS, "--print0": OutputFormat.PRINT0, "--json": OutputFormat.JSON, "--csv": OutputFormat.CSV}
+    flags = {
+        "--paths": OutputFormat.PATHS,
+        "--print0": OutputFormat.PRINT0,
+        "--json": OutputFormat.JSON,
+        "--csv": OutputFormat.CSV,
+    }
     asked = [flag for flag in flags if getattr(request, flag[2:])]
     if set(asked) == {"--paths", "--print0"}:
         return OutputFormat.PRINT0

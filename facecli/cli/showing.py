@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from facecli.output.terminal import Terminal
+    from facecli.reporting import Reporter
     from facecli.searching.picturing import FacePicture
     from facecli.searching.search import SearchAnswer
     from facecli.store.reader import IndexReader
-    from facecli.types import QueryFace, Reporter, SearchResult
+    from facecli.types import QueryFace, SearchResult
 
 
-def show_faces(reader: IndexReader, answer: SearchAnswer, found: Sequence[SearchResult], terminal: Terminal, report: Reporter) -> None:
+def show_faces(
+    reader: IndexReader, answer: SearchAnswer, found: Sequence[SearchResult], terminal: Terminal, report: Reporter
+) -> None:
     """Draw the query faces of each block, then those of its matches, best first."""
     pictures = AnswerPictures(reader, answer)
     pictures.make(ReadOptions(), report)
@@ -30,12 +33,18 @@ def show_faces(reader: IndexReader, answer: SearchAnswer, found: Sequence[Search
     with results(lasting=True) as out:
         for result, asked in zip(found, answer.references, strict=True):
             if result.matches:
-                faces = [(label, jpeg_pixels(picture.face)) for label, picture in _labelled(pictures, result, asked) if picture.face]
+                faces = [
+                    (label, jpeg_pixels(picture.face))
+                    for label, picture in _labelled(pictures, result, asked)
+                    if picture.face
+                ]
                 for line in draw_faces(faces, terminal.width, protocol, png_bytes):
                     out.drawn.write(line.encode() + b"\n")
 
 
-def _labelled(pictures: AnswerPictures, result: SearchResult, asked: Sequence[QueryFace]) -> Iterator[tuple[str, FacePicture]]:
+def _labelled(
+    pictures: AnswerPictures, result: SearchResult, asked: Sequence[QueryFace]
+) -> Iterator[tuple[str, FacePicture]]:
     for face in asked:
         yield "query", pictures.of_query(face)
     for match in result.matches:

@@ -1,7 +1,7 @@
 """The two ways out: results go to stdout, all else to stderr, and nothing reaches either but through here.
 
-What goes wrong with stdout is an error that a command hears of; what goes wrong with stderr is nobody's error. A terminal gets names with what
-steers it escaped, a pipe gets them as they are.
+What goes wrong with stdout is an error that a command hears of; what goes wrong with stderr is nobody's error. A
+terminal gets names with what steers it escaped, a pipe gets them as they are.
 """
 
 from __future__ import annotations
@@ -204,7 +204,8 @@ class Drawn:
 def results(*, lasting: bool = False) -> Iterator[Results]:
     """Stdout for a command, flushed at the end, so that what goes wrong there is known while the command runs.
 
-    A command that makes more than rows is `lasting`: a stdout that takes nothing more ends the rows alone, and the exit tells of it.
+    A command that makes more than rows is `lasting`: a stdout that takes nothing more ends the rows alone, and the exit
+    tells of it.
     """
     out = Results(sys.stdout.buffer, lasting=lasting)
     yield out

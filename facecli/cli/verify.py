@@ -42,10 +42,20 @@ class VerifyArguments(Struct, frozen=True):
 @click.argument("one", metavar="A", type=Name())
 @click.argument("other", metavar="B", type=Name())
 @click.option(
-    "-t", "--threshold", metavar="X|NAME", default="auto", show_default=True, help="Least similarity: a number, loose, balanced, strict, auto, none."
+    "-t",
+    "--threshold",
+    metavar="X|NAME",
+    default="auto",
+    show_default=True,
+    help="Least similarity: a number, loose, balanced, strict, auto, none.",
 )
 @click.option(
-    "--face", metavar="largest|all|N", type=FACE, default="largest", show_default=True, help="Which face of each photo; all: the best pair."
+    "--face",
+    metavar="largest|all|N",
+    type=FACE,
+    default="largest",
+    show_default=True,
+    help="Which face of each photo; all: the best pair.",
 )
 @click.option("--json", is_flag=True, help="Print one JSON object.")
 @model_options
@@ -53,8 +63,8 @@ class VerifyArguments(Struct, frozen=True):
 def verify(common: Common, **given: Any) -> int:
     """Tell whether two photos show the same person; needs no index.
 
-    Prints the similarity, the threshold and the verdict, `same` or `different`. One of the photos may be - for an image on stdin. Exit code 0: same,
-    1: different, 2: failure.
+    Prints the similarity, the threshold and the verdict, `same` or `different`. One of the photos may be - for an image
+    on stdin. Exit code 0: same, 1: different, 2: failure.
     """
     from facecli.config import SearchOptions  # noqa: PLC0415 (not for --help)
     from facecli.searching.search import Surroundings  # noqa: PLC0415

@@ -31,7 +31,8 @@ class BatchWriter:
         self.replaced: list[int] = []
         """Photos whose path now holds a content that is kept out."""
         self._gone: dict[bytes, list[int]] = {}
-        """Of each content that was recognised, the photos whose file is gone and that have not moved yet, the first one last."""
+        """Of each content that was recognised, the photos whose file is gone and that have not moved yet, the first
+        one last."""
         self._empty()
 
     def _empty(self) -> None:
@@ -87,13 +88,15 @@ class BatchWriter:
     def _moved_from(self, digest: bytes) -> int | None:
         """A photo of this content whose file is gone.
 
-        The files of a content are looked for once in a run: what it adds itself is there, and each of a hundred thousand copies would
-        look for all the others.
+        The files of a content are looked for once in a run: what it adds itself is there, and each of a hundred
+        thousand copies would look for all the others.
         """
         gone = self._gone.get(digest)
         if gone is None:
             known = reversed(self._store.with_digest(digest))
-            gone = self._gone[digest] = [k.photo_id for k in known if k.photo_id is not None and self._has_moved(k.file.path)]
+            gone = self._gone[digest] = [
+                k.photo_id for k in known if k.photo_id is not None and self._has_moved(k.file.path)
+            ]
         return gone.pop() if gone else None
 
     def _has_moved(self, path: str) -> bool:

@@ -24,7 +24,9 @@ class ChangeDetector:
     """Goes through the files of a scan once: counts what needs no look, and gives out what does."""
 
     def __init__(self, options: IndexOptions, scan: Scan, store: IndexReader | None, report: IndexReport) -> None:
-        self._rules = Rules(options.force, options.retry_skipped, lambda refused_by: refusal_holds(refused_by, options.reading))
+        self._rules = Rules(
+            options.force, options.retry_skipped, lambda refused_by: refusal_holds(refused_by, options.reading)
+        )
         self._scan, self._store, self._report = scan, store, report
         self.census = Census(scan.directories)
         self.census.unlisted = scan.unlisted
@@ -39,7 +41,9 @@ class ChangeDetector:
         """A pair to look at, a file that the scan could not get at, or None where nothing is to be done."""
         known: Iterable[FileStat] = ()
         if self._store is not None:
-            known = joined.from_iterable(self.census.recall(root, self._store.stats_under(root)) for root in self.census.roots)
+            known = joined.from_iterable(
+                self.census.recall(root, self._store.stats_under(root)) for root in self.census.roots
+            )
         at = self._store.at if self._store is not None else lambda _: None
         # Under --force an unchanged file is to be looked at as any other, so that no row may equal it.
         known = ((row[0], -1, *row[2:]) for row in known) if self._rules.force else known
@@ -70,7 +74,12 @@ class ChangeDetector:
         """Count a pair, and give back what is to be done about it."""
         photos, known = self._report.photos, pair.known
         photos.seen += 1
-        if known is not None and known.file.ctime_ns is None and isinstance(pair.found, PhotoFile) and pair.found.looks_like(known.file):
+        if (
+            known is not None
+            and known.file.ctime_ns is None
+            and isinstance(pair.found, PhotoFile)
+            and pair.found.looks_like(known.file)
+        ):
             self._note(pair.found)
         match self._rules.step(pair):
             case Action.KEEP:

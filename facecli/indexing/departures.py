@@ -12,7 +12,8 @@ from facecli.photos.mounts import file_system_of, is_mount, mount_of
 from facecli.store.reader import IndexReader
 
 Mounts: TypeAlias = Mapping[str, int | None]
-"""Recorded mount points, each with the number of the file system that was mounted there; None where that was not noted."""
+"""Recorded mount points, each with the number of the file system that was mounted there; None where that was not
+noted."""
 
 
 def find_unmounted(recorded: Mounts, roots: Iterable[str]) -> list[str]:
@@ -24,11 +25,20 @@ def find_unmounted(recorded: Mounts, roots: Iterable[str]) -> list[str]:
 def find_hidden(store: IndexReader, roots: Iterable[str]) -> list[str]:
     """The roots whose disk is away: what was mounted at or above them is not there now, and most of their photos are out of sight.
 
-    Where most are in sight they live here now, or the number of the file system has changed, as some do with every plugging in.
+    Where most are in sight they live here now, or the number of the file system has changed, as some do with every
+    plugging in.
     """
     recorded = store.mounts()
-    away = [mount for mount, number in recorded.items() if any(is_at_or_below(root, mount) for root in roots) and not _is_there(mount, number)]
-    return [root for root in roots if any(is_at_or_below(root, mount) for mount in away) and _is_mostly_gone(store.photo_paths(root))]
+    away = [
+        mount
+        for mount, number in recorded.items()
+        if any(is_at_or_below(root, mount) for root in roots) and not _is_there(mount, number)
+    ]
+    return [
+        root
+        for root in roots
+        if any(is_at_or_below(root, mount) for mount in away) and _is_mostly_gone(store.photo_paths(root))
+    ]
 
 
 def _is_mostly_gone(paths: Iterable[str]) -> bool:
@@ -73,10 +83,17 @@ def mounts_to_remember(recorded: Mounts, seen: Iterable[str], roots: Iterable[st
     Of those recorded earlier stay the ones that are still mounted, or whose photos are out of sight.
     """
     away = [root for root in roots if root not in census.roots] + census.hidden
-    kept = {m: n for m, n in recorded.items() if concerns(m, away) or m in census.unmounted or (concerns(m, roots) and is_mount(m))}
+    kept = {
+        m: n
+        for m, n in recorded.items()
+        if concerns(m, away) or m in census.unmounted or (concerns(m, roots) and is_mount(m))
+    }
     now = {*seen, *(mount_of(root) for root in census.roots if root not in census.hidden)}
-    # Where another disk is mounted in the place of one whose photos are away, the number of that one is what a later run must know.
-    return {mount: file_system_of(mount) for mount in now} | {m: n for m, n in kept.items() if m not in now or (concerns(m, away) and n)}
+    # Where another disk is mounted in the place of one whose photos are away, the number of that one is what a later
+    # run must know.
+    return {mount: file_system_of(mount) for mount in now} | {
+        m: n for m, n in kept.items() if m not in now or (concerns(m, away) and n)
+    }
 
 
 def concerns(mount: str, roots: Iterable[str]) -> bool:

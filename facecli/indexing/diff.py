@@ -65,7 +65,11 @@ class Rules(Struct, frozen=True):
         return Action.KEEP
 
     def _stays_skipped(self, skip: Skipped) -> bool:
-        return skip.reason.lasts and not self.retry_skipped and (not skip.refused_by or self.refusal_holds(skip.refused_by))
+        return (
+            skip.reason.lasts
+            and not self.retry_skipped
+            and (not skip.refused_by or self.refusal_holds(skip.refused_by))
+        )
 
 
 _BEYOND: FileStat = (b"", -1, -1, None, None, None)
@@ -77,9 +81,9 @@ def pair_up(
 ) -> Iterator[Pair | Missed | PhotoFile | None]:
     """Merge two sequences that ascend by the bytes of their paths.
 
-    None for a file that is as the index knows it; the file itself where the index lacks its time of change and inode and knows nothing
-    against it. What the index knows is looked up whole by `known_at` only where a file differs: of a million unchanged files no record
-    is made.
+    None for a file that is as the index knows it; the file itself where the index lacks its time of change and inode
+    and knows nothing against it. What the index knows is looked up whole by `known_at` only where a file differs: of a
+    million unchanged files no record is made.
     """
     rest = iter(known)
     path, size, mtime_ns, ctime_ns, inode, photo_id = next(rest, _BEYOND)
@@ -90,7 +94,9 @@ def pair_up(
             path, size, mtime_ns, ctime_ns, inode, photo_id = next(rest, _BEYOND)
         if path == key:
             differs, is_noted = True, True
-            if isinstance(one, PhotoFile) and one.mtime_ns == mtime_ns and one.size == size:  # as PhotoFile.looks_like, without a record
+            if (
+                isinstance(one, PhotoFile) and one.mtime_ns == mtime_ns and one.size == size
+            ):  # as PhotoFile.looks_like, without a record
                 is_noted = ctime_ns is not None or one.ctime_ns is None
                 differs = is_noted and one.ctime_ns is not None and (one.ctime_ns != ctime_ns or one.inode != inode)
             path, size, mtime_ns, ctime_ns, inode, photo_id = next(rest, _BEYOND)

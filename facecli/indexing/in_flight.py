@@ -43,9 +43,9 @@ class Claim:
 class Claims:
     """Who works on which content; shared by the workers of a run.
 
-    The first worker that meets a content claims it, later ones wait for its outcome. A claimant waits for nobody who waits for a
-    claim, so that no two can wait for each other, and whoever waits holds the claim itself: nothing that happens here can keep the
-    outcome from him.
+    The first worker that meets a content claims it, later ones wait for its outcome. A claimant waits for nobody who
+    waits for a claim, so that no two can wait for each other, and whoever waits holds the claim itself: nothing that
+    happens here can keep the outcome from him.
     """
 
     def __init__(self) -> None:

@@ -17,11 +17,12 @@ from facecli.indexing.request import IndexRequest, resolve, settle
 from facecli.indexing.run import Run
 from facecli.photos.scan import Scan
 from facecli.pipeline.stopping import Stop
+from facecli.reporting import Reporter, SilentReporter
 from facecli.store.locate import belongs_to_another, is_index
 from facecli.store.reader import open_reader
 from facecli.store.records import IndexInfo
 from facecli.store.writer import open_writer
-from facecli.types import IndexReport, Reporter, SilentReporter
+from facecli.types import IndexReport
 from facecli.vision.devices.select import find_devices
 
 
@@ -35,12 +36,14 @@ class Before(Struct, frozen=True):
     """For a migration: the photos that lie below no root."""
 
 
-def index_photos(request: IndexRequest, reporter: Reporter | None = None, stop: Callable[[], int] = lambda: 0) -> IndexReport:
+def index_photos(
+    request: IndexRequest, reporter: Reporter | None = None, stop: Callable[[], int] = lambda: 0
+) -> IndexReport:
     """Bring an index up to date with the photos that were asked for.
 
-    `stop` gives the number of a signal once the run is to end early: what is in flight is finished and kept. A Stop is told by a signal's
-    handler, and ends at once what has nothing in flight. Raises UsageError, PhotoError, PackError, DeviceError and StoreError; trouble
-    with single photos is in the report.
+    `stop` gives the number of a signal once the run is to end early: what is in flight is finished and kept. A Stop is
+    told by a signal's handler, and ends at once what has nothing in flight. Raises UsageError, PhotoError, PackError,
+    DeviceError and StoreError; trouble with single photos is in the report.
     """
     stop = stop if isinstance(stop, Stop) else Stop(stop)
     reporter = reporter or SilentReporter()
@@ -61,9 +64,14 @@ def index_photos(request: IndexRequest, reporter: Reporter | None = None, stop: 
         with open_writer(Path(request.directory), kind, create=before.info is None, wait_seconds=wait) as store:
             if settings.migrates:
                 store.begin_migration(settings.kind)
-            Run(request, settings, scan, store, report).run(reporter, stop, lambda: sum(1 for _ in _open_scan(request, before)))
+            Run(request, settings, scan, store, report).run(
+                reporter, stop, lambda: sum(1 for _ in _open_scan(request, before))
+            )
     for root in report.missing_roots:
-        reporter.warn(f"no such file or directory: {root}" + (f"; its photos are kept: {removal_hint(root)}" if root in before.roots else ""))
+        reporter.warn(
+            f"no such file or directory: {root}"
+            + (f"; its photos are kept: {removal_hint(root)}" if root in before.roots else "")
+        )
     if not report.photos.seen:
         reporter.warn("no photos were found there")
     report.seconds = time.perf_counter() - began
@@ -81,7 +89,9 @@ def _ask_index(request: IndexRequest) -> Before:
         strays: tuple[str, ...] = ()
         if request.options.migrate:
             everywhere = (*roots, *request.roots)
-            strays = tuple(p.file.path for p in store.photos() if not any(is_below(p.file.path, root) for root in everywhere))
+            strays = tuple(
+                p.file.path for p in store.photos() if not any(is_below(p.file.path, root) for root in everywhere)
+            )
         return Before(store.info, roots, strays)
 
 
@@ -95,10 +105,22 @@ def _open_scan(request: IndexRequest, before: Before) -> Scan:
     if not roots and not listed and request.listed is None:
         if before.info is not None and belongs_to_another(Path(request.directory)):
             hint = f"name them yourself: facecli index -i {request.directory} DIRECTORY…"
-            raise UsageError("the index belongs to another user, and the directories that it names are not read for it", request.directory, hint=hint)
-        raise UsageError("no photos were named, and the index knows no directory yet", request.directory, hint="facecli index DIRECTORY")
+            raise UsageError(
+                "the index belongs to another user, and the directories that it names are not read for it",
+                request.directory,
+                hint=hint,
+            )
+        raise UsageError(
+            "no photos were named, and the index knows no directory yet",
+            request.directory,
+            hint="facecli index DIRECTORY",
+        )
     scan = Scan(roots, options.scan, listed=listed, leave_out=(request.directory,))
     if roots and not listed and len(scan.missing_roots) == len(roots):
         known = [removal_hint(root) for root in scan.missing_roots if root in before.roots]
-        raise PhotoError("no such file or directory, so that the index stays as it is", ", ".join(scan.missing_roots), hint="".join(known[:1]))
+        raise PhotoError(
+            "no such file or directory, so that the index stays as it is",
+            ", ".join(scan.missing_roots),
+            hint="".join(known[:1]),
+        )
     return scan

@@ -13,8 +13,9 @@ from facecli.indexing.outcomes import ChainResult, FileTask, Fresh, Recognised, 
 from facecli.photos.decode import PhotoReader
 from facecli.pipeline.clock import StageClock
 from facecli.pipeline.stages import embed_photos
+from facecli.reporting import Reporter
 from facecli.store.records import KeptOut, KnownFile
-from facecli.types import FileContents, PhotoFile, Reporter, Skipped
+from facecli.types import FileContents, PhotoFile, Skipped
 from facecli.vision.models import FaceModels
 
 DEATHS = 2
@@ -101,7 +102,9 @@ class PhotoTask:
             photo = self._reader.decode(contents, isolated=deaths >= DEATHS)
         if self._reader.warning:
             self._shared.reporter.detail(f"{contents.file.path}: {self._reader.warning}")
-        return photo if isinstance(photo, Skipped) else embed_photos(self._shared.models(), [photo], self._shared.clock)[0]
+        return (
+            photo if isinstance(photo, Skipped) else embed_photos(self._shared.models(), [photo], self._shared.clock)[0]
+        )
 
     def close(self) -> None:
         """Give the reader's helper process and buffers back."""

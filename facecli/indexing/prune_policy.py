@@ -22,7 +22,8 @@ class Census:
 
     def __init__(self, roots: Sequence[str]) -> None:
         self.roots = outermost(roots)
-        """Directories, absolute, in the order of the paths below them; none within another, where everything would count twice."""
+        """Directories, absolute, in the order of the paths below them; none within another, where everything would
+        count twice."""
         self.unlisted: list[str] = []
         """Directories that could not be listed."""
         self.unmounted: list[str] = []
@@ -34,7 +35,8 @@ class Census:
         self.seen: Counter[str] = Counter()
         """How many files the scan saw below each root."""
         self.missed: list[tuple[str, int | None]] = []
-        """Each path that the index knows and the scan did not see, with the id of its photo; None for a skipped file."""
+        """Each path that the index knows and the scan did not see, with the id of its photo; None for a skipped
+        file."""
         self._current = self.roots[0] if self.roots else ""
 
     def root_of(self, path: str) -> str | None:
@@ -100,7 +102,9 @@ def judge_pruning(census: Census, *, ask_nobody: bool) -> Pruning:
         if root is not None and root not in emptied and not census.is_closed(path) and is_gone(path):
             gone.setdefault(root, []).append((path, photo_id))
     counts = {root: sum(i is not None for _, i in entries) for root, entries in gone.items()}
-    spared = {r: n for r, n in counts.items() if not ask_nobody and n >= LEAST_COUNT and n > MOST_SHARE * census.known[r]}
+    spared = {
+        r: n for r, n in counts.items() if not ask_nobody and n >= LEAST_COUNT and n > MOST_SHARE * census.known[r]
+    }
     going = [entry for root, entries in gone.items() if root not in spared for entry in entries]
     return Pruning([i for _, i in going if i is not None], [path for path, i in going if i is None], spared, emptied)
 

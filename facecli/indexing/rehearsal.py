@@ -14,16 +14,18 @@ from facecli.indexing.prune_policy import is_gone
 from facecli.indexing.relocation import departed_roots, is_enough, tell_moves
 from facecli.photos.files import read_photo
 from facecli.photos.scan import Scan
+from facecli.reporting import Reporter, SilentReporter
 from facecli.store.reader import IndexReader
 from facecli.store.records import StoredPhoto
-from facecli.types import IndexReport, PhotoFile, Reporter, SilentReporter, Skipped
+from facecli.types import IndexReport, PhotoFile, Skipped
 
 
 class _Lost(Struct):
     """Photos that are not where they were, for which the new files are looked through."""
 
     root: str = ""
-    """The missing root that they stood below; empty for those that this run misses, each of which may have moved alone."""
+    """The missing root that they stood below; empty for those that this run misses, each of which may have moved
+    alone."""
     total: int = 0
     sizes: set[int] = field(default_factory=set)
     waiting: dict[bytes, list[int]] = field(default_factory=dict)
@@ -127,7 +129,11 @@ class Rehearsal:
         for file in self._new:
             if stop():
                 break
-            digest = self._read(file) if self._keeps_out or any(file.size in lost.sizes for lost in (missed, *roots)) else b""
+            digest = (
+                self._read(file)
+                if self._keeps_out or any(file.size in lost.sizes for lost in (missed, *roots))
+                else b""
+            )
             if isinstance(digest, bytes):
                 is_moved = missed.find(digest)
                 self._report.photos.moved += is_moved

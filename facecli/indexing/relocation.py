@@ -11,10 +11,11 @@ from msgspec import Struct, field
 
 from facecli.indexing.departures import Mounts, has_left, is_at_or_below, removal_hint
 from facecli.indexing.prune_policy import Census, is_below, is_gone
+from facecli.reporting import Reporter
 from facecli.store.reader import IndexReader
 from facecli.store.records import Batch, StoredPhoto
 from facecli.store.writer import IndexWriter
-from facecli.types import IndexReport, Reporter
+from facecli.types import IndexReport
 
 BATCH = 1000
 """Photos that one commit moves."""
@@ -51,7 +52,9 @@ def is_enough(found: int, total: int) -> bool:
 def tell_moves(root: str, found: int, total: int, reporter: Reporter, *, left: bool = True) -> None:
     """Say what became of a missing root of which a run found photos elsewhere; `left` as `has_left` says."""
     if left and is_enough(found, total):
-        reporter.warn(f"{root} has moved: {found} of its {total} photos were found in their new place and keep their faces")
+        reporter.warn(
+            f"{root} has moved: {found} of its {total} photos were found in their new place and keep their faces"
+        )
     elif found:
         why = "which are too few for it to have moved" if left else "but its disk may be away"
         said = f"{root} is missing; {found} of its {total} photos were found elsewhere, {why}"
@@ -71,8 +74,9 @@ def not_visited(roots: Iterable[str], census: Census) -> list[str]:
 class Relocations:
     """Looks at the end of a run for missing roots among the photos that it found.
 
-    A photo counts as found elsewhere only where it came with this run, or lies below a root that is new with it: a copy that the index has
-    known for long is not where a photo went. During a run such photos are indexed as new ones, so that a run that is cut off loses nothing.
+    A photo counts as found elsewhere only where it came with this run, or lies below a root that is new with it: a copy
+    that the index has known for long is not where a photo went. During a run such photos are indexed as new ones, so
+    that a run that is cut off loses nothing.
     """
 
     def __init__(self, store: IndexWriter, census: Census, report: IndexReport, *, migrates: bool) -> None:
@@ -190,7 +194,11 @@ class _Arrivals:
 
     def _look_up(self, digest: bytes) -> dict[str, int]:
         rows = [(known.file.path, known.photo_id) for known in self._store.with_digest(digest)]
-        found = {path: number for path, number in rows if number is not None and number not in self._taken and self._is_new(path, number)}
+        found = {
+            path: number
+            for path, number in rows
+            if number is not None and number not in self._taken and self._is_new(path, number)
+        }
         if len(rows) > PAIR:
             self._copies[digest] = found
         return found
@@ -202,5 +210,9 @@ def _name_left(found: Relocation, reporter: Reporter) -> None:
         reporter.warn(f"not found in the new place, and kept: {path}")
     count = found.total - len(found.old)
     if count:
-        more = f"{count - len(found.left)} more such photos are listed by facecli info --photos; " if count > len(found.left) else ""
+        more = (
+            f"{count - len(found.left)} more such photos are listed by facecli info --photos; "
+            if count > len(found.left)
+            else ""
+        )
         reporter.warn(f"{more}{removal_hint(found.root)}")

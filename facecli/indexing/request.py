@@ -31,7 +31,9 @@ class IndexRequest(Struct, frozen=True):
 def resolve(request: IndexRequest) -> IndexRequest:
     """The request with each path absolute, as the index keeps paths: a relative one would name another place in the next run."""
     if isinstance(request.roots, str | bytes) or isinstance(request.listed, str | bytes):
-        raise UsageError("several paths are wanted, not a single text", request.roots or request.listed, hint="(path,) is one path")
+        raise UsageError(
+            "several paths are wanted, not a single text", request.roots or request.listed, hint="(path,) is one path"
+        )
     return replace(
         request,
         directory=_absolute(request.directory),
@@ -60,7 +62,9 @@ class Settings(Struct, frozen=True):
         if self.pack is not None:
             return self.pack
         wanted = self.kind.fingerprint
-        return find_recorded_pack(wanted.model, self.kind.model_directory or "", wanted.detector_sha256, wanted.recogniser_sha256)
+        return find_recorded_pack(
+            wanted.model, self.kind.model_directory or "", wanted.detector_sha256, wanted.recogniser_sha256
+        )
 
 
 def settle(options: IndexOptions, info: IndexInfo | None) -> Settings:
@@ -77,16 +81,24 @@ def settle(options: IndexOptions, info: IndexInfo | None) -> Settings:
         kind = _kind_of(pack, recorded.detection, recorded.precision, options)
     else:
         precision = options.precision or recorded.precision
-        wanted = replace(recorded.as_made_here(), detection=_detection(recorded.detection, options), precision=precision)
+        wanted = replace(
+            recorded.as_made_here(), detection=_detection(recorded.detection, options), precision=precision
+        )
         kind = EmbeddingKind(wanted, info.licence, info.model_directory)
     if not options.migrate:
-        recorded.ask_same(kind.fingerprint, info.directory, "name another index with -i, or embed everything anew with --migrate")
+        recorded.ask_same(
+            kind.fingerprint, info.directory, "name another index with -i, or embed everything anew with --migrate"
+        )
     return Settings(kind, pack, migrates=bool(recorded.differences(kind.fingerprint)))
 
 
-def _kind_of(pack: ModelPack, detection: DetectionOptions, precision: Precision, options: IndexOptions) -> EmbeddingKind:
+def _kind_of(
+    pack: ModelPack, detection: DetectionOptions, precision: Precision, options: IndexOptions
+) -> EmbeddingKind:
     """What a pack gives with the options that were named."""
-    wanted = Fingerprint(pack.name, pack.detector.sha256, pack.recogniser.sha256, pack.dimension, _detection(detection, options))
+    wanted = Fingerprint(
+        pack.name, pack.detector.sha256, pack.recogniser.sha256, pack.dimension, _detection(detection, options)
+    )
     directory = os.path.abspath(options.model) if options.model and os.path.isdir(options.model) else None
     return EmbeddingKind(replace(wanted, precision=options.precision or precision), pack.licence, directory)
 

@@ -21,8 +21,9 @@ from facecli.photos.scan import Scan
 from facecli.pipeline.clock import StageClock
 from facecli.pipeline.runner import ThreadPool, run_in_order
 from facecli.pipeline.stopping import Stop
+from facecli.reporting import Reporter
 from facecli.store.writer import IndexWriter
-from facecli.types import IndexReport, PhotoFile, Reporter, Skipped
+from facecli.types import IndexReport, PhotoFile, Skipped
 
 if TYPE_CHECKING:
     from facecli.indexing.worker_pool import WorkerPool
@@ -36,8 +37,16 @@ WARN_FACES = 10_000_000
 class Run:
     """A run over an index that is open for writing."""
 
-    def __init__(self, request: IndexRequest, settings: Settings, scan: Scan, store: IndexWriter, report: IndexReport) -> None:
-        self._options, self._settings, self._scan, self._store, self._report = request.options, settings, scan, store, report
+    def __init__(
+        self, request: IndexRequest, settings: Settings, scan: Scan, store: IndexWriter, report: IndexReport
+    ) -> None:
+        self._options, self._settings, self._scan, self._store, self._report = (
+            request.options,
+            settings,
+            scan,
+            store,
+            report,
+        )
         self._agenda = ChangeDetector(request.options, scan, store, report)
         self._agenda.note = store.note_changes
         self._relocations = Relocations(store, self._agenda.census, report, migrates=settings.migrates)
@@ -56,7 +65,9 @@ class Run:
         with stop.finishing():
             self._look(writer, reporter, stop, count_files)
         if self._scan.ignored:
-            reporter.detail("passed over: " + ", ".join(f"{count} {kind}" for kind, count in self._scan.ignored.most_common()))
+            reporter.detail(
+                "passed over: " + ", ".join(f"{count} {kind}" for kind, count in self._scan.ignored.most_common())
+            )
         self._report.interrupted_by = stop()
         if not self._report.interrupted_by:
             self._drop_what_is_gone(writer, reporter)
@@ -166,7 +177,9 @@ class Run:
         with self._clock.busy("write"):
             finished = self._store.finish()
         if not finished.erased:
-            reporter.warn("what was removed is not yet provably erased, since another process reads the index; the next write finishes it")
+            reporter.warn(
+                "what was removed is not yet provably erased, since another process reads the index; the next write finishes it"
+            )
         faces = self._store.info.faces
         if faces > WARN_FACES:
             reporter.warn(f"the index holds {faces} faces; above {WARN_FACES} an exact search takes more than a second")
@@ -180,7 +193,9 @@ class Run:
             report.device, report.provider = self._workshop.models.device.name, self._workshop.models.provider
             report.jobs, report.devices = self._workshop.jobs, self._workshop.devices
             self._workshop.sort_times(times)
-        times["write"].wait_seconds = max(0.0, self._clock.now() - began - times["write"].busy_seconds - times["scan"].busy_seconds)
+        times["write"].wait_seconds = max(
+            0.0, self._clock.now() - began - times["write"].busy_seconds - times["scan"].busy_seconds
+        )
         report.stages = times
 
 

@@ -16,15 +16,16 @@ from facecli.photos.decode import PhotoReader
 from facecli.pipeline.clock import StageClock
 from facecli.pipeline.cores import count_workers
 from facecli.pipeline.runner import ThreadPool
+from facecli.reporting import Reporter
 from facecli.store.writer import IndexWriter
-from facecli.types import Reporter, StageTime
+from facecli.types import StageTime
 from facecli.vision.devices.select import find_devices
 from facecli.vision.models import FaceModels
 from facecli.vision.serving.pooled import Pooling, devices_apart, open_models_on
 
 AHEAD = 4
-"""How many photos are begun for each worker. One that takes long holds up those behind it only when so many have been done meanwhile; what
-waits for it are faces, no pixels."""
+"""How many photos are begun for each worker. One that takes long holds up those behind it only when so many have
+been done meanwhile; what waits for it are faces, no pixels."""
 
 
 class WorkerPool:
@@ -33,7 +34,9 @@ class WorkerPool:
     The models are opened in the background, so that the first photos are read and decoded meanwhile.
     """
 
-    def __init__(self, settings: Settings, options: IndexOptions, store: IndexWriter, clock: StageClock, reporter: Reporter) -> None:
+    def __init__(
+        self, settings: Settings, options: IndexOptions, store: IndexWriter, clock: StageClock, reporter: Reporter
+    ) -> None:
         pack, devices = settings.find_pack(), find_devices(options.device)
         wanted = settings.kind.fingerprint
         pooling = Pooling(reporter, options.batch_size)
@@ -45,9 +48,12 @@ class WorkerPool:
         self.devices = devices_apart(devices)
         self.jobs = options.jobs or count_workers(self.devices, options.batch_size, self._budget.total)
         self.window = AHEAD * self.jobs + options.batch_size
-        """Photos in flight or waiting for an earlier one: enough for every worker, and for a device to fill its batches."""
+        """Photos in flight or waiting for an earlier one: enough for every worker, and for a device to fill its
+        batches."""
         if self.devices and self.jobs < options.batch_size:
-            reporter.detail(f"a batch holds at most {self.jobs} photos, one of each worker: --jobs or --max-memory allows no more")
+            reporter.detail(
+                f"a batch holds at most {self.jobs} photos, one of each worker: --jobs or --max-memory allows no more"
+            )
         self.computed = False
         """Whether a photo came to the models; a run may find none that has to."""
         self._journal, self._reporter = store.open_journal(), reporter
@@ -60,7 +66,12 @@ class WorkerPool:
     def crew(self) -> ThreadPool[FileTask, ChainResult]:
         """The threads of the run."""
         clock = self._shared.clock
-        return ThreadPool(lambda: self._make_chain(self._shared), self.jobs, lambda seconds: clock.add("read", wait=seconds), clock.now)
+        return ThreadPool(
+            lambda: self._make_chain(self._shared),
+            self.jobs,
+            lambda seconds: clock.add("read", wait=seconds),
+            clock.now,
+        )
 
     @property
     def models(self) -> FaceModels:

@@ -19,7 +19,8 @@ class CsvWriter:
     def __init__(self, stream: Sink, style: PathStyle) -> None:
         self._stream, self._style = stream, style
         self._line = io.StringIO(newline="")
-        # Fields are quoted for what ends a row: with "\n" alone a carriage return would stand bare, and end the row for whoever reads it back.
+        # Fields are quoted for what ends a row: with "\n" alone a carriage return would stand bare, and end the row for
+        # whoever reads it back.
         self._rows = csv.writer(self._line, lineterminator=ROW_END)
 
     def begin(self) -> None:
@@ -33,7 +34,9 @@ class CsvWriter:
 
     def _fields(self, query: QueryFace, match: Match) -> list[object]:
         record = match_record(query, match, self._style) | {"query": query.query, "path": self._style.show(match.path)}
-        return [",".join(map(str, value)) if isinstance(value, list) else value for value in map(record.__getitem__, FIELDS)]
+        return [
+            ",".join(map(str, value)) if isinstance(value, list) else value for value in map(record.__getitem__, FIELDS)
+        ]
 
     def _write(self, fields: object) -> None:
         self._rows.writerow(fields)  # type: ignore[arg-type]

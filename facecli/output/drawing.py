@@ -47,7 +47,9 @@ def protocol_of(environment: Mapping[str, str]) -> Protocol:
     return Protocol.SIXEL if term.startswith(("foot", "mlterm", "contour")) or "sixel" in term else Protocol.BLOCKS
 
 
-def draw_faces(faces: Sequence[tuple[str, ByteArray]], width: int, protocol: Protocol, encode_png: Callable[[ByteArray], bytes]) -> Iterator[str]:
+def draw_faces(
+    faces: Sequence[tuple[str, ByteArray]], width: int, protocol: Protocol, encode_png: Callable[[ByteArray], bytes]
+) -> Iterator[str]:
     """Lines with faces side by side, as many as fit `width` columns, each under its label.
 
     `faces`: label and pixels, uint8 (h, w, 3), RGB.
@@ -62,7 +64,9 @@ def draw_faces(faces: Sequence[tuple[str, ByteArray]], width: int, protocol: Pro
         yield from _draw(strip, columns, protocol, encode_png)
 
 
-def _draw(strip: ByteArray, columns: int, protocol: Protocol, encode_png: Callable[[ByteArray], bytes]) -> Iterator[str]:
+def _draw(
+    strip: ByteArray, columns: int, protocol: Protocol, encode_png: Callable[[ByteArray], bytes]
+) -> Iterator[str]:
     match protocol:
         case Protocol.BLOCKS:
             yield from half_blocks(strip)
@@ -123,7 +127,9 @@ def kitty(png: bytes, columns: int) -> str:
 def iterm2(png: bytes, columns: int) -> str:
     """A PNG by iTerm2's inline images."""
     data = base64.b64encode(png).decode("ascii")
-    return f"\x1b]1337;File=inline=1;size={len(png)};width={columns};height={TILE_LINES};preserveAspectRatio=0:{data}\x07"
+    return (
+        f"\x1b]1337;File=inline=1;size={len(png)};width={columns};height={TILE_LINES};preserveAspectRatio=0:{data}\x07"
+    )
 
 
 def sixel(pixels: ByteArray) -> str:
@@ -148,5 +154,6 @@ def _runs(codes: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> str:
     starts = np.flatnonzero(np.diff(codes, prepend=-1))
     lengths = np.diff(starts, append=len(codes))
     return "".join(
-        f"!{length}{chr(code)}" if length > 3 else chr(code) * length for code, length in zip(codes[starts].tolist(), lengths.tolist(), strict=True)
+        f"!{length}{chr(code)}" if length > 3 else chr(code) * length
+        for code, length in zip(codes[starts].tolist(), lengths.tolist(), strict=True)
     )

@@ -39,7 +39,9 @@ class ResultWriter(Protocol):
         """What stands after the last block."""
 
 
-def open_result_writer(form: OutputFormat, stream: Sink, style: PathStyle, terminal: Terminal | None = None) -> ResultWriter:
+def open_result_writer(
+    form: OutputFormat, stream: Sink, style: PathStyle, terminal: Terminal | None = None
+) -> ResultWriter:
     """The writer of a format, whose module is imported only now; a table needs to know its terminal."""
     match form:
         case OutputFormat.TABLE:

@@ -1,6 +1,7 @@
 """A search as one HTML page that needs nothing but itself: query faces on top, matches as cards.
 
-Everything that comes from outside is escaped, and the page's own policy lets a browser run this module's script alone and fetch nothing.
+Everything that comes from outside is escaped, and the page's own policy lets a browser run this module's script alone
+and fetch nothing.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ class Gallery(Struct, frozen=True):
 
 def gallery_page(gallery: Gallery) -> Iterator[str]:
     """The page, in pieces."""
-    style, script = (files("facecli.output").joinpath(f"gallery.{ending}").read_text("utf-8") for ending in ("css", "js"))
+    style, script = (
+        files("facecli.output").joinpath(f"gallery.{ending}").read_text("utf-8") for ending in ("css", "js")
+    )
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'"
     titles = ", ".join(section.title for section in gallery.sections)
@@ -163,7 +166,9 @@ def _number(value: float, digits: int, *, sign: str = "") -> str:
 
 
 def _foot(gallery: Gallery) -> str:
-    rows = "".join(f"<dt>{_escaped(name)}</dt><dd>{_escaped(_plain(value))}</dd>\n" for name, value in gallery.provenance.items())
+    rows = "".join(
+        f"<dt>{_escaped(name)}</dt><dd>{_escaped(_plain(value))}</dd>\n" for name, value in gallery.provenance.items()
+    )
     return (
         '<footer>\n<p class="keys">Arrow keys move, Enter opens the photo, c copies its path, Home and End go to the ends.</p>\n'
         f"<details><summary>How this page came about</summary>\n<dl>\n{rows}</dl>\n</details>\n"

@@ -60,7 +60,11 @@ class Folder:
     def link(self, original: Original) -> str:
         """A symbolic link to a file that is what is known of it; where it stands, or would stand."""
         _read_through(original)
-        return self._add(_name_of(original), lambda place: os.symlink(original.path, place), lambda place: _points_to(place, original.path))
+        return self._add(
+            _name_of(original),
+            lambda place: os.symlink(original.path, place),
+            lambda place: _points_to(place, original.path),
+        )
 
     def copy(self, original: Original) -> str:
         """A copy, for its owner alone, with the time of the original; where it stands, or would stand."""

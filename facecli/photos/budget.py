@@ -13,8 +13,8 @@ MOST = 2_000_000_000
 class PixelBudget:
     """Bytes that all workers together may hold: a quarter of them in files, the rest in pixels.
 
-    A worker takes of `files` before it reads and of `pixels` before it decodes, always in this order, and holds both until it is done with
-    the photo. Whoever holds pixels waits for nobody, so that no two can wait for each other.
+    A worker takes of `files` before it reads and of `pixels` before it decodes, always in this order, and holds both
+    until it is done with the photo. Whoever holds pixels waits for nobody, so that no two can wait for each other.
     """
 
     def __init__(self, total: int) -> None:
@@ -31,8 +31,8 @@ class PixelBudget:
 class Share:
     """Bytes that are taken and given back; thread-safe.
 
-    Whoever asks for more than there is in all gets the whole, and so runs alone. Requests are served in the order they came, so a
-    large photo isn't passed by small ones for ever. Nobody may take while holding.
+    Whoever asks for more than there is in all gets the whole, and so runs alone. Requests are served in the order they
+    came, so a large photo isn't passed by small ones for ever. Nobody may take while holding.
     """
 
     def __init__(self, total: int) -> None:

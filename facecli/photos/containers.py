@@ -29,7 +29,8 @@ class PngOutline(Struct, frozen=True):
     complete: bool
     """Whether the end chunk is there."""
     picture: bytes
-    """The file without what isn't the picture: texts, profiles and further frames, which Pillow reads, warns of or refuses."""
+    """The file without what isn't the picture: texts, profiles and further frames, which Pillow reads, warns of or
+    refuses."""
 
 
 def outline_png(data: bytes) -> PngOutline:

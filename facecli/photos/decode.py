@@ -132,7 +132,9 @@ class PhotoReader:
             return
         frames = 1 + is_transposed(header.orientation) + remote
         # The helper process holds the file's bytes twice more.
-        self._taken_pixels = self._budget.pixels.take(header.pixels * (_CHANNELS * frames + header.cost) + (2 * size if remote else 0))
+        self._taken_pixels = self._budget.pixels.take(
+            header.pixels * (_CHANNELS * frames + header.cost) + (2 * size if remote else 0)
+        )
 
     def _read_pixels(self, picture: Picture) -> ByteArray:
         header = picture.header
@@ -150,7 +152,9 @@ def refusal_holds(refused_by: str, options: ReadOptions) -> bool:
             limit = whole_number(value, BOUNDS["max_pixels"].most)
             return limit is None or options.max_pixels <= limit
         case "reader":
-            return not any(reader_refusal(r.package) == refused_by and is_installed(r) for r in OPTIONAL_READERS.values())
+            return not any(
+                reader_refusal(r.package) == refused_by and is_installed(r) for r in OPTIONAL_READERS.values()
+            )
         case _:
             if name == ACCEPT_TRUNCATED:
                 return not options.accept_truncated

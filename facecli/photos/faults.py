@@ -15,7 +15,9 @@ from facecli.types import SkipReason
 NO_MEMORY = "not enough memory to decode it"
 _SPARE = 1 << 28
 """What a decoder may need beside the bytes of the file."""
-OUT_OF_MEMORY = re.compile("out of memory|insufficient memory|memory allocation fail|cannot allocate|failed to allocate", re.IGNORECASE)
+OUT_OF_MEMORY = re.compile(
+    "out of memory|insufficient memory|memory allocation fail|cannot allocate|failed to allocate", re.IGNORECASE
+)
 """What libraries say of a want of memory."""
 
 
@@ -50,7 +52,9 @@ def _judge(error: Exception, said: str, form: ImageFormat, data: bytes) -> Refus
     if passing := _what_passes(error, said, len(data)):
         return unavailable(passing)
     unread = "nsupported" in said or "not supported" in said
-    if isinstance(error, NotImplementedError) or (unread and "marker type" not in said):  # libjpeg means a broken file by that
+    if isinstance(error, NotImplementedError) or (
+        unread and "marker type" not in said
+    ):  # libjpeg means a broken file by that
         return unsupported(f"a kind of {form} that is not read")
     if "truncated" in said or "not enough image data" in said or _ends_early(form, data):
         return Refusal(SkipReason.TRUNCATED, f"the end of the {form} file is missing")

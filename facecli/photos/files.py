@@ -35,7 +35,9 @@ def stat_photo(path: str, systems: FileSystems | None = None) -> PhotoFile | Ski
     return file if stat.S_ISREG(state.st_mode) else _no_file(state.st_mode).skip(file)
 
 
-def read_photo(file: PhotoFile, options: ReadOptions, take: Callable[[int], None] = lambda _: None) -> FileContents | Skipped:
+def read_photo(
+    file: PhotoFile, options: ReadOptions, take: Callable[[int], None] = lambda _: None
+) -> FileContents | Skipped:
     """The bytes of a file with their digest, and its size and time as they were while reading.
 
     A file whose beginning is no image's is not read further. `take` is called with the size before memory is claimed.
@@ -55,7 +57,9 @@ def read_photo(file: PhotoFile, options: ReadOptions, take: Callable[[int], None
         os.close(handle)
 
 
-def read_stream(stream: BinaryIO, name: str, options: ReadOptions, take: Callable[[int], None]) -> FileContents | Skipped:
+def read_stream(
+    stream: BinaryIO, name: str, options: ReadOptions, take: Callable[[int], None]
+) -> FileContents | Skipped:
     """The bytes that come through a pipe: no more than a photo has, and of what is no image only the beginning."""
     data = bytearray()
     try:

@@ -11,8 +11,8 @@ from facecli.types import ByteArray
 def make_upright(pixels: ByteArray, orientation: int, spare: ByteArray) -> ByteArray:
     """Pixels as a viewer shows them.
 
-    `pixels` is uint8 (h, w, 3), contiguous; `spare` is uint8 with h * w * 3 elements, used where width and height are swapped. Flips are
-    views, so the result may have negative strides: it is never copied here.
+    `pixels` is uint8 (h, w, 3), contiguous; `spare` is uint8 with h * w * 3 elements, used where width and height are
+    swapped. Flips are views, so the result may have negative strides: it is never copied here.
     """
     if is_transposed(orientation):
         import cv2  # noqa: PLC0415  # an index run over unchanged photos needs none of it

@@ -30,7 +30,11 @@ STARTED = b"started\n"
 
 def main() -> None:
     """Serve requests from stdin until it closes."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # sent to the whole group: the worker decides when to end
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+    ):  # sent to the whole group: the worker decides when to end
         signal.signal(number, signal.SIG_IGN)
     replies = os.dup(1)
     os.dup2(2, 1)  # a library that prints doesn't disturb the replies
@@ -38,7 +42,8 @@ def main() -> None:
     os.write(replies, STARTED)
     while line := sys.stdin.buffer.readline():
         request: dict[str, Any] = json.loads(line)
-        # The alarm's default action ends the process even while a decoder hangs; it matters only where the worker is gone.
+        # The alarm's default action ends the process even while a decoder hangs; it matters only where the worker is
+        # gone.
         signal.setitimer(signal.ITIMER_REAL, request["seconds"] + _ORPHAN_SECONDS)
         reply = server.answer(request)
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -1,8 +1,8 @@
 """The second home of decoding: a process of its own, with a time limit, for formats whose decoders are rare or known to crash.
 
-The helper gets a file's bytes, and gives pixels, through two anonymous files in memory; a pipe each way carries one line of JSON a
-step. It never sees a path. When the worker ends, however it ends, the pipe closes and the helper with it; a decoder that hangs is
-ended by the worker, and by the helper's own alarm where the worker is gone.
+The helper gets a file's bytes, and gives pixels, through two anonymous files in memory; a pipe each way carries one
+line of JSON a step. It never sees a path. When the worker ends, however it ends, the pipe closes and the helper with
+it; a decoder that hangs is ended by the worker, and by the helper's own alarm where the worker is gone.
 """
 
 from __future__ import annotations
@@ -109,7 +109,11 @@ class Helper:
             raise
         if not line:
             self._end()
-            raise unavailable(NO_MEMORY) if lacks_memory(self._size) else _ending(process.returncode, seconds, in_time=line is not None)
+            raise (
+                unavailable(NO_MEMORY)
+                if lacks_memory(self._size)
+                else _ending(process.returncode, seconds, in_time=line is not None)
+            )
         if "refused" in reply:
             reason, detail, refused_by, said = reply["refused"]
             raise Refusal(SkipReason(reason), detail, refused_by, said)

@@ -55,7 +55,11 @@ class JpegPicture:
         if frame.components not in (1, 3, 4):
             raise unsupported(f"JPEG of {frame.components} components")
         if not frame.width or not frame.height:
-            raise unsupported("JPEG that tells its height after the picture") if _LATE_HEIGHT in data else unreadable("JPEG without a size")
+            raise (
+                unsupported("JPEG that tells its height after the picture")
+                if _LATE_HEIGHT in data
+                else unreadable("JPEG without a size")
+            )
         self._one_scan = frame.one_scan
         hard = frame.progressive and data.count(b"\xff\xda") > _HARD_SCANS
         cost = (2 * frame.components if frame.progressive else 0) + (4 if frame.components == 4 else 0)
@@ -87,15 +91,17 @@ class JpegPicture:
         if not short or self._accept_truncated:
             self._decode_leniently(frame, complaint)
             return "the end is missing; used as far as it can be read" if short else complaint
-        if self._one_scan and _decodes(self._data + _END, frame):  # all the pixels are there, and only the end marker is missing
+        if self._one_scan and _decodes(
+            self._data + _END, frame
+        ):  # all the pixels are there, and only the end marker is missing
             return "the end marker is missing"
         raise Refusal(SkipReason.TRUNCATED, "the end of the JPEG file is missing", ACCEPT_TRUNCATED)
 
     def _decode_leniently(self, frame: ByteArray, complaint: str) -> None:
         """Decode as libjpeg does that only warns.
 
-        simplejpeg then gives no error at all, and the frame as it was where libjpeg had given up: that would be the pixels of another
-        photo. Whether the last row was written tells the two apart.
+        simplejpeg then gives no error at all, and the frame as it was where libjpeg had given up: that would be the
+        pixels of another photo. Whether the last row was written tells the two apart.
         """
         unlikely = np.frombuffer(os.urandom(frame.shape[1] * 3), np.uint8).reshape(-1, 3)
         frame[-1] = unlikely
@@ -129,8 +135,8 @@ def _decode(data: bytes, frame: ByteArray, *, strict: bool) -> None:
 def _with_bare_header(data: bytes) -> bytes:
     """A header that holds what decides about pixels and nothing else.
 
-    Rubbish and odd versions of JFIF go, of which libjpeg warns and simplejpeg, strict with headers whatever it is asked, makes an error;
-    and EXIF and the like, of which Pillow warns.
+    Rubbish and odd versions of JFIF go, of which libjpeg warns and simplejpeg, strict with headers whatever it is
+    asked, makes an error; and EXIF and the like, of which Pillow warns.
     """
     *header, (_, scan, _) = _segments(data)
     parts = (data[at - 2 : at + size] for marker, at, size in header if marker not in _DESCRIPTIONS)
@@ -194,4 +200,6 @@ def _next_marker(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _frame_header(body: bytes, marker: int) -> _Frame:
-    return _Frame(int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big"), body[0], body[5], marker in _PROGRESSIVE)
+    return _Frame(
+        int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big"), body[0], body[5], marker in _PROGRESSIVE
+    )

@@ -23,7 +23,9 @@ _EXTENSIONS: dict[str, bytes] = {
     "data": b"bak-db ckpt dat h5 hdf5 mat nc npy npz onnx parquet pb pickle pkl pt pth safetensors faiss",
     "download": b"crdownload part partial",
 }
-_KIND_BY_EXTENSION: dict[bytes, str] = {extension: kind for kind, names in reversed(_EXTENSIONS.items()) for extension in names.split()}
+_KIND_BY_EXTENSION: dict[bytes, str] = {
+    extension: kind for kind, names in reversed(_EXTENSIONS.items()) for extension in names.split()
+}
 _HIDDEN = frozenset((b"@eaDir", b"@__thumb", b"Thumbs.db", b"thumbs.db", b"desktop.ini"))
 
 

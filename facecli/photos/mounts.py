@@ -21,7 +21,9 @@ def mounts_below(root: str) -> frozenset[str]:
     real = os.path.realpath(root)
     below = real if real.endswith("/") else real + "/"
     shown = root if root.endswith("/") else root + "/"
-    return frozenset(shown + point[len(below) :] for point in _mount_points() if point.startswith(below) and point != below)
+    return frozenset(
+        shown + point[len(below) :] for point in _mount_points() if point.startswith(below) and point != below
+    )
 
 
 def is_mount(path: str) -> bool:

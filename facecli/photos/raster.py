@@ -56,7 +56,9 @@ class RasterPicture:
                 self.header = self._outline_png()
             case ImageFormat.WEBP:
                 webp = outline_webp(data)
-                self.header = Header(webp.width, webp.height, webp.orientation, _COST[form], webp.width * webp.height > _HARD_WEBP)
+                self.header = Header(
+                    webp.width, webp.height, webp.orientation, _COST[form], webp.width * webp.height > _HARD_WEBP
+                )
             case ImageFormat.JXL:
                 self.header = self._outline_jxl()
             case _:
@@ -64,7 +66,9 @@ class RasterPicture:
 
     def _outline_png(self) -> Header:
         png = outline_png(self._data)
-        if png.keyed and png.depth == 16 and png.colours == 2:  # Pillow keeps 8 bits, in which other colours are the same
+        if (
+            png.keyed and png.depth == 16 and png.colours == 2
+        ):  # Pillow keeps 8 bits, in which other colours are the same
             raise unsupported("PNG of 16 bits with a transparent colour")
         if png.colours == 0 and png.depth in (2, 4):
             self._key_scale = 255 // ((1 << png.depth) - 1)

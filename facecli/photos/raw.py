@@ -16,7 +16,8 @@ from facecli.types import ByteArray
 _ORIENTATION_BY_FLIP = (1, 2, 4, 3, 5, 8, 6, 7)
 """EXIF orientation by LibRaw's `flip`, as its tiff_head() writes it."""
 _LEAST_SIDE = 1000
-"""The longer side of a preview from which on faces are found as well as in the developed picture, which takes seconds."""
+"""The longer side of a preview from which on faces are found as well as in the developed picture, which takes
+seconds."""
 _COST = 24
 
 

@@ -1,8 +1,9 @@
 """A photo's file as it was when it was indexed or asked with: what is given out is that content, or nothing.
 
-A path is only a name, and in a received index whoever made it chose what it names. So a file is opened without waiting for anybody (a pipe), only
-where it is a regular one (no device that never ends), read no further than its recorded size, and trusted only once its digest is the recorded one.
-Links are followed, to photos and in the directories above: they are how people keep photos on another disk, and the content decides.
+A path is only a name, and in a received index whoever made it chose what it names. So a file is opened without waiting
+for anybody (a pipe), only where it is a regular one (no device that never ends), read no further than its recorded
+size, and trusted only once its digest is the recorded one. Links are followed, to photos and in the directories above:
+they are how people keep photos on another disk, and the content decides.
 """
 
 from __future__ import annotations

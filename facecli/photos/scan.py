@@ -21,11 +21,14 @@ from facecli.types import PhotoFile, Skipped
 class Scan:
     """One walk over everything that was named; to be iterated once.
 
-    Strictly ascending by the bytes of the paths, each path once, however the roots overlap. What is named itself is always given: its
-    content decides, not its name. A directory that cannot be listed is given as Skipped, its path ending in a slash.
+    Strictly ascending by the bytes of the paths, each path once, however the roots overlap. What is named itself is
+    always given: its content decides, not its name. A directory that cannot be listed is given as Skipped, its path
+    ending in a slash.
     """
 
-    def __init__(self, roots: Sequence[str], options: ScanOptions, *, listed: Sequence[str] = (), leave_out: Sequence[str] = ()) -> None:
+    def __init__(
+        self, roots: Sequence[str], options: ScanOptions, *, listed: Sequence[str] = (), leave_out: Sequence[str] = ()
+    ) -> None:
         self.missing_roots: list[str] = []
         """Paths of `roots` that do not exist."""
         self.directories: list[str] = []
@@ -53,7 +56,8 @@ class Scan:
 
     def __iter__(self) -> Iterator[PhotoFile | Skipped]:
         walks: list[Iterable[PhotoFile | Skipped]] = [
-            Walk(root, self._options, self._findings, excluded=self._excluded, leave_out=self._leave_out) for root in self.directories
+            Walk(root, self._options, self._findings, excluded=self._excluded, leave_out=self._leave_out)
+            for root in self.directories
         ]
         if self._files:
             walks.append(self._look_at_files())

@@ -38,7 +38,8 @@ class _Folder(Struct):
     """Its path with a slash at the end."""
     device: int
     names: list[bytes]
-    """What is still to be visited, the next one last; a directory's name ends in a slash, which puts its content where its path belongs."""
+    """What is still to be visited, the next one last; a directory's name ends in a slash, which puts its content
+    where its path belongs."""
     doubtful: set[bytes]
     """Those whose names don't tell their kind."""
 
@@ -47,7 +48,13 @@ class Walk:
     """The photos below one root."""
 
     def __init__(
-        self, root: str, options: ScanOptions, findings: Findings, *, excluded: pathspec.GitIgnoreSpec | None, leave_out: Sequence[str]
+        self,
+        root: str,
+        options: ScanOptions,
+        findings: Findings,
+        *,
+        excluded: pathspec.GitIgnoreSpec | None,
+        leave_out: Sequence[str],
     ) -> None:
         self._root = root if root.endswith("/") else root + "/"
         self._options = options
@@ -71,7 +78,11 @@ class Walk:
                 continue
             name = folder.names.pop()
             path = folder.prefix + name.decode(_ENCODING, _ERRORS)
-            item = self._enter(path, folder.device) if name[-1:] == b"/" else self._look(path, doubtful=name in folder.doubtful)
+            item = (
+                self._enter(path, folder.device)
+                if name[-1:] == b"/"
+                else self._look(path, doubtful=name in folder.doubtful)
+            )
             if isinstance(item, _Folder):
                 way.append(item)
             elif item is not None:
@@ -93,7 +104,9 @@ class Walk:
             return None
         except OSError as error:
             self._findings.unlisted.append(path)
-            return Skipped(PhotoFile(prefix, 0, 0), refused(error).reason, f"the directory cannot be listed: {error.strerror}")
+            return Skipped(
+                PhotoFile(prefix, 0, 0), refused(error).reason, f"the directory cannot be listed: {error.strerror}"
+            )
         return folder
 
     def _is_left_out(self, path: str, state: os.stat_result, *, is_root: bool) -> bool:
@@ -101,7 +114,9 @@ class Walk:
         if path in self._leave_out or identity in self._left_out:
             return True
         if self._options.follow_symlinks:
-            if identity in self._entered or (not is_root and os.path.islink(path) and self._comes_anyway(os.path.realpath(path))):
+            if identity in self._entered or (
+                not is_root and os.path.islink(path) and self._comes_anyway(os.path.realpath(path))
+            ):
                 self._findings.ignored["directory met before"] += 1
                 return True
             self._entered.add(identity)
@@ -127,7 +142,9 @@ class Walk:
                 if is_hidden(name):
                     ignored["hidden"] += 1
                     continue
-                kind = kind_by_name(name) if entry.is_file(follow_symlinks=False) else self._kind_of_no_file(entry, name)
+                kind = (
+                    kind_by_name(name) if entry.is_file(follow_symlinks=False) else self._kind_of_no_file(entry, name)
+                )
                 if kind is IMAGE:
                     names.append(name)
                 elif kind is None:

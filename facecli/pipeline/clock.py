@@ -56,8 +56,9 @@ class StageClock:
 def bottleneck(times: dict[str, StageTime], jobs: int, devices: int = 0) -> str:
     """The stage that bound the run: the busiest one of those that share what was busiest.
 
-    Scanning and writing share one thread, the other stages `jobs` threads. Where the networks run on devices of their own, their stages are
-    measured in the devices' time and share those; the workers, of which most wait, then share the cores.
+    Scanning and writing share one thread, the other stages `jobs` threads. Where the networks run on devices of their
+    own, their stages are measured in the devices' time and share those; the workers, of which most wait, then share the
+    cores.
     """
     single, worked, networks = ("scan", "write"), ("read", "decode", "align"), ("detect", "embed")
     apart = {single: 1, worked: min(jobs, count_processors()), networks: devices}

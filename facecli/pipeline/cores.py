@@ -5,7 +5,8 @@ from __future__ import annotations
 from facecli.system import count_processors
 
 BYTES_OF_A_WORKER = 64_000_000
-"""What a waiting worker holds at the most without having it given back: the pixels of a photo of 12 to 20 megapixels."""
+"""What a waiting worker holds at the most without having it given back: the pixels of a photo of 12 to 20
+megapixels."""
 
 
 def count_workers(devices: int, batch_size: int, memory: int) -> int:

@@ -71,12 +71,15 @@ class ThreadPool(Generic[Task, Result]):
             worker.close()
 
 
-def run_in_order(begun: Iterable[Future[Result] | None], *, window: Callable[[], int], stop: Callable[[], object]) -> Iterator[Result | None]:
+def run_in_order(
+    begun: Iterable[Future[Result] | None], *, window: Callable[[], int], stop: Callable[[], object]
+) -> Iterator[Result | None]:
     """Yield the results of tasks in the order in which they are begun, with at most `window()` begun ahead.
 
-    Each step of `begun` begins one task (Crew.submit) or gives None, which is yielded as it is, so that whoever consumes gets to act
-    while nothing is to be done. When `stop` turns true no task is begun any more: what runs is finished, and what is yielded stays a
-    prefix of the order. The first exception of a task ends the run with that exception, at its place in the order.
+    Each step of `begun` begins one task (Crew.submit) or gives None, which is yielded as it is, so that whoever
+    consumes gets to act while nothing is to be done. When `stop` turns true no task is begun any more: what runs is
+    finished, and what is yielded stays a prefix of the order. The first exception of a task ends the run with that
+    exception, at its place in the order.
     """
     pending: deque[Future[Result]] = deque()
     source = iter(begun)

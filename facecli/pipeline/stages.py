@@ -35,7 +35,9 @@ def embed_crops(models: FaceModels, crops: FaceCrops) -> FloatArray:
     return models.embedder.embed(crops.pixels)
 
 
-def join_photos(photos: Sequence[Photo], detections: Sequence[Detections], crops: FaceCrops, embeddings: FloatArray) -> list[IndexedPhoto]:
+def join_photos(
+    photos: Sequence[Photo], detections: Sequence[Detections], crops: FaceCrops, embeddings: FloatArray
+) -> list[IndexedPhoto]:
     """Give each photo its faces and their embeddings back."""
     return [
         IndexedPhoto(photo.file, photo.digest, photo.width, photo.height, found, embeddings[crops.owner == number])

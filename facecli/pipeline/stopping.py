@@ -12,8 +12,9 @@ Item = TypeVar("Item")
 class Stop:
     """Whether a run is to end early, as the number of a signal, 0 while it is not.
 
-    A run that has photos in flight looks here, finishes them and keeps them. Everywhere else nothing is lost by ending at once: there
-    `ask` raises KeyboardInterrupt, whatever the run waits for: a lock, a directory of a slow disk, an erasure.
+    A run that has photos in flight looks here, finishes them and keeps them. Everywhere else nothing is lost by ending
+    at once: there `ask` raises KeyboardInterrupt, whatever the run waits for: a lock, a directory of a slow disk, an
+    erasure.
     """
 
     def __init__(self, asked: Callable[[], int] = lambda: 0) -> None:

@@ -17,7 +17,9 @@ NEIGHBOURS = 50
 """How many of the nearest faces are looked at for another person."""
 
 
-def judge_results(reader: IndexReader, results: Sequence[SearchResult], calibration: Calibration) -> tuple[SearchResult, ...]:
+def judge_results(
+    reader: IndexReader, results: Sequence[SearchResult], calibration: Calibration
+) -> tuple[SearchResult, ...]:
     """The results with a judgement for each match."""
     vectors = {id(face): face.embedding for result in results for face in (result.references or (result.query,))}
     near = dict(zip(vectors, _neighbours(reader, list(vectors.values())), strict=True))
@@ -45,7 +47,9 @@ class _Bench(Struct, frozen=True):
         """A judgement for each match."""
         for number, match in enumerate(result.matches):
             query = result.references[number] if result.references else result.query
-            margin = self._margin(match, [n for n in self.near[id(query)] if n.face_id not in (query.face_id, match.face_id)])
+            margin = self._margin(
+                match, [n for n in self.near[id(query)] if n.face_id not in (query.face_id, match.face_id)]
+            )
             yield Judgement(judge(match.similarity, margin, self.calibration, self.reader.info.faces), margin)
 
     def _margin(self, match: Match, near: Sequence[Match]) -> float | None:
@@ -54,7 +58,10 @@ class _Bench(Struct, frozen=True):
         Certainly somebody else's are another face of the same photo, and one that is hardly like the matched face.
         """
         for other in near:
-            if other.path == match.path or float(self._embedding(other) @ self._embedding(match)) < DIFFERENT_SIMILARITY:
+            if (
+                other.path == match.path
+                or float(self._embedding(other) @ self._embedding(match)) < DIFFERENT_SIMILARITY
+            ):
                 return match.similarity - other.similarity
         return None
 

@@ -20,7 +20,9 @@ _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
 
-def work_in_order(tasks: Sequence[_Task], open_worker: Callable[[], Worker[_Task, _Result]], most: int | None = None) -> Iterator[_Result]:
+def work_in_order(
+    tasks: Sequence[_Task], open_worker: Callable[[], Worker[_Task, _Result]], most: int | None = None
+) -> Iterator[_Result]:
     """The result of each task, in order; each thread, of `most` or of one for each processor, opens a worker for itself."""
     if len(tasks) <= FEW:
         with closing(open_worker()) as worker:

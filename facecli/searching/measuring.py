@@ -66,7 +66,9 @@ def read_people(directory: str, source: ModelSource) -> Sample:
 def _list_photos(directory: str) -> tuple[list[PhotoQuery], list[int], list[PhotoError]]:
     """The photos of each person's folder, whose they are, and those that cannot be read."""
     try:
-        folders = sorted(entry.path for entry in os.scandir(directory) if entry.is_dir() and not entry.name.startswith("."))
+        folders = sorted(
+            entry.path for entry in os.scandir(directory) if entry.is_dir() and not entry.name.startswith(".")
+        )
     except OSError as error:
         raise UsageError(f"the directory cannot be read ({error.strerror})", directory) from error
     queries, people, failures = [], [], []
@@ -90,16 +92,22 @@ def measure(sample: Sample, directory: str) -> Calibration:
         true += _at_or_over(similarity[same])
     if not pairs.all():
         raise UsageError(
-            "too few faces to compare: two people are needed, one of them in two photos", directory, hint="one folder a person, in each some photos"
+            "too few faces to compare: two people are needed, one of them in two photos",
+            directory,
+            hint="one folder a person, in each some photos",
         )
     kept = np.flatnonzero((false >= LEAST_FALSE) & (false <= MOST_FALSE * pairs[0]))
     if not len(kept):
         raise UsageError(
-            f"too few faces to measure a rate: {counted(int(pairs[0]), 'pair')} of different people", directory, hint="more people, more photos"
+            f"too few faces to measure a rate: {counted(int(pairs[0]), 'pair')} of different people",
+            directory,
+            hint="more people, more photos",
         )
     points = tuple(Point(float(THRESHOLDS[i]), float(false[i] / pairs[0]), float(true[i] / pairs[1])) for i in kept)
     people = len(np.unique(sample.people))
-    return Calibration(points, people, int(pairs[0]), f"{len(sample.people):,} faces of {people} people, measured by facecli calibrate")
+    return Calibration(
+        points, people, int(pairs[0]), f"{len(sample.people):,} faces of {people} people, measured by facecli calibrate"
+    )
 
 
 def _pairs(sample: Sample) -> Iterator[tuple[FloatArray, NDArray[np.bool_]]]:

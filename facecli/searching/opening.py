@@ -6,14 +6,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from facecli.config import DetectionOptions, Precision
+from facecli.reporting import Reporter
 from facecli.store.records import IndexInfo
-from facecli.types import Reporter
 from facecli.vision.devices.select import Device, find_devices
 from facecli.vision.models import FaceModels, open_models
 from facecli.vision.packs.resolve import ModelPack, find_pack, find_recorded_pack
 
 MANY_PHOTOS = 16
-"""From so many photos on, all devices are opened and given batches; before, a second one would still be starting when the first is done."""
+"""From so many photos on, all devices are opened and given batches; before, a second one would still be starting
+when the first is done."""
 BATCH_SIZE = 64
 """Photos of the largest batch, as in an index run that is not told otherwise."""
 
@@ -47,7 +48,9 @@ class ModelSource(Struct, frozen=True):
         self.report.detail(f"{self.pack.name} on {opened.models.device.name} ({opened.models.provider})")
         return opened
 
-    def _open_on_all(self, devices: tuple[Device, ...], detection: DetectionOptions, precision: Precision) -> QueryModels:
+    def _open_on_all(
+        self, devices: tuple[Device, ...], detection: DetectionOptions, precision: Precision
+    ) -> QueryModels:
         # Imported here: a single query has no use for it.
         from facecli.vision.serving.pooled import Pooling, devices_apart, open_models_on  # noqa: PLC0415
 
@@ -60,7 +63,8 @@ class QueryModels(Struct, frozen=True, eq=False):
 
     models: FaceModels
     devices: int
-    """How many devices work beside the threads that ask and gather batches from them; 0 where the threads run the networks themselves."""
+    """How many devices work beside the threads that ask and gather batches from them; 0 where the threads run the
+    networks themselves."""
     stay: bool = False
     """Whether somebody else closes them."""
 
@@ -99,8 +103,12 @@ def choose_pack(named: str | None, info: IndexInfo | None) -> ModelPack:
         return find_pack(named)
     recorded = info.fingerprint
     if named is None:
-        return find_recorded_pack(recorded.model, info.model_directory or "", recorded.detector_sha256, recorded.recogniser_sha256)
+        return find_recorded_pack(
+            recorded.model, info.model_directory or "", recorded.detector_sha256, recorded.recogniser_sha256
+        )
     pack = find_pack(named)
-    chosen = replace(recorded, model=pack.name, detector_sha256=pack.detector.sha256, recogniser_sha256=pack.recogniser.sha256)
+    chosen = replace(
+        recorded, model=pack.name, detector_sha256=pack.detector.sha256, recogniser_sha256=pack.recogniser.sha256
+    )
     recorded.ask_same(chosen, info.directory, "leave -m away, or name another -i")
     return pack

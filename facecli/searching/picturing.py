@@ -9,12 +9,13 @@ from msgspec import Struct
 from facecli.config import ReadOptions
 from facecli.errors import PhotoError
 from facecli.photos.recorded import Recorded
+from facecli.reporting import Reporter
 from facecli.searching.originals import original_of, originals_of
 from facecli.searching.query_parser import STDIN
 from facecli.searching.search import SearchAnswer
 from facecli.searching.thumbnails import Made, PictureTask, make_pictures
 from facecli.store.reader import IndexReader
-from facecli.types import Box, FileContents, Match, QueryFace, Reporter
+from facecli.types import Box, FileContents, Match, QueryFace
 
 
 class FacePicture(Struct, frozen=True, eq=False):

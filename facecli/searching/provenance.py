@@ -23,7 +23,9 @@ def provenance_record(answer: SearchAnswer, info: IndexInfo) -> dict[str, JsonVa
         "threshold": threshold.minimum,
         "threshold_name": threshold.name,
         "false_match_rate": threshold.rate,
-        "measured_on": f"{calibration.data} ({calibration.people} people, {calibration.pairs:,} pairs)" if calibration is not None else None,
+        "measured_on": f"{calibration.data} ({calibration.people} people, {calibration.pairs:,} pairs)"
+        if calibration is not None
+        else None,
         "index": os.fsencode(info.directory).decode(errors="replace"),
         "generation": info.generation,
         "photos": info.photos,

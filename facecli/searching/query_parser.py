@@ -34,7 +34,8 @@ class PhotoQuery(Struct, frozen=True):
     query: str
     path: str
     content: bytes | ByteArray | None = None
-    """The photo itself where no file is read: the bytes of an image file, or pixels, uint8 (height, width, 3), RGB, upright."""
+    """The photo itself where no file is read: the bytes of an image file, or pixels, uint8 (height, width, 3), RGB,
+    upright."""
 
 
 class FaceQuery(Struct, frozen=True):
@@ -54,14 +55,15 @@ class EmbeddingQuery(Struct, frozen=True, eq=False):
 
 Query: TypeAlias = PhotoQuery | FaceQuery | EmbeddingQuery
 QueryValue: TypeAlias = str | os.PathLike[str] | bytes | int | NDArray[np.generic]
-"""What Python code may ask with: the name of a photo or `face:ID`, a face id, the bytes of an image file, pixels, or an embedding."""
+"""What Python code may ask with: the name of a photo or `face:ID`, a face id, the bytes of an image file, pixels, or
+an embedding."""
 
 
 def read_query(value: QueryValue, working_directory: str) -> Query:
     """The query that a value of Python means; raises UsageError where it means none.
 
-    A path object is always a photo, and `-` a file of that name. An array is pixels, uint8 (height, width, 3), RGB, upright, or an
-    embedding, floats (d,) of any length.
+    A path object is always a photo, and `-` a file of that name. An array is pixels, uint8 (height, width, 3), RGB,
+    upright, or an embedding, floats (d,) of any length.
     """
     if isinstance(value, str):
         return name_query(f"./{value}" if value == STDIN else value, working_directory)
@@ -96,7 +98,9 @@ def name_query(query: str, working_directory: str) -> PhotoQuery | FaceQuery:
         return name_photo(query, working_directory)
     face_id = whole_number(query.removeprefix(FACE_PREFIX), LARGEST_FACE_ID)
     if not face_id:
-        raise QueryError("not the number of a face", quoted(query), hint=f"face:12, or ./{quoted(query)} for a file of that name")
+        raise QueryError(
+            "not the number of a face", quoted(query), hint=f"face:12, or ./{quoted(query)} for a file of that name"
+        )
     return FaceQuery(query, face_id)
 
 
@@ -116,7 +120,10 @@ def refusal(skipped: Skipped, query: str) -> PhotoError:
     """The error that says why a photo cannot be a query."""
     detail = skipped.detail.replace(": ", ", ")
     what = SAID[skipped.reason]
-    return PhotoError(f"{what} ({detail})" if detail and skipped.reason not in (SkipReason.VANISHED, SkipReason.PERMISSION) else what, query)
+    return PhotoError(
+        f"{what} ({detail})" if detail and skipped.reason not in (SkipReason.VANISHED, SkipReason.PERMISSION) else what,
+        query,
+    )
 
 
 def choose_faces(query: str, faces: tuple[QueryFace, ...], face: str) -> tuple[QueryFace, ...]:
@@ -127,5 +134,9 @@ def choose_faces(query: str, faces: tuple[QueryFace, ...], face: str) -> tuple[Q
         return faces
     number = 1 if face == "largest" else int(face)
     if number > len(faces):
-        raise QueryError(f"there is no face {number}, the photo has {len(faces)}", query, hint=f"--face 1 to {len(faces)}, or --face all")
+        raise QueryError(
+            f"there is no face {number}, the photo has {len(faces)}",
+            query,
+            hint=f"--face 1 to {len(faces)}, or --face all",
+        )
     return (faces[number - 1],)

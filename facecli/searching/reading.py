@@ -54,11 +54,13 @@ class QueryPhoto(Struct, frozen=True, eq=False):
 Read: TypeAlias = QueryPhoto | PhotoError
 
 
-def read_photos(source: ModelSource, queries: Sequence[PhotoQuery], options: ReadingOptions, stdin: BinaryIO | None = None) -> Generator[Read]:
+def read_photos(
+    source: ModelSource, queries: Sequence[PhotoQuery], options: ReadingOptions, stdin: BinaryIO | None = None
+) -> Generator[Read]:
     """Each photo with its faces, or why it cannot be used; in the order of `queries`.
 
-    The models are opened for the first photo and closed after the last, or when the generator is closed: whoever may leave it early closes it.
-    Raises DeviceError and PackError.
+    The models are opened for the first photo and closed after the last, or when the generator is closed: whoever may
+    leave it early closes it. Raises DeviceError and PackError.
     """
     if not queries:
         return
@@ -66,18 +68,24 @@ def read_photos(source: ModelSource, queries: Sequence[PhotoQuery], options: Rea
         budget = default_budget()
         workers = count_workers(opened.devices, BATCH_SIZE, budget.total)
         try:
-            yield from work_in_order(queries, lambda: _Worker(opened.models, PhotoReader(options.reading, budget), options, stdin), workers)
+            yield from work_in_order(
+                queries, lambda: _Worker(opened.models, PhotoReader(options.reading, budget), options, stdin), workers
+            )
         except DeviceError as error:
             if not opened.devices:
                 raise
             # The devices' own hint is meant for an index run, which keeps what was done before.
-            raise DeviceError(error.what, error.where, hint="--device names another, `facecli doctor` tests every one") from error
+            raise DeviceError(
+                error.what, error.where, hint="--device names another, `facecli doctor` tests every one"
+            ) from error
 
 
 class _Worker:
     """Reads photos one after another; a thread has one of its own."""
 
-    def __init__(self, models: FaceModels, reader: PhotoReader, options: ReadingOptions, stdin: BinaryIO | None) -> None:
+    def __init__(
+        self, models: FaceModels, reader: PhotoReader, options: ReadingOptions, stdin: BinaryIO | None
+    ) -> None:
         self._models, self._reader, self._options, self._stdin = models, reader, options, stdin
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from msgspec import Struct, field
 
 from facecli.config import Combine, SearchOptions
 from facecli.errors import FacecliError, PhotoError, UsageError
+from facecli.reporting import Reporter, SilentReporter
 from facecli.searching.calibrating import find_calibration
 from facecli.searching.combining import Block, combine_faces, merge_matches
 from facecli.searching.opening import KeptModels, ModelSource, choose_pack
@@ -20,7 +21,7 @@ from facecli.searching.query_parser import STDIN, EmbeddingQuery, FaceQuery, Pho
 from facecli.searching.reading import QueryPhoto, Read, ReadingOptions, read_photos
 from facecli.store.reader import IndexReader
 from facecli.thresholds import Threshold, choose_threshold
-from facecli.types import QueryFace, Reporter, SearchResult, SilentReporter
+from facecli.types import QueryFace, SearchResult
 
 MANY = 10
 """From so many queries on, progress is reported."""
@@ -57,12 +58,15 @@ class SearchAnswer(Struct, frozen=True, eq=False):
 
 
 def search_index(
-    reader: IndexReader, queries: NamedQuery | Sequence[NamedQuery], options: SearchOptions | None = None, around: Surroundings | None = None
+    reader: IndexReader,
+    queries: NamedQuery | Sequence[NamedQuery],
+    options: SearchOptions | None = None,
+    around: Surroundings | None = None,
 ) -> SearchAnswer:
     """The answer of an index to queries, read or as they were typed; a query that fails is a value.
 
-    Without `around` the process's own working directory and stdin are taken, and nothing is reported. Raises UsageError where the options do not
-    go together, and IndexMismatch, PackError or DeviceError where the models cannot be had.
+    Without `around` the process's own working directory and stdin are taken, and nothing is reported. Raises UsageError
+    where the options do not go together, and IndexMismatch, PackError or DeviceError where the models cannot be had.
     """
     options = options or SearchOptions()
     around = around or Surroundings(os.getcwd(), sys.stdin.buffer, SilentReporter())
@@ -70,7 +74,11 @@ def search_index(
     asked = [os.fspath(query) if isinstance(query, os.PathLike) else query for query in named]
     check_stdin(asked)
     if options.combine is Combine.MEAN and options.face == "all":
-        raise UsageError("a mean is made of one face of each reference", "--combine mean --face all", hint="--face largest, or --combine any")
+        raise UsageError(
+            "a mean is made of one face of each reference",
+            "--combine mean --face all",
+            hint="--face largest, or --combine any",
+        )
     made_with = reader.info.fingerprint
     made_with.ask_same(made_with.as_made_here(), reader.info.directory, OTHER_VERSION)
     calibration = find_calibration(made_with.recogniser_sha256)
@@ -79,7 +87,13 @@ def search_index(
     gathering.gather(asked)
     blocks = combine_faces(gathering.faces, options.combine)
     results = tuple(_ask(reader, blocks, threshold.minimum, options))
-    return SearchAnswer(results, tuple(block.references for block in blocks), tuple(gathering.failures), threshold, tuple(gathering.photos))
+    return SearchAnswer(
+        results,
+        tuple(block.references for block in blocks),
+        tuple(gathering.failures),
+        threshold,
+        tuple(gathering.photos),
+    )
 
 
 def check_stdin(queries: Sequence[str | Query]) -> None:
@@ -88,7 +102,9 @@ def check_stdin(queries: Sequence[str | Query]) -> None:
         raise UsageError("stdin can be read only once", STDIN)
 
 
-def _ask(reader: IndexReader, blocks: Sequence[Block], minimum: float | None, options: SearchOptions) -> Iterator[SearchResult]:
+def _ask(
+    reader: IndexReader, blocks: Sequence[Block], minimum: float | None, options: SearchOptions
+) -> Iterator[SearchResult]:
     """Ask the index for all blocks at once: one row for each face that asks."""
     if not blocks:
         return
@@ -141,7 +157,9 @@ class _Gathering(Struct):
         info, named = self.reader.info, self.options.model
         if not queries and named is None:
             return _no_photos()
-        source = ModelSource(choose_pack(named, info), self.options.device, info, self.around.report, self.around.models)
+        source = ModelSource(
+            choose_pack(named, info), self.options.device, info, self.around.report, self.around.models
+        )
         wanted = ReadingOptions(self.options.reading, sha256=self.options.provenance)
         return read_photos(source, queries, wanted, self.around.stdin)
 
@@ -167,7 +185,9 @@ def _no_photos() -> Generator[Read]:
     yield from ()
 
 
-def warn_of_query(query: str, faces: Sequence[QueryFace], chosen: Sequence[QueryFace], face: str, report: Reporter) -> None:
+def warn_of_query(
+    query: str, faces: Sequence[QueryFace], chosen: Sequence[QueryFace], face: str, report: Reporter
+) -> None:
     """Say what makes an answer less certain: several faces to choose from, a face that is small or weak."""
     if len(faces) > 1 and face == "largest":
         others = "2" if len(faces) == 2 else f"2 to {len(faces)}"
@@ -177,4 +197,6 @@ def warn_of_query(query: str, faces: Sequence[QueryFace], chosen: Sequence[Query
         if side < SMALL_FACE:
             report.warn(f"{query}: face {one.number} is only {side:.0f} pixels wide, which makes the answer less sure")
         elif one.score < WEAK_SCORE:
-            report.warn(f"{query}: face {one.number} is hard to see (score {one.score:.2f}), which makes the answer less sure")
+            report.warn(
+                f"{query}: face {one.number} is hard to see (score {one.score:.2f}), which makes the answer less sure"
+            )

@@ -33,7 +33,10 @@ class Verdict(Struct, frozen=True, eq=False):
 
 
 def verify_photos(
-    queries: tuple[str | PhotoQuery, str | PhotoQuery], options: SearchOptions, around: Surroundings, info: IndexInfo | None
+    queries: tuple[str | PhotoQuery, str | PhotoQuery],
+    options: SearchOptions,
+    around: Surroundings,
+    info: IndexInfo | None,
 ) -> Verdict:
     """Compare a face of each photo, with `--face all` the pair that is most alike.
 
@@ -44,7 +47,9 @@ def verify_photos(
     pack = choose_pack(options.model, info)
     threshold = choose_threshold(options.threshold, find_calibration(pack.recogniser.sha256), 1)
     if threshold.minimum is None:
-        raise UsageError("there is no verdict without a threshold", threshold.describe(), hint="-t NUMBER, or facecli calibrate DIR")
+        raise UsageError(
+            "there is no verdict without a threshold", threshold.describe(), hint="-t NUMBER, or facecli calibrate DIR"
+        )
     source = ModelSource(pack, options.device, info, around.report)
     chosen = []
     with closing(read_photos(source, named, ReadingOptions(options.reading), around.stdin)) as photos:
@@ -53,5 +58,7 @@ def verify_photos(
                 raise photo
             chosen.append(choose_faces(photo.query, photo.faces, options.face))
             warn_of_query(photo.query, photo.faces, chosen[-1], options.face, around.report)
-    similarity, _, pair = max((float(a.embedding @ b.embedding), -number, (a, b)) for number, (a, b) in enumerate(product(*chosen)))
+    similarity, _, pair = max(
+        (float(a.embedding @ b.embedding), -number, (a, b)) for number, (a, b) in enumerate(product(*chosen))
+    )
     return Verdict(pair, similarity, threshold)

@@ -46,13 +46,23 @@ def _from_sqlite(error: sqlite3.Error, path: object) -> StoreError:
     if code == sqlite3.SQLITE_FULL:
         return _full(path)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return IndexLocked("another process holds the catalogue", path, hint="wait for it to end and run the command again")
+        return IndexLocked(
+            "another process holds the catalogue", path, hint="wait for it to end and run the command again"
+        )
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         return _denied(path)
     if code == sqlite3.SQLITE_IOERR:
-        return StoreError(f"the catalogue cannot be read or written ({error})", path, hint="look at the disk: its space, its limits, its health")
+        return StoreError(
+            f"the catalogue cannot be read or written ({error})",
+            path,
+            hint="look at the disk: its space, its limits, its health",
+        )
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return IndexDamaged(f"the catalogue is damaged ({error})", path, hint=f"{REPAIR}; else move the index away and index the photos anew")
+        return IndexDamaged(
+            f"the catalogue is damaged ({error})",
+            path,
+            hint=f"{REPAIR}; else move the index away and index the photos anew",
+        )
     return IndexDamaged(f"the catalogue cannot be used ({error})", path, hint=REPAIR)
 
 
@@ -68,8 +78,12 @@ def _from_system(error: OSError, path: object) -> StoreError:
 
 
 def _full(path: object) -> StoreError:
-    return StoreError("no space left for the index", path, hint="free some space and run the command again; what is committed is kept")
+    return StoreError(
+        "no space left for the index", path, hint="free some space and run the command again; what is committed is kept"
+    )
 
 
 def _denied(path: object) -> StoreError:
-    return StoreError("the index cannot be opened or written", path, hint="its owner and permissions must let you write there")
+    return StoreError(
+        "the index cannot be opened or written", path, hint="its owner and permissions must let you write there"
+    )

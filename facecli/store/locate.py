@@ -15,8 +15,8 @@ MAKE_ONE = "facecli index PHOTOS makes one; -i DIR names another"
 def find_index(named: str | None, working_directory: str) -> Path:
     """The directory of an index that is there: `named` (-i, FACECLI_INDEX), else the nearest .facecli at or above.
 
-    One found by walking up must belong to the user, as git asks of its own: whoever can write to a directory above could else
-    choose what facecli reads.
+    One found by walking up must belong to the user, as git asks of its own: whoever can write to a directory above
+    could else choose what facecli reads.
     """
     if named is not None:
         directory = named_directory(named, working_directory)
@@ -50,7 +50,9 @@ def _nearest(working_directory: str) -> Path | None:
         candidate = directory / INDEX_NAME
         if candidate.is_dir():
             if candidate.stat().st_uid != os.geteuid():
-                raise StoreError("the index belongs to another user", candidate, hint=f"use it all the same with -i {candidate}")
+                raise StoreError(
+                    "the index belongs to another user", candidate, hint=f"use it all the same with -i {candidate}"
+                )
             return candidate
     return None
 
@@ -72,4 +74,6 @@ def is_index(directory: Path) -> bool:
 
 def belongs_to_another(directory: Path) -> bool:
     """Whether another user made an index, or the catalogue in it."""
-    return any(os.stat(path, follow_symlinks=False).st_uid != os.geteuid() for path in (directory, directory / CATALOGUE_NAME))
+    return any(
+        os.stat(path, follow_symlinks=False).st_uid != os.geteuid() for path in (directory, directory / CATALOGUE_NAME)
+    )

@@ -46,7 +46,9 @@ class IndexReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -88,11 +90,13 @@ class IndexReader:
 
     # search
 
-    def nearest(self, queries: FloatArray, *, top: int, minimum: float | None, by: By, leave_out: Sequence[Labels] = ()) -> list[list[Match]]:
+    def nearest(
+        self, queries: FloatArray, *, top: int, minimum: float | None, by: By, leave_out: Sequence[Labels] = ()
+    ) -> list[list[Match]]:
         """The nearest faces to each query, similarity falling, then face id.
 
-        `queries` is float32 (q, d), unit length. `top` 0 gives all. `leave_out` has the ids of the faces that must not answer, for each
-        query, or is empty. `by` photo gives the best face of each photo.
+        `queries` is float32 (q, d), unit length. `top` 0 gives all. `leave_out` has the ids of the faces that must not
+        answer, for each query, or is empty. `by` photo gives the best face of each photo.
         """
         with self._catalogue.steady():
             row = self._catalogue.sets()[True]
@@ -134,7 +138,14 @@ class IndexReader:
 
     def _match(self, rank: int, hit: Hit, row: tuple[object, ...]) -> Match:
         _, box, score, path = row
-        return Match(rank, hit.similarity, hit.face_id, self._catalogue.paths.unpack(as_bytes(path)), read_box(as_bytes(box)), as_float(score))
+        return Match(
+            rank,
+            hit.similarity,
+            hit.face_id,
+            self._catalogue.paths.unpack(as_bytes(path)),
+            read_box(as_bytes(box)),
+            as_float(score),
+        )
 
     # what is stored
 
@@ -218,7 +229,9 @@ class IndexReader:
     def kept_out_faces(self, face_ids: Sequence[int]) -> int:
         """How many of these faces `remove` keeps out."""
         known = [face_id for face_id in face_ids if face_id < 1 << 63]
-        return sum(self._catalogue.number("SELECT count(*) FROM kept_out WHERE face_id = ?", (face_id,)) for face_id in known)
+        return sum(
+            self._catalogue.number("SELECT count(*) FROM kept_out WHERE face_id = ?", (face_id,)) for face_id in known
+        )
 
     def plan_removal(self, paths: Sequence[str], face_ids: Sequence[int] = ()) -> Removal:
         """What `remove` would take out: photos at and below paths, and faces; raises StoreError where one is not in the index."""
@@ -286,14 +299,18 @@ def open_vectors(row: SetRow) -> tuple[StoredCodes | None, str]:
 
 def _sizes(directory: Path) -> dict[str, int]:
     with os.scandir(directory) as entries:
-        return {entry.name: entry.stat(follow_symlinks=False).st_size for entry in sorted(entries, key=lambda e: e.name)}
+        return {
+            entry.name: entry.stat(follow_symlinks=False).st_size for entry in sorted(entries, key=lambda e: e.name)
+        }
 
 
 def _detections(faces: list[StoredFace]) -> Detections:
     if not faces:
         return Detections.none()
     boxes, scores = np.array([f.box for f in faces], np.float32), np.array([f.score for f in faces], np.float32)
-    return Detections(boxes, scores, np.stack([f.landmarks for f in faces]), np.array([f.found_by for f in faces], np.uint8))
+    return Detections(
+        boxes, scores, np.stack([f.landmarks for f in faces]), np.array([f.found_by for f in faces], np.uint8)
+    )
 
 
 def _embeddings(faces: list[StoredFace]) -> FloatArray:

@@ -23,8 +23,8 @@ class EmbeddingKind(Struct, frozen=True):
 class KnownFile(Struct):
     """A path that the index knows: a stored photo, a recorded lasting skip, or both where a stored photo became unreadable.
 
-    Where `skip` is set, `file` is what the skipped file looked like. A photo that must be embedded again though its file may be
-    unchanged (`again`) has size and time -1 and an empty digest, so that it equals no file.
+    Where `skip` is set, `file` is what the skipped file looked like. A photo that must be embedded again though its
+    file may be unchanged (`again`) has size and time -1 and an empty digest, so that it equals no file.
     """
 
     photo_id: int | None
@@ -92,7 +92,8 @@ class Batch(Struct, frozen=True):
     touches: tuple[tuple[int, PhotoFile], ...] = ()
     """Photo ids whose file has the same content but another size or time on record."""
     skips: tuple[Skipped, ...] = ()
-    """Files that could not be read; those whose reason lasts are recorded, and a photo stored under their path stays."""
+    """Files that could not be read; those whose reason lasts are recorded, and a photo stored under their path
+    stays."""
 
 
 class Committed(Struct, frozen=True):

@@ -1,7 +1,8 @@
 """The vector file: a FAISS index of float16 codes (IndexScalarQuantizer, inner product) that only grows.
 
-Its bytes are written and checked here; FAISS reads it, and never writes it. Byte 8 holds the number of vectors, byte 73 the length of the
-codes, the codes follow at byte 81. Bytes 16 to 31, which FAISS ignores, hold the mark that the catalogue knows the file by.
+Its bytes are written and checked here; FAISS reads it, and never writes it. Byte 8 holds the number of vectors, byte 73
+the length of the codes, the codes follow at byte 81. Bytes 16 to 31, which FAISS ignores, hold the mark that the
+catalogue knows the file by.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ class VectorFile(Struct, frozen=True):
     def header(self, count: int) -> bytes:
         """The header of a file that holds `count` vectors."""
         d, size = self.dimension, self.code_size
-        return HEADER.pack(b"IxSQ", d, count, self.mark, _TRAINED, _INNER_PRODUCT, _FP16, 0, 0.0, d, size, 0, count * size)
+        return HEADER.pack(
+            b"IxSQ", d, count, self.mark, _TRAINED, _INNER_PRODUCT, _FP16, 0, 0.0, d, size, 0, count * size
+        )
 
     def open(self, *, write: bool = False) -> int:
         """Open the file, never through a symbolic link; the descriptor."""
@@ -90,7 +93,8 @@ class VectorFile(Struct, frozen=True):
 class StoredCodes:
     """The codes of an open vector file; usable from any thread.
 
-    They are read, not mapped into memory: should something cut the file meanwhile, that is an error, where a mapping would end the process.
+    They are read, not mapped into memory: should something cut the file meanwhile, that is an error, where a mapping
+    would end the process.
     """
 
     def __init__(self, file: VectorFile, descriptor: int, slots: int) -> None:

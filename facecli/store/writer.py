@@ -61,8 +61,8 @@ class IndexWriter(IndexReader):
     def commit(self, batch: Batch) -> Committed:
         """Make a batch durable. Faces that are the same as before (IoU >= 0.9, cosine >= 0.98) keep their ids.
 
-        The codes are durable in the vector file before the transaction that names them: it may be longer than the catalogue says,
-        never shorter.
+        The codes are durable in the vector file before the transaction that names them: it may be longer than the
+        catalogue says, never shorter.
         """
         set_id = self._writing.set_id
         with explained(self._writing.path), transaction(self._writing.connection, self._disk, "batch"):
@@ -72,7 +72,9 @@ class IndexWriter(IndexReader):
             if work.codes:
                 self._opened.vectors[set_id].put(row.slots, code_array(work.codes, row.file.dimension))
                 self._opened.vectors[set_id].set_count(row.slots + len(work.codes))
-                self._writing.connection.execute("UPDATE sets SET slots = slots + ? WHERE set_id = ?", (len(work.codes), set_id))
+                self._writing.connection.execute(
+                    "UPDATE sets SET slots = slots + ? WHERE set_id = ?", (len(work.codes), set_id)
+                )
             self._raise_generation()
         return done
 
@@ -116,7 +118,8 @@ class IndexWriter(IndexReader):
     def remove(self, removal: Removal, wait_readers: float = 10.0) -> bool:
         """Take photos and faces out and keep them out; whether it is proved that nothing of them is left.
 
-        It is not where a reader keeps an older state open for longer than `wait_readers`; the next writer then finishes it.
+        It is not where a reader keeps an older state open for longer than `wait_readers`; the next writer then finishes
+        it.
         """
         with explained(self._writing.path), transaction(self._writing.connection, self._disk, "removal"):
             RemovalWork(self._writing, Deletions(self._writing, self._traces)).carry_out(removal)
@@ -137,18 +140,22 @@ class IndexWriter(IndexReader):
     def set_roots(self, roots: Sequence[str], mounts: Mapping[str, int | None]) -> None:
         """Remember these roots and mount points in place of all earlier ones."""
         pack = self._writing.paths.pack
-        wanted = {(pack(root), 0, None) for root in roots} | {(pack(mount), 1, number) for mount, number in mounts.items()}
+        wanted = {(pack(root), 0, None) for root in roots} | {
+            (pack(mount), 1, number) for mount, number in mounts.items()
+        }
         if wanted == set(self._writing.rows("SELECT path, mount, file_system FROM roots")):
             return
         with explained(self._writing.path), transaction(self._writing.connection, self._disk, "roots"):
             self._writing.connection.execute("DELETE FROM roots")
-            self._writing.connection.executemany("INSERT INTO roots (path, mount, file_system) VALUES (?, ?, ?)", wanted)
+            self._writing.connection.executemany(
+                "INSERT INTO roots (path, mount, file_system) VALUES (?, ?, ?)", wanted
+            )
 
     def begin_migration(self, kind: EmbeddingKind) -> None:
         """Start, or go on with, embedding all photos anew by another kind, beside the current set, which goes on answering.
 
-        From here on `under`, `at`, `with_digest`, `load` and `commit` act on the new set. Nothing is to be migrated where the index is
-        of this kind already.
+        From here on `under`, `at`, `with_digest`, `load` and `commit` act on the new set. Nothing is to be migrated
+        where the index is of this kind already.
         """
         with explained(self._writing.path):
             self._writing.set_id = self._catalogue.set_id = self._migration.begin(kind)
@@ -190,12 +197,17 @@ class IndexWriter(IndexReader):
 
 
 def open_writer(
-    directory: Path, kind: EmbeddingKind | None = None, *, create: bool = False, wait_seconds: float = 0.0, at: Step = no_step
+    directory: Path,
+    kind: EmbeddingKind | None = None,
+    *,
+    create: bool = False,
+    wait_seconds: float = 0.0,
+    at: Step = no_step,
 ) -> IndexWriter:
     """Lock an index for writing; `create` makes one of `kind` where there is none.
 
-    Raises IndexMismatch where `kind` is given and the index is of another; IndexLocked where another process writes for longer than
-    `wait_seconds`. `at` is called before and after each step to the disk, for tests.
+    Raises IndexMismatch where `kind` is given and the index is of another; IndexLocked where another process writes for
+    longer than `wait_seconds`. `at` is called before and after each step to the disk, for tests.
     """
     if create and kind is None:
         raise StoreError("an index is made with a kind of embeddings", directory)

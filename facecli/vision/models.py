@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from facecli.config import DetectionOptions, Precision
 from facecli.errors import PackError, UsageError
-from facecli.types import Reporter, SilentReporter
+from facecli.reporting import Reporter, SilentReporter
 from facecli.vision.detection.detector import Detector, InputShape
 from facecli.vision.detection.network import FaceNetwork
 from facecli.vision.devices.select import Device
@@ -27,7 +27,8 @@ from facecli.vision.runtime.session import CPU, Session
 
 COARSEST_STRIDE = 32
 CPU_CHUNK = 3
-"""The most crops of one run: the last layer's weights are read once for all of them, and the first layers' maps still fit the caches."""
+"""The most crops of one run: the last layer's weights are read once for all of them, and the first layers' maps
+still fit the caches."""
 GPU_CHUNK = 64
 GPU_INPUTS = 32
 
@@ -138,14 +139,18 @@ def open_from(source: Source, pack: ModelPack, detection: DetectionOptions) -> F
     chunk = CPU_CHUNK if source.device.provider == CPU else GPU_CHUNK
     embedder = Embedder(session, chunk=chunk, normalisation=normalisation(pack.recogniser))
     if embedder.dimension != pack.dimension:
-        raise PackError(f"the recogniser gives {embedder.dimension} numbers, not {pack.dimension}", pack.recogniser.path)
+        raise PackError(
+            f"the recogniser gives {embedder.dimension} numbers, not {pack.dimension}", pack.recogniser.path
+        )
     return FaceModels(pack, source.device, detector, embedder)
 
 
 def _detector(source: Source, pack: ModelPack, detection: DetectionOptions) -> Detector:
     side = detector_side(pack, detection)
     network = source.open_detector(pack.detector)
-    shape = InputShape((side, side), pack.detector.input_size is not None, 1 if source.device.provider == CPU else GPU_INPUTS)
+    shape = InputShape(
+        (side, side), pack.detector.input_size is not None, 1 if source.device.provider == CPU else GPU_INPUTS
+    )
     return Detector(network, detection, shape, normalisation(pack.detector))
 
 

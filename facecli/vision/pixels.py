@@ -27,7 +27,9 @@ class View(Struct, frozen=True, eq=False):
     @property
     def flip_code(self) -> int | None:
         """OpenCV's code for the flips, None for none."""
-        return {(False, False): None, (True, False): 0, (False, True): 1, (True, True): -1}[self.flipped_y, self.flipped_x]
+        return {(False, False): None, (True, False): 0, (False, True): 1, (True, True): -1}[
+            self.flipped_y, self.flipped_x
+        ]
 
     def to_frame(self) -> NDArray[np.float64]:
         """The 3x3 matrix that takes x, y (and 1) of the upright photo to x, y of the frame."""

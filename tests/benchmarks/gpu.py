@@ -1,11 +1,11 @@
 """How fast indexing is on GPUs beside InsightFace's own loop on the same: `python tests/benchmarks/gpu.py > gpu.json`.
 
-On each corpus the FaceAnalysis loop and `facecli index` run in turns on the device, with every core of the machine. The loop's models are
-loaded and warm before its clock starts; of facecli both is told: the whole run from the start of the process to the last fsync, and the
-rate without what a run over a single photo takes. Beside that: the precision and the sizes of batch that facecli chooses by trial and by the
-free memory, the stages, what the GPU did meanwhile, the rate at which all cores decode and do nothing else, which bounds any pipeline, and the
-rate for each size of batch and number of devices. One JSON object on stdout.
-`--device cpu --smoke` shows in some seconds, on any machine, that all of it works.
+On each corpus the FaceAnalysis loop and `facecli index` run in turns on the device, with every core of the machine. The
+loop's models are loaded and warm before its clock starts; of facecli both is told: the whole run from the start of the
+process to the last fsync, and the rate without what a run over a single photo takes. Beside that: the precision and the
+sizes of batch that facecli chooses by trial and by the free memory, the stages, what the GPU did meanwhile, the rate at
+which all cores decode and do nothing else, which bounds any pipeline, and the rate for each size of batch and number of
+devices. One JSON object on stdout. `--device cpu --smoke` shows in some seconds, on any machine, that all of it works.
 """
 
 from __future__ import annotations
@@ -53,12 +53,21 @@ def main() -> int:
         run_facecli(folder, "first", one, device=options.device)  # prepares the models
         choices = read_choices(folder, options.device)
         start = run_facecli(folder, "start", one, device=options.device)
-        results = [measure(folder, kind, photos, (devices, options.rounds, start["seconds"])) for kind, photos in corpora.items()]
+        results = [
+            measure(folder, kind, photos, (devices, options.rounds, start["seconds"]))
+            for kind, photos in corpora.items()
+        ]
         sweeps = {kind: sweep(folder, photos, devices, options.batch_sizes) for kind, photos in corpora.items()}
     whole = {"machine": machine(), "device": joint_name(devices), "choices": choices, "start_seconds": start["seconds"]}
     whole |= {"corpora": results, "sweeps": sweeps}
     sys.stdout.write(json.dumps(whole, indent=1) + "\n")
-    return 0 if all(r["parity"]["missed"] == r["parity"]["extra"] == 0 and r["parity"]["cosine_min"] >= 0.999 for r in results) else 1
+    return (
+        0
+        if all(
+            r["parity"]["missed"] == r["parity"]["extra"] == 0 and r["parity"]["cosine_min"] >= 0.999 for r in results
+        )
+        else 1
+    )
 
 
 def read_options() -> argparse.Namespace:
@@ -126,13 +135,24 @@ def measure(folder: Path, kind: str, photos: list[Path], how: tuple[Sequence[Dev
     }
 
 
-def sweep(folder: Path, photos: list[Path], devices: Sequence[Device], batch_sizes: Sequence[int]) -> list[dict[str, Any]]:
+def sweep(
+    folder: Path, photos: list[Path], devices: Sequence[Device], batch_sizes: Sequence[int]
+) -> list[dict[str, Any]]:
     """One run for each size of batch on the first device, and one for each number of devices."""
     found = []
-    cases = [(devices[:1], size) for size in batch_sizes] + [(devices[:count], 64) for count in range(1, len(devices) + 1)]
+    cases = [(devices[:1], size) for size in batch_sizes] + [
+        (devices[:count], 64) for count in range(1, len(devices) + 1)
+    ]
     for number, (some, size) in enumerate(cases):
-        run = run_facecli(folder, f"sweep-{photos[0].parent.name}-{number}", photos, device=joint_name(some), batch_size=size)
-        record = {"device": run["device"], "batch_size": size, "photos_per_second": len(photos) / run["seconds"], "bottleneck": run["bottleneck"]}
+        run = run_facecli(
+            folder, f"sweep-{photos[0].parent.name}-{number}", photos, device=joint_name(some), batch_size=size
+        )
+        record = {
+            "device": run["device"],
+            "batch_size": size,
+            "photos_per_second": len(photos) / run["seconds"],
+            "bottleneck": run["bottleneck"],
+        }
         found.append(record | {"gpu": run["gpu"]})
     return found
 
@@ -146,13 +166,28 @@ def run_loop(target: Path, photos: Sequence[Path], provider: str) -> dict[str, A
     return said | {"gpu": watch.record()}
 
 
-def run_facecli(folder: Path, index: str, photos: Sequence[Path], *, device: str, batch_size: int = 64) -> dict[str, Any]:
+def run_facecli(
+    folder: Path, index: str, photos: Sequence[Path], *, device: str, batch_size: int = 64
+) -> dict[str, Any]:
     """The report of an index run, and what the GPU did."""
-    command = [sys.executable, "-m", "facecli", "index", "--json", "--quiet", "-i", str(folder / index), "--files-from", "-"]
+    command = [
+        sys.executable,
+        "-m",
+        "facecli",
+        "index",
+        "--json",
+        "--quiet",
+        "-i",
+        str(folder / index),
+        "--files-from",
+        "-",
+    ]
     command += ["--device", device, "--batch-size", str(batch_size)]
     own = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
     with watched() as watch:
-        done = subprocess.run(command, check=True, input="".join(f"{p}\n" for p in photos).encode(), stdout=subprocess.PIPE, env=own)
+        done = subprocess.run(
+            command, check=True, input="".join(f"{p}\n" for p in photos).encode(), stdout=subprocess.PIPE, env=own
+        )
     report: dict[str, Any] = json.loads(done.stdout)
     return report | {"gpu": watch.record()}
 
@@ -160,7 +195,9 @@ def run_facecli(folder: Path, index: str, photos: Sequence[Path], *, device: str
 def read_choices(folder: Path, device: str) -> dict[str, Any]:
     """What was chosen by the run that prepared the models: precision, sizes of batch, and the memory that was free."""
     own = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
-    done = subprocess.run([sys.executable, str(HERE / "gpu_choices.py"), device], check=True, stdout=subprocess.PIPE, env=own)
+    done = subprocess.run(
+        [sys.executable, str(HERE / "gpu_choices.py"), device], check=True, stdout=subprocess.PIPE, env=own
+    )
     choices: dict[str, Any] = json.loads(done.stdout)
     return choices
 

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from facecli.config import DetectionOptions, Precision
-from facecli.types import SilentReporter
+from facecli.reporting import SilentReporter
 from facecli.vision.devices.select import find_devices
 from facecli.vision.packs.resolve import find_pack
 from facecli.vision.runtime.cuda import GPU_KINDS, read_gpu
@@ -41,8 +41,13 @@ def main() -> None:
             record |= {"name": gpu.name, "memory_free": gpu.memory_free, "memory_total": gpu.memory_total}
         if isinstance(models, PooledModels):
             members = {stage: session.members[number] for stage, session in models.pool.sessions.items()}
-            record["precision"] = {"detect": "single", "embed": "half" if device.name in models.pool.in_half else "single"}
-            record["largest_batches"] = {stage: member.sizes[-1] if member.sizes else member.most for stage, member in members.items()}
+            record["precision"] = {
+                "detect": "single",
+                "embed": "half" if device.name in models.pool.in_half else "single",
+            }
+            record["largest_batches"] = {
+                stage: member.sizes[-1] if member.sizes else member.most for stage, member in members.items()
+            }
         found.append(record)
     models.close()
     sys.stdout.write(json.dumps({"devices": found, "said": heard.details}) + "\n")

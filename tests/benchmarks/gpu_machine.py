@@ -13,7 +13,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 PERIOD_MS = 100
-PACKAGES = ("onnxruntime-gpu", "onnxruntime", "faiss-gpu", "faiss-cpu", "insightface", "opencv-python-headless", "simplejpeg", "numpy")
+PACKAGES = (
+    "onnxruntime-gpu",
+    "onnxruntime",
+    "faiss-gpu",
+    "faiss-cpu",
+    "insightface",
+    "opencv-python-headless",
+    "simplejpeg",
+    "numpy",
+)
 
 
 @dataclass
@@ -31,7 +40,11 @@ class Watch:
         # The first and last tenth are the start and the end of the process, in which the GPU waits.
         cut = len(self.busy_percent) // 10
         middle = self.busy_percent[cut : len(self.busy_percent) - cut]
-        return {"gpu_busy_percent": statistics.fmean(middle), "gpu_peak_memory_mb": max(self.memory_mb), "samples": len(middle)}
+        return {
+            "gpu_busy_percent": statistics.fmean(middle),
+            "gpu_peak_memory_mb": max(self.memory_mb),
+            "samples": len(middle),
+        }
 
 
 @contextlib.contextmanager
@@ -41,7 +54,12 @@ def watched() -> Iterator[Watch]:
     if shutil.which("nvidia-smi") is None:
         yield seen
         return
-    query = ["nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits", f"--loop-ms={PERIOD_MS}"]
+    query = [
+        "nvidia-smi",
+        "--query-gpu=utilization.gpu,memory.used",
+        "--format=csv,noheader,nounits",
+        f"--loop-ms={PERIOD_MS}",
+    ]
     with subprocess.Popen(query, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             yield seen
@@ -65,10 +83,18 @@ def machine() -> dict[str, object]:
     if shutil.which("nvidia-smi") is not None:
         query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
         gpus = subprocess.run(query, check=False, capture_output=True, text=True).stdout.splitlines()
-    return {"cores": len(os.sched_getaffinity(0)), "processor": _processor(), "gpus": gpus, "python": platform.python_version(), "packages": versions}
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "processor": _processor(),
+        "gpus": gpus,
+        "python": platform.python_version(),
+        "packages": versions,
+    }
 
 
 def _processor() -> str:
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
-        return next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), platform.machine())
+        return next(
+            (line.partition(":")[2].strip() for line in file if line.startswith("model name")), platform.machine()
+        )
     return platform.machine()

@@ -1,9 +1,9 @@
 """What the host can feed a device: `python tests/benchmarks/host_ceiling.py`.
 
-Real reading, decoding, letterboxing, post-processing, alignment and commits, and a device that answers at once, or after a set time a batch,
-with what the networks gave for the first photo. So all that is measured is facecli's own work beside the device. The photos are copies of
-one portrait of 250 x 250 pixels that differ by a comment, so that each is a content of its own. Each row is a process of its own, pinned
-to its cores.
+Real reading, decoding, letterboxing, post-processing, alignment and commits, and a device that answers at once, or
+after a set time a batch, with what the networks gave for the first photo. So all that is measured is facecli's own work
+beside the device. The photos are copies of one portrait of 250 x 250 pixels that differ by a comment, so that each is a
+content of its own. Each row is a process of its own, pinned to its cores.
 """
 
 from __future__ import annotations
@@ -93,7 +93,13 @@ def measure(photos: Path, cores: int, workers: int, milliseconds: float) -> dict
         report = index_photos(IndexRequest(f"{work}/index", roots=(str(photos),), options=IndexOptions(jobs=workers)))
         wall, used = time.perf_counter() - began, time.process_time() - used
     count = report.photos.new
-    figures = {"cores": cores, "workers": workers, "milliseconds": milliseconds, "photos": count, "faces": report.faces.total}
+    figures = {
+        "cores": cores,
+        "workers": workers,
+        "milliseconds": milliseconds,
+        "photos": count,
+        "faces": report.faces.total,
+    }
     return figures | {"photos_per_second": round(count / wall, 1), "cpu_milliseconds": round(1000 * used / count, 2)}
 
 
@@ -112,7 +118,9 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=PHOTOS)
     parser.add_argument("--smoke", action="store_true", help="few photos, to see that it works")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--row", nargs=4, metavar=("FOLDER", "CORES", "WORKERS", "MS"), help="measure one row in this process")
+    parser.add_argument(
+        "--row", nargs=4, metavar=("FOLDER", "CORES", "WORKERS", "MS"), help="measure one row in this process"
+    )
     options = parser.parse_args()
     if options.row:
         folder, cores, workers, milliseconds = options.row
@@ -126,7 +134,11 @@ def main() -> None:
         return
     sys.stdout.write("cores  workers  device ms/batch  photos/s  CPU-ms a photo\n")
     for row in rows:
-        sys.stdout.write("{cores:5}  {workers:7}  {milliseconds:15.0f}  {photos_per_second:8.0f}  {cpu_milliseconds:14.1f}\n".format(**row))
+        sys.stdout.write(
+            "{cores:5}  {workers:7}  {milliseconds:15.0f}  {photos_per_second:8.0f}  {cpu_milliseconds:14.1f}\n".format(
+                **row
+            )
+        )
 
 
 def _measured_apart(photos: Path, row: tuple[int, int, int]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """How fast indexing is beside InsightFace's own loop, and that both find the same: `python tests/benchmarks/index_speed.py`.
 
-On each corpus the FaceAnalysis loop and `facecli index` run in turns, pinned to the same two cores. The loop's models are loaded and warm
-before its clock starts; facecli's clock is its report's `seconds`, from the start of the process to the last fsync. A machine's speed
-changes from minute to minute, so only the ratios of pairs count. Faces are compared as the index holds them (embeddings in 16 bits).
+On each corpus the FaceAnalysis loop and `facecli index` run in turns, pinned to the same two cores. The loop's models
+are loaded and warm before its clock starts; facecli's clock is its report's `seconds`, from the start of the process to
+the last fsync. A machine's speed changes from minute to minute, so only the ratios of pairs count. Faces are compared
+as the index holds them (embeddings in 16 bits).
 """
 
 from __future__ import annotations
@@ -83,7 +84,11 @@ def main() -> int:
         counts = {c: (SMOKE if options.smoke else COUNTS)[c] for c in options.corpus}
         corpora = make_corpora(folder / "photos", counts)
         if options.photos is not None:
-            corpora = {"given": sorted(p for p in options.photos.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))}
+            corpora = {
+                "given": sorted(
+                    p for p in options.photos.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")
+                )
+            }
         results = [measure(folder, corpus, photos, options) for corpus, photos in corpora.items()]
     if options.json:
         sys.stdout.write(json.dumps([asdict(r) for r in results], indent=1) + "\n")
@@ -98,7 +103,12 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--corpus", nargs="+", choices=COUNTS, default=list(COUNTS))
     parser.add_argument("--photos", type=Path, metavar="DIR", help="measure on these photos instead")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--precision", choices=LEAST_COSINES, default="exact", help="of facecli; fast needs the extra [openvino] to differ")
+    parser.add_argument(
+        "--precision",
+        choices=LEAST_COSINES,
+        default="exact",
+        help="of facecli; fast needs the extra [openvino] to differ",
+    )
     parser.add_argument("--smoke", action="store_true", help="a few photos, one round: whether everything works")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
@@ -181,7 +191,9 @@ def compare(expected: Path, index: Path, photos: list[Path]) -> Parity:
             missed += int((found < 0).sum())
             extra += len(main) - int((found >= 0).sum())
             cosines += [
-                float(main[i].embedding @ e) / float(np.linalg.norm(main[i].embedding)) for i, e in zip(found, embeddings[own], strict=True) if i >= 0
+                float(main[i].embedding @ e) / float(np.linalg.norm(main[i].embedding))
+                for i, e in zip(found, embeddings[own], strict=True)
+                if i >= 0
             ]
     return Parity(len(owner), missed, extra, second, min(cosines, default=0.0), statistics.fmean(cosines or [0.0]))
 

@@ -1,7 +1,8 @@
 """The loop that anyone would write with InsightFace, as a process of its own: `python insightface_loop.py OUT.npz PHOTO…`.
 
-FaceAnalysis of the default pack's files (detection and recognition, det_size 640) over cv2.imread. Its models are loaded and warm before
-the clock starts. It prints one JSON object, and writes all faces to OUT.npz. It runs on the processor, or on what LOOP_PROVIDER names.
+FaceAnalysis of the default pack's files (detection and recognition, det_size 640) over cv2.imread. Its models are
+loaded and warm before the clock starts. It prints one JSON object, and writes all faces to OUT.npz. It runs on the
+processor, or on what LOOP_PROVIDER names.
 """
 
 from __future__ import annotations
@@ -58,7 +59,15 @@ def main() -> None:
         box=np.array([face.bbox for _, face in found], np.float32).reshape(-1, 4),
         embedding=np.array([face.normed_embedding for _, face in found], np.float32).reshape(-1, 512),
     )
-    sys.stdout.write(json.dumps({"seconds": seconds, "faces": len(found), "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    sys.stdout.write(
+        json.dumps(
+            {
+                "seconds": seconds,
+                "faces": len(found),
+                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What decoding in the helper process costs, photo by photo: `python tests/benchmarks/isolation.py`.
 
-The same reader decodes the same bytes in the worker and in the helper, in turns; the medians and their difference are printed. Starting
-the helper, once a worker, is measured by itself.
+The same reader decodes the same bytes in the worker and in the helper, in turns; the medians and their difference are
+printed. Starting the helper, once a worker, is measured by itself.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ ROUNDS = 7
 def photo_file(width: int, height: int, kind: str) -> bytes:
     """A picture with detail of all sizes, as a file."""
     dice = np.random.default_rng(1)
-    coarse = Image.fromarray(dice.integers(0, 255, (height // 64, width // 64, 3), np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+    coarse = Image.fromarray(dice.integers(0, 255, (height // 64, width // 64, 3), np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
     noise = dice.integers(-6, 6, (height, width, 1))
     pixels = np.clip(np.asarray(coarse, np.int16) + noise, 0, 255).astype(np.uint8)
     file = io.BytesIO()
@@ -50,9 +52,13 @@ def main() -> None:
     for megapixels, (width, height) in {"0.3": (640, 480), "2": (1728, 1152), "12": (4032, 3008)}.items():
         for kind in ("JPEG", "PNG", "WEBP"):
             data = photo_file(width, height, kind)
-            pairs = [(seconds(reader, data, isolated=False), seconds(reader, data, isolated=True)) for _ in range(ROUNDS)]
+            pairs = [
+                (seconds(reader, data, isolated=False), seconds(reader, data, isolated=True)) for _ in range(ROUNDS)
+            ]
             direct, isolated = (statistics.median(p[i] for p in pairs) * 1000 for i in (0, 1))
-            sys.stdout.write(f"{kind:5} {megapixels:>4} MP: worker {direct:7.1f} ms, helper {isolated:7.1f} ms, {isolated - direct:+6.1f} ms\n")
+            sys.stdout.write(
+                f"{kind:5} {megapixels:>4} MP: worker {direct:7.1f} ms, helper {isolated:7.1f} ms, {isolated - direct:+6.1f} ms\n"
+            )
     reader.close()
 
 

@@ -1,9 +1,10 @@
 """What each look at a photo finds and what it costs: `python tests/benchmarks/recall.py [--portraits DIR] [--faceless DIR]`.
 
-Three tables: a crowd of 4000 x 3000 pixels whose faces are known, photos that lie on their side, and photos without a face. Portraits are
-photos with one person each in the middle (by default the sample photos' faces are cut out), faceless any photos that show nobody (by
-default those of scikit-image). A face counts as found where the boxes overlap by 0.4, and as searchable where its embedding has a
-cosine of 0.4 to that of the same face in its own photo. Times are those of one thread's processor time in the detector.
+Three tables: a crowd of 4000 x 3000 pixels whose faces are known, photos that lie on their side, and photos without a
+face. Portraits are photos with one person each in the middle (by default the sample photos' faces are cut out),
+faceless any photos that show nobody (by default those of scikit-image). A face counts as found where the boxes overlap
+by 0.4, and as searchable where its embedding has a cosine of 0.4 to that of the same face in its own photo. Times are
+those of one thread's processor time in the detector.
 """
 
 from __future__ import annotations
@@ -32,7 +33,16 @@ from facecli.vision.packs.resolve import find_pack
 from facecli.vision.recognition.alignment import align_faces
 
 SAMPLES = ("players.jpg", "gdp.jpg", "t1.jpg", "astronaut.png", "yaoming.jpg")
-FACELESS = ("coffee.png", "rocket.jpg", "chelsea.png", "motorcycle_left.png", "hubble_deep_field.jpg", "retina.jpg", "coins.png", "page.png")
+FACELESS = (
+    "coffee.png",
+    "rocket.jpg",
+    "chelsea.png",
+    "motorcycle_left.png",
+    "hubble_deep_field.jpg",
+    "retina.jpg",
+    "coins.png",
+    "page.png",
+)
 FACELESS += ("text.png", "moon.png", "grass.png", "gravel.png", "brick.png", "ihc.png", "clock_motion.png")
 SIZES = (16, 20, 24, 28, 32, 40, 48, 64, 80, 100)
 """Widths of the crowd's faces in pixels."""
@@ -92,7 +102,9 @@ def portraits(models: FaceModels, folder: str | None) -> Iterator[Portrait]:
             around = 0.7 * (high - low)
             x1, y1 = np.maximum(low - around, 0).astype(int)
             x2, y2 = (high + around).astype(int)
-            yield Portrait(pixels[y1:y2, x1:x2], found.boxes[row] - np.tile(np.array((x1, y1), np.float32), 2), every[row])
+            yield Portrait(
+                pixels[y1:y2, x1:x2], found.boxes[row] - np.tile(np.array((x1, y1), np.float32), 2), every[row]
+            )
 
 
 def crowd(people: list[Portrait]) -> tuple[ByteArray, FloatArray, FloatArray]:
@@ -142,11 +154,18 @@ def show_crowd(people: list[Portrait]) -> None:
         alike = known @ embeddings(models, pixels, found).T >= 0.4
         hit = (shares & alike).any(axis=1)
         false = int((overlaps(found.boxes, boxes).max(axis=1) < 0.1).sum())
-        say(f"{name:18}" + "".join(f"{int(hit[sizes == i].sum()):>5}" for i in range(len(SIZES))) + f"   {len(found):>4} {false:>3} {took:>6.0f}")
+        say(
+            f"{name:18}"
+            + "".join(f"{int(hit[sizes == i].sum()):>5}" for i in range(len(SIZES)))
+            + f"   {len(found):>4} {false:>3} {took:>6.0f}"
+        )
     for name in ("players.jpg", "t1.jpg", "gdp.jpg"):
         scene = read(sample(name))
         assert scene is not None
-        counts = [f"{look} {len(found)} ({took:.0f} ms)" for look, (found, took) in ((n, timed(open_with(o), scene)) for n, o in LOOKS.items())]
+        counts = [
+            f"{look} {len(found)} ({took:.0f} ms)"
+            for look, (found, took) in ((n, timed(open_with(o), scene)) for n, o in LOOKS.items())
+        ]
         say(f"{name}: " + ", ".join(counts))
 
 
@@ -184,7 +203,9 @@ def show_costs(with_faces: list[Path], without: list[Path]) -> None:
                 found, took = timed(models, pixels)
                 spent[name] += took
                 faces[name] += len(found)
-        each = ", ".join(f"{name} {spent[name] / max(1, len(paths)):.1f} ms a photo, {faces[name]} faces" for name in looks)
+        each = ", ".join(
+            f"{name} {spent[name] / max(1, len(paths)):.1f} ms a photo, {faces[name]} faces" for name in looks
+        )
         say(f"\n{len(paths)} photos {kind}: {each}")
 
 

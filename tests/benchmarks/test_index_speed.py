@@ -13,7 +13,9 @@ import pytest
 @pytest.mark.slow
 def test_smoke() -> None:
     script = Path(__file__).with_name("index_speed.py")
-    done = subprocess.run([sys.executable, str(script), "--smoke", "--json"], check=False, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, str(script), "--smoke", "--json"], check=False, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads(done.stdout)
     assert [r["corpus"] for r in results] == ["small", "web", "large"]

@@ -42,18 +42,32 @@ AS_MODULE = 'runpy.run_module("facecli", run_name="__main__", alter_sys=True)'
 AS_SCRIPT = "from facecli.cli.main import main; sys.exit(main())"
 
 
-def interrupted(shell: Shell, photo: Path, module: str, *, press: str = "press()", begin: str = AS_MODULE, **options: Any) -> tuple[int, bytes]:
+def interrupted(
+    shell: Shell, photo: Path, module: str, *, press: str = "press()", begin: str = AS_MODULE, **options: Any
+) -> tuple[int, bytes]:
     """How a search ends, and what it says, when Ctrl-C is pressed while it imports a module."""
-    code = textwrap.dedent(INTERRUPTING).format(module=module, press=press, arguments=["verify", str(photo), str(photo)], begin=begin)
+    code = textwrap.dedent(INTERRUPTING).format(
+        module=module, press=press, arguments=["verify", str(photo), str(photo)], begin=begin
+    )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=shell.work, env=shell.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False, **options
+        [sys.executable, "-c", code],
+        cwd=shell.work,
+        env=shell.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        check=False,
+        **options,
     )
     return done.returncode, done.stderr
 
 
 @pytest.mark.parametrize("begin", [AS_MODULE, AS_SCRIPT], ids=["module", "script"])
-@pytest.mark.parametrize("module", ["facecli.cli.streams", "click", "facecli.cli.verify", "numpy", "facecli.searching.verifying", "cv2"])
-def test_ctrl_c_while_something_is_imported_is_130_and_silence(shell: Shell, find_sample: Callable[[str], Path], module: str, begin: str) -> None:
+@pytest.mark.parametrize(
+    "module", ["facecli.cli.streams", "click", "facecli.cli.verify", "numpy", "facecli.searching.verifying", "cv2"]
+)
+def test_ctrl_c_while_something_is_imported_is_130_and_silence(
+    shell: Shell, find_sample: Callable[[str], Path], module: str, begin: str
+) -> None:
     assert interrupted(shell, find_sample("yaoming.jpg"), module, begin=begin) == (130, b"")
 
 
@@ -62,11 +76,15 @@ def test_the_first_module_of_a_program_is_covered_too(shell: Shell, find_sample:
 
 
 @pytest.mark.parametrize("module", ["click", "numpy"])
-def test_ctrl_c_where_python_would_print_and_forget_it_ends_the_command(shell: Shell, find_sample: Callable[[str], Path], module: str) -> None:
+def test_ctrl_c_where_python_would_print_and_forget_it_ends_the_command(
+    shell: Shell, find_sample: Callable[[str], Path], module: str
+) -> None:
     assert interrupted(shell, find_sample("yaoming.jpg"), module, press="Unheard()") == (130, b"")
 
 
-def test_ctrl_c_that_an_import_turns_into_its_own_error_is_130(shell: Shell, find_sample: Callable[[str], Path]) -> None:
+def test_ctrl_c_that_an_import_turns_into_its_own_error_is_130(
+    shell: Shell, find_sample: Callable[[str], Path]
+) -> None:
     press = "exec('try: press()\\nexcept BaseException: raise ImportError(\"half of it\")')"
     assert interrupted(shell, find_sample("yaoming.jpg"), "cv2", press=press) == (130, b"")
 
@@ -95,7 +113,11 @@ def test_where_ctrl_c_is_ignored_it_stays_ignored(shell: Shell, find_sample: Cal
             2,
             "facecli: error: OSError: [Errno 5] Input/output error\nhint: run it again with --debug for the details\n",
         ),
-        ("ValueError('a\\nb\\x1b[2J')", 2, "facecli: error: ValueError: a\\nb\x1b[2J\nhint: run it again with --debug for the details\n"),
+        (
+            "ValueError('a\\nb\\x1b[2J')",
+            2,
+            "facecli: error: ValueError: a\\nb\x1b[2J\nhint: run it again with --debug for the details\n",
+        ),
     ],
 )
 def test_every_ending_has_its_code_and_its_line(shell: Shell, ending: str, code: int, said: str) -> None:
@@ -110,7 +132,13 @@ def test_every_ending_has_its_code_and_its_line(shell: Shell, ending: str, code:
         main(["info"])
     """
     environment = shell.environment | {"FACECLI_DEBUG": "0"}
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], cwd=shell.work, env=environment, capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        cwd=shell.work,
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
     assert (done.returncode, os.fsdecode(done.stderr)) == (code, said)
 
 

@@ -79,7 +79,9 @@ def test_a_skipped_photo_is_named_as_the_user_would_type_it(
 ) -> None:
     here = tmp_path_factory.mktemp("here")
     monkeypatch.chdir(here)
-    Console(quiet=False, verbose=False).skip(Skipped(PhotoFile(f"{here}/a\n\udcff.jpg", 1, 1), SkipReason.TRUNCATED, "half of it"))
+    Console(quiet=False, verbose=False).skip(
+        Skipped(PhotoFile(f"{here}/a\n\udcff.jpg", 1, 1), SkipReason.TRUNCATED, "half of it")
+    )
     assert capfd.readouterr().err == "skipped: a\\n\ufffd.jpg: truncated: half of it\n"
 
 

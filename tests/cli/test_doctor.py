@@ -17,7 +17,7 @@ from facecli.cli.doctor import _lines, _record
 from facecli.errors import DeviceError
 from facecli.health import check_health
 from facecli.installation import Conflict, import_conflict, package_of, pip
-from facecli.types import SilentReporter
+from facecli.reporting import SilentReporter
 from facecli.vision.devices.benchmark import TrialOutcome, run_trial
 from facecli.vision.devices.select import HardwareMissing
 from facecli.vision.runtime import cuda
@@ -35,7 +35,16 @@ def put_package(place: Path, name: str, version: str) -> None:
 
 def test_a_sound_installation_is_healthy_and_says_what_is_here(shell: Shell) -> None:
     ran = shell("doctor")
-    for part in ("facecli", "python", "onnxruntime", "faiss-cpu", "numpy", "opencv-python-headless", "insightface", "sqlite"):
+    for part in (
+        "facecli",
+        "python",
+        "onnxruntime",
+        "faiss-cpu",
+        "numpy",
+        "opencv-python-headless",
+        "insightface",
+        "sqlite",
+    ):
         assert f"\n  {part}  " in ran.text
     assert "cpu  CPUExecutionProvider  works" in ran.text
     assert "auto takes cpu" in ran.text
@@ -77,7 +86,9 @@ def test_an_opencv_without_its_system_libraries_is_named_not_thrown(shell: Shell
 
 def test_every_command_turns_that_into_one_line_with_the_fix(shell: Shell, tmp_path: Path, album: Path) -> None:
     (tmp_path / "site").mkdir()
-    (tmp_path / "site/cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file: No such file', name='cv2')\n")
+    (tmp_path / "site/cv2.py").write_text(
+        "raise ImportError('libGL.so.1: cannot open shared object file: No such file', name='cv2')\n"
+    )
     ran = shell("faces", next(album.rglob("*.jpg")), code=2, env={"PYTHONPATH": str(tmp_path / "site")})
     first, hint = ran.errors.splitlines()
     assert first == "facecli: error: OpenCV cannot be loaded, for it needs a library of the system: libGL.so.1"
@@ -102,7 +113,9 @@ def test_fix_runs_the_very_commands_and_looks_again(shell: Shell, tmp_path: Path
         "print('pip has something to say')\n"
     )
     ran = shell("doctor", "--fix", "--yes", env={"PYTHONPATH": str(site)})
-    assert (site / "ran").read_text() == "uninstall -y opencv-python opencv-python-headless\ninstall opencv-python-headless\n"
+    assert (
+        site / "ran"
+    ).read_text() == "uninstall -y opencv-python opencv-python-headless\ninstall opencv-python-headless\n"
     assert ran.text.splitlines()[-1] == "healthy"
     assert "pip has" in ran.errors
     assert "pip has" not in ran.text
@@ -147,7 +160,9 @@ def test_one_install_is_asked_for_once_whatever_it_mends(shell: Shell, tmp_path:
     hide_faiss(tmp_path / "site")
     env = {"PYTHONPATH": str(tmp_path / "site")}
     problems = json.loads(shell("doctor", "--json", code=1, env=env).out)["problems"]
-    assert [p["what"] for p in problems if "faiss-cpu" in p["command"]] == ["FAISS is not installed; a library is missing: faiss"]
+    assert [p["what"] for p in problems if "faiss-cpu" in p["command"]] == [
+        "FAISS is not installed; a library is missing: faiss"
+    ]
     shell("doctor", "--fix", "--yes", code=1, env=env)
     assert [line for line in ran.read_text().splitlines() if "faiss" in line] == ["install faiss-cpu"]
 
@@ -163,8 +178,14 @@ def test_fix_imports_no_module_of_the_working_directory(also: str, shell: Shell,
         (shell.work / name).write_text("[global]\nindex-url = nowhere\n")
     script = Path(sys.executable).with_name("facecli")
     env = shell.environment | {"PYTHONPATH": f"{tmp_path / 'site'}{also}"}
-    done = subprocess.run([script, "doctor", "--fix", "--yes"], cwd=shell.work, env=env, check=False, capture_output=True, text=True)
-    assert (done.returncode, "Traceback" in done.stderr, "problem: FAISS is not installed" in done.stdout) == (1, False, True), done.stderr
+    done = subprocess.run(
+        [script, "doctor", "--fix", "--yes"], cwd=shell.work, env=env, check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, "Traceback" in done.stderr, "problem: FAISS is not installed" in done.stdout) == (
+        1,
+        False,
+        True,
+    ), done.stderr
     assert "install faiss-cpu" in ran.read_text()
     assert not planted.exists()
     assert not (shell.work / "hijacked").exists()
@@ -197,8 +218,16 @@ def test_the_memory_of_each_gpu_is_shown_also_where_nothing_can_use_it(monkeypat
     found = check_health(SilentReporter())
     lines = _lines(found, colour=False)
     start = lines.index("Memory of GPUs")
-    assert lines[start + 1 : start + 3] == ["  cuda:0  Made-up 70  3.0 of 4.0 GB free", "  cuda:1  Made-up 71  3.0 of 4.0 GB free"]
-    assert _record(found)["gpus"][1] == {"number": 1, "name": "Made-up 71", "memory_free": 3 * GB, "memory_total": 4 * GB}
+    assert lines[start + 1 : start + 3] == [
+        "  cuda:0  Made-up 70  3.0 of 4.0 GB free",
+        "  cuda:1  Made-up 71  3.0 of 4.0 GB free",
+    ]
+    assert _record(found)["gpus"][1] == {
+        "number": 1,
+        "name": "Made-up 71",
+        "memory_free": 3 * GB,
+        "memory_total": 4 * GB,
+    }
     assert [d.name for d in found.devices] == ["cpu"]
     monkeypatch.setattr(cuda, "load_driver", lambda: MadeUpDriver(broken=True))
     assert "Memory of GPUs" not in _lines(check_health(SilentReporter()), colour=False)
@@ -219,7 +248,11 @@ def test_each_device_is_proved_against_the_cpu(monkeypatch: pytest.MonkeyPatch) 
 
     def wrong(pack: object, device: Device) -> TrialOutcome:
         outcome = run_trial(pack, device)
-        return outcome if device.name == "cpu" else TrialOutcome(device, outcome.detection, outcome.embedding[::-1].copy(), outcome.seconds)
+        return (
+            outcome
+            if device.name == "cpu"
+            else TrialOutcome(device, outcome.detection, outcome.embedding[::-1].copy(), outcome.seconds)
+        )
 
     monkeypatch.setattr(health, "run_trial", wrong)
     found = check_health(SilentReporter())
@@ -236,11 +269,16 @@ def test_each_device_is_proved_against_the_cpu(monkeypatch: pytest.MonkeyPatch) 
             DeviceError("device second cannot be used", "lib", hint=f"{' '.join(pip('install'))} 'a[b]'"),
             [Conflict("device second cannot be used: lib", (pip("install", "a[b]"),))],
         ),
-        (DeviceError("device second cannot be used", "old", hint="update it"), [Conflict("device second cannot be used: old (update it)", ())]),
+        (
+            DeviceError("device second cannot be used", "old", hint="update it"),
+            [Conflict("device second cannot be used: old (update it)", ())],
+        ),
     ],
     ids=["no hardware is no fault", "a command mends it", "words mend it"],
 )
-def test_a_device_that_does_not_start(error: DeviceError, problems: list[Conflict], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_does_not_start(
+    error: DeviceError, problems: list[Conflict], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def find(named: str) -> tuple[Device, ...]:
         if named == "auto":
             return (Device("cpu", CPU),)

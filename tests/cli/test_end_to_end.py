@@ -52,7 +52,12 @@ def assert_golden(name: str, seen: str) -> None:
 def tolerance(text: str, number: re.Match[str]) -> float:
     """How far a number may be off, by its form and what stands beside it."""
     beside = text[max(0, number.start() - 1)] + text[number.end() : number.end() + 1]
-    in_box = "," in beside or "[" in beside or "]" in beside or (beside[0] == " " and text[: number.start()].rstrip()[-1:] == ",")
+    in_box = (
+        "," in beside
+        or "[" in beside
+        or "]" in beside
+        or (beside[0] == " " and text[: number.start()].rstrip()[-1:] == ",")
+    )
     decimals = len(number[0].partition(".")[2])
     if decimals >= 3 or (decimals and abs(float(number[0])) <= 1):
         return 0.003
@@ -69,7 +74,10 @@ def tolerance(text: str, number: re.Match[str]) -> float:
         ("search.jsonl", ("--json", "yaoming.jpg", "-t", "none", "-k", "2")),
         ("search.csv", ("--csv", "yaoming.jpg", "-t", "none", "-k", "2")),
         ("search-all-faces.csv", ("--csv", "album/party/gdp.jpg", "--face", "all", "-k", "1")),
-        ("search-mean.jsonl", ("--json", "yaoming.jpg", "album/sport/players.jpg", "--combine", "mean", "-t", "none", "-k", "1")),
+        (
+            "search-mean.jsonl",
+            ("--json", "yaoming.jpg", "album/sport/players.jpg", "--combine", "mean", "-t", "none", "-k", "1"),
+        ),
     ],
 )
 def test_search_prints(shell: Shell, library: Path, golden: str, arguments: tuple[str, ...]) -> None:
@@ -93,7 +101,9 @@ def test_faces_prints(shell: Shell, library: Path) -> None:
     assert_golden("faces.tsv", shell("faces", "album/party/gdp.jpg", "yaoming.jpg", cwd=library).text)
 
 
-@pytest.mark.parametrize(("other", "verdict", "code"), [("album/sport/players.jpg", "different", 1), ("yaoming.jpg", "same", 0)])
+@pytest.mark.parametrize(
+    ("other", "verdict", "code"), [("album/sport/players.jpg", "different", 1), ("yaoming.jpg", "same", 0)]
+)
 def test_verify_prints(shell: Shell, library: Path, other: str, verdict: str, code: int) -> None:
     """The largest face of the team photo is another player; --face all finds the one meant."""
     fields = shell("verify", "yaoming.jpg", other, code=code, cwd=library).text.rstrip("\n").split("\t")
@@ -109,8 +119,14 @@ def test_stdin_is_a_query(shell: Shell, library: Path) -> None:
 
 def test_a_face_of_the_index_is_a_query(shell: Shell, library: Path) -> None:
     """Searching with the astronaut's indexed face gives what her photo gives, without herself."""
-    by_photo = [line.split("\t") for line in shell("search", "album/space/astronaut.png", *EVERY_FACE, cwd=library).text.splitlines()]
-    by_face = [line.split("\t") for line in shell("search", f"face:{by_photo[0][2]}", *EVERY_FACE, cwd=library).text.splitlines()]
+    by_photo = [
+        line.split("\t")
+        for line in shell("search", "album/space/astronaut.png", *EVERY_FACE, cwd=library).text.splitlines()
+    ]
+    by_face = [
+        line.split("\t")
+        for line in shell("search", f"face:{by_photo[0][2]}", *EVERY_FACE, cwd=library).text.splitlines()
+    ]
     likeness = {row[2]: float(row[0]) for row in by_photo[1:]}
     assert {row[2]: float(row[0]) for row in by_face} == pytest.approx(likeness, abs=0.002)
 
@@ -189,7 +205,9 @@ def test_a_closed_pipe_ends_it_silently(shell: Shell, library: Path, form: tuple
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "facecli", "search", "-q", "yaoming.jpg", *EVERY_FACE, *form]
-    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, cwd=library, env=shell.environment, check=False)
+    done = subprocess.run(
+        command, stdout=writer, stderr=subprocess.PIPE, cwd=library, env=shell.environment, check=False
+    )
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, b"")
 
@@ -198,7 +216,9 @@ def on_terminal(shell: Shell, folder: Path, *arguments: str, **environment: str)
     """What a command shows on a terminal of 80 columns."""
     ours, theirs = pty.openpty()
     env = shell.environment | {"TERM": "xterm-256color", "COLUMNS": "80"} | environment
-    process = subprocess.Popen([sys.executable, "-m", "facecli", *arguments], stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=env)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "facecli", *arguments], stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=env
+    )
     os.close(theirs)
     shown = b""
     with contextlib.suppress(OSError):  # Linux ends a terminal whose other side is closed with EIO

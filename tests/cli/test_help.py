@@ -45,7 +45,9 @@ def test_help_imports_nothing_heavy(shell: Shell, command: str | None) -> None:
 @pytest.mark.parametrize("command", OPTIONS)
 def test_help_names_every_option(shell: Shell, command: str) -> None:
     text = shell(command, "--help").text
-    assert [option for option in OPTIONS[command].split() if not re.search(rf"(?<![\w-]){re.escape(option)}\b", text)] == []
+    assert [
+        option for option in OPTIONS[command].split() if not re.search(rf"(?<![\w-]){re.escape(option)}\b", text)
+    ] == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -69,9 +71,19 @@ def test_no_arguments_show_the_help(shell: Shell) -> None:
 def test_completion(shell: Shell, name: str) -> None:
     """The script is for this command, and completing `facecli se` gives search."""
     command = str(Path(sys.executable).parent / "facecli")
-    script = subprocess.run([command], capture_output=True, text=True, check=True, env=shell.environment | {"_FACECLI_COMPLETE": f"{name}_source"})
+    script = subprocess.run(
+        [command],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=shell.environment | {"_FACECLI_COMPLETE": f"{name}_source"},
+    )
     assert "_FACECLI_COMPLETE" in script.stdout
-    asked = {"_FACECLI_COMPLETE": f"{name}_complete", "COMP_WORDS": "facecli se", "COMP_CWORD": "se" if name == "fish" else "1"}
+    asked = {
+        "_FACECLI_COMPLETE": f"{name}_complete",
+        "COMP_WORDS": "facecli se",
+        "COMP_CWORD": "se" if name == "fish" else "1",
+    }
     answer = subprocess.run([command], capture_output=True, text=True, check=True, env=shell.environment | asked)
     assert "search" in answer.stdout
     assert "index" not in answer.stdout

@@ -43,13 +43,19 @@ def start(shell: Shell, *arguments: str) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(command, cwd=shell.work, env=shell.environment, stderr=subprocess.PIPE)
     vectors = shell.work / ".facecli" / "vectors-1.faiss"
     deadline = time.monotonic() + 60
-    while not (vectors.exists() and vectors.stat().st_size > 5000) and process.poll() is None and time.monotonic() < deadline:
+    while (
+        not (vectors.exists() and vectors.stat().st_size > 5000)
+        and process.poll() is None
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.02)
     return process
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_a_run_and_keeps_what_is_done(shell: Shell, many: Path, number: signal.Signals, code: int) -> None:
+def test_a_signal_ends_a_run_and_keeps_what_is_done(
+    shell: Shell, many: Path, number: signal.Signals, code: int
+) -> None:
     process = start(shell, str(many))
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
@@ -78,9 +84,9 @@ def test_lists_come_from_files_and_stdin(shell: Shell) -> None:
     (shell.work / "list").write_text("album/sport/players.jpg\nalbum/party/gdp.jpg\n")
 
     def total(*arguments: str, stdin: bytes = b"") -> int:
-        count: int = json.loads(shell("index", "--json", "-i", f"index{len(os.listdir(shell.work))}", *arguments, stdin=stdin).text)["photos"][
-            "total"
-        ]
+        count: int = json.loads(
+            shell("index", "--json", "-i", f"index{len(os.listdir(shell.work))}", *arguments, stdin=stdin).text
+        )["photos"]["total"]
         return count
 
     assert total("--files-from", "list") == 2
@@ -122,7 +128,12 @@ def test_the_report_says_what_was_passed_by_and_why(shell: Shell, album: Path) -
     (album / os.fsdecode(b"bad-\xff.jpg")).write_text("nothing\n" * 9)
     first = report(shell, album, code=3)
     assert first["skipped"] == [
-        {"path": "album/bad-\ufffd.jpg", "path_base64": "YWxidW0vYmFkLf8uanBn", "reason": "not-an-image", "detail": "the content is text"}
+        {
+            "path": "album/bad-\ufffd.jpg",
+            "path_base64": "YWxidW0vYmFkLf8uanBn",
+            "reason": "not-an-image",
+            "detail": "the content is text",
+        }
     ]
     assert first["bottleneck"] in first["stages"]
     assert set(first["stages"]) == {"scan", "read", "decode", "detect", "align", "embed", "write"}
@@ -142,7 +153,16 @@ def test_what_was_removed_is_counted_as_kept_out(shell: Shell, album: Path) -> N
     shell("remove", "album/party/gdp.jpg")
     ran = shell("index", album)
     assert "1 of the photos and faces stay out" in ran.errors
-    assert report(shell, album)["photos"] == {"seen": 4, "new": 0, "changed": 0, "moved": 0, "unchanged": 3, "removed": 0, "skipped": 0, "total": 3}
+    assert report(shell, album)["photos"] == {
+        "seen": 4,
+        "new": 0,
+        "changed": 0,
+        "moved": 0,
+        "unchanged": 3,
+        "removed": 0,
+        "skipped": 0,
+        "total": 3,
+    }
 
 
 def test_a_face_that_was_removed_stays_out_of_its_photo(shell: Shell, album: Path) -> None:
@@ -196,6 +216,8 @@ def test_what_would_be_faster_is_said_only_where_that_helps(shell: Shell, album:
 @pytest.mark.parametrize(("seconds", "said"), [(59.0, False), (61.0, True)])
 def test_after_a_minute_it_is_said_unasked(capfd: pytest.CaptureFixture[str], seconds: float, said: bool) -> None:  # noqa: FBT001 (a parameter)
     stages = {stage: StageTime(busy_seconds=1.0) for stage in STAGES}
-    made = IndexReport("/index", "pack", "cpu", "CPUExecutionProvider", seconds, PhotoCounts(seen=9, new=9, total=9), stages=stages)
+    made = IndexReport(
+        "/index", "pack", "cpu", "CPUExecutionProvider", seconds, PhotoCounts(seen=9, new=9, total=9), stages=stages
+    )
     tell_report(made, Console(quiet=False, verbose=False), dry_run=False)
     assert ("bound by" in capfd.readouterr().err) == said

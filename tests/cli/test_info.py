@@ -27,7 +27,10 @@ def index(shell: Shell) -> Shell:
     with open_writer(shell.work / ".facecli", KIND, create=True) as writer:
         none = np.zeros((0, 512), np.float32)
         names = ["album/a.jpg", os.fsdecode(b"album/tab\t\xff.jpg")]
-        photos = [IndexedPhoto(PhotoFile(f"{shell.work}/{n}", 1, 2), bytes(16), 30, 20, Detections.none(), none) for n in names]
+        photos = [
+            IndexedPhoto(PhotoFile(f"{shell.work}/{n}", 1, 2), bytes(16), 30, 20, Detections.none(), none)
+            for n in names
+        ]
         skip = Skipped(PhotoFile(f"{shell.work}/album/b.jpg", 1, 2), SkipReason.TRUNCATED, "it ends early")
         writer.commit(Batch(photos=tuple(photos), skips=(skip,)))
         writer.finish()
@@ -54,7 +57,13 @@ def test_lists_escape_what_would_break_a_line(index: Shell) -> None:
 
 def test_json(index: Shell) -> None:
     about = json.loads(index("info", "--json").out)
-    assert (about["photos"], about["faces"], about["skipped"], about["model"], about["dimension"]) == (2, 0, 1, "buffalo_sc", 512)
+    assert (about["photos"], about["faces"], about["skipped"], about["model"], about["dimension"]) == (
+        2,
+        0,
+        1,
+        "buffalo_sc",
+        512,
+    )
     assert about["settings"]["det-size"] == 640
     assert (about["pending"], about["migrating_to"]) == (False, None)
     assert "photo_list" not in about

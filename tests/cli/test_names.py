@@ -17,12 +17,12 @@ from facecli.config import SearchOptions
 from facecli.errors import FacecliError, UsageError
 from facecli.photos.scan import read_list
 from facecli.removing import contents_of
+from facecli.reporting import SilentReporter
 from facecli.searching.search import Surroundings, search_index
 from facecli.searching.verifying import verify_photos
 from facecli.store.locate import find_index, place_index
 from facecli.store.reader import open_reader
 from facecli.store.writer import open_writer
-from facecli.types import SilentReporter
 from facecli.vision.packs.resolve import find_pack
 
 if TYPE_CHECKING:
@@ -77,7 +77,9 @@ def _photo(shell: Shell, find_sample: Find) -> None:
         (("calibrate", ""), "DIR"),
     ],
 )
-def test_an_empty_name_is_an_error_that_says_where(shell: Shell, home: Path, arguments: tuple[str, ...], where: str) -> None:
+def test_an_empty_name_is_an_error_that_says_where(
+    shell: Shell, home: Path, arguments: tuple[str, ...], where: str
+) -> None:
     ran = shell(*arguments, code=2, cwd=home)
     line, hint = ran.errors.splitlines()
     assert line.startswith("facecli: error: an empty name: ")
@@ -90,14 +92,19 @@ def test_an_empty_name_is_an_error_that_says_where(shell: Shell, home: Path, arg
 @pytest.mark.parametrize("variable", ["FACECLI_INDEX", "FACECLI_MODEL"])
 def test_a_variable_that_is_set_to_nothing_is_no_name(shell: Shell, home: Path, variable: str) -> None:
     ran = shell("search", "yao.jpg", code=2, cwd=home, env={variable: ""})
-    assert ran.errors.splitlines() == [f"facecli: error: an empty name: {variable}", f"hint: unset {variable}, or name something with it"]
+    assert ran.errors.splitlines() == [
+        f"facecli: error: an empty name: {variable}",
+        f"hint: unset {variable}, or name something with it",
+    ]
     option = {"FACECLI_INDEX": ("-i", ".facecli"), "FACECLI_MODEL": ("-m", "buffalo_sc")}[variable]
     shell("search", "yao.jpg", "-t", "none", *option, cwd=home, env={variable: ""})
     shell("search", "--help", env={variable: ""})
 
 
 def test_variables_that_name_no_place_may_be_empty(shell: Shell, home: Path) -> None:
-    empty = dict.fromkeys(("FACECLI_DEVICE", "FACECLI_JOBS", "FACECLI_QUIET", "FACECLI_VERBOSE", "FACECLI_DEBUG", "FACECLI_ABSOLUTE"), "")
+    empty = dict.fromkeys(
+        ("FACECLI_DEVICE", "FACECLI_JOBS", "FACECLI_QUIET", "FACECLI_VERBOSE", "FACECLI_DEBUG", "FACECLI_ABSOLUTE"), ""
+    )
     shell("index", "yao.jpg", cwd=home, env=empty)
 
 
@@ -108,7 +115,9 @@ def test_an_empty_name_in_a_list_is_an_error_too(shell: Shell, arguments: tuple[
     names = end.join((b"yao.jpg", b"", b"yao.jpg", b""))
     (shell.work / arguments[-1]).write_bytes(names)
     ran = shell("index", "--json", "-i", "index", *arguments, code=2, stdin=names)
-    assert [line for line in ran.errors.splitlines() if "error" in line] == ["facecli: error: an empty name: entry 2 of a list"]
+    assert [line for line in ran.errors.splitlines() if "error" in line] == [
+        "facecli: error: an empty name: entry 2 of a list"
+    ]
     assert json.loads(ran.text)["photos"]["seen"] == 1, "what is named is looked at"
 
 

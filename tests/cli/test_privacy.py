@@ -24,8 +24,22 @@ def network_calls(shell: Shell, *arguments: str | Path, codes: tuple[int, ...] =
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
     log = shell.work.parent / "calls"
-    command = ["strace", "-f", "-qq", "-e", CALLS, "-o", str(log), sys.executable, "-m", "facecli", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=shell.work, env=shell.environment, check=False, timeout=300)
+    command = [
+        "strace",
+        "-f",
+        "-qq",
+        "-e",
+        CALLS,
+        "-o",
+        str(log),
+        sys.executable,
+        "-m",
+        "facecli",
+        *map(str, arguments),
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=shell.work, env=shell.environment, check=False, timeout=300
+    )
     if not log.exists():
         pytest.skip("strace is not allowed to trace here")
     assert done.returncode in codes, done.stderr
@@ -50,5 +64,7 @@ def test_telemetry_is_off_before_the_runtime_is_loaded(shell: Shell) -> None:
         "import os, sys; from facecli.vision.runtime.libraries import load_onnxruntime; assert 'onnxruntime' not in sys.modules; load_onnxruntime(); "
         "print(os.environ.get('ORT_DISABLE_TELEMETRY'), os.environ.get('ORT_TELEMETRY_DISABLED'))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=shell.environment, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=shell.environment, check=True
+    )
     assert done.stdout == "1 1\n"

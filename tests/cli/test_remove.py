@@ -40,7 +40,9 @@ def test_a_photo_goes_with_its_copy_and_stays_out_until_it_is_let_back(shell: Sh
     assert "2 photos, 10 faces (1 further copy of a photo among them)" in ran.errors
     assert "--forget" in ran.errors
     assert counts(shell, "--force", "album") == {"seen": 5, "changed": 3, "total": 3}
-    assert shell("remove", "--forget", "--dry-run", "album/party/gdp.jpg").errors.startswith("1 mark would be forgotten")
+    assert shell("remove", "--forget", "--dry-run", "album/party/gdp.jpg").errors.startswith(
+        "1 mark would be forgotten"
+    )
     assert "1 mark forgotten; the next" in shell("remove", "--forget", "album/party/gdp.jpg").errors
     assert counts(shell, "album") == {"seen": 5, "new": 2, "unchanged": 3, "total": 5}
     assert "nothing is kept out of it" in shell("remove", "--forget", "album/party/gdp.jpg", code=2).errors
@@ -101,14 +103,19 @@ def test_a_root_is_forgotten_without_a_mark(shell: Shell, index: Path) -> None:
     shutil.copyfile(shell.work / "album" / "party" / "t1.jpg", other / "six.jpg")
     (other / "bad.jpg").write_text("no image at all\n" * 9)
     shell("index", "-q", other, code=3)
-    assert shell("remove", "--root", "Zq81-other", "--dry-run").text == "Zq81-other/six.jpg\tphoto\t6\nZq81-other/bad.jpg\tskipped\t0\n"
+    assert (
+        shell("remove", "--root", "Zq81-other", "--dry-run").text
+        == "Zq81-other/six.jpg\tphoto\t6\nZq81-other/bad.jpg\tskipped\t0\n"
+    )
     assert len(paths(shell)) == 6
     shutil.rmtree(other)
     ran = shell("remove", "--root", "Zq81-other/")
     assert ran.text == "Zq81-other/six.jpg\tphoto\t6\nZq81-other/bad.jpg\tskipped\t0\n"
     assert ran.errors.startswith(f"forgot {other} with 1 photo; ")
     assert [path.name for path in index.iterdir() if b"Zq81" in path.read_bytes()] == []
-    assert counts(shell) == {"seen": 5, "unchanged": 5, "total": 5}, "its copy in the album stays, and nothing is missing"
+    assert counts(shell) == {"seen": 5, "unchanged": 5, "total": 5}, (
+        "its copy in the album stays, and nothing is missing"
+    )
     assert json.loads(shell("info", "--json").out)["kept_out"] == 0
     shell("check")
     for wrong in (
@@ -125,7 +132,9 @@ def test_a_root_is_forgotten_without_a_mark(shell: Shell, index: Path) -> None:
     assert counts(shell, "album")["new"] == 5
 
 
-def test_a_reader_that_holds_the_index_open_is_told_of(shell: Shell, index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_holds_the_index_open_is_told_of(
+    shell: Shell, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The removal stands; its proof is up to the next writer."""
     from click.testing import CliRunner
 

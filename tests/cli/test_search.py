@@ -96,7 +96,10 @@ def test_any_and_mean_make_one_block(search: Callable[..., Any]) -> None:
     separate = records(search(YAO, "eileen.png", "-t", "none", "--json"))
     assert [m["query"] for m in separate] == [YAO] * 4 + ["eileen.png"] * 4
     either = records(search(YAO, "eileen.png", "-t", "none", "--json", "--combine", "any"))
-    assert [(m["query"], Path(m["path"]).name) for m in either[:2]] == [("eileen.png", "astronaut.png"), (YAO, "players.jpg")]
+    assert [(m["query"], Path(m["path"]).name) for m in either[:2]] == [
+        ("eileen.png", "astronaut.png"),
+        (YAO, "players.jpg"),
+    ]
     best = {m["path"]: max(o["similarity"] for o in separate if o["path"] == m["path"]) for m in either}
     assert [m["similarity"] for m in either] == [best[m["path"]] for m in either]
     mean = records(search(YAO, "eileen.png", "-t", "none", "--json", "--combine", "mean"))
@@ -111,10 +114,14 @@ def test_a_face_of_the_index_asks_and_leaves_itself_out(search: Callable[..., An
         answers = records(search(f"face:{own}", "-k", "0", "-t", "none", "--by", "face", "--json", "--combine", how))
         assert len(answers) == 33
         assert own not in {m["face"] for m in answers}
-    both = records(search(f"face:{own}", "face:1", "-k", "0", "-t", "none", "--by", "face", "--json", "--combine", "mean"))
+    both = records(
+        search(f"face:{own}", "face:1", "-k", "0", "-t", "none", "--by", "face", "--json", "--combine", "mean")
+    )
     assert len(both) == 32 if own != 1 else 33
     # `any` with two faces of the index: neither answers the other.
-    either = records(search(f"face:{own}", "face:1", "-k", "0", "-t", "none", "--by", "face", "--json", "--combine", "any"))
+    either = records(
+        search(f"face:{own}", "face:1", "-k", "0", "-t", "none", "--by", "face", "--json", "--combine", "any")
+    )
     assert not {own, 1} & {m["face"] for m in either}
 
 
@@ -184,7 +191,9 @@ def test_provenance_is_the_first_line_and_true(search: Callable[..., Any], album
     assert [m["rank"] for m in rest] == [1]
 
 
-def test_links_and_copies_overwrite_nothing_and_repeat_nothing(search: Callable[..., Any], album_home: Path, tmp_path: Path) -> None:
+def test_links_and_copies_overwrite_nothing_and_repeat_nothing(
+    search: Callable[..., Any], album_home: Path, tmp_path: Path
+) -> None:
     for option in ("--link-to", "--copy-to"):
         target = tmp_path / option[2:]
         dry = search(YAO, "-t", "none", option, target, "--dry-run")
@@ -194,7 +203,13 @@ def test_links_and_copies_overwrite_nothing_and_repeat_nothing(search: Callable[
         (target / "players.jpg").write_bytes(b"mine")
         for _ in range(2):
             search(YAO, "-t", "none", option, target)
-            assert sorted(p.name for p in target.iterdir()) == ["astronaut.png", "gdp.jpg", "players-2.jpg", "players.jpg", "t1.jpg"]
+            assert sorted(p.name for p in target.iterdir()) == [
+                "astronaut.png",
+                "gdp.jpg",
+                "players-2.jpg",
+                "players.jpg",
+                "t1.jpg",
+            ]
         assert (target / "players.jpg").read_bytes() == b"mine"
         assert (target / "players-2.jpg").read_bytes() == (album_home / "album/sport/players.jpg").read_bytes()
         assert (target / "t1.jpg").is_symlink() == (option == "--link-to")
@@ -203,7 +218,9 @@ def test_links_and_copies_overwrite_nothing_and_repeat_nothing(search: Callable[
 def test_a_photo_that_is_gone_is_named_and_the_others_copied(shell: Shell, album: Path, find_sample: Find) -> None:
     shell("index", "-q", "album")
     (album / "party/t1.jpg").unlink()
-    ran = shell("search", find_sample("yaoming.jpg"), "-t", "none", "--copy-to", "copies", "--html", "page.html", code=2)
+    ran = shell(
+        "search", find_sample("yaoming.jpg"), "-t", "none", "--copy-to", "copies", "--html", "page.html", code=2
+    )
     assert "album/party/t1.jpg" in ran.errors
     assert sorted(p.name for p in (shell.work / "copies").iterdir()) == ["astronaut.png", "gdp.jpg", "players.jpg"]
     assert "no such photo" in (shell.work / "page.html").read_text("utf-8")
@@ -231,7 +248,9 @@ def on_a_terminal(shell: Shell, home: Path, *arguments: str, **environment: str)
     """What `facecli search` shows on a terminal of 100 columns."""
     ours, theirs = pty.openpty()
     settings = shell.environment | {"TERM": "xterm", "COLUMNS": "100"} | environment
-    process = subprocess.Popen([sys.executable, "-m", "facecli", "search", *arguments], cwd=home, stdout=theirs, stderr=theirs, env=settings)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "facecli", "search", *arguments], cwd=home, stdout=theirs, stderr=theirs, env=settings
+    )
     os.close(theirs)
     shown = b""
     try:
@@ -262,13 +281,18 @@ def test_a_search_imports_only_what_it_needs(search: Callable[..., Any]) -> None
     ran = search(YAO, env={"PYTHONPROFILEIMPORTTIME": "1"})
     modules = {name.partition(".")[0] for name in re.findall(r"^import time:.*\|\s*(\S+)$", ran.errors, re.MULTILINE)}
     assert {"numpy", "cv2", "sqlite3"} <= modules
-    assert modules & {"PIL", "scipy", "insightface", "onnx", "tqdm", "csv", "html", "skimage", "requests", "openvino"} == set()
+    assert (
+        modules & {"PIL", "scipy", "insightface", "onnx", "tqdm", "csv", "html", "skimage", "requests", "openvino"}
+        == set()
+    )
 
 
 def test_a_stdout_that_is_full_or_closed_ends_in_one_line(shell: Shell, album_home: Path) -> None:
     def run(redirection: str) -> tuple[int, str]:
         line = f'"{sys.executable}" -m facecli search {YAO} {redirection}'
-        done = subprocess.run(["bash", "-c", line], cwd=album_home, env=shell.environment, capture_output=True, check=False)
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=album_home, env=shell.environment, capture_output=True, check=False
+        )
         return done.returncode, done.stderr.decode()
 
     assert run(">/dev/full") == (2, "facecli: error: cannot be written (No space left on device): stdout\n")

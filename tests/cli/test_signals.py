@@ -75,7 +75,9 @@ main(sys.argv[1:])
 def command(shell: Shell, patch: str, *arguments: str | Path) -> Iterator[subprocess.Popen[bytes]]:
     """The command with something in it that never ends, once it has come there."""
     script = [sys.executable, "-c", BEGIN + patch + END, *map(str, arguments)]
-    process = subprocess.Popen(script, cwd=shell.work, env=shell.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        script, cwd=shell.work, env=shell.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     try:
         deadline = time.monotonic() + 60
         while not (shell.work / "waiting").exists() and process.poll() is None and time.monotonic() < deadline:
@@ -90,7 +92,9 @@ def command(shell: Shell, patch: str, *arguments: str | Path) -> Iterator[subpro
 
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM])
 @pytest.mark.parametrize(
-    ("patch", "options"), [(LOCK, ("--wait", "600")), (WALK, ("--dry-run",)), (STATEMENT, ())], ids=["lock", "dry run", "statement"]
+    ("patch", "options"),
+    [(LOCK, ("--wait", "600")), (WALK, ("--dry-run",)), (STATEMENT, ())],
+    ids=["lock", "dry run", "statement"],
 )
 def test_one_signal_ends_a_run_that_has_nothing_in_flight(
     shell: Shell, album: Path, patch: str, options: tuple[str, ...], number: signal.Signals
@@ -105,13 +109,17 @@ def test_one_signal_ends_a_run_that_has_nothing_in_flight(
     if patch == LOCK:
         lock.release()
     assert process.returncode == 128 + number
-    assert errors.decode().splitlines() == ["facecli: error: stopped early; what was done is kept: run it again to go on"]
+    assert errors.decode().splitlines() == [
+        "facecli: error: stopped early; what was done is kept: run it again to go on"
+    ]
     shell("check")
     assert json.loads(shell("index", "--json", album).text)["photos"]["unchanged"] == 4
 
 
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM])
-def test_one_signal_ends_a_walk_that_finds_nothing_more_and_keeps_what_was_found(shell: Shell, album: Path, number: signal.Signals) -> None:
+def test_one_signal_ends_a_walk_that_finds_nothing_more_and_keeps_what_was_found(
+    shell: Shell, album: Path, number: signal.Signals
+) -> None:
     with command(shell, WALK, "index", album) as process:
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
@@ -133,7 +141,9 @@ def test_one_signal_ends_a_walk_that_finds_nothing_more_and_keeps_what_was_found
     ],
 )
 @pytest.mark.usefixtures("album")
-def test_two_signals_end_any_command_whatever_it_does(shell: Shell, arguments: tuple[str, ...], signals: tuple[signal.Signals, ...]) -> None:
+def test_two_signals_end_any_command_whatever_it_does(
+    shell: Shell, arguments: tuple[str, ...], signals: tuple[signal.Signals, ...]
+) -> None:
     with command(shell, COMPUTING, *arguments) as process:
         for number in signals:
             process.send_signal(number)

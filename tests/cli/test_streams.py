@@ -61,8 +61,14 @@ JSON = tuple(command for command in PRINTING if "--json" in command)
 def small(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, find_sample: Find) -> Path:
     """A directory with three photos, their index, and a query; nobody changes it."""
     home = tmp_path_factory.mktemp("small")
-    put(home, find_sample, {"album/players.jpg": "players.jpg", "album/gdp.jpg": "gdp.jpg", "album/astronaut.png": "astronaut.png"})
-    subprocess.run([*COMMAND, "index", "-q", "album"], cwd=home, check=True, env=os.environ | {"XDG_CACHE_HOME": str(shared_cache)})
+    put(
+        home,
+        find_sample,
+        {"album/players.jpg": "players.jpg", "album/gdp.jpg": "gdp.jpg", "album/astronaut.png": "astronaut.png"},
+    )
+    subprocess.run(
+        [*COMMAND, "index", "-q", "album"], cwd=home, check=True, env=os.environ | {"XDG_CACHE_HOME": str(shared_cache)}
+    )
     return home
 
 
@@ -96,7 +102,9 @@ def test_a_full_stdout_is_one_line_in_every_command(shell: Shell, small: Path, a
     assert b"--debug" not in ran.stderr
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("info",), ("search", *QUERY), ("index", "--json")], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("--version",), ("info",), ("search", *QUERY), ("index", "--json")], ids=" ".join
+)
 def test_a_closed_stdout_takes_nothing_either(shell: Shell, small: Path, arguments: tuple[str, ...]) -> None:
     ran = run(shell, small, *arguments, stdout=None, preexec_fn=closed(1))
     assert ran.returncode == 2
@@ -114,7 +122,9 @@ def test_the_script_of_completion_into_a_full_stdout(shell: Shell, small: Path) 
     assert (ran.returncode, ran.stderr.decode()) == (2, FULL)
 
 
-@pytest.mark.parametrize("arguments", [("search", *QUERY), ("info", "--photos"), ("--help",), ("models",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [("search", *QUERY), ("info", "--photos"), ("--help",), ("models",)], ids=" ".join
+)
 def test_a_reader_that_has_gone_ends_it_silently(shell: Shell, small: Path, arguments: tuple[str, ...]) -> None:
     ran = run(shell, small, *arguments, stdout=gone())
     assert (ran.returncode, ran.stderr) == (0, b"")
@@ -128,7 +138,9 @@ def gone() -> int:
 
 
 @pytest.mark.parametrize("stdout", ["gone", "full"])
-def test_what_was_asked_for_is_made_whoever_reads_stdout(shell: Shell, small: Path, tmp_path: Path, stdout: str) -> None:
+def test_what_was_asked_for_is_made_whoever_reads_stdout(
+    shell: Shell, small: Path, tmp_path: Path, stdout: str
+) -> None:
     page, copies, links, crops = (tmp_path / name for name in ("page.html", "copies", "links", "crops"))
     sink = gone() if stdout == "gone" else os.open("/dev/full", os.O_WRONLY)
     code = 0 if stdout == "gone" else 2
@@ -223,7 +235,9 @@ def test_a_notice_is_heard_while_the_noise_of_a_library_is_not(shell: Shell) -> 
             tell("a notice from another thread")
         assert noise.text() == "noise of a library\\n", noise.text()
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], env=shell.environment, check=True, stderr=subprocess.PIPE)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], env=shell.environment, check=True, stderr=subprocess.PIPE
+    )
     assert done.stderr == b"a notice from another thread\n"
 
 
@@ -238,7 +252,16 @@ ODD = {
     "line\u2028back\r.jpg".encode(): b"line\\u2028back\\r.jpg",
 }
 """Names, and what a terminal may get of them."""
-HARMFUL = (b"\x1b[31m", b"\x1b]0;", b"\x07", "\u009b".encode(), b"raw\x9b", "\u202e".encode(), "\u2028".encode(), b"back\r.")
+HARMFUL = (
+    b"\x1b[31m",
+    b"\x1b]0;",
+    b"\x07",
+    "\u009b".encode(),
+    b"raw\x9b",
+    "\u202e".encode(),
+    "\u2028".encode(),
+    b"back\r.",
+)
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +275,10 @@ def odd(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, find_sampl
         with open(os.path.join(os.fsencode(home), b"text", name), "w") as text:
             text.write("no image\n" * 9)
     run_index = subprocess.run(
-        [*COMMAND, "index", "-q", "album", "text"], cwd=home, check=False, env=os.environ | {"XDG_CACHE_HOME": str(shared_cache)}
+        [*COMMAND, "index", "-q", "album", "text"],
+        cwd=home,
+        check=False,
+        env=os.environ | {"XDG_CACHE_HOME": str(shared_cache)},
     )
     assert run_index.returncode == 3
     return home
@@ -282,7 +308,13 @@ def test_a_terminal_is_not_steered_by_names(shell: Shell, odd: Path, arguments: 
 @pytest.mark.parametrize("name", ODD)
 def test_a_name_that_is_typed_steers_no_terminal_either(shell: Shell, odd: Path, name: bytes) -> None:
     typed = os.fsdecode(b"text/" + name)
-    for arguments in (("search", typed), ("faces", typed), ("verify", typed, typed), ("remove", typed + "x"), ("info", "-i", typed)):
+    for arguments in (
+        ("search", typed),
+        ("faces", typed),
+        ("verify", typed, typed),
+        ("remove", typed + "x"),
+        ("info", "-i", typed),
+    ):
         shown = on_terminal(shell, odd, *arguments)
         assert [bad for bad in HARMFUL if bad in shown] == []
         assert ODD[name].split(b"\\")[0] in shown
@@ -290,7 +322,10 @@ def test_a_name_that_is_typed_steers_no_terminal_either(shell: Shell, odd: Path,
 
 def test_lists_on_a_terminal_show_what_cannot_be_shown(shell: Shell, odd: Path) -> None:
     shown = on_terminal(shell, odd, "search", "-l", *QUERY)
-    assert set(shown.replace(b"\r\n", b"\n").splitlines()) == {b"album/plain.jpg", *(b"album/" + escaped for escaped in ODD.values())}
+    assert set(shown.replace(b"\r\n", b"\n").splitlines()) == {
+        b"album/plain.jpg",
+        *(b"album/" + escaped for escaped in ODD.values()),
+    }
 
 
 def test_pipes_keep_the_bytes_of_names(shell: Shell, odd: Path) -> None:
@@ -343,7 +378,9 @@ def latin(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     tool = shutil.which("localedef")
     if tool is None:
         pytest.skip("localedef is not installed, so that no locale can be made")
-    made = subprocess.run([tool, "-i", "de_DE", "-f", "ISO-8859-1", str(folder / "de_DE.ISO-8859-1")], capture_output=True, check=False)
+    made = subprocess.run(
+        [tool, "-i", "de_DE", "-f", "ISO-8859-1", str(folder / "de_DE.ISO-8859-1")], capture_output=True, check=False
+    )
     if made.returncode:
         pytest.skip("the sources of locales are not installed")
     return {"LC_ALL": "de_DE.ISO-8859-1", "LOCPATH": str(folder)}
@@ -353,8 +390,12 @@ ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
 @pytest.mark.parametrize("locale", ["ascii", "latin", "io-ascii"])
-def test_no_locale_ends_a_command_or_spoils_its_json(shell: Shell, find_sample: Find, locale: str, request: pytest.FixtureRequest) -> None:
-    env = {"ascii": ASCII, "io-ascii": ASCII | {"PYTHONIOENCODING": "ascii"}}.get(locale) or request.getfixturevalue("latin")
+def test_no_locale_ends_a_command_or_spoils_its_json(
+    shell: Shell, find_sample: Find, locale: str, request: pytest.FixtureRequest
+) -> None:
+    env = {"ascii": ASCII, "io-ascii": ASCII | {"PYTHONIOENCODING": "ascii"}}.get(locale) or request.getfixturevalue(
+        "latin"
+    )
     put(shell.work, find_sample, {"äöü/ß姚.jpg": "gdp.jpg"})
     (shell.work / "äöü/é…bad.jpg").write_text("no image\n" * 9)
     helped = run(shell, shell.work, "index", "--help", env=env)
@@ -363,7 +404,11 @@ def test_no_locale_ends_a_command_or_spoils_its_json(shell: Shell, find_sample: 
     assert ran.returncode == 3
     assert "é…bad.jpg".encode() in ran.stderr
     assert [skip["path"] for skip in json.loads(ran.stdout.decode("utf-8"))["skipped"]] == ["äöü/é…bad.jpg"]
-    for arguments in (("info", "--json", "--skipped", "--photos"), ("search", "--json", *QUERY), ("faces", "--json", "äöü/ß姚.jpg")):
+    for arguments in (
+        ("info", "--json", "--skipped", "--photos"),
+        ("search", "--json", *QUERY),
+        ("faces", "--json", "äöü/ß姚.jpg"),
+    ):
         done = run(shell, shell.work, *arguments, env=env)
         assert done.returncode == 0
         assert "äöü/ß姚.jpg" in str([json.loads(line) for line in done.stdout.decode("utf-8").splitlines()])
@@ -415,7 +460,9 @@ def test_a_page_goes_into_stderr_and_a_shells_pipe(shell: Shell, small: Path) ->
     assert ran.stdout.count(b"\n") == 3
     assert ran.stderr.startswith(b"<!doctype html>")
     line = f"{sys.executable} -m facecli search {' '.join(QUERY)} -l --html >(tail -n 1 >&2) | cat; wait $!"
-    done = subprocess.run(["bash", "-c", line], cwd=small, env=shell.environment, capture_output=True, check=False, timeout=60)
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=small, env=shell.environment, capture_output=True, check=False, timeout=60
+    )
     assert done.stdout.count(b"\n") == 3
     assert done.stderr == b"</html>\n"
 

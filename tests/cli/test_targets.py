@@ -85,7 +85,11 @@ def test_photos_behind_links_are_copied_linked_and_shown(shell: Shell, find_samp
     disk = shell.work.parent / "disk"
     (disk / "photos").mkdir(parents=True)
     (disk / "more").mkdir()
-    for place, name in ((disk / "photos/players.jpg", "players.jpg"), (disk / "more/gdp.jpg", "gdp.jpg"), (disk / "t1.jpg", "t1.jpg")):
+    for place, name in (
+        (disk / "photos/players.jpg", "players.jpg"),
+        (disk / "more/gdp.jpg", "gdp.jpg"),
+        (disk / "t1.jpg", "t1.jpg"),
+    ):
         shutil.copyfile(find_sample(name), place)
     (shell.work / "home").symlink_to(disk)
     (disk / "photos/t1.jpg").symlink_to(disk / "t1.jpg")
@@ -106,7 +110,10 @@ def test_no_output_goes_into_an_index(shell: Shell, indexed: Path) -> None:
     before = {index: sorted(os.listdir(index)) for index in (indexed / ".facecli", other)}
     for inside in (".facecli", ".facecli/sub", "other", "link", "link/sub", indexed / "album/../other"):
         commands = [("search", "yao.jpg", option, inside) for option in ("--copy-to", "--link-to")]
-        commands += [("search", "yao.jpg", "--html", Path(inside) / "page.html"), ("faces", "yao.jpg", "--crops", inside)]
+        commands += [
+            ("search", "yao.jpg", "--html", Path(inside) / "page.html"),
+            ("faces", "yao.jpg", "--crops", inside),
+        ]
         for command in commands:
             ran = shell(*command, code=2)
             assert "nothing is put into an index" in ran.errors, command
@@ -114,7 +121,10 @@ def test_no_output_goes_into_an_index(shell: Shell, indexed: Path) -> None:
     assert {index: sorted(os.listdir(index)) for index in before} == before
     empty = shell.work.parent / "empty"
     empty.mkdir()
-    for command in (("faces", indexed / "yao.jpg", "--crops", ".facecli"), ("search", "-i", other, "face:1", "--html", ".facecli")):
+    for command in (
+        ("faces", indexed / "yao.jpg", "--crops", ".facecli"),
+        ("search", "-i", other, "face:1", "--html", ".facecli"),
+    ):
         shell(*command, cwd=empty, code=2)
     assert os.listdir(empty) == []
 
@@ -123,15 +133,26 @@ def test_folders_on_the_way_to_an_output_are_their_owners(shell: Shell, indexed:
     shell("search", "yao.jpg", "--copy-to", "copies/of/yao", "--link-to", "links/of/yao")
     shell("faces", "yao.jpg", "--crops", "crops/of/yao")
     made = [indexed / kind / below for kind in ("copies", "links", "crops") for below in (".", "of", "of/yao")]
-    assert [(str(folder), folder.stat().st_mode & 0o777) for folder in made] == [(str(folder), 0o700) for folder in made]
+    assert [(str(folder), folder.stat().st_mode & 0o777) for folder in made] == [
+        (str(folder), 0o700) for folder in made
+    ]
     assert {p.stat().st_mode & 0o777 for p in indexed.rglob("c*/of/yao/*")} == {0o600}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_working_directory_that_is_gone_is_one_line(shell: Shell, command: str) -> None:
-    arguments = {"search": "a.jpg", "verify": "a.jpg b.jpg", "faces": "a.jpg", "remove": "a.jpg", "calibrate": "d", "index": "."}.get(command, "")
+    arguments = {
+        "search": "a.jpg",
+        "verify": "a.jpg b.jpg",
+        "faces": "a.jpg",
+        "remove": "a.jpg",
+        "calibrate": "d",
+        "index": ".",
+    }.get(command, "")
     line = f'mkdir gone && cd gone && rmdir ../gone && exec "{sys.executable}" -P -m facecli {command} {arguments}'
-    done = subprocess.run(["bash", "-c", line], cwd=shell.work, env=shell.environment, capture_output=True, check=False, timeout=60)
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=shell.work, env=shell.environment, capture_output=True, check=False, timeout=60
+    )
     assert (done.returncode, done.stdout) == (2, b"")
     error, hint = done.stderr.decode().splitlines()
     assert error == "facecli: error: the working directory cannot be used (No such file or directory): ."

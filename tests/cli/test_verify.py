@@ -33,7 +33,9 @@ def test_the_same_person_and_another(shell: Shell, find_sample: Find, mirrored: 
 
 
 def test_json_says_what_was_compared(shell: Shell, find_sample: Find, mirrored: str) -> None:
-    report = json.loads(shell("verify", "--json", "-t", "strict", "-", mirrored, stdin=find_sample("yaoming.jpg").read_bytes()).out)
+    report = json.loads(
+        shell("verify", "--json", "-t", "strict", "-", mirrored, stdin=find_sample("yaoming.jpg").read_bytes()).out
+    )
     assert (report["a"], report["b"], report["face_a"], report["verdict"]) == ("-", mirrored, 1, "same")
     assert (report["threshold"], report["false_match_rate"]) == (0.4, 6.3e-7)
 
@@ -61,7 +63,9 @@ def test_all_compares_the_most_alike_pair(shell: Shell, find_sample: Find) -> No
         (("yaoming.jpg",), "verify"),
     ],
 )
-def test_what_cannot_be_compared_is_one_line(shell: Shell, find_sample: Find, arguments: tuple[str, ...], said: str) -> None:
+def test_what_cannot_be_compared_is_one_line(
+    shell: Shell, find_sample: Find, arguments: tuple[str, ...], said: str
+) -> None:
     (shell.work / "yaoming.jpg").write_bytes(find_sample("yaoming.jpg").read_bytes())
     (shell.work / "text.jpg").write_text("no image\n" * 9)
     ran = shell("verify", *arguments, code=2)

@@ -13,7 +13,19 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "photos"))
 
-from picture_files import Pixels, TiffFile, exif_block, photoshop, png_chunk, raw_file, sampled, saved, scene, tiled_tiff, with_exif
+from picture_files import (
+    Pixels,
+    TiffFile,
+    exif_block,
+    photoshop,
+    png_chunk,
+    raw_file,
+    sampled,
+    saved,
+    scene,
+    tiled_tiff,
+    with_exif,
+)
 from tiff_files import Entries, TiffKind, file_of, put_picture, subsampled, tiff_file
 
 UNITS: Entries = {258: (3, [8] * 3), 259: (3, [1]), 262: (3, [6]), 277: (3, [3]), 530: (3, [2, 2])}

@@ -15,7 +15,9 @@ def mutate(data: bytes, other: bytes, dice: random.Random) -> bytes:
     for _ in range(dice.choice((1, 1, 1, 2, 4))):
         if not changed:
             break
-        dice.choice((_flip, _flip, _overwrite, _overwrite, _number, _number, _cut, _remove, _repeat, _splice))(changed, other, dice)
+        dice.choice((_flip, _flip, _overwrite, _overwrite, _number, _number, _cut, _remove, _repeat, _splice))(
+            changed, other, dice
+        )
     if changed.startswith(b"\x89PNG") and dice.random() < 0.8:
         return with_checksums(bytes(changed))
     return bytes(changed)

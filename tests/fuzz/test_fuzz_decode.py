@@ -19,7 +19,9 @@ SCRIPT = Path(__file__).with_name("fuzz_decode.py")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, check=False, timeout=300
+    )
 
 
 def test_damaged_files_of_every_format() -> None:
@@ -45,7 +47,9 @@ def test_a_crash_is_noticed_with_its_input(tmp_path: Path) -> None:
         .replace("__file__).resolve().parent", f"{str(SCRIPT)!r}).parent")
     )
     broken.write_text(text)
-    done = subprocess.run([sys.executable, str(broken), "--inputs", "50"], capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(
+        [sys.executable, str(broken), "--inputs", "50"], capture_output=True, text=True, check=False, timeout=300
+    )
     assert done.returncode == 1
     assert "FAILED with code -11 at input" in done.stdout
 

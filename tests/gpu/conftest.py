@@ -69,7 +69,9 @@ class Indexed:
 def index_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Indexed]:
     """A function that indexes photos on devices, each with further options of its provider."""
 
-    def index(devices: Sequence[Device], photos: Path, *, further: dict[str, str] | None = None, **options: Any) -> Indexed:
+    def index(
+        devices: Sequence[Device], photos: Path, *, further: dict[str, str] | None = None, **options: Any
+    ) -> Indexed:
         changed = tuple(replace(d, options=(*d.options, *(further or {}).items())) for d in devices)
         monkeypatch.setattr(workshop_module, "find_devices", lambda _: changed)
         target, notes = tmp_path / f"index-{len(list(tmp_path.iterdir()))}", Notes()
@@ -92,5 +94,7 @@ def gallery(tmp_path_factory: pytest.TempPathFactory, find_sample: Callable[[str
         picture.save(folder / f"{Path(name).stem}.png")
         for number in range(24):
             left, top = number * picture.width // 60, number * picture.height // 90
-            picture.crop((left, top, left + picture.width // 2, top + picture.height * 2 // 3)).save(folder / f"{Path(name).stem}-{number:02}.png")
+            picture.crop((left, top, left + picture.width // 2, top + picture.height * 2 // 3)).save(
+                folder / f"{Path(name).stem}-{number:02}.png"
+            )
     return folder

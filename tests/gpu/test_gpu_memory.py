@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from facecli.config import DetectionOptions, Precision
 from facecli.errors import DeviceFull
-from facecli.types import SilentReporter
+from facecli.reporting import SilentReporter
 from facecli.vision.packs.resolve import find_pack
 from facecli.vision.runtime.cuda import GPU_KINDS, Gpu, read_gpu
 from facecli.vision.runtime.providers import CPU, Device
@@ -67,7 +67,9 @@ def test_what_is_too_large_for_the_memory_is_told_from_a_failure(gpus: tuple[Dev
     assert len(session.run(np.zeros((1, 3, 128, 128), np.float32))) == 9, "and it goes on with less"
 
 
-def test_with_little_memory_batches_are_smaller_and_the_faces_the_same(gpus: tuple[Device, ...], index_on: Callable[..., Any], gallery: Path) -> None:
+def test_with_little_memory_batches_are_smaller_and_the_faces_the_same(
+    gpus: tuple[Device, ...], index_on: Callable[..., Any], gallery: Path
+) -> None:
     expected = index_on((Device("cpu", CPU),), gallery)
     found = index_on(gpus, gallery, further={"gpu_mem_limit": str(256 * MB)})
     assert found.cosines(expected).min() >= 0.999
@@ -75,7 +77,9 @@ def test_with_little_memory_batches_are_smaller_and_the_faces_the_same(gpus: tup
 
 
 @pytest.mark.skipif(shutil.which("nvidia-smi") is None, reason="nvidia-smi tells how much memory is in use")
-def test_a_card_of_four_gigabytes_is_enough(gpus: tuple[Device, ...], index_on: Callable[..., Any], gallery: Path) -> None:
+def test_a_card_of_four_gigabytes_is_enough(
+    gpus: tuple[Device, ...], index_on: Callable[..., Any], gallery: Path
+) -> None:
     """Each of the two networks has half of what CUDA itself leaves of such a card."""
     peak: list[int] = []
     with peak_memory(peak):
@@ -84,7 +88,9 @@ def test_a_card_of_four_gigabytes_is_enough(gpus: tuple[Device, ...], index_on: 
     assert peak[0] < SMALL_CARD_MB, f"{peak[0]} MB in use"
 
 
-def test_batches_are_planned_by_what_the_driver_says_is_free(gpus: tuple[Device, ...], notes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_are_planned_by_what_the_driver_says_is_free(
+    gpus: tuple[Device, ...], notes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if gpus[0].kind not in GPU_KINDS:
         pytest.skip("only NVIDIA's driver is asked")
     now = read_gpu(gpus[0].number)
@@ -116,7 +122,9 @@ def test_what_is_planned_for_a_small_card_fits_it(
 
 
 def test_a_network_gives_back_what_it_does_not_use(gpus: tuple[Device, ...]) -> None:
-    models = open_models_on(find_pack(None), gpus[:1], DetectionOptions(), Precision.EXACT, Pooling(SilentReporter(), 8))
+    models = open_models_on(
+        find_pack(None), gpus[:1], DetectionOptions(), Precision.EXACT, Pooling(SilentReporter(), 8)
+    )
     assert isinstance(models, PooledModels)
     session = models.pool.sessions["embed"].members[0].session
     assert isinstance(session, BoundSession)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from facecli.config import DetectionOptions, Precision
-from facecli.types import SilentReporter
+from facecli.reporting import SilentReporter
 from facecli.vision.devices.benchmark import run_trial
 from facecli.vision.models import open_models
 from facecli.vision.packs.resolve import find_pack
@@ -52,7 +52,9 @@ def test_each_gpu_gives_what_the_first_gives(gpus: tuple[Device, ...]) -> None:
 
 
 def test_every_size_of_batch_gives_what_single_crops_give(gpus: tuple[Device, ...]) -> None:
-    models = open_models_on(find_pack(None), gpus[:1], DetectionOptions(), Precision.EXACT, Pooling(SilentReporter(), 64))
+    models = open_models_on(
+        find_pack(None), gpus[:1], DetectionOptions(), Precision.EXACT, Pooling(SilentReporter(), 64)
+    )
     crops = np.random.default_rng(0).integers(0, 256, (64, 112, 112, 3), np.uint8)
     alone = np.concatenate([models.embedder.embed(crop[None]) for crop in crops])
     for size in (2, 3, 7, 16, 33, 64):
@@ -69,7 +71,11 @@ def test_batches_lie_in_page_locked_memory(gpus: tuple[Device, ...]) -> None:
     assert array.sum() == array.size
     models = open_models_on(find_pack(None), gpus, DetectionOptions(), Precision.EXACT, Pooling(SilentReporter(), 4))
     assert isinstance(models, PooledModels)
-    assert all(isinstance(member.session, BoundSession) for session in models.pool.sessions.values() for member in session.members)
+    assert all(
+        isinstance(member.session, BoundSession)
+        for session in models.pool.sessions.values()
+        for member in session.members
+    )
     models.close()
 
 

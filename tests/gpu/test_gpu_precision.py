@@ -32,7 +32,9 @@ def test_what_is_chosen_is_said_with_its_reason_and_kept(gpus: tuple[Device, ...
         models = open_models_on(find_pack(None), gpus[:1], DetectionOptions(), Precision.EXACT, Pooling(notes, 8))
         assert isinstance(models, PooledModels)
         kind = "half" if models.pool.in_half else "single"
-        said.append([line for line in notes.details if f"w600k_mbf.onnx on {gpus[0].name} computes in {kind} precision" in line])
+        said.append(
+            [line for line in notes.details if f"w600k_mbf.onnx on {gpus[0].name} computes in {kind} precision" in line]
+        )
         models.close()
     assert [len(lines) for lines in said] == [1, 2]
     assert said[1][0] == said[1][1], "the second time it is not tried again"
@@ -40,11 +42,19 @@ def test_what_is_chosen_is_said_with_its_reason_and_kept(gpus: tuple[Device, ...
 
 @pytest.mark.parametrize("precision", list(Precision))
 def test_half_precision_keeps_every_face_and_its_embedding(
-    precision: Precision, gpus: tuple[Device, ...], index_on: Callable[..., Any], gallery: Path, monkeypatch: pytest.MonkeyPatch
+    precision: Precision,
+    gpus: tuple[Device, ...],
+    index_on: Callable[..., Any],
+    gallery: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(half_precision, "LEAST_GAIN", NEVER)
     single = index_on(gpus, gallery, precision=precision)
-    assert all("single precision, for in half precision it takes" in line for line in single.notes.details if "computes in" in line)
+    assert all(
+        "single precision, for in half precision it takes" in line
+        for line in single.notes.details
+        if "computes in" in line
+    )
     monkeypatch.setenv("XDG_CACHE_HOME", f"{gallery}-{precision}-cache")
     monkeypatch.setattr(half_precision, "LEAST_GAIN", WHATEVER)
     half = index_on(gpus, gallery, precision=precision)

@@ -30,8 +30,19 @@ def index(tmp_path: Path) -> Path:
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         corner = np.arange(FACES, dtype=np.float32)[:, None] * 50 + np.zeros((1, 2), np.float32)
         boxes = np.concatenate([corner, corner + 40], axis=1)
-        found = Detections(boxes, np.full(FACES, 0.9, np.float32), np.zeros((FACES, 5, 2), np.float32), np.zeros(FACES, np.uint8))
-        photos.append(IndexedPhoto(PhotoFile(str(tmp_path / f"{number:04}.jpg"), 10, 10), number.to_bytes(16, "big"), 3000, 3000, found, vectors))
+        found = Detections(
+            boxes, np.full(FACES, 0.9, np.float32), np.zeros((FACES, 5, 2), np.float32), np.zeros(FACES, np.uint8)
+        )
+        photos.append(
+            IndexedPhoto(
+                PhotoFile(str(tmp_path / f"{number:04}.jpg"), 10, 10),
+                number.to_bytes(16, "big"),
+                3000,
+                3000,
+                found,
+                vectors,
+            )
+        )
     kind = EmbeddingKind(Fingerprint("buffalo_sc", "d" * 64, "e" * 64, DIMENSION), "non-commercial research only")
     with open_writer(tmp_path / ".facecli", kind, create=True) as writer:
         writer.commit(Batch(photos=tuple(photos)))

@@ -21,7 +21,9 @@ def known_at(path: str) -> KnownFile:
 def test_every_path_comes_once_and_in_its_place() -> None:
     dice = random.Random(4)
     for _ in range(200):
-        paths = sorted({os.fsdecode(bytes([47, *dice.choices([46, 47, 65, 200], k=4)])) for _ in range(12)}, key=os.fsencode)
+        paths = sorted(
+            {os.fsdecode(bytes([47, *dice.choices([46, 47, 65, 200], k=4)])) for _ in range(12)}, key=os.fsencode
+        )
         found = [PhotoFile(path, 1, dice.choice([1, 2])) for path in paths if dice.random() < 0.6]
         known = [(os.fsencode(path), 1, 1, None, None, 9) for path in paths if dice.random() < 0.6]
         kept = {os.fsencode(f.path) for f in found if f.mtime_ns == 1} & {row[0] for row in known}
@@ -66,7 +68,9 @@ def test_time_of_change_and_inode_tell_a_file_that_was_replaced(
     rules = Rules(force=False, retry_skipped=False, refusal_holds=lambda _: True)
     assert rules.step(Pair(found, KnownFile(1, before, b"d"))) is (Action.LOOK if entry is Pair else Action.KEEP)
     skip = Skipped(before, SkipReason.TRUNCATED, "…")
-    assert rules.step(Pair(found, KnownFile(None, before, b"", skip))) is (Action.LOOK if entry is Pair else Action.KEEP_SKIPPED)
+    assert rules.step(Pair(found, KnownFile(None, before, b"", skip))) is (
+        Action.LOOK if entry is Pair else Action.KEEP_SKIPPED
+    )
 
 
 SKIP = Skipped(FILE, SkipReason.TOO_LARGE, "…", refused_by="max-pixels=5")
@@ -86,7 +90,13 @@ BUSY = Skipped(FILE, SkipReason.PERMISSION, "…")
         (KnownFile(3, FILE, b"d", BROKEN), {}, Action.KEEP_SKIPPED),
         (KnownFile(None, FILE, b"", BROKEN), {"force": True}, Action.KEEP_SKIPPED),
         (KnownFile(None, FILE, b"", BROKEN), {"retry_skipped": True}, Action.LOOK),
-        (KnownFile(None, PhotoFile("/a/b.jpg", 9, 9), b"", Skipped(PhotoFile("/a/b.jpg", 9, 9), SkipReason.TRUNCATED, "…")), {}, Action.LOOK),
+        (
+            KnownFile(
+                None, PhotoFile("/a/b.jpg", 9, 9), b"", Skipped(PhotoFile("/a/b.jpg", 9, 9), SkipReason.TRUNCATED, "…")
+            ),
+            {},
+            Action.LOOK,
+        ),
         (KnownFile(None, FILE, b"", BUSY), {}, Action.LOOK),
         (KnownFile(None, FILE, b"", SKIP), {}, Action.LOOK),
         (KnownFile(None, FILE, b"", SKIP), {"refusal_holds": lambda by: by == "max-pixels=5"}, Action.KEEP_SKIPPED),

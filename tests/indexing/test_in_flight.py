@@ -44,7 +44,9 @@ def test_a_claim_that_is_in_flight_is_not_forgotten() -> None:
 
 
 @pytest.mark.parametrize("outcome", [Skipped(FILE, SkipReason.UNREADABLE, "broken"), ValueError("a driver")])
-def test_what_went_wrong_reaches_those_who_wait_and_is_tried_again_by_those_who_come_later(outcome: Skipped | ValueError) -> None:
+def test_what_went_wrong_reaches_those_who_wait_and_is_tried_again_by_those_who_come_later(
+    outcome: Skipped | ValueError,
+) -> None:
     claims = Claims()
     claim, _ = claims.claim(DIGEST)
     waiting, _ = claims.claim(DIGEST)

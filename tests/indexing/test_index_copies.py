@@ -43,14 +43,29 @@ def run(folder: Path, **options: object) -> IndexReport:
 def faces(folder: Path) -> dict[str, list[int]]:
     """The face ids of each photo by the name of its file."""
     with open_reader(folder.parent / ".facecli") as store:
-        return {os.path.basename(photo.file.path): [face.face_id for face in store.faces_of(photo.photo_id)] for photo in store.photos()}
+        return {
+            os.path.basename(photo.file.path): [face.face_id for face in store.faces_of(photo.photo_id)]
+            for photo in store.photos()
+        }
 
 
 @pytest.mark.parametrize("batch_size", ["1", "3", "64"])
 def test_a_forced_run_over_copies_ends_with_all_of_them(folder: Path, batch_size: str) -> None:
     run(folder)
     before = faces(folder)
-    command = [sys.executable, "-m", "facecli", "index", "-q", "--force", "-j", "4", "--batch-size", batch_size, str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "facecli",
+        "index",
+        "-q",
+        "--force",
+        "-j",
+        "4",
+        "--batch-size",
+        batch_size,
+        str(folder),
+    ]
     for _ in range(2):
         subprocess.run(command, cwd=folder.parent, check=True, timeout=120)
     assert len(before) == COPIES + 1
@@ -110,7 +125,9 @@ def test_a_folder_of_copies_that_was_renamed_keeps_its_faces_in_order(folder: Pa
     # Of 201 photos 200 are gone: all 204 new names take over their faces, the first of them in the order of the paths.
     assert (counts.moved, counts.new, counts.removed, counts.unchanged, counts.total) == (200, 4, 0, 1, 205)
     after = faces(folder)
-    assert {name: after[f"new-{name}"] for name in before if f"new-{name}" in after} == {n: i for n, i in before.items() if f"new-{n}" in after}
+    assert {name: after[f"new-{name}"] for name in before if f"new-{name}" in after} == {
+        n: i for n, i in before.items() if f"new-{n}" in after
+    }
     assert after["other-0.png"] == before["first.png"]
     assert {len(ids) for ids in after.values()} == {1}
     assert effort["looks"] <= COPIES + 1

@@ -55,7 +55,9 @@ index_photos(IndexRequest(sys.argv[1], (sys.argv[2],), options=IndexOptions(jobs
 
 def run_and_die(album: Path) -> int:
     """Run in another process, which dies of decoding one photo; the exit code."""
-    return subprocess.run([sys.executable, "-c", DYING, str(album.parent / ".facecli"), str(album)], check=False).returncode
+    return subprocess.run(
+        [sys.executable, "-c", DYING, str(album.parent / ".facecli"), str(album)], check=False
+    ).returncode
 
 
 def test_a_photo_with_which_two_runs_died_is_decoded_apart(album: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +88,8 @@ def test_a_journal_that_cannot_be_written_ends_no_run(album: Path, monkeypatch: 
 
     monkeypatch.setattr(os, "pwrite", failing)
     notes = Notes()
-    report = index_photos(IndexRequest(str(album.parent / ".facecli"), (str(album),), options=IndexOptions(jobs=1)), notes)
+    report = index_photos(
+        IndexRequest(str(album.parent / ".facecli"), (str(album),), options=IndexOptions(jobs=1)), notes
+    )
     assert (report.photos.total, report.faces.total, report.skipped) == (2, 2, [])
     assert [detail for detail in notes.details if "Input/output error" in detail]

@@ -24,7 +24,9 @@ from facecli.vision.serving.pooling import Batching
 
 
 def index(target: Path, photos: Path, device: str, notes: Notes | None = None, **options: Any) -> IndexReport:
-    return index_photos(IndexRequest(str(target), (str(photos),), None, IndexOptions(device=device, **options)), notes or Notes())
+    return index_photos(
+        IndexRequest(str(target), (str(photos),), None, IndexOptions(device=device, **options)), notes or Notes()
+    )
 
 
 def faces_of(target: Path) -> list[tuple[str, bytes, NDArray[np.float32]]]:
@@ -41,14 +43,20 @@ def bits(faces: Sequence[tuple[str, bytes, NDArray[np.float32]]]) -> list[tuple[
     return [(name, box, embedding.tobytes()) for name, box, embedding in faces]
 
 
-def alike(faces: Sequence[tuple[str, bytes, NDArray[np.float32]]], others: Sequence[tuple[str, bytes, NDArray[np.float32]]]) -> bool:
+def alike(
+    faces: Sequence[tuple[str, bytes, NDArray[np.float32]]], others: Sequence[tuple[str, bytes, NDArray[np.float32]]]
+) -> bool:
     """Whether the faces are the same to the bit, and their embeddings but for the rounding to 16 bits."""
     same = [(name, box) for name, box, _ in faces] == [(name, box) for name, box, _ in others]
-    return same and all(np.allclose(a, b, rtol=0, atol=2e-4) for (_, _, a), (_, _, b) in zip(faces, others, strict=True))
+    return same and all(
+        np.allclose(a, b, rtol=0, atol=2e-4) for (_, _, a), (_, _, b) in zip(faces, others, strict=True)
+    )
 
 
 @pytest.fixture(scope="session")
-def expected(crowd: Path, tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> list[tuple[str, bytes, NDArray[np.float32]]]:
+def expected(
+    crowd: Path, tmp_path_factory: pytest.TempPathFactory, shared_cache: Path
+) -> list[tuple[str, bytes, NDArray[np.float32]]]:
     """What the processor alone finds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(shared_cache))
@@ -57,7 +65,9 @@ def expected(crowd: Path, tmp_path_factory: pytest.TempPathFactory, shared_cache
         return faces_of(target)
 
 
-def test_several_devices_find_what_one_finds_to_the_bit(tmp_path: Path, crowd: Path, expected: Any, behave: Any) -> None:
+def test_several_devices_find_what_one_finds_to_the_bit(
+    tmp_path: Path, crowd: Path, expected: Any, behave: Any
+) -> None:
     used = behave({"cpu:1": slow})
     report = index(tmp_path / "index", crowd, "cpu:0,1")
     assert len(expected) == PHOTOS * 2
@@ -68,7 +78,9 @@ def test_several_devices_find_what_one_finds_to_the_bit(tmp_path: Path, crowd: P
     assert report.stages["detect"].wait_seconds > 0
 
 
-def test_a_device_that_is_lost_costs_a_line_and_nothing_else(tmp_path: Path, crowd: Path, expected: Any, behave: Any) -> None:
+def test_a_device_that_is_lost_costs_a_line_and_nothing_else(
+    tmp_path: Path, crowd: Path, expected: Any, behave: Any
+) -> None:
     used, notes = behave({"cpu:1": lost_after(5)}), Notes()
     report = index(tmp_path / "index", crowd, "cpu:0,1", notes)
     assert bits(faces_of(tmp_path / "index")) == bits(expected)
@@ -76,15 +88,21 @@ def test_a_device_that_is_lost_costs_a_line_and_nothing_else(tmp_path: Path, cro
     assert (report.photos.new, used["cpu:1"] in (5, 6)) == (PHOTOS, True), "both networks may be at their fifth run"
 
 
-def test_a_device_with_little_memory_takes_less_at_once(tmp_path: Path, crowd: Path, expected: Any, behave: Any) -> None:
+def test_a_device_with_little_memory_takes_less_at_once(
+    tmp_path: Path, crowd: Path, expected: Any, behave: Any
+) -> None:
     notes = Notes()
     behave({"cpu:0": small, "cpu:1": small})
     index(tmp_path / "index", crowd, "cpu:0,1", notes)
     assert alike(faces_of(tmp_path / "index"), expected)
-    assert set(notes.warnings) == {f"cpu:{n} has not the memory for a batch of that size; going on with 1 at once" for n in (0, 1)}
+    assert set(notes.warnings) == {
+        f"cpu:{n} has not the memory for a batch of that size; going on with 1 at once" for n in (0, 1)
+    }
 
 
-def test_when_the_last_device_is_lost_what_is_done_is_kept(tmp_path: Path, crowd: Path, expected: Any, behave: Any) -> None:
+def test_when_the_last_device_is_lost_what_is_done_is_kept(
+    tmp_path: Path, crowd: Path, expected: Any, behave: Any
+) -> None:
     notes = Notes()
     behave({"cpu:0": lost_after(9), "cpu:1": lost_after(20)})
     with pytest.raises(DeviceError, match=r"the device failed \(fell off the bus\): cpu:[01]") as caught:

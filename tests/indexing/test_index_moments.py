@@ -40,7 +40,9 @@ def album(tmp_path: Path, find_sample: Callable[[str], Path]) -> Path:
 
 
 def run(album: Path) -> IndexReport:
-    return index_photos(IndexRequest(str(album.parent / ".facecli"), (str(album),), None, IndexOptions()), Notes(), lambda: 0)
+    return index_photos(
+        IndexRequest(str(album.parent / ".facecli"), (str(album),), None, IndexOptions()), Notes(), lambda: 0
+    )
 
 
 def test_times_far_away_cost_nobody_anything(album: Path) -> None:
@@ -54,11 +56,15 @@ def test_times_far_away_cost_nobody_anything(album: Path) -> None:
     assert (again.photos.unchanged, again.photos.new, again.photos.changed) == (2, 0, 0)
     assert [skip.known for skip in again.skipped] == [True]
     with open_reader(album.parent / ".facecli") as store:
-        assert {os.path.basename(photo.file.path): photo.file.mtime_ns for photo in store.photos()}["a.jpg"] == 2**63 - 1
+        assert {os.path.basename(photo.file.path): photo.file.mtime_ns for photo in store.photos()}[
+            "a.jpg"
+        ] == 2**63 - 1
 
 
 @pytest.mark.parametrize(("room", "name"), [(files, "photo"), (walk, "no-ending")])
-def test_a_want_of_handles_is_over_with_the_run(album: Path, monkeypatch: pytest.MonkeyPatch, room: object, name: str) -> None:
+def test_a_want_of_handles_is_over_with_the_run(
+    album: Path, monkeypatch: pytest.MonkeyPatch, room: object, name: str
+) -> None:
     """Whether a photo is to be read, or a file without an extension to be looked at."""
     shutil.copyfile(album / "b.png", album / name)
     opened = os.open
@@ -82,7 +88,17 @@ def test_a_want_of_handles_is_over_with_the_run(album: Path, monkeypatch: pytest
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux heeds the limit of a process's address space")
 @pytest.mark.parametrize("megabytes", [800, 950, 1000, 1050])
 def test_a_want_of_memory_is_over_with_the_run(shell: Shell, album: Path, megabytes: int) -> None:
-    command = ["bash", "-c", f'ulimit -v {megabytes}000; exec "$@"', "-", sys.executable, "-m", "facecli", "index", str(album)]
+    command = [
+        "bash",
+        "-c",
+        f'ulimit -v {megabytes}000; exec "$@"',
+        "-",
+        sys.executable,
+        "-m",
+        "facecli",
+        "index",
+        str(album),
+    ]
     subprocess.run(command, cwd=shell.work, env=shell.environment, capture_output=True, check=False, timeout=300)
     shell("index", album)
     with open_reader(shell.work / ".facecli") as store:
@@ -94,7 +110,9 @@ def test_an_endless_query_ends(shell: Shell, album: Path) -> None:
     shell("index", album)
     with open("/dev/zero", "rb") as zeros:
         command = [sys.executable, "-m", "facecli", "search", "-"]
-        done = subprocess.run(command, cwd=shell.work, env=shell.environment, stdin=zeros, capture_output=True, check=False, timeout=60)
+        done = subprocess.run(
+            command, cwd=shell.work, env=shell.environment, stdin=zeros, capture_output=True, check=False, timeout=60
+        )
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.decode().count("\n") == 1
     assert "nothing but zeros" in done.stderr.decode()

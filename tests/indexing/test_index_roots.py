@@ -40,7 +40,9 @@ class Shelf:
         shutil.copytree(self.portraits, self.place / name)
         return self.place / name
 
-    def run(self, *roots: Path, listed: list[Path] | None = None, stop: Callable[[], int] = lambda: 0, **options: object) -> IndexReport:
+    def run(
+        self, *roots: Path, listed: list[Path] | None = None, stop: Callable[[], int] = lambda: 0, **options: object
+    ) -> IndexReport:
         paths = None if listed is None else tuple(map(str, listed))
         request = IndexRequest(str(self.index), tuple(map(str, roots)), paths, IndexOptions(jobs=1, **options))  # type: ignore[arg-type]
         return index_photos(request, self.notes, stop)
@@ -58,7 +60,10 @@ class Shelf:
         """The face ids of each photo, by its path on the shelf."""
         with open_reader(self.index) as store:
             assert list(store.check()) == []
-            return {os.path.relpath(p.file.path, self.place): [f.face_id for f in store.faces_of(p.photo_id)] for p in store.photos()}
+            return {
+                os.path.relpath(p.file.path, self.place): [f.face_id for f in store.faces_of(p.photo_id)]
+                for p in store.photos()
+            }
 
     def roots(self) -> list[str]:
         with open_reader(self.index) as store:
@@ -123,7 +128,13 @@ def test_a_root_that_was_renamed_keeps_its_ids_and_is_followed(shelf: Shelf, cou
     counted.clear()
     (shelf.place / "old").rename(shelf.place / "new")
     report = shelf.rehearsed(shelf.place / "new")
-    assert (report.photos.moved, report.photos.new, report.photos.total, report.faces.added, counted) == (4, 0, 4, 0, [])
+    assert (report.photos.moved, report.photos.new, report.photos.total, report.faces.added, counted) == (
+        4,
+        0,
+        4,
+        0,
+        [],
+    )
     assert shelf.ids() == under(ids, "old", "new")
     assert shelf.roots() == ["new"]
     shelf.notes.warnings.clear()
@@ -263,7 +274,9 @@ def test_a_backup_that_the_index_knew_is_not_where_a_root_went(shelf: Shelf) -> 
     assert shelf.ids() == under(ids, "old", "later")
 
 
-@pytest.mark.parametrize("how", ["its mount point is empty", "its mount point is gone", "it was the mount point", "another name leads to it"])
+@pytest.mark.parametrize(
+    "how", ["its mount point is empty", "its mount point is gone", "it was the mount point", "another name leads to it"]
+)
 def test_an_unplugged_disk_whose_backup_is_indexed_has_not_moved(shelf: Shelf, mounted: set[str], how: str) -> None:
     disk, away = shelf.place / "disk", shelf.place / "drawer"
     root = shelf.put("disk" if how == "it was the mount point" else "disk/photos")
@@ -277,7 +290,10 @@ def test_an_unplugged_disk_whose_backup_is_indexed_has_not_moved(shelf: Shelf, m
     if how in ("its mount point is empty", "another name leads to it"):
         disk.mkdir()
     assert not_moved(shelf, shelf.put("backup")).photos.new == 4
-    assert any("4 of its 4 photos were found elsewhere, but its disk may be away" in w and "remove --root" in w for w in shelf.notes.warnings)
+    assert any(
+        "4 of its 4 photos were found elsewhere, but its disk may be away" in w and "remove --root" in w
+        for w in shelf.notes.warnings
+    )
     with pytest.raises(PhotoError, match="no such file or directory") as caught:
         shelf.run(root)
     assert f"facecli remove --root {root}" in caught.value.hint
@@ -348,7 +364,9 @@ def test_a_disk_that_was_a_root_is_no_deletion_for_a_root_above_it(shelf: Shelf,
     assert (report.photos.new, report.photos.removed, report.photos.total) == (1, 0, 5)
 
 
-def test_a_stray_photo_in_an_empty_mount_point_is_no_proof_that_the_others_are_gone(shelf: Shelf, mounted: set[str]) -> None:
+def test_a_stray_photo_in_an_empty_mount_point_is_no_proof_that_the_others_are_gone(
+    shelf: Shelf, mounted: set[str]
+) -> None:
     disk = shelf.put("disk")
     mounted.add(str(disk))
     shelf.run(disk)
@@ -360,7 +378,10 @@ def test_a_stray_photo_in_an_empty_mount_point_is_no_proof_that_the_others_are_g
     for _ in range(2):
         report = not_moved(shelf, disk)
         assert (report.photos.removed, report.photos.total) == (0, 5)
-    assert any(f"the disk on which {disk} was indexed is not there now" in warning and "remove --root" in warning for warning in shelf.notes.warnings)
+    assert any(
+        f"the disk on which {disk} was indexed is not there now" in warning and "remove --root" in warning
+        for warning in shelf.notes.warnings
+    )
     with open_reader(shelf.index) as store:
         assert not find_missing(store).photos
 
@@ -373,7 +394,9 @@ def disks(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     return numbers
 
 
-def test_disks_that_take_turns_at_one_mount_point_are_told_apart(shelf: Shelf, mounted: set[str], disks: dict[str, int]) -> None:
+def test_disks_that_take_turns_at_one_mount_point_are_told_apart(
+    shelf: Shelf, mounted: set[str], disks: dict[str, int]
+) -> None:
     disk = shelf.place / "disk"
     mounted.add(str(disk))
     disks[str(disk)] = 7
@@ -384,7 +407,9 @@ def test_disks_that_take_turns_at_one_mount_point_are_told_apart(shelf: Shelf, m
     assert not_moved(shelf, shelf.put("copy")).photos.new == 4
 
 
-def test_another_disk_that_holds_the_same_photos_takes_the_place_of_the_first(shelf: Shelf, mounted: set[str], disks: dict[str, int]) -> None:
+def test_another_disk_that_holds_the_same_photos_takes_the_place_of_the_first(
+    shelf: Shelf, mounted: set[str], disks: dict[str, int]
+) -> None:
     """The number of some file systems is that of their device, which changes when they are plugged in again."""
     root = shelf.put("disk/photos")
     mounted.add(str(shelf.place / "disk"))
@@ -453,7 +478,14 @@ def test_a_dry_run_says_what_a_run_does(shelf: Shelf) -> None:
     (album / "nothing.jpg").touch()
     report = shelf.rehearsed(album)
     photos = report.photos
-    assert (photos.new, photos.changed, photos.moved, photos.unchanged, photos.removed, photos.skipped) == (1, 1, 1, 2, 1, 2)
+    assert (photos.new, photos.changed, photos.moved, photos.unchanged, photos.removed, photos.skipped) == (
+        1,
+        1,
+        1,
+        2,
+        1,
+        2,
+    )
     assert report.kept_out == 1
     assert shelf.rehearsed(album, force=True).photos.changed == 5
     assert shelf.rehearsed(album, prune=False).photos.removed == 0
@@ -479,7 +511,11 @@ def test_a_root_is_dropped_with_what_stands_only_there(shelf: Shelf) -> None:
     with open_writer(shelf.index) as writer:
         writer.set_roots([str(old), str(old / "deep"), str(inner)], writer.mounts())
         removal = plan_root_removal(writer, str(old))
-    assert {os.path.relpath(p.file.path, shelf.place) for p in removal.photos.values()} == {"old/0.png", "old/1.png", "old/2.png"}
+    assert {os.path.relpath(p.file.path, shelf.place) for p in removal.photos.values()} == {
+        "old/0.png",
+        "old/1.png",
+        "old/2.png",
+    }
     with open_reader(shelf.index) as store:
         for wrong in (inner / "deep", shelf.place / "none", shelf.place):
             with pytest.raises(StoreError, match="no root of the index") as caught:

@@ -41,7 +41,9 @@ class Album:
     def index(self) -> Path:
         return self.folder.parent / ".facecli"
 
-    def run(self, *roots: Path, listed: list[Path] | None = None, stop: Callable[[], int] = lambda: 0, **options: object) -> IndexReport:
+    def run(
+        self, *roots: Path, listed: list[Path] | None = None, stop: Callable[[], int] = lambda: 0, **options: object
+    ) -> IndexReport:
         named = tuple(str(r) for r in roots) or ((str(self.folder),) if listed is None else ())
         paths = None if listed is None else tuple(str(p) for p in listed)
         return index_photos(IndexRequest(str(self.index), named, paths, IndexOptions(**options)), self.notes, stop)  # type: ignore[arg-type]
@@ -49,13 +51,21 @@ class Album:
     def faces(self) -> dict[str, list[int]]:
         """The face ids of each photo, by its path in the album's parent."""
         with open_reader(self.index) as store:
-            return {os.path.relpath(p.file.path, self.folder.parent): [f.face_id for f in store.faces_of(p.photo_id)] for p in store.photos()}
+            return {
+                os.path.relpath(p.file.path, self.folder.parent): [f.face_id for f in store.faces_of(p.photo_id)]
+                for p in store.photos()
+            }
 
     def bits(self) -> list[tuple[str, int, bytes, bytes]]:
         """Everything that the index says of its faces."""
         with open_reader(self.index) as store:
             return [
-                (photo.file.path[len(str(self.folder)) :], face.face_id, np.float32([*face.box, face.score]).tobytes(), face.embedding.tobytes())
+                (
+                    photo.file.path[len(str(self.folder)) :],
+                    face.face_id,
+                    np.float32([*face.box, face.score]).tobytes(),
+                    face.embedding.tobytes(),
+                )
                 for photo in store.photos()
                 for face in store.faces_of(photo.photo_id)
             ]
@@ -144,14 +154,20 @@ def test_relative_paths_are_kept_as_what_they_name(album: Album, monkeypatch: py
         assert all(os.path.exists(photo.file.path) for photo in store.photos())
     monkeypatch.chdir("/")
     assert album.run().photos.unchanged == 6
-    for wrong in (IndexRequest(str(album.index), ("",)), IndexRequest("", ("album",)), IndexRequest(".facecli", (), ("",))):
+    for wrong in (
+        IndexRequest(str(album.index), ("",)),
+        IndexRequest("", ("album",)),
+        IndexRequest(".facecli", (), ("",)),
+    ):
         with pytest.raises(UsageError, match="an empty name"):
             index_photos(wrong)
     with pytest.raises(UsageError, match="not a single text"):
         index_photos(IndexRequest(str(album.index), str(album.folder)))  # type: ignore[arg-type]
 
 
-def test_directories_that_another_user_wrote_into_the_index_are_not_read(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_directories_that_another_user_wrote_into_the_index_are_not_read(
+    album: Album, monkeypatch: pytest.MonkeyPatch
+) -> None:
     album.run()
     monkeypatch.setattr(os, "geteuid", lambda: os.stat(album.index).st_uid + 1)
     with pytest.raises(UsageError, match="belongs to another user") as caught:
@@ -286,7 +302,13 @@ def test_moved_photos_keep_their_faces_without_a_look(album: Album, counted: lis
     (album.folder / "0.png").rename(album.folder / "deep" / "x.png")
     (album.folder / "5.png").rename(album.folder / "y.png")
     report = album.run()
-    assert (report.photos.moved, report.photos.new, report.photos.removed, report.photos.total, counted) == (2, 0, 0, 6, [])
+    assert (report.photos.moved, report.photos.new, report.photos.removed, report.photos.total, counted) == (
+        2,
+        0,
+        0,
+        6,
+        [],
+    )
     assert album.faces()["album/deep/x.png"] == ids["album/0.png"]
     assert album.faces()["album/y.png"] == ids["album/5.png"]
 
@@ -417,7 +439,9 @@ def test_a_place_that_was_a_mount_point_and_is_none_now_is_kept(album: Album, mo
 def test_bad_files_are_named_once_and_not_read_again(album: Album) -> None:
     (album.folder / "bad.jpg").write_text("no image at all\n" * 9)
     first = album.run()
-    assert [(os.path.basename(s.file.path), s.reason, s.known) for s in first.skipped] == [("bad.jpg", "not-an-image", False)]
+    assert [(os.path.basename(s.file.path), s.reason, s.known) for s in first.skipped] == [
+        ("bad.jpg", "not-an-image", False)
+    ]
     second = album.run()
     assert [(s.known, second.photos.skipped, second.photos.seen) for s in second.skipped] == [(True, 1, 7)]
     again = album.run(retry_skipped=True)
@@ -448,7 +472,9 @@ def test_a_dry_run_changes_nothing(album: Album) -> None:
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_run_that_was_stopped_and_goes_on_gives_the_very_bits(album: Album, stopping: Callable[[], int], jobs: int) -> None:
+def test_a_run_that_was_stopped_and_goes_on_gives_the_very_bits(
+    album: Album, stopping: Callable[[], int], jobs: int
+) -> None:
     stopped = album.run(stop=stopping, jobs=jobs, batch_size=1)
     assert stopped.interrupted_by == 15
     assert 0 < stopped.photos.total < 12
@@ -480,10 +506,14 @@ def test_a_migration_embeds_everything_anew_and_then_switches(album: Album) -> N
     migrated = album.bits()
     shutil.rmtree(album.index)
     album.run(det_size=320)
-    assert [(path, box, vector) for path, _, box, vector in migrated] == [(path, box, vector) for path, _, box, vector in album.bits()]
+    assert [(path, box, vector) for path, _, box, vector in migrated] == [
+        (path, box, vector) for path, _, box, vector in album.bits()
+    ]
 
 
-def test_a_migration_that_was_stopped_goes_on_while_the_old_set_answers(album: Album, request: pytest.FixtureRequest) -> None:
+def test_a_migration_that_was_stopped_goes_on_while_the_old_set_answers(
+    album: Album, request: pytest.FixtureRequest
+) -> None:
     album.run()
     before = album.bits()
     stopped = album.run(stop=request.getfixturevalue("stopping"), batch_size=1, migrate=True, det_size=320)
@@ -545,7 +575,9 @@ def test_a_run_that_computes_nothing_names_no_device(album: Album) -> None:
     assert (report.photos.new, report.photos.skipped, report.device, report.provider) == (1, 1, "", "")
 
 
-def test_a_root_that_vanishes_while_its_photos_are_counted_costs_the_count(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_root_that_vanishes_while_its_photos_are_counted_costs_the_count(
+    album: Album, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """That a thread ends with an error fails a test by itself."""
     counted = threading.Event()
 

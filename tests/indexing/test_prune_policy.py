@@ -48,8 +48,12 @@ def test_most_of_a_large_root_goes_only_when_asked(tmp_path: Path) -> None:
     verdict = judge_pruning(census(tmp_path, missed, known=200), ask_nobody=False)
     assert (verdict.gone, verdict.spared) == ([], {str(tmp_path): 120})
     assert len(judge_pruning(census(tmp_path, missed, known=200), ask_nobody=True).gone) == 120
-    assert len(judge_pruning(census(tmp_path, missed, known=240), ask_nobody=False).gone) == 120, "half is not more than half"
-    assert len(judge_pruning(census(tmp_path, missed[:99], known=100), ask_nobody=False).gone) == 99, "under a hundred is no alarm"
+    assert len(judge_pruning(census(tmp_path, missed, known=240), ask_nobody=False).gone) == 120, (
+        "half is not more than half"
+    )
+    assert len(judge_pruning(census(tmp_path, missed[:99], known=100), ask_nobody=False).gone) == 99, (
+        "under a hundred is no alarm"
+    )
 
 
 def test_what_lies_outside_the_roots_stays(tmp_path: Path) -> None:

@@ -33,7 +33,11 @@ class Browser:
         flags += " --remote-debugging-pipe"
         line = f'exec 3<&{commands} 4>&{answers}; exec "{program}" {flags} --user-data-dir="{profile}" about:blank'
         self._process = subprocess.Popen(
-            ["bash", "-c", line], pass_fds=(commands, answers), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            ["bash", "-c", line],
+            pass_fds=(commands, answers),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         os.close(commands)
         os.close(answers)
@@ -122,4 +126,6 @@ class Browser:
     def complaints(self) -> list[str]:
         """Exceptions and messages of the page's console since it was opened."""
         said = [e["params"]["entry"]["text"] for e in self.events if e["method"] == "Log.entryAdded"]
-        return said + [str(e["params"]["exceptionDetails"]) for e in self.events if e["method"] == "Runtime.exceptionThrown"]
+        return said + [
+            str(e["params"]["exceptionDetails"]) for e in self.events if e["method"] == "Runtime.exceptionThrown"
+        ]

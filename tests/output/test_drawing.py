@@ -39,7 +39,9 @@ def test_kitty_gets_the_whole_file_in_chunks(size: int) -> None:
 
 
 def test_iterm2_gets_the_whole_file() -> None:
-    found = re.fullmatch(r"\x1b\]1337;File=inline=1;size=5;width=42;height=10;preserveAspectRatio=0:(.+)\x07", iterm2(b"12345", 42))
+    found = re.fullmatch(
+        r"\x1b\]1337;File=inline=1;size=5;width=42;height=10;preserveAspectRatio=0:(.+)\x07", iterm2(b"12345", 42)
+    )
     assert found is not None
     assert base64.b64decode(found[1]) == b"12345"
 

@@ -43,10 +43,16 @@ RESULTS = (
             match(3, 0.35, "/mnt/disk/姚明/一.jpg", 1234567),
             match(4, 0.281, ODD, 4),
         ),
-        judgements=judgements((Sureness.SURE, 0.4219), (Sureness.LIKELY, 0.0671), (Sureness.UNSURE, -0.0401), (Sureness.UNSURE, None)),
+        judgements=judgements(
+            (Sureness.SURE, 0.4219), (Sureness.LIKELY, 0.0671), (Sureness.UNSURE, -0.0401), (Sureness.UNSURE, None)
+        ),
     ),
     SearchResult(face("none.jpg"), ()),
-    SearchResult(face("us.jpg", 2), (match(1, 0.5, "/home/zoë/album/sport/players.jpg", 13),), judgements=judgements((Sureness.SURE, None))),
+    SearchResult(
+        face("us.jpg", 2),
+        (match(1, 0.5, "/home/zoë/album/sport/players.jpg", 13),),
+        judgements=judgements((Sureness.SURE, None)),
+    ),
 )
 
 
@@ -66,7 +72,10 @@ def test_each_format_is_its_golden_file(form: OutputFormat) -> None:
 
 
 def test_a_coloured_table_with_links_is_its_golden_file() -> None:
-    assert written(OutputFormat.TABLE, Terminal(width=100, colour=True, links=True)) == (GOLDEN / "search-coloured.table").read_bytes()
+    assert (
+        written(OutputFormat.TABLE, Terminal(width=100, colour=True, links=True))
+        == (GOLDEN / "search-coloured.table").read_bytes()
+    )
 
 
 def test_a_narrow_table_shortens_paths_in_the_middle_and_fits() -> None:
@@ -93,7 +102,10 @@ def test_json_and_csv_hold_the_same_records() -> None:
 def test_under_any_the_record_names_the_reference_that_matched() -> None:
     a, b = face("a.jpg"), face("b.jpg", 3)
     both = SearchResult(face("a.jpg,b.jpg"), RESULTS[0].matches[:2], references=(b, a))
-    assert [json.loads(line)["query"] for line in written(OutputFormat.JSON, results=(both,)).splitlines()] == ["b.jpg", "a.jpg"]
+    assert [json.loads(line)["query"] for line in written(OutputFormat.JSON, results=(both,)).splitlines()] == [
+        "b.jpg",
+        "a.jpg",
+    ]
 
 
 def test_no_match_writes_nothing_but_the_header_of_csv() -> None:

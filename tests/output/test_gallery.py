@@ -30,11 +30,27 @@ def jpeg(width: int, height: int, shade: int) -> bytes:
 def picture(path: str, *, upright: bool = False) -> GalleryPicture:
     width, height = (600, 800) if upright else (800, 600)
     box = (width / 4, height / 4, width / 2, height / 2)
-    return GalleryPicture(path, f"/photos/{path}", "file:///photos/x.jpg", box, width, height, jpeg(width // 2, height // 2, 90), jpeg(120, 120, 160))
+    return GalleryPicture(
+        path,
+        f"/photos/{path}",
+        "file:///photos/x.jpg",
+        box,
+        width,
+        height,
+        jpeg(width // 2, height // 2, 90),
+        jpeg(120, 120, 160),
+    )
 
 
 def card(number: int, path: str, similarity: float) -> Card:
-    return Card(picture(path, upright=number % 3 == 0), number, similarity, 100 + number, SURENESS[number % 3], (-1) ** number * 0.123)
+    return Card(
+        picture(path, upright=number % 3 == 0),
+        number,
+        similarity,
+        100 + number,
+        SURENESS[number % 3],
+        (-1) ** number * 0.123,
+    )
 
 
 def gallery(cards: int, *, sections: int = 1) -> Gallery:
@@ -43,7 +59,12 @@ def gallery(cards: int, *, sections: int = 1) -> Gallery:
         paths = [WICKED, *(f"album/a long folder name/photo {n} of section {section}.jpg" for n in range(2, cards + 1))]
         found = tuple(card(n, path, 0.7 - 0.75 * (n - 1) / max(cards, 2)) for n, path in enumerate(paths[:cards], 1))
         made.append(Section(f"query {section} {WICKED}", (picture("query.jpg"),), found))
-    return Gallery(made, "12 matches among 34 faces in 4 photos", "threshold 0.28 (auto)", {"facecli": "1", "queries": [{"query": WICKED}]})
+    return Gallery(
+        made,
+        "12 matches among 34 faces in 4 photos",
+        "threshold 0.28 (auto)",
+        {"facecli": "1", "queries": [{"query": WICKED}]},
+    )
 
 
 def put(folder: Path, page: Gallery) -> Path:
@@ -72,7 +93,9 @@ def test_names_stay_text_and_nothing_lies_outside() -> None:
 
 
 def test_a_name_that_is_not_utf8_and_a_photo_that_is_gone() -> None:
-    odd = GalleryPicture("latin-\udce9.jpg", "/latin-\udce9.jpg", "file:///latin-%E9.jpg", (0, 0, 1, 1), trouble="no such photo")
+    odd = GalleryPicture(
+        "latin-\udce9.jpg", "/latin-\udce9.jpg", "file:///latin-%E9.jpg", (0, 0, 1, 1), trouble="no such photo"
+    )
     text = "".join(gallery_page(Gallery([Section("q", (odd,), (Card(odd, 1, 0.5, 7, "", None),))], "", "", {})))
     assert text.encode().count(b"no such photo") == 2
     assert "file:///latin-%E9.jpg" in text
@@ -110,9 +133,16 @@ def test_the_page_loads_alone_and_runs_no_foreign_script(browser: Browser, tmp_p
     assert browser.run("window.hacked") is None
     assert [r for r in browser.requests() if not r.startswith("data:")] == [page.as_uri()]
     assert browser.complaints() == []
-    assert browser.run("Promise.all([...document.images].map(i => (i.loading = 'eager', i.decode()))).then(() => document.images.length)") == 2 * 9
+    assert (
+        browser.run(
+            "Promise.all([...document.images].map(i => (i.loading = 'eager', i.decode()))).then(() => document.images.length)"
+        )
+        == 2 * 9
+    )
     # Even a script that got into the page would not run.
-    browser.run("document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.hacked = 1'}))")
+    browser.run(
+        "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.hacked = 1'}))"
+    )
     assert browser.run("window.hacked") is None
 
 
@@ -134,7 +164,17 @@ def test_keys_move_among_the_cards_that_are_shown(browser: Browser, tmp_path: Pa
     columns = browser.run("getComputedStyle(document.querySelector('.cards')).gridTemplateColumns.split(' ').length")
     assert columns > 2
     seen = []
-    for key in ("ArrowRight", "ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp", "End", "ArrowRight", "Home", "ArrowUp"):
+    for key in (
+        "ArrowRight",
+        "ArrowRight",
+        "ArrowDown",
+        "ArrowLeft",
+        "ArrowUp",
+        "End",
+        "ArrowRight",
+        "Home",
+        "ArrowUp",
+    ):
         browser.press(key)
         seen.append(browser.run(CURRENT))
     assert seen == [0, 1, 1 + columns, columns, 0, 11, 11, 0, 0]
@@ -145,11 +185,15 @@ def test_keys_move_among_the_cards_that_are_shown(browser: Browser, tmp_path: Pa
 
 def test_enter_opens_the_photo_and_c_copies_its_path(browser: Browser, tmp_path: Path) -> None:
     browser.open(put(tmp_path, gallery(3)))
-    browser.run("document.querySelector('article a[href]').addEventListener('click', e => { e.preventDefault(); window.opened = e.target.href; })")
+    browser.run(
+        "document.querySelector('article a[href]').addEventListener('click', e => { e.preventDefault(); window.opened = e.target.href; })"
+    )
     browser.press("ArrowRight")
     browser.press("ArrowRight")
     browser.press("ArrowLeft")
-    browser.run("document.querySelectorAll('article')[0].querySelector('.doing a').addEventListener('click', e => e.preventDefault())")
+    browser.run(
+        "document.querySelectorAll('article')[0].querySelector('.doing a').addEventListener('click', e => e.preventDefault())"
+    )
     browser.press("Enter")
     assert browser.run("window.opened") == "file:///photos/x.jpg"
     browser.run("navigator.clipboard.writeText = text => { window.copied = text; return Promise.resolve(); }")

@@ -13,7 +13,8 @@ from facecli.output.records import json_bytes, json_line
 
 
 @pytest.mark.parametrize(
-    "character", ["\x00", "\x07", "\x1b", "\x7f", "\x80", "\x9b", "\u202e", "\u2066", "\u2028", "\ufeff", "\U000e0041", "\udc9b"]
+    "character",
+    ["\x00", "\x07", "\x1b", "\x7f", "\x80", "\x9b", "\u202e", "\u2066", "\u2028", "\ufeff", "\U000e0041", "\udc9b"],
 )
 def test_what_steers_or_hides_is_escaped_for_a_terminal(character: str) -> None:
     shown = printable(f"a{character}b")

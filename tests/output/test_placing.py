@@ -66,7 +66,9 @@ def test_links_are_told_from_files_and_other_links(photos: list[Recorded], tmp_p
     assert os.readlink(out / "x-2.jpg") == photos[0].path
 
 
-def test_a_name_that_another_takes_first_is_left_to_it(photos: list[Recorded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_another_takes_first_is_left_to_it(
+    photos: list[Recorded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = os.path.lexists
     monkeypatch.setattr(placing.os.path, "lexists", lambda p: False if str(p).endswith("out/x.jpg") else real(p))
     (tmp_path / "out").mkdir()
@@ -75,7 +77,9 @@ def test_a_name_that_another_takes_first_is_left_to_it(photos: list[Recorded], t
     assert (tmp_path / "out/x.jpg").read_bytes() == b"theirs"
 
 
-def test_a_copy_that_fails_leaves_nothing(photos: list[Recorded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_that_fails_leaves_nothing(
+    photos: list[Recorded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -86,7 +90,9 @@ def test_a_copy_that_fails_leaves_nothing(photos: list[Recorded], tmp_path: Path
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_file_system_without_links_is_an_error_that_says_so(photos: list[Recorded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_links_is_an_error_that_says_so(
+    photos: list[Recorded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise OSError(1, "Operation not permitted")
 
@@ -112,7 +118,9 @@ def test_folders_that_are_there_keep_their_rights(photos: list[Recorded], tmp_pa
 
 
 @pytest.mark.parametrize("size_is_known", [True, False])
-def test_what_has_another_content_than_recorded_is_left_out(photos: list[Recorded], tmp_path: Path, *, size_is_known: bool) -> None:
+def test_what_has_another_content_than_recorded_is_left_out(
+    photos: list[Recorded], tmp_path: Path, *, size_is_known: bool
+) -> None:
     Path(photos[0].path).write_bytes(b"ONE" if size_is_known else b"more than one")
     folder = Folder(str(tmp_path / "out"))
     for put in (folder.copy, folder.link, Folder(str(tmp_path / "out"), dry_run=True).copy):
@@ -146,7 +154,9 @@ def test_what_is_no_file_is_left_out_at_once(tmp_path: Path, what: str) -> None:
             Folder(str(tmp_path / "out")).link(original)
 
 
-def test_a_pipe_that_takes_the_place_of_a_file_hangs_nobody(photos: list[Recorded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_that_takes_the_place_of_a_file_hangs_nobody(
+    photos: list[Recorded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place, real = photos[0].path, os.open
 
     def swapped(path: str, *rest: Any, **more: Any) -> int:
@@ -177,7 +187,9 @@ def test_no_name_hides_a_copy_or_makes_it_an_index(tmp_path: Path, name: str) ->
         assert not os.path.basename(place).startswith(".")
 
 
-@pytest.mark.parametrize(("name", "number", "made"), [("x.jpg", 1, "x.jpg"), ("x.jpg", 2, "x-2.jpg"), ("x", 3, "x-3"), (".x", 2, ".x-2")])
+@pytest.mark.parametrize(
+    ("name", "number", "made"), [("x.jpg", 1, "x.jpg"), ("x.jpg", 2, "x-2.jpg"), ("x", 3, "x-3"), (".x", 2, ".x-2")]
+)
 def test_numbered_names(name: str, number: int, made: str) -> None:
     assert numbered(name, number) == made
 
@@ -230,7 +242,9 @@ replace_file(sys.argv[2], pieces()) if sys.argv[1] == "page" else Folder(sys.arg
 
 
 @pytest.mark.parametrize("what", ["page", "copy"])
-def test_what_a_killed_command_left_is_cleared_by_the_next_and_no_other_part(photos: list[Recorded], tmp_path: Path, what: str) -> None:
+def test_what_a_killed_command_left_is_cleared_by_the_next_and_no_other_part(
+    photos: list[Recorded], tmp_path: Path, what: str
+) -> None:
     out = tmp_path / "out"
     out.mkdir()
     target = str(out / "page.html") if what == "page" else str(out)
@@ -249,7 +263,9 @@ def test_what_a_killed_command_left_is_cleared_by_the_next_and_no_other_part(pho
     assert sorted(p.name for p in out.iterdir()) == [".facecli-mine.part", "page.html" if what == "page" else "x.jpg"]
 
 
-def test_a_file_system_without_hard_links_gets_whole_copies_too(photos: list[Recorded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_hard_links_gets_whole_copies_too(
+    photos: list[Recorded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise OSError(1, "Operation not permitted")
 
@@ -268,7 +284,14 @@ def test_nothing_is_put_into_an_index_by_whatever_name(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").symlink_to(index)
     (tmp_path / "plain").mkdir()
     (tmp_path / "plain/catalog.db").write_bytes(b"a catalogue of somebody else")
-    for inside in (index, index / "out", tmp_path / "elsewhere", tmp_path / "elsewhere/out", tmp_path / "album/x/../faces", tmp_path / INDEX_NAME):
+    for inside in (
+        index,
+        index / "out",
+        tmp_path / "elsewhere",
+        tmp_path / "elsewhere/out",
+        tmp_path / "album/x/../faces",
+        tmp_path / INDEX_NAME,
+    ):
         with pytest.raises(OutputError, match="index"):
             Folder(str(inside))
         with pytest.raises(OutputError, match="index"):

@@ -9,7 +9,9 @@ import pytest
 from facecli.output.terminal import columns_of, file_url, links_work, pad, shorten
 
 
-@pytest.mark.parametrize(("text", "columns"), [("abc", 3), ("姚明", 4), ("Zoë", 3), ("Zoe\u0308", 3), ("🙂", 2), ("", 0)])
+@pytest.mark.parametrize(
+    ("text", "columns"), [("abc", 3), ("姚明", 4), ("Zoë", 3), ("Zoe\u0308", 3), ("🙂", 2), ("", 0)]
+)
 def test_columns(text: str, columns: int) -> None:
     assert columns_of(text) == columns
 

@@ -89,7 +89,9 @@ class TiffFile:
     def __init__(self, order: str = "<", *, big: bool = False) -> None:
         self._order, self._big = order, big
         mark = b"II" if order == "<" else b"MM"
-        self._bytes = bytearray(mark + struct.pack(order + ("HHHQ" if big else "HI"), *((43, 8, 0, 0) if big else (42, 0))))
+        self._bytes = bytearray(
+            mark + struct.pack(order + ("HHHQ" if big else "HI"), *((43, 8, 0, 0) if big else (42, 0)))
+        )
 
     def put(self, data: bytes) -> int:
         """Append data; gives where it lies."""
@@ -106,7 +108,9 @@ class TiffFile:
             packed = struct.pack(order + code * (len(values) // len(code)), *values)
             field = packed.ljust(room, b"\0") if len(packed) <= room else struct.pack(order + word, self.put(packed))
             made += struct.pack(order + "HH" + word, tag, kind, len(values) // len(code)) + field
-        return self.put(struct.pack(order + ("Q" if self._big else "H"), len(entries)) + made + struct.pack(order + word, following))
+        return self.put(
+            struct.pack(order + ("Q" if self._big else "H"), len(entries)) + made + struct.pack(order + word, following)
+        )
 
     def finish(self, first: int) -> bytes:
         """The file, beginning with the directory at `first`."""
@@ -115,14 +119,23 @@ class TiffFile:
         return bytes(self._bytes[:at] + place + self._bytes[at + len(place) :])
 
 
-def photoshop(kind: tuple[int, int], planes: Sequence[bytes], size: tuple[int, int], *, palette: bytes = b"", packing: bytes = b"\0\0") -> bytes:
+def photoshop(
+    kind: tuple[int, int],
+    planes: Sequence[bytes],
+    size: tuple[int, int],
+    *,
+    palette: bytes = b"",
+    packing: bytes = b"\0\0",
+) -> bytes:
     """A PSD file of a mode and bits: the flattened picture, and resources and layers that are to be passed over.
 
     `packing` is its number and the lengths of rows.
     """
     mode, bits = kind
     head = struct.pack(">4sH6xHIIHH", b"8BPS", 1, len(planes), size[1], size[0], bits, mode)
-    sections = struct.pack(">I", len(palette)) + palette + struct.pack(">I", 5) + bytes(5) + struct.pack(">I", 4) + bytes(4)
+    sections = (
+        struct.pack(">I", len(palette)) + palette + struct.pack(">I", 5) + bytes(5) + struct.pack(">I", 4) + bytes(4)
+    )
     return head + sections + packing + b"".join(planes)
 
 
@@ -131,7 +144,14 @@ def tiled_tiff(picture: Image.Image, side: int) -> bytes:
     pixels, file = np.asarray(picture), TiffFile()
     corners = [(y, x) for y in range(0, picture.height, side) for x in range(0, picture.width, side)]
     offsets = [file.put(pixels[y : y + side, x : x + side].tobytes()) for y, x in corners]
-    entries = {256: (4, [picture.width]), 257: (4, [picture.height]), 258: (3, [8] * 3), 259: (3, [1]), 262: (3, [2]), 277: (3, [3])}
+    entries = {
+        256: (4, [picture.width]),
+        257: (4, [picture.height]),
+        258: (3, [8] * 3),
+        259: (3, [1]),
+        262: (3, [2]),
+        277: (3, [3]),
+    }
     tiles = {322: (4, [side]), 323: (4, [side]), 324: (4, offsets), 325: (4, [side * side * 3] * len(corners))}
     return file.finish(file.directory(entries | tiles))
 
@@ -143,14 +163,36 @@ def raw_file(picture: Image.Image, preview: bytes | None, *, orientation: int = 
     for y, x, channel in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):
         mosaic[y::2, x::2] = pixels[y::2, x::2, channel].astype(np.uint16) * 256
     size = {256: (4, [picture.width]), 257: (4, [picture.height])}
-    sensor = {254: (4, [0]), 258: (3, [16]), 259: (3, [1]), 262: (3, [32803]), 273: (4, [file.put(mosaic.tobytes())]), 277: (3, [1])}
+    sensor = {
+        254: (4, [0]),
+        258: (3, [16]),
+        259: (3, [1]),
+        262: (3, [32803]),
+        273: (4, [file.put(mosaic.tobytes())]),
+        277: (3, [1]),
+    }
     layout = {278: (4, [picture.height]), 279: (4, [mosaic.nbytes]), 33421: (3, [2, 2]), 33422: (1, [0, 1, 1, 2])}
     below = [file.directory(size | sensor | layout)]
     if preview is not None:
-        shown = {254: (4, [1]), 258: (3, [8] * 3), 259: (3, [7]), 262: (3, [6]), 273: (4, [file.put(preview)]), 277: (3, [3])}
+        shown = {
+            254: (4, [1]),
+            258: (3, [8] * 3),
+            259: (3, [7]),
+            262: (3, [6]),
+            273: (4, [file.put(preview)]),
+            277: (3, [3]),
+        }
         below.append(file.directory(size | shown | {278: (4, [picture.height]), 279: (4, [len(preview)])}))
     small = np.asarray(picture.resize((16, 16))).tobytes()
-    first = {254: (4, [1]), 256: (4, [16]), 257: (4, [16]), 258: (3, [8] * 3), 259: (3, [1]), 262: (3, [2]), 273: (4, [file.put(small)])}
+    first = {
+        254: (4, [1]),
+        256: (4, [16]),
+        257: (4, [16]),
+        258: (3, [8] * 3),
+        259: (3, [1]),
+        262: (3, [2]),
+        273: (4, [file.put(small)]),
+    }
     rest = {274: (3, [orientation]), 277: (3, [3]), 278: (4, [16]), 279: (4, [len(small)]), 330: (4, below)}
     matrix = [1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1]
     camera = {

@@ -10,7 +10,9 @@ from facecli.photos.opening import IN_WORKER, OPTIONAL_READERS
 from facecli.photos.sniff import ImageFormat
 
 ROOT = Path(__file__).parents[2]
-TABLE = re.compile(r"^\| (?P<what>.+?) \| (?P<reader>.+?) \| (?P<home>worker|helper) \| (?P<tests>.+?) \|$", re.MULTILINE)
+TABLE = re.compile(
+    r"^\| (?P<what>.+?) \| (?P<reader>.+?) \| (?P<home>worker|helper) \| (?P<tests>.+?) \|$", re.MULTILINE
+)
 ROWS = {
     re.split(r"[:( ]", row["what"].replace("JPEG XL", "JXL").replace("JPEG 2000", "JP2"))[0]: row
     for row in TABLE.finditer((ROOT / "docs/formats.md").read_text())

@@ -68,14 +68,19 @@ BAD: dict[str, tuple[bytes, SkipReason]] = {
     "archive": (b"PK\x03\x04" + bytes(90), SkipReason.NOT_AN_IMAGE),
     "bomb": (BOMB, SkipReason.TOO_LARGE),
     "JPEG without a picture": (b"\xff\xd8\xff\xfe\0\4ab\xff\xd9" + bytes(20), SkipReason.UNREADABLE),
-    "JPEG of no height": (JPEG.replace(b"\xff\xc0\0\x11\x08\x01\xe0", b"\xff\xc0\0\x11\x08\0\0"), SkipReason.UNREADABLE),
+    "JPEG of no height": (
+        JPEG.replace(b"\xff\xc0\0\x11\x08\x01\xe0", b"\xff\xc0\0\x11\x08\0\0"),
+        SkipReason.UNREADABLE,
+    ),
     "PNG of no width": (png_file(0, 5, b"\0"), SkipReason.UNREADABLE),
     "PNG with broken pixels": (saved(scene(), "PNG").replace(b"IDATx", b"IDAT\xff"), SkipReason.UNREADABLE),
 }
 
 
 @pytest.mark.parametrize(("data", "reason"), BAD.values(), ids=BAD.keys())
-def test_bad_content_is_a_value_with_its_reason(read_bytes: Reading, capfd: pytest.CaptureFixture[str], data: bytes, reason: SkipReason) -> None:
+def test_bad_content_is_a_value_with_its_reason(
+    read_bytes: Reading, capfd: pytest.CaptureFixture[str], data: bytes, reason: SkipReason
+) -> None:
     assert skipped(read_bytes(data)).reason is reason
     assert capfd.readouterr() == ("", "")
 
@@ -98,7 +103,9 @@ def test_a_bomb_of_every_format_is_refused_by_its_header(tmp_path: Path) -> None
         for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JXL", "JPEG2000", "PPM", "QOI"):
             (tmp_path / "photo").write_bytes(saved(scene(), kind))
             outcome = skipped(read_path(tmp_path / "photo", options))
-            assert (outcome.reason, outcome.refused_by) == (SkipReason.TOO_LARGE, f"max-pixels={options.max_pixels}"), kind
+            assert (outcome.reason, outcome.refused_by) == (SkipReason.TOO_LARGE, f"max-pixels={options.max_pixels}"), (
+                kind
+            )
     assert taken == []
 
 
@@ -129,7 +136,9 @@ def test_contents_carry_bytes_digest_and_fresh_stat(tmp_path: Path, reader: Phot
 
 
 @pytest.mark.parametrize("change", ["longer", "shorter", "later"])
-def test_changed_while_reading(tmp_path: Path, reader: PhotoReader, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+def test_changed_while_reading(
+    tmp_path: Path, reader: PhotoReader, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
     path = tmp_path / "photo"
     path.write_bytes(JPEG)
     whole = files._read_whole
@@ -188,7 +197,9 @@ def test_permission(tmp_path: Path, reader: PhotoReader, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ETIMEDOUT])
 @pytest.mark.parametrize("call", ["open", "fstat", "pread", "read"])
-def test_what_the_system_refuses_is_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, call: str) -> None:
+def test_what_the_system_refuses_is_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, call: str
+) -> None:
     path = tmp_path / "photo"
     path.write_bytes(JPEG)
 
@@ -215,7 +226,9 @@ def test_a_file_for_which_there_is_no_memory_is_no_verdict(tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("seconds", [9_223_372_037, 9_300_000_000, 15_000_000_000])
-def test_a_time_that_the_index_cannot_hold_is_the_nearest_that_it_can(tmp_path: Path, reader: PhotoReader, seconds: int) -> None:
+def test_a_time_that_the_index_cannot_hold_is_the_nearest_that_it_can(
+    tmp_path: Path, reader: PhotoReader, seconds: int
+) -> None:
     path = tmp_path / "photo"
     path.write_bytes(JPEG)
     os.utime(path, (seconds, seconds))
@@ -229,7 +242,9 @@ def test_a_time_that_the_index_cannot_hold_is_the_nearest_that_it_can(tmp_path: 
     assert contents.file.mtime_ns == 2**63 - 1
 
 
-@pytest.mark.parametrize(("time", "kept"), [(2**63, 2**63 - 1), (2**90, 2**63 - 1), (-(2**63) - 1, -(2**63)), (-(2**63), -(2**63)), (-5, -5)])
+@pytest.mark.parametrize(
+    ("time", "kept"), [(2**63, 2**63 - 1), (2**90, 2**63 - 1), (-(2**63) - 1, -(2**63)), (-(2**63), -(2**63)), (-5, -5)]
+)
 def test_times_are_kept_within_what_the_index_holds(time: int, kept: int) -> None:
     """Few file systems hold times as early as these, but those of networks report what they like."""
     state = SimpleNamespace(st_size=7, st_mtime_ns=time)

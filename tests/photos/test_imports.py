@@ -32,6 +32,8 @@ def test_the_scan_needs_no_decoder() -> None:
     assert imported(code) == []
 
 
-@pytest.mark.parametrize(("kind", "wanted"), [("JPEG", {"simplejpeg"}), ("PNG", {"PIL"}), ("WEBP", {"PIL"}), ("GIF", set())])
+@pytest.mark.parametrize(
+    ("kind", "wanted"), [("JPEG", {"simplejpeg"}), ("PNG", {"PIL"}), ("WEBP", {"PIL"}), ("GIF", set())]
+)
 def test_a_photo_needs_its_own_decoder_alone(kind: str, wanted: set[str]) -> None:
     assert set(imported(DECODE, saved(scene(), kind))) == wanted

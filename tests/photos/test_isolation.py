@@ -72,7 +72,9 @@ def test_isolated_equals_direct(fresh: PhotoReader, kind: str, orientation: int)
     np.testing.assert_array_equal(isolated.pixels, expected)
 
 
-def test_photos_of_changing_size_come_whole_out_of_one_helper(fresh: PhotoReader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_photos_of_changing_size_come_whole_out_of_one_helper(
+    fresh: PhotoReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(isolation, "_KEEP", 100_000)
     for width, height in ((300, 200), (10, 10), (400, 300), (1, 1), (20, 30)):
         photo = fresh.decode(contents(saved(scene(width, height), "BMP")))
@@ -103,7 +105,10 @@ def test_crash_and_hang_are_values(fresh: PhotoReader, step: str, deed: str, sai
 
 
 def test_signals_to_the_group_do_not_harm_a_photo(fresh: PhotoReader, monkeypatch: pytest.MonkeyPatch) -> None:
-    sabotage(monkeypatch, "tame = h._tame; h._tame = lambda form: [os.kill(os.getpid(), n) for n in (1, 2, 15)] + [tame(form)]")
+    sabotage(
+        monkeypatch,
+        "tame = h._tame; h._tame = lambda form: [os.kill(os.getpid(), n) for n in (1, 2, 15)] + [tame(form)]",
+    )
     assert isinstance(fresh.decode(contents(GIF)), Photo)
 
 
@@ -142,7 +147,10 @@ def test_what_cannot_start_is_tried_again_later(fresh: PhotoReader, monkeypatch:
     assert outcome.reason is SkipReason.UNAVAILABLE
 
 
-@pytest.mark.parametrize("deed", ["raise ImportError('failed to map segment')", "raise MemoryError", "os._exit(1)", "os.kill(os.getpid(), 11)"])
+@pytest.mark.parametrize(
+    "deed",
+    ["raise ImportError('failed to map segment')", "raise MemoryError", "os._exit(1)", "os.kill(os.getpid(), 11)"],
+)
 def test_a_helper_that_ends_before_it_serves_says_nothing_of_the_photo(fresh: PhotoReader, deed: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         sabotage(patch, deed)
@@ -153,7 +161,13 @@ def test_a_helper_that_ends_before_it_serves_says_nothing_of_the_photo(fresh: Ph
 
 
 @pytest.mark.parametrize(
-    "error", ["ImportError('failed to map segment')", "MemoryError()", "OSError(24, 'Too many open files')", "RuntimeError('x')"]
+    "error",
+    [
+        "ImportError('failed to map segment')",
+        "MemoryError()",
+        "OSError(24, 'Too many open files')",
+        "RuntimeError('x')",
+    ],
 )
 @pytest.mark.parametrize("kind", ["GIF", "TIFF"])
 def test_a_reader_that_cannot_be_loaded_says_nothing_of_the_photo(fresh: PhotoReader, kind: str, error: str) -> None:
@@ -171,9 +185,17 @@ def test_a_reader_that_cannot_be_loaded_says_nothing_of_the_photo(fresh: PhotoRe
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError(), OSError(12, "Cannot allocate memory"), ValueError("Insufficient memory (case 4)"), ImportError("x")]
+    "error",
+    [
+        MemoryError(),
+        OSError(12, "Cannot allocate memory"),
+        ValueError("Insufficient memory (case 4)"),
+        ImportError("x"),
+    ],
 )
-def test_a_want_of_memory_in_the_worker_says_nothing_of_the_photo(fresh: PhotoReader, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_a_want_of_memory_in_the_worker_says_nothing_of_the_photo(
+    fresh: PhotoReader, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise error
 
@@ -185,7 +207,9 @@ def test_a_want_of_memory_in_the_worker_says_nothing_of_the_photo(fresh: PhotoRe
     assert isinstance(fresh.decode(contents(JPEG)), Photo)
 
 
-def test_a_fault_while_memory_is_short_says_nothing_of_the_photo(fresh: PhotoReader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_while_memory_is_short_says_nothing_of_the_photo(
+    fresh: PhotoReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A decoder that finds no memory may crash, or call the file broken."""
     broken = saved(scene(), "PNG").replace(b"IDATx", b"IDAT\xff")
     with monkeypatch.context() as patch:
@@ -205,7 +229,10 @@ def test_memory_is_short_where_a_limit_says_so() -> None:
     code = "import resource; from facecli.photos.faults import lacks_memory as l; before = l(0)\n"
     code += "now = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
     code += "resource.setrlimit(resource.RLIMIT_AS, (now + (1 << 27), -1)); print(before, l(0))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False True\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "False True\n"
+    )
 
 
 def test_a_decoder_that_claims_too_much_memory_is_refused(fresh: PhotoReader, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,14 +242,18 @@ def test_a_decoder_that_claims_too_much_memory_is_refused(fresh: PhotoReader, mo
     assert "memory" in outcome.detail
 
 
-def test_what_decoders_print_stays_in_the_helper(fresh: PhotoReader, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_decoders_print_stays_in_the_helper(
+    fresh: PhotoReader, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     noise = "[print('noise', flush=True), os.write(1, b'noise'), os.write(2, b'noise')]"
     sabotage(monkeypatch, f"tame = h._tame; h._tame = lambda form: [{noise}, tame(form)]")
     assert isinstance(fresh.decode(contents(GIF)), Photo)
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_working_directory_that_shadows_modules_is_not_imported(fresh: PhotoReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_working_directory_that_shadows_modules_is_not_imported(
+    fresh: PhotoReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("PIL", "numpy", "json", "facecli"):
         (tmp_path / f"{name}.py").write_text("import os; os._exit(9)")
     monkeypatch.chdir(tmp_path)
@@ -239,7 +270,9 @@ def test_an_orphan_ends(tmp_path: Path) -> None:
             "i.HEADER_SECONDS = 2.0\nhelper = i.Helper()\nhelper._start()\nprint(helper._process.pid, flush=True)\n"
             "helper.open_picture(ImageFormat.GIF, sys.stdin.buffer.read(), accept_truncated=False)\ntime.sleep(100)\n"
         )
-        worker = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path)
+        worker = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path
+        )
         with worker:
             assert worker.stdin is not None
             assert worker.stdout is not None
@@ -251,7 +284,9 @@ def test_an_orphan_ends(tmp_path: Path) -> None:
         assert psutil.wait_procs([helper], timeout=10)[1] == []
 
 
-def test_nothing_is_left_in_the_directory_for_temporary_files(fresh: PhotoReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left_in_the_directory_for_temporary_files(
+    fresh: PhotoReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     assert isinstance(fresh.decode(contents(GIF)), Photo)

@@ -83,11 +83,17 @@ LAYOUTS = {
     "two, the first wins": with_segments(JPEG, (0xE1, EXIF + exif_block(6)), (0xE1, EXIF + exif_block(3))),
     "two, the first says upright": with_segments(JPEG, (0xE1, EXIF + exif_block(1)), (0xE1, EXIF + exif_block(6))),
     "two, the first broken": with_segments(JPEG, (0xE1, EXIF + b"XXXX"), (0xE1, EXIF + exif_block(6))),
-    "two, the first without": with_segments(JPEG, (0xE1, EXIF + b"II*\0\x08\0\0\0" + bytes(6)), (0xE1, EXIF + exif_block(6))),
-    "said twice": with_segments(JPEG, (0xE1, EXIF + exif_block(1, before=(struct.pack("<HHIHH", 0x0112, 3, 1, 8, 0),)))),
+    "two, the first without": with_segments(
+        JPEG, (0xE1, EXIF + b"II*\0\x08\0\0\0" + bytes(6)), (0xE1, EXIF + exif_block(6))
+    ),
+    "said twice": with_segments(
+        JPEG, (0xE1, EXIF + exif_block(1, before=(struct.pack("<HHIHH", 0x0112, 3, 1, 8, 0),)))
+    ),
     "out of range": with_segments(JPEG, (0xE1, EXIF + exif_block(9))),
     "zero": with_segments(JPEG, (0xE1, EXIF + exif_block(0))),
-    "behind other tags": with_segments(JPEG, (0xE1, EXIF + exif_block(5, before=(struct.pack("<HHI4s", 0x010F, 2, 4, b"cam"),)))),
+    "behind other tags": with_segments(
+        JPEG, (0xE1, EXIF + exif_block(5, before=(struct.pack("<HHI4s", 0x010F, 2, 4, b"cam"),)))
+    ),
     "before the scan": JPEG[: JPEG.index(b"\xff\xda")] + with_exif(JPEG, 6)[2:38] + JPEG[JPEG.index(b"\xff\xda") :],
 }
 

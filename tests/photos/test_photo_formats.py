@@ -11,7 +11,19 @@ import numpy as np
 import pillow_heif
 import pillow_jxl  # noqa: F401  # lets Pillow write JPEG XL
 import pytest
-from picture_files import Pixels, png_chunk, png_file, raw_file, sampled, saved, scene, tiled_tiff, turned, with_exif, with_segments
+from picture_files import (
+    Pixels,
+    png_chunk,
+    png_file,
+    raw_file,
+    sampled,
+    saved,
+    scene,
+    tiled_tiff,
+    turned,
+    with_exif,
+    with_segments,
+)
 from PIL import Image
 
 from facecli.types import Photo, Skipped, SkipReason
@@ -160,10 +172,14 @@ def test_a_raw_file_gives_its_preview_upright(read_bytes: Reading, orientation: 
 
 def test_a_preview_that_the_camera_turned_is_not_turned_again(read_bytes: Reading) -> None:
     preview = saved(scene(128, 192), "JPEG", quality=95)
-    np.testing.assert_array_equal(pixels_of(read_bytes(raw_file(scene(192, 128), preview, orientation=6))), by_opencv(preview))
+    np.testing.assert_array_equal(
+        pixels_of(read_bytes(raw_file(scene(192, 128), preview, orientation=6))), by_opencv(preview)
+    )
 
 
-@pytest.mark.parametrize("preview", [None, saved(scene(30, 20), "JPEG"), b"no JPEG at all", saved(scene(192, 128), "JPEG")[:200]])
+@pytest.mark.parametrize(
+    "preview", [None, saved(scene(30, 20), "JPEG"), b"no JPEG at all", saved(scene(192, 128), "JPEG")[:200]]
+)
 def test_a_raw_file_without_a_useful_preview_is_developed(read_bytes: Reading, preview: bytes | None) -> None:
     assert pixels_of(read_bytes(raw_file(scene(192, 128), preview))).shape == (128, 192, 3)
     assert pixels_of(read_bytes(raw_file(scene(192, 128), preview, orientation=6))).shape == (192, 128, 3)

@@ -74,7 +74,20 @@ def test_the_system_tells_which_file_systems_keep_inodes(tmp_path: Path) -> None
 
 
 def test_the_order_is_that_of_the_paths_bytes(tmp_path: Path) -> None:
-    names = ["a.jpg", "a/b.jpg", "a-b/c.jpg", "a0.jpg", "a/b/c.jpg", "a/b-c.jpg", "B.jpg", "b.jpg", "é.jpg", "z/é/x.jpg", "\U0001f642.jpg", "￿.jpg"]
+    names = [
+        "a.jpg",
+        "a/b.jpg",
+        "a-b/c.jpg",
+        "a0.jpg",
+        "a/b/c.jpg",
+        "a/b-c.jpg",
+        "B.jpg",
+        "b.jpg",
+        "é.jpg",
+        "z/é/x.jpg",
+        "\U0001f642.jpg",
+        "￿.jpg",
+    ]
     odd = [b"\xff.jpg", b"\xe9/x.jpg", b"new\nline.jpg", b"-k.jpg", b" .jpg", b"tab\t.jpg", b"x" * 251 + b".jpg"]
     put(tmp_path, *names, *odd)
     wanted = sorted([os.fsencode(n) for n in names] + odd)
@@ -83,7 +96,10 @@ def test_the_order_is_that_of_the_paths_bytes(tmp_path: Path) -> None:
 
 def test_random_trees_come_in_order_and_whole(tmp_path: Path) -> None:
     dice = random.Random(5)
-    names = {"/".join("".join(dice.choices("ab.-/ é", k=3)).strip("/. ") or "x" for _ in range(dice.randint(1, 4))) + ".jpg" for _ in range(300)}
+    names = {
+        "/".join("".join(dice.choices("ab.-/ é", k=3)).strip("/. ") or "x" for _ in range(dice.randint(1, 4))) + ".jpg"
+        for _ in range(300)
+    }
     wanted = []
     for name in sorted(names):
         parts = [part for part in name.split("/") if part]
@@ -97,17 +113,45 @@ def test_random_trees_come_in_order_and_whole(tmp_path: Path) -> None:
 def test_kinds_by_name_and_content(tmp_path: Path) -> None:
     put(tmp_path, "a.jpg", "b.JPEG", "c.HeIc", "d.NEF", "e.tif")
     put(tmp_path, "noname", "IMG.1234", "photo.jpg~", data=GIF)
-    put(tmp_path, "film.mp4", "film.MOV", "note.txt", "a.xmp", "all.zip", "song.mp3", "tool.exe", "x.jpg.part", data=GIF)
+    put(
+        tmp_path, "film.mp4", "film.MOV", "note.txt", "a.xmp", "all.zip", "song.mp3", "tool.exe", "x.jpg.part", data=GIF
+    )
     put(tmp_path, "text", "IMG.5678", data=b"no image at all")
     put(tmp_path, "empty", data=b"")
     scan = Scan([str(tmp_path)], ScanOptions())
-    assert [os.path.basename(path) for path in paths(scan)] == ["IMG.1234", "a.jpg", "b.JPEG", "c.HeIc", "d.NEF", "e.tif", "noname", "photo.jpg~"]
-    wanted = {"video": 2, "text": 1, "sidecar": 1, "archive": 1, "audio": 1, "program": 1, "download": 1, "of an unknown kind": 3}
+    assert [os.path.basename(path) for path in paths(scan)] == [
+        "IMG.1234",
+        "a.jpg",
+        "b.JPEG",
+        "c.HeIc",
+        "d.NEF",
+        "e.tif",
+        "noname",
+        "photo.jpg~",
+    ]
+    wanted = {
+        "video": 2,
+        "text": 1,
+        "sidecar": 1,
+        "archive": 1,
+        "audio": 1,
+        "program": 1,
+        "download": 1,
+        "of an unknown kind": 3,
+    }
     assert scan.ignored == wanted
 
 
 def test_hidden_files_and_directories_stay_out(tmp_path: Path) -> None:
-    hidden = [".x.jpg", ".hidden/x.jpg", "@eaDir/x.jpg", "a/.thumbnails/x.jpg", ".facecli/x.jpg", "a/Thumbs.db", "._a.jpg"]
+    hidden = [
+        ".x.jpg",
+        ".hidden/x.jpg",
+        "@eaDir/x.jpg",
+        "a/.thumbnails/x.jpg",
+        ".facecli/x.jpg",
+        "a/Thumbs.db",
+        "._a.jpg",
+    ]
     put(tmp_path, "a/a.jpg", *hidden)
     assert found(tmp_path) == ["a/a.jpg"]
     assert found(tmp_path, ".hidden", ".x.jpg") == [".hidden/x.jpg", ".x.jpg"]
@@ -228,7 +272,11 @@ def test_a_linked_directory_that_is_met_anyway_keeps_its_own_path(tmp_path: Path
     (tmp_path / "d").symlink_to(".")
     follow = ScanOptions(follow_symlinks=True)
     assert found(tmp_path, options=follow) == ["b/b.jpg", "out/c.jpg", "z/a.jpg"]
-    assert found(tmp_path, options=ScanOptions(follow_symlinks=True, exclude=("/out",))) == ["b/b.jpg", "c/c.jpg", "z/a.jpg"]
+    assert found(tmp_path, options=ScanOptions(follow_symlinks=True, exclude=("/out",))) == [
+        "b/b.jpg",
+        "c/c.jpg",
+        "z/a.jpg",
+    ]
 
 
 def test_directories_that_all_link_to_each_other_end(tmp_path: Path) -> None:
@@ -297,7 +345,12 @@ def test_the_systems_mount_points_are_read() -> None:
 def test_lists(tmp_path: Path) -> None:
     base = str(tmp_path)
     lines = io.BytesIO(b"a.jpg\n/abs/b.jpg\nsub/../c.jpg\nlatin-\xe9.jpg")
-    assert read_list(lines, nul=False, base=base) == [f"{base}/a.jpg", "/abs/b.jpg", f"{base}/c.jpg", f"{base}/latin-\udce9.jpg"]
+    assert read_list(lines, nul=False, base=base) == [
+        f"{base}/a.jpg",
+        "/abs/b.jpg",
+        f"{base}/c.jpg",
+        f"{base}/latin-\udce9.jpg",
+    ]
     ended = io.BytesIO(b"new\nline.jpg\0last.jpg\0")
     assert read_list(ended, nul=True, base=base) == [f"{base}/new\nline.jpg", f"{base}/last.jpg"]
     assert read_list(io.BytesIO(b""), nul=True, base=base) == []

@@ -70,27 +70,40 @@ def pngs() -> dict[str, bytes]:
         deep = 257 if bits == 16 else 1
         gray = GRAY.astype(int) * ((1 << bits) - 1) // 255
         made[f"gray {bits} {interlaced}"] = png(gray, bits, 0, interlaced)
-        made[f"gray {bits} {interlaced} with a key"] = png(gray, bits, 0, interlaced, (b"tRNS", struct.pack(">H", int(gray[15, 20]))))
+        made[f"gray {bits} {interlaced} with a key"] = png(
+            gray, bits, 0, interlaced, (b"tRNS", struct.pack(">H", int(gray[15, 20])))
+        )
         if bits >= 8:
             made[f"RGB {bits} {interlaced}"] = png(RGB.astype(int) * deep, bits, 2, interlaced)
-            made[f"gray and alpha {bits} {interlaced}"] = png(np.dstack((gray, OPACITY.astype(int) * deep)), bits, 4, interlaced)
+            made[f"gray and alpha {bits} {interlaced}"] = png(
+                np.dstack((gray, OPACITY.astype(int) * deep)), bits, 4, interlaced
+            )
             made[f"RGBA {bits} {interlaced}"] = png(np.dstack((RGB, OPACITY)).astype(int) * deep, bits, 6, interlaced)
         if bits <= 8:
-            places, palette = dice.integers(0, 1 << bits, (HEIGHT, WIDTH)), dice.integers(0, 256, 3 << bits).astype(np.uint8).tobytes()
+            places, palette = (
+                dice.integers(0, 1 << bits, (HEIGHT, WIDTH)),
+                dice.integers(0, 256, 3 << bits).astype(np.uint8).tobytes(),
+            )
             opacities = dice.integers(0, 256, 1 << bits).astype(np.uint8).tobytes()
             made[f"palette {bits} {interlaced}"] = png(places, bits, 3, interlaced, (b"PLTE", palette))
-            made[f"palette and alpha {bits} {interlaced}"] = png(places, bits, 3, interlaced, (b"PLTE", palette), (b"tRNS", opacities))
+            made[f"palette and alpha {bits} {interlaced}"] = png(
+                places, bits, 3, interlaced, (b"PLTE", palette), (b"tRNS", opacities)
+            )
     made["RGB 8 with a key"] = png(RGB, 8, 2, 0, (b"tRNS", struct.pack(">HHH", *map(int, RGB[15, 20]))))
     return made
 
 
 @pytest.mark.parametrize(("name", "data"), pngs().items(), ids=pngs().keys())
 def test_png_equals_libvips(read_bytes: Reading, name: str, data: bytes) -> None:
-    np.testing.assert_allclose(pixels_of(read_bytes(data)).astype(int), by_vips(data), atol=1 if "alpha" in name or "A" in name else 0)
+    np.testing.assert_allclose(
+        pixels_of(read_bytes(data)).astype(int), by_vips(data), atol=1 if "alpha" in name or "A" in name else 0
+    )
 
 
 def test_a_key_of_16_bits_is_named(read_bytes: Reading) -> None:
-    assert "transparent colour" in named(read_bytes(png(RGB.astype(int) * 257, 16, 2, 0, (b"tRNS", struct.pack(">HHH", 1, 2, 3)))))
+    assert "transparent colour" in named(
+        read_bytes(png(RGB.astype(int) * 257, 16, 2, 0, (b"tRNS", struct.pack(">HHH", 1, 2, 3))))
+    )
 
 
 @pytest.mark.parametrize("most", [1, 15, 100, 255, 256, 1023, 4095, 65535])
@@ -99,14 +112,21 @@ def test_pnm_of_all_depths(read_bytes: Reading, most: int, share: float) -> None
     """A dark picture of many bits stays dark."""
     for kind, samples in (("5", GRAY), ("6", RGB)):
         stored = (samples * share * most / 255).astype(int)
-        shown = pixels_of(read_bytes(f"P{kind}\n{WIDTH} {HEIGHT}\n{most}\n".encode() + stored.astype(">u2" if most > 255 else "u1").tobytes()))
+        shown = pixels_of(
+            read_bytes(
+                f"P{kind}\n{WIDTH} {HEIGHT}\n{most}\n".encode() + stored.astype(">u2" if most > 255 else "u1").tobytes()
+            )
+        )
         expected = stored * 255 / most if kind == "6" else np.repeat((stored * 255 / most)[:, :, None], 3, axis=2)
         np.testing.assert_allclose(shown.astype(float), expected, atol=1)
 
 
 def run_lengths(rows: np.ndarray[tuple[int, int], np.dtype[np.uint8]]) -> tuple[bytes, bytes]:
     """Rows compressed by PackBits, without a run, and the lengths of the rows."""
-    made = [b"".join(bytes((len(part) - 1,)) + part for part in (row[i : i + 20] for i in range(0, len(row), 20))) for row in map(bytes, rows)]
+    made = [
+        b"".join(bytes((len(part) - 1,)) + part for part in (row[i : i + 20] for i in range(0, len(row), 20)))
+        for row in map(bytes, rows)
+    ]
     return b"".join(made), struct.pack(f">{len(made)}H", *map(len, made))
 
 
@@ -119,13 +139,24 @@ PSDS: dict[str, tuple[bytes, Pixels]] = {
     "RGB": (photoshop((3, 8), [p.tobytes() for p in PLANES], SIZE), RGB),
     "RGB 16": (photoshop((3, 16), DEEP, SIZE), RGB),
     "RGB and a mask": (photoshop((3, 8), [*(p.tobytes() for p in PLANES), OPACITY.tobytes()], SIZE), RGB),
-    "run lengths": (photoshop((3, 8), [data for data, _ in SHORT], SIZE, packing=b"\0\1" + b"".join(lengths for _, lengths in SHORT)), RGB),
+    "run lengths": (
+        photoshop(
+            (3, 8), [data for data, _ in SHORT], SIZE, packing=b"\0\1" + b"".join(lengths for _, lengths in SHORT)
+        ),
+        RGB,
+    ),
     "gray": (photoshop((1, 8), [GRAY.tobytes()], SIZE), GRAYS),
     "gray 16": (photoshop((1, 16), [DEEP[1]], SIZE), GRAYS),
     "duotone": (photoshop((8, 8), [GRAY.tobytes()], SIZE, palette=b"inks"), GRAYS),
-    "bitmap": (photoshop((0, 1), [np.packbits(GRAY > 99, axis=1).tobytes()], SIZE), np.where(GRAYS > 99, 0, 255).astype(np.uint8)),
+    "bitmap": (
+        photoshop((0, 1), [np.packbits(GRAY > 99, axis=1).tobytes()], SIZE),
+        np.where(GRAYS > 99, 0, 255).astype(np.uint8),
+    ),
     "palette": (photoshop((2, 8), [GRAY.tobytes()], SIZE, palette=bytes(range(255, -1, -1)) * 3), 255 - GRAYS),
-    "CMYK": (photoshop((4, 8), [(255 - INKS[:, :, i]).tobytes() for i in range(4)], SIZE), np.asarray(scene(*SIZE).convert("CMYK").convert("RGB"))),
+    "CMYK": (
+        photoshop((4, 8), [(255 - INKS[:, :, i]).tobytes() for i in range(4)], SIZE),
+        np.asarray(scene(*SIZE).convert("CMYK").convert("RGB")),
+    ),
 }
 
 
@@ -159,7 +190,13 @@ JPEG = saved(scene(*SIZE), "JPEG")
 
 @pytest.mark.parametrize(
     ("marker", "said"),
-    [(0xC3, "lossless JPEG"), (0xCB, "lossless JPEG"), (0xC5, "hierarchical JPEG"), (0xCE, "hierarchical JPEG"), (0xF7, "JPEG-LS")],
+    [
+        (0xC3, "lossless JPEG"),
+        (0xCB, "lossless JPEG"),
+        (0xC5, "hierarchical JPEG"),
+        (0xCE, "hierarchical JPEG"),
+        (0xF7, "JPEG-LS"),
+    ],
 )
 def test_kinds_of_jpeg_are_named(read_bytes: Reading, marker: int, said: str) -> None:
     assert named(read_bytes(JPEG.replace(b"\xff\xc0", bytes((0xFF, marker))))) == said
@@ -173,7 +210,11 @@ def test_components_and_late_heights_are_named(read_bytes: Reading) -> None:
 
 
 def bmp(bits: int, packing: int, pixels: bytes, more: bytes = b"", *, header: int = 40) -> bytes:
-    info = struct.pack("<IiiHHIIiiII", header, WIDTH, HEIGHT, 1, bits, packing, len(pixels), 0, 0, 0, 0) + bytes(header - 40) + more
+    info = (
+        struct.pack("<IiiHHIIiiII", header, WIDTH, HEIGHT, 1, bits, packing, len(pixels), 0, 0, 0, 0)
+        + bytes(header - 40)
+        + more
+    )
     return b"BM" + struct.pack("<IHHI", 14 + len(info) + len(pixels), 0, 0, 14 + len(info)) + info + pixels
 
 
@@ -197,7 +238,10 @@ def test_bmp_of_fields_of_bits(read_bytes: Reading) -> None:
         (bmp(32, 11, bytes(4 * WIDTH * HEIGHT)), "BMP that holds CMYK"),
         (bmp(64, 0, bytes(8 * WIDTH * HEIGHT)), "BMP of 64 bits a pixel"),
         (bmp(1, 3, bytes(400), header=64), "BMP compressed by Huffman codes"),
-        (bmp(32, 3, bytes(4 * WIDTH * HEIGHT), struct.pack("<III", 0x3FF00000, 0xFFC00, 0x3FF)), "a kind of BMP that is not read"),
+        (
+            bmp(32, 3, bytes(4 * WIDTH * HEIGHT), struct.pack("<III", 0x3FF00000, 0xFFC00, 0x3FF)),
+            "a kind of BMP that is not read",
+        ),
     ],
 )
 def test_kinds_of_bmp_are_named(read_bytes: Reading, data: bytes, said: str) -> None:
@@ -239,7 +283,9 @@ def test_no_photo_is_taken_for_such_a_format() -> None:
 def test_deep_jpeg_2000(read_bytes: Reading, bits: int) -> None:
     """What is nearly white stays so."""
     bright = np.asarray(scene(150, 130)).astype(np.uint16) // 2 + 128
-    written, data = cv2.imencode(".jp2", (bright[:, :, ::-1] * 257).astype(np.uint16) if bits == 16 else bright[:, :, ::-1].astype(np.uint8))
+    written, data = cv2.imencode(
+        ".jp2", (bright[:, :, ::-1] * 257).astype(np.uint16) if bits == 16 else bright[:, :, ::-1].astype(np.uint8)
+    )
     assert written
     for whole in (data.tobytes(), data.tobytes()[data.tobytes().index(b"\xff\x4f\xff\x51") :]):
         np.testing.assert_array_equal(pixels_of(read_bytes(whole)), bright.astype(np.uint8))
@@ -276,4 +322,6 @@ def test_what_the_plug_in_reads_wrongly_of_jpeg_xl_is_named(read_bytes: Reading,
 
 def test_deep_jpeg_xl(read_bytes: Reading) -> None:
     steps = np.arange(64).reshape(8, 8) * 1000 >> 8
-    np.testing.assert_array_equal(pixels_of(read_bytes(base64.b64decode(DEEP_JXL))), np.repeat(steps[:, :, None], 3, axis=2))
+    np.testing.assert_array_equal(
+        pixels_of(read_bytes(base64.b64decode(DEEP_JXL))), np.repeat(steps[:, :, None], 3, axis=2)
+    )

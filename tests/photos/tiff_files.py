@@ -50,7 +50,13 @@ def put_picture(file: TiffFile, samples: NDArray[np.integer], kind: TiffKind, fo
                 data = zlib.compress(packed(differences(chunk), kind)) if kind.deflated else packed(chunk, kind)
                 places.append(file.put(data.translate(REVERSED) if kind.reversed_bits else data))
                 sizes.append(len(data))
-    entries: Entries = {256: (4, [width]), 257: (4, [height]), 258: (3, [kind.bits] * count), 259: (3, [1]), 262: (3, [kind.photometric])}
+    entries: Entries = {
+        256: (4, [width]),
+        257: (4, [height]),
+        258: (3, [kind.bits] * count),
+        259: (3, [1]),
+        262: (3, [kind.photometric]),
+    }
     entries |= {266: (3, [1 + kind.reversed_bits]), 277: (3, [count]), 284: (3, [1 + kind.separate])}
     if kind.deflated:
         entries |= {259: (3, [8]), 317: (3, [2])}
@@ -102,5 +108,11 @@ def file_of(data: bytes, size: tuple[int, int], entries: Entries) -> bytes:
     """A TIFF file of one strip of ready bytes."""
     file = TiffFile()
     place = file.put(data)
-    own: Entries = {256: (4, [size[0]]), 257: (4, [size[1]]), 273: (4, [place]), 278: (4, [size[1]]), 279: (4, [len(data)])}
+    own: Entries = {
+        256: (4, [size[0]]),
+        257: (4, [size[1]]),
+        273: (4, [place]),
+        278: (4, [size[1]]),
+        279: (4, [len(data)]),
+    }
     return file.finish(file.directory(own | entries))

@@ -51,7 +51,9 @@ def test_results_come_in_order(size: int, window: int) -> None:
 
 def test_a_slow_head_does_not_change_the_order() -> None:
     crew, _ = crew_of(4, lambda: Doubler(pause=lambda i: 0.05 if i % 10 == 0 else 0.0))
-    assert list(run_in_order(map(crew.submit, range(40)), window=lambda: 8, stop=lambda: False)) == [2 * i for i in range(40)]
+    assert list(run_in_order(map(crew.submit, range(40)), window=lambda: 8, stop=lambda: False)) == [
+        2 * i for i in range(40)
+    ]
     crew.close()
 
 
@@ -94,7 +96,12 @@ def test_no_more_than_the_window_is_looked_ahead() -> None:
 
 def test_nothing_to_do_still_gives_the_consumer_its_turn() -> None:
     crew, _ = crew_of(1)
-    assert list(run_in_order([None, crew.submit(1), None, crew.submit(2)], window=lambda: 1, stop=lambda: False)) == [None, 2, None, 4]
+    assert list(run_in_order([None, crew.submit(1), None, crew.submit(2)], window=lambda: 1, stop=lambda: False)) == [
+        None,
+        2,
+        None,
+        4,
+    ]
     crew.close()
 
 

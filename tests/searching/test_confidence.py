@@ -13,13 +13,14 @@ import pytest
 from facecli.config import By, Combine, SearchOptions
 from facecli.errors import IndexMismatch, StoreError, UsageError
 from facecli.fingerprint import Fingerprint
+from facecli.reporting import SilentReporter
 from facecli.searching.confidence import judge_results
 from facecli.searching.search import Surroundings, search_index
 from facecli.store.reader import IndexReader, open_reader
 from facecli.store.records import Batch, EmbeddingKind
 from facecli.store.writer import open_writer
 from facecli.thresholds import MEASURED
-from facecli.types import Detections, FloatArray, IndexedPhoto, PhotoFile, SilentReporter, Sureness
+from facecli.types import Detections, FloatArray, IndexedPhoto, PhotoFile, Sureness
 
 RECOGNISER, CALIBRATION = next(iter(MEASURED.items()))
 FACES: dict[str, list[dict[int, float]]] = {
@@ -43,7 +44,9 @@ def photo(number: int, path: str) -> IndexedPhoto:
     boxes = np.array([[10 + 100 * n, 10, 90 + 100 * n, 90] for n in range(len(faces))], np.float32)
     landmarks = np.zeros((len(faces), 5, 2), np.float32)
     detections = Detections(boxes, np.full(len(faces), 0.9, np.float32), landmarks, np.zeros(len(faces), np.uint8))
-    return IndexedPhoto(PhotoFile(path, 1, 1), bytes([number]) * 16, 400, 300, detections, np.stack([vector(f) for f in faces]))
+    return IndexedPhoto(
+        PhotoFile(path, 1, 1), bytes([number]) * 16, 400, 300, detections, np.stack([vector(f) for f in faces])
+    )
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +78,8 @@ def test_the_margin_is_to_the_nearest_face_that_is_certainly_another_person(read
     (result,) = judge_results(reader, answer.results, CALIBRATION)
     assert [(m.rank, round(m.similarity, 2)) for m in result.matches] == [(1, 0.9), (2, 0.8), (3, 0.5), (4, 0.15)]
     margins = [j.margin for j in result.judgements]
-    # In one photo with Cat: she is the next. Ann's other photo: Cat is half like it, Ben is the next. Cat, and Ben: Ann herself is nearer.
+    # In one photo with Cat: she is the next. Ann's other photo: Cat is half like it, Ben is the next. Cat, and Ben: Ann
+    # herself is nearer.
     assert margins == pytest.approx([0.9 - 0.5, 0.8 - 0.15, 0.5 - 0.9, 0.15 - 0.9], abs=2e-3)
     assert [j.sureness for j in result.judgements] == [Sureness.SURE, Sureness.SURE, Sureness.UNSURE, Sureness.UNSURE]
 
@@ -98,13 +102,23 @@ def test_a_block_leaves_out_all_faces_that_ask(reader: IndexReader) -> None:
 def test_by_photo_another_face_of_the_asking_photo_may_answer(reader: IndexReader) -> None:
     ann = face_id(reader, "/album/ann-and-cat.jpg")
     (result,) = search_index(reader, [f"face:{ann}"], SearchOptions(top=0, threshold="none"), AROUND).results
-    assert [m.path for m in result.matches] == ["/album/ann-1.jpg", "/album/ann-2.jpg", "/album/ann-and-cat.jpg", "/album/ben.jpg"]
+    assert [m.path for m in result.matches] == [
+        "/album/ann-1.jpg",
+        "/album/ann-2.jpg",
+        "/album/ann-and-cat.jpg",
+        "/album/ben.jpg",
+    ]
 
 
 @pytest.mark.parametrize("how", [Combine.ANY, Combine.MEAN])
-def test_several_faces_that_ask_leave_no_photo_out(reader: IndexReader, how: Combine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_faces_that_ask_leave_no_photo_out(
+    reader: IndexReader, how: Combine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Cat and Ann ask from one photo, which a third face of it would show; each face asks once."""
-    queries = [f"face:{face_id(reader, path, number)}" for path, number in (("/album/ann-1.jpg", 0), ("/album/ann-and-cat.jpg", 0))]
+    queries = [
+        f"face:{face_id(reader, path, number)}"
+        for path, number in (("/album/ann-1.jpg", 0), ("/album/ann-and-cat.jpg", 0))
+    ]
     rows = []
     real = IndexReader.nearest
 
@@ -113,7 +127,9 @@ def test_several_faces_that_ask_leave_no_photo_out(reader: IndexReader, how: Com
         return real(self, queries, **wanted)
 
     monkeypatch.setattr(IndexReader, "nearest", counted)
-    by_photo, by_face = (search_index(reader, queries, SearchOptions(0, "none", combine=how, by=by), AROUND).results[0] for by in By)
+    by_photo, by_face = (
+        search_index(reader, queries, SearchOptions(0, "none", combine=how, by=by), AROUND).results[0] for by in By
+    )
     assert {m.path for m in by_photo.matches} == {m.path for m in by_face.matches} >= {"/album/ann-and-cat.jpg"}
     assert rows == [2 if how is Combine.ANY else 1] * 2
 
@@ -129,16 +145,25 @@ def test_the_judgement_of_any_is_by_the_reference_that_matched(reader: IndexRead
 
 @pytest.mark.parametrize("other", [{"reading": 2}, {"alignment": 2}, {"metric": "euclidean"}])
 def test_an_index_of_another_version_is_not_searched(tmp_path: Path, other: dict[str, Any]) -> None:
-    with open_writer(tmp_path / ".facecli", EmbeddingKind(Fingerprint("test", "0" * 64, RECOGNISER, 512, **other), "none"), create=True) as writer:
+    with open_writer(
+        tmp_path / ".facecli",
+        EmbeddingKind(Fingerprint("test", "0" * 64, RECOGNISER, 512, **other), "none"),
+        create=True,
+    ) as writer:
         writer.commit(Batch((photo(0, "/album/ann-1.jpg"),)))
         writer.finish()
     ((name, value),) = other.items()
-    with open_reader(tmp_path / ".facecli") as opened, pytest.raises(IndexMismatch, match=f"{name} {value}, not") as caught:
+    with (
+        open_reader(tmp_path / ".facecli") as opened,
+        pytest.raises(IndexMismatch, match=f"{name} {value}, not") as caught,
+    ):
         search_index(opened, ["face:1"], SearchOptions(threshold="none"), AROUND)
     assert "--migrate" in caught.value.hint
 
 
-def test_an_index_is_named_by_any_path_and_one_query_is_one(reader: IndexReader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_is_named_by_any_path_and_one_query_is_one(
+    reader: IndexReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = Path(reader.info.directory)
     wanted = search_index(reader, ["face:1"], SearchOptions(threshold="none"), AROUND).results[0].matches
     monkeypatch.chdir(place.parent)

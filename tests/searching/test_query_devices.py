@@ -49,7 +49,9 @@ def _no_thread_is_left() -> Iterator[None]:
 
 def begin(crowd: Path, device: str, notes: Notes | None = None, photos: int = PHOTOS) -> Iterator[Read]:
     queries = [PhotoQuery(path.name, str(path)) for path in sorted(crowd.iterdir())[:photos]]
-    return read_photos(ModelSource(find_pack(None), device, None, notes or Notes()), queries, ReadingOptions(ReadOptions(), crops=True))
+    return read_photos(
+        ModelSource(find_pack(None), device, None, notes or Notes()), queries, ReadingOptions(ReadOptions(), crops=True)
+    )
 
 
 def read(crowd: Path, device: str, notes: Notes | None = None, photos: int = PHOTOS) -> list[QueryPhoto]:
@@ -61,7 +63,11 @@ def read(crowd: Path, device: str, notes: Notes | None = None, photos: int = PHO
 def bits(photos: Sequence[QueryPhoto]) -> list[tuple[object, ...]]:
     """Everything of the photos and their faces, to the bit, but for the embeddings."""
     return [
-        (photo.query, [(face.number, face.box, face.score) for face in photo.faces], photo.crops.tobytes() if photo.crops is not None else b"")
+        (
+            photo.query,
+            [(face.number, face.box, face.score) for face in photo.faces],
+            photo.crops.tobytes() if photo.crops is not None else b"",
+        )
         for photo in photos
     ]
 
@@ -80,7 +86,9 @@ def expected(crowd: Path, shared_cache: Path) -> list[QueryPhoto]:
     return found
 
 
-def test_several_devices_find_what_one_finds_to_the_bit_and_in_order(crowd: Path, expected: list[QueryPhoto], behave: Behave) -> None:
+def test_several_devices_find_what_one_finds_to_the_bit_and_in_order(
+    crowd: Path, expected: list[QueryPhoto], behave: Behave
+) -> None:
     used = behave({"cpu:1": slow})
     found = read(crowd, "cpu:0,1")
     assert bits(found) == bits(expected)
@@ -88,7 +96,9 @@ def test_several_devices_find_what_one_finds_to_the_bit_and_in_order(crowd: Path
     assert used["cpu:0"] > used["cpu:1"] > 0, "both work, and the slow one less"
 
 
-def test_a_device_that_is_lost_costs_a_line_and_nothing_else(crowd: Path, expected: list[QueryPhoto], behave: Behave) -> None:
+def test_a_device_that_is_lost_costs_a_line_and_nothing_else(
+    crowd: Path, expected: list[QueryPhoto], behave: Behave
+) -> None:
     behave({"cpu:1": lost_after(5)})
     notes = Notes()
     found = read(crowd, "cpu:0,1", notes)
@@ -97,16 +107,22 @@ def test_a_device_that_is_lost_costs_a_line_and_nothing_else(crowd: Path, expect
     assert notes.warnings == ["cpu:1 failed and is left out; its batch is done by the other: fell off the bus"]
 
 
-def test_a_device_with_little_memory_takes_less_at_once(crowd: Path, expected: list[QueryPhoto], behave: Behave) -> None:
+def test_a_device_with_little_memory_takes_less_at_once(
+    crowd: Path, expected: list[QueryPhoto], behave: Behave
+) -> None:
     behave({"cpu:0": small, "cpu:1": small})
     notes = Notes()
     found = read(crowd, "cpu:0,1", notes)
     assert bits(found) == bits(expected)
     assert np.allclose(embeddings(found), embeddings(expected), rtol=0, atol=1e-5)
-    assert set(notes.warnings) == {f"cpu:{n} has not the memory for a batch of that size; going on with 1 at once" for n in (0, 1)}
+    assert set(notes.warnings) == {
+        f"cpu:{n} has not the memory for a batch of that size; going on with 1 at once" for n in (0, 1)
+    }
 
 
-def test_batches_are_gathered_over_the_photos(crowd: Path, expected: list[QueryPhoto], behave: Behave, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_are_gathered_over_the_photos(
+    crowd: Path, expected: list[QueryPhoto], behave: Behave, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As on a GPU: few sizes, shared by the threads, two threads a device, warmed up beside the work."""
     sizes: set[int] = set()
     behave({"cpu:0": lambda feed, _: sizes.add(len(feed))})
@@ -133,7 +149,9 @@ def test_when_the_last_device_is_lost_the_command_fails_after_what_was_found(
 ) -> None:
     behave({"cpu:0": lost_after(9), "cpu:1": lost_after(20)})
     with pytest.raises(DeviceError, match=r"the device failed \(fell off the bus\): cpu:[01]") as caught:
-        facecli.main(["faces", "-d", "cpu:0,1", *map(str, sorted(crowd.iterdir()))], prog_name="facecli", standalone_mode=False)
+        facecli.main(
+            ["faces", "-d", "cpu:0,1", *map(str, sorted(crowd.iterdir()))], prog_name="facecli", standalone_mode=False
+        )
     assert caught.value.exit_code == 2
     assert caught.value.hint.startswith("--device"), "nothing is kept from which another run could go on"
     sys.stdout.flush()
@@ -155,13 +173,17 @@ def test_whoever_leaves_early_leaves_no_device_behind(
     monkeypatch.setattr(FaceWriter, "write", write_one_row)
     # Whatever holds the exception holds its frames, so that nothing is closed by being forgotten.
     with pytest.raises((leave, click.Abort)) as caught:
-        facecli.main(["faces", "-d", "cpu:0,1", *map(str, sorted(crowd.iterdir()))], prog_name="facecli", standalone_mode=False)
+        facecli.main(
+            ["faces", "-d", "cpu:0,1", *map(str, sorted(crowd.iterdir()))], prog_name="facecli", standalone_mode=False
+        )
     assert threads_of_runs() == []
     assert 0 < sum(used.values()) < 3 * PHOTOS, "what had not begun is not done"
     del caught
 
 
-def test_few_photos_take_the_first_device_without_a_queue(crowd: Path, expected: list[QueryPhoto], behave: Behave) -> None:
+def test_few_photos_take_the_first_device_without_a_queue(
+    crowd: Path, expected: list[QueryPhoto], behave: Behave
+) -> None:
     used = behave({})
     photos = begin(crowd, "cpu:0,1", photos=MANY_PHOTOS - 1)
     first = next(photos)
@@ -190,7 +212,10 @@ def test_a_search_with_many_queries_answers_as_on_one_device(crowd: Path, tmp_pa
     used = behave({})
     queries = [str(path) for path in sorted(crowd.iterdir())]
     with open_reader(tmp_path / "index") as reader:
-        one, two = (search_index(reader, [*queries, "face:1", str(tmp_path)], SearchOptions(device=name)) for name in ("cpu", "cpu:0,1"))
+        one, two = (
+            search_index(reader, [*queries, "face:1", str(tmp_path)], SearchOptions(device=name))
+            for name in ("cpu", "cpu:0,1")
+        )
     assert [(r.query.query, r.matches) for r in two.results] == [(r.query.query, r.matches) for r in one.results]
     assert [str(f) for f in two.failures] == [str(f) for f in one.failures]
     assert len(two.failures) == 1

@@ -61,7 +61,9 @@ def test_faces_are_numbered_by_falling_area_and_ties_by_x() -> None:
 
 
 def test_separate_queries_leave_out_only_themselves() -> None:
-    blocks = combine_faces([face("face:1", 1, face_id=1), face("b.jpg", 1), face("face:3", 1, face_id=3)], Combine.SEPARATE)
+    blocks = combine_faces(
+        [face("face:1", 1, face_id=1), face("b.jpg", 1), face("face:3", 1, face_id=3)], Combine.SEPARATE
+    )
     assert [(len(block.faces), block.left_out) for block in blocks] == [(1, (1,)), (1, ()), (1, (3,))]
 
 

@@ -43,7 +43,10 @@ def with_every_question(index: Path) -> int:
         lambda: reader.info,
         lambda: reader.nearest(query, top=3, minimum=None, by=By.PHOTO),
         lambda: reader.nearest(query, top=0, minimum=None, by=By.FACE),
-        lambda: [(photo, reader.faces_of(photo.photo_id), reader.load(photo.photo_id, photo.file)) for photo in reader.photos()],
+        lambda: [
+            (photo, reader.faces_of(photo.photo_id), reader.load(photo.photo_id, photo.file))
+            for photo in reader.photos()
+        ],
         lambda: list(known_under(reader, "/")),
         lambda: list(reader.skips()),
         lambda: list(reader.check()),
@@ -93,7 +96,11 @@ def write_something(writer: IndexWriter, folder: Path) -> None:
     with writer:
         moved = make_photo(folder / "moved.jpg").file
         changed = at_path(make_photo("changed"), folder / "0001.jpg")
-        writer.commit(Batch(photos=(make_photo(folder / "new.jpg"), changed, make_photo(folder / "0002.jpg")), moves=((1, moved),)))
+        writer.commit(
+            Batch(
+                photos=(make_photo(folder / "new.jpg"), changed, make_photo(folder / "0002.jpg")), moves=((1, moved),)
+            )
+        )
         writer.prune([4])
         writer.remove(writer.plan_removal([str(folder / "0007.jpg")], [11]), wait_readers=0)
         writer.finish()

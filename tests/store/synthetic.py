@@ -70,7 +70,13 @@ def ids_of(reader: IndexReader, path: str | Path) -> list[int]:
 def contents(reader: IndexReader) -> list[tuple[object, ...]]:
     """Everything that an index says of its photos and faces, to the bit."""
     return [
-        (photo, [(f.face_id, f.box, f.score, f.landmarks.tobytes(), f.embedding.tobytes()) for f in reader.faces_of(photo.photo_id)])
+        (
+            photo,
+            [
+                (f.face_id, f.box, f.score, f.landmarks.tobytes(), f.embedding.tobytes())
+                for f in reader.faces_of(photo.photo_id)
+            ],
+        )
         for photo in reader.photos()
     ]
 

@@ -1,7 +1,8 @@
 """A process that ends at any step, by a kill or with the machine's power: the next open is sound, and the work can be finished.
 
-Each scenario is run in a child process that ends at the n-th step to the disk, for every n. What is left must be sound by `check` and
-answer a search; then the scenario is run again to its end, and must give what it gives uninterrupted, to the bit.
+Each scenario is run in a child process that ends at the n-th step to the disk, for every n. What is left must be sound
+by `check` and answer a search; then the scenario is run again to its end, and must give what it gives uninterrupted, to
+the bit.
 """
 
 from __future__ import annotations
@@ -48,7 +49,11 @@ def commit_missing(writer: IndexWriter, photos: list[IndexedPhoto], size: int = 
     """What an index run does: commit in batches whatever is not there with this content."""
     for start in range(0, len(photos), size):
         known = {photo.file.path: writer.at(photo.file.path) for photo in photos[start : start + size]}
-        new = [photo for photo in photos[start : start + size] if (k := known[photo.file.path]) is None or k.digest != photo.digest]
+        new = [
+            photo
+            for photo in photos[start : start + size]
+            if (k := known[photo.file.path]) is None or k.digest != photo.digest
+        ]
         if new:
             writer.commit(Batch(photos=tuple(new)))
 
@@ -89,7 +94,13 @@ def remove(index: Path, at: Step) -> None:
 def rebuild(index: Path, at: Step) -> None:
     """So much is pruned that the vector file is written anew."""
     with open_writer(index, at=at) as writer:
-        writer.prune([known.photo_id for photo in photos_of(index)[2:5] if (known := writer.at(photo.file.path)) and known.photo_id])
+        writer.prune(
+            [
+                known.photo_id
+                for photo in photos_of(index)[2:5]
+                if (known := writer.at(photo.file.path)) and known.photo_id
+            ]
+        )
         writer.finish()
 
 
@@ -124,7 +135,9 @@ def bring_up_to_date(index: Path, at: Step) -> None:
 
 def with_copies(index: Path) -> None:
     photos = photos_of(index, 20)
-    write(index, [*photos, at_path(photos[3], index.parent / "copy.jpg"), at_path(photos[0], index.parent / "twin.jpg")])
+    write(
+        index, [*photos, at_path(photos[3], index.parent / "copy.jpg"), at_path(photos[0], index.parent / "twin.jpg")]
+    )
 
 
 def with_photos(index: Path) -> None:
@@ -156,7 +169,11 @@ class Bomb:
         if step.startswith("after fsync"):
             self._synced = self._vector_files()
         if step.startswith("after rename"):
-            self._synced |= {path: self._synced[new] for new in list(self._synced) if (path := new.with_suffix("")).exists() and new.suffix == ".new"}
+            self._synced |= {
+                path: self._synced[new]
+                for new in list(self._synced)
+                if (path := new.with_suffix("")).exists() and new.suffix == ".new"
+            }
         self._left -= 1
         if self._left == 0:
             if self._power:
@@ -188,7 +205,15 @@ def state_of(index: Path) -> tuple[object, ...]:
         holes = catalogue.rows("SELECT * FROM holes ORDER BY slot")
         kept_out = catalogue.rows("SELECT face_id, box FROM kept_out ORDER BY box")
         assert reader._codes is not None
-        told = (contents(reader), list(reader.skips()), reader.roots(), slots, holes, kept_out, reader._codes.block(0, len(reader._codes)).tobytes())
+        told = (
+            contents(reader),
+            list(reader.skips()),
+            reader.roots(),
+            slots,
+            holes,
+            kept_out,
+            reader._codes.block(0, len(reader._codes)).tobytes(),
+        )
     return (
         *told,
         info.epoch,
@@ -214,7 +239,9 @@ def ask_sound(index: Path) -> None:
 
 @pytest.mark.parametrize("power", [False, True], ids=["killed", "power lost"])
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_every_step(name: str, *, power: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_step(
+    name: str, *, power: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     scenario, index = SCENARIOS[name], tmp_path / ".facecli"
     monkeypatch.setattr(erasure, "SMALL", 0 if name == "changes" else erasure.SMALL)
     scenario.before(index)
@@ -222,7 +249,9 @@ def test_every_step(name: str, *, power: bool, tmp_path: Path, capsys: pytest.Ca
     if index.exists():
         shutil.copytree(index, keep)
     if name == "update":
-        monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE extra (x INTEGER) STRICT;", "DROP TABLE extra;"))
+        monkeypatch.setattr(
+            schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE extra (x INTEGER) STRICT;", "DROP TABLE extra;")
+        )
         for module in ("maintenance.prepare", "catalog.connection"):
             monkeypatch.setattr(f"facecli.store.{module}.MIGRATIONS", schema.MIGRATIONS)
     scenario.act(index, no_step)

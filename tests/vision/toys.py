@@ -36,7 +36,9 @@ class Toy:
         weights = self.rng.normal(0, 0.3, (channels[1], channels[0] // group, kernel, kernel)).astype(np.float32)
         names = self.constant(weights), self.constant(self.rng.normal(0, 0.1, channels[1]).astype(np.float32))
         pad = kernel // 2
-        return self.add("Conv", source, *names, kernel_shape=[kernel] * 2, pads=[pad] * 4, strides=[stride] * 2, group=group)
+        return self.add(
+            "Conv", source, *names, kernel_shape=[kernel] * 2, pads=[pad] * 4, strides=[stride] * 2, group=group
+        )
 
     def prelu(self, source: str, channels: int) -> str:
         return self.add("PRelu", source, self.constant(self.rng.normal(0.2, 0.8, (channels, 1, 1)).astype(np.float32)))
@@ -47,7 +49,13 @@ class Toy:
 
     def model(self, shape: list[int | str], outputs: list[tuple[str, list[int | str]]]) -> bytes:
         described = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in outputs]
-        graph = helper.make_graph(self.nodes, "toy", [helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)], described, self.constants)
+        graph = helper.make_graph(
+            self.nodes,
+            "toy",
+            [helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)],
+            described,
+            self.constants,
+        )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=6)
         onnx.checker.check_model(model)
         return bytes(model.SerializeToString())
@@ -95,7 +103,11 @@ def scrfd(*, batch: bool, factor: bool = True, pads: int = 1) -> bytes:
                 y = toy.add("Mul", y, toy.constant(np.array(1.3, np.float32)))
             y = toy.add("Transpose", y, perm=[0, 2, 3, 1])
             y = toy.add("Reshape", y, toy.constant(np.array([0, -1, count] if batch else [-1, count], np.int64)))
-            y = toy.add("Sigmoid", y, out=f"{kind}_{stride}") if kind == "score" else toy.add("Identity", y, out=f"{kind}_{stride}")
+            y = (
+                toy.add("Sigmoid", y, out=f"{kind}_{stride}")
+                if kind == "score"
+                else toy.add("Identity", y, out=f"{kind}_{stride}")
+            )
             outputs[kind].append((y, ["b", "n", count] if batch else [2 * (64 // stride) ** 2, count]))
     toy.nodes = _without_identities(toy.nodes)
     return toy.model(["?" if batch else 1, 3, 64, 64], [*outputs["score"], *outputs["bbox"], *outputs["kps"]])

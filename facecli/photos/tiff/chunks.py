@@ -1,7 +1,8 @@
 """The samples of a strip or tile of a TIFF file.
 
-Only the decompression is a library's: libtiff, through Pillow, gets each chunk as a small file of its own whose pixels are the chunk's bytes.
-What the bytes mean is told here, since Pillow and OpenCV read several layouts wrongly without a word.
+Only the decompression is a library's: libtiff, through Pillow, gets each chunk as a small file of its own whose pixels
+are the chunk's bytes. What the bytes mean is told here, since Pillow and OpenCV read several layouts wrongly without a
+word.
 """
 
 from __future__ import annotations
@@ -53,7 +54,12 @@ class Chunk:
         if self._ready is not None:
             return self._ready[top:bottom]
         size = self._row_size
-        samples = _unpack(self.stored[top * size : bottom * size], (bottom - top, self.width, self.samples), self._layout.bits, self._order)
+        samples = _unpack(
+            self.stored[top * size : bottom * size],
+            (bottom - top, self.width, self.samples),
+            self._layout.bits,
+            self._order,
+        )
         if not self._layout.differenced:
             return samples
         summed = np.empty_like(samples)
@@ -79,7 +85,8 @@ class Chunk:
     def _stored(self, size: int | None = None) -> bytes:
         """The chunk as the file holds it.
 
-        The size of a chunk that isn't compressed is known better than the file tells; where it tells none, the chunk ends where its decoder says.
+        The size of a chunk that isn't compressed is known better than the file tells; where it tells none, the chunk
+        ends where its decoder says.
         """
         layout, number = self._layout, self._number
         place = layout.places[number] if number < len(layout.places) else 0
@@ -127,7 +134,14 @@ class Chunk:
 
     def _fax_fields(self) -> Fields:
         three, four = self._layout.fax_options
-        return {258: (1,), 259: (self._layout.packing,), 262: (Colours.BLACK_IS_ZERO,), 277: (1,), 292: (three & 7,), 293: (four & 7,)}
+        return {
+            258: (1,),
+            259: (self._layout.packing,),
+            262: (Colours.BLACK_IS_ZERO,),
+            277: (1,),
+            292: (three & 7,),
+            293: (four & 7,),
+        }
 
     def _decode_file(self) -> Samples:
         """A chunk that is a file of another format."""

@@ -48,7 +48,9 @@ def _colours(samples: Samples, layout: SampleLayout) -> ByteArray:
         case Colours.CMYK:
             inks = np.ascontiguousarray(_eight_bits(samples[:, :, :4], layout.bits))
             inks = 255 - inks if layout.inverted else inks
-            return np.asarray(Image.frombuffer("CMYK", (inks.shape[1], inks.shape[0]), inks, "raw", "CMYK", 0, 1).convert("RGB"))
+            return np.asarray(
+                Image.frombuffer("CMYK", (inks.shape[1], inks.shape[0]), inks, "raw", "CMYK", 0, 1).convert("RGB")
+            )
         case Colours.YCBCR:
             return _from_ycbcr(samples[:, :, :3].astype(np.float32), layout)
         case _:

@@ -17,7 +17,24 @@ _OF_SENSORS = (32803, 34892)
 _BY_CAMERAS = (32767, 32769, 32770, 34713, 65000, 65535)
 """Compressions that only cameras write: Sony, packed, Samsung, Nikon, Kodak, Pentax."""
 _REDUCED, _MASK, _OLD_REDUCED = 1, 4, 2
-_VALUES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+_VALUES = {
+    1: "B",
+    2: "B",
+    3: "H",
+    4: "I",
+    5: "II",
+    6: "b",
+    7: "B",
+    8: "h",
+    9: "i",
+    10: "ii",
+    11: "f",
+    12: "d",
+    13: "I",
+    16: "Q",
+    17: "q",
+    18: "Q",
+}
 _MOST_DIRECTORIES = 64
 
 
@@ -51,7 +68,11 @@ class Directory:
     def values(self, tag: int) -> tuple[float, ...]:
         """All numbers of a tag, a rational as its two; none where it isn't there."""
         code, count, place = self._fields.get(tag, ("", 0, 0))
-        return self._file.numbers(code[:1] * (len(code) * count) if count < 8 else f"{len(code) * count}{code[:1]}", place) if code else ()
+        return (
+            self._file.numbers(code[:1] * (len(code) * count) if count < 8 else f"{len(code) * count}{code[:1]}", place)
+            if code
+            else ()
+        )
 
     def number(self, tag: int, default: int) -> int:
         """The first number of a tag, where it is a whole one."""
@@ -66,7 +87,9 @@ class Directory:
     @property
     def is_reduced(self) -> bool:
         """Whether it holds a smaller copy of another picture, or a mask for one."""
-        return bool(self.number(KIND_OF_PAGE, 0) & (_REDUCED | _MASK)) or self.number(OLD_KIND_OF_PAGE, 0) == _OLD_REDUCED
+        return (
+            bool(self.number(KIND_OF_PAGE, 0) & (_REDUCED | _MASK)) or self.number(OLD_KIND_OF_PAGE, 0) == _OLD_REDUCED
+        )
 
     @property
     def pixels(self) -> int:

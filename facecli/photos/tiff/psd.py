@@ -9,7 +9,14 @@ from facecli.photos.tiff.layout import Colours, Packing, SampleLayout
 from facecli.types import SkipReason
 
 _HEADER = struct.Struct(">HIIHH")
-_MODES = {0: Colours.WHITE_IS_ZERO, 1: Colours.BLACK_IS_ZERO, 2: Colours.PALETTE, 3: Colours.RGB, 4: Colours.CMYK, 8: Colours.BLACK_IS_ZERO}
+_MODES = {
+    0: Colours.WHITE_IS_ZERO,
+    1: Colours.BLACK_IS_ZERO,
+    2: Colours.PALETTE,
+    3: Colours.RGB,
+    4: Colours.CMYK,
+    8: Colours.BLACK_IS_ZERO,
+}
 """A bitmap's ones are black. Of a duotone the gray picture is stored."""
 _UNREAD_MODES = {7: "several channels without a colour", 9: "CIELab colours"}
 _UNREAD_PACKINGS = {2: "ZIP", 3: "ZIP"}

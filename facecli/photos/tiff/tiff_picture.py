@@ -38,13 +38,24 @@ class ChunkPicture:
         layout = self._layout
         rows = layout.chunk_height if layout.tiled else part.shape[0]
         each = layout.across * layout.down
-        chunks = [Chunk(layout, self._data, number + plane * each, rows) for plane in range(layout.samples if layout.separate else 1)]
+        chunks = [
+            Chunk(layout, self._data, number + plane * each, rows)
+            for plane in range(layout.samples if layout.separate else 1)
+        ]
         colours = _decoded(layout)
         step = max(1, _BAND // layout.chunk_width)
-        whole = spread_ycbcr(chunks[0].stored, (rows, layout.chunk_width), layout.subsampling) if layout.is_subsampled else None
+        whole = (
+            spread_ycbcr(chunks[0].stored, (rows, layout.chunk_width), layout.subsampling)
+            if layout.is_subsampled
+            else None
+        )
         for top in range(0, part.shape[0], step):
             bottom = min(top + step, part.shape[0])
-            samples: Samples = whole[top:bottom] if whole is not None else np.concatenate([c.band(top, bottom) for c in chunks], axis=2)
+            samples: Samples = (
+                whole[top:bottom]
+                if whole is not None
+                else np.concatenate([c.band(top, bottom) for c in chunks], axis=2)
+            )
             part[top:bottom] = to_rgb(samples[:, : part.shape[1]], colours)
 
 

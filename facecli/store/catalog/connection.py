@@ -30,22 +30,28 @@ _TROUBLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PER
 def connect(path: Path, **parameters: str) -> sqlite3.Connection:
     """Open a database file by URI parameters, guarded against what forged files could ask for.
 
-    Nothing of what it holds goes to a temporary file: what a removal overwrites would stand in one, outside of the index.
+    Nothing of what it holds goes to a temporary file: what a removal overwrites would stand in one, outside of the
+    index.
     """
     if sqlite3.sqlite_version_info < (3, 37):
-        raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old, facecli needs 3.37 or newer", hint="use a newer Python")
+        raise StoreError(
+            f"SQLite {sqlite3.sqlite_version} is too old, facecli needs 3.37 or newer", hint="use a newer Python"
+        )
     query = "&".join(f"{k}={v}" for k, v in parameters.items())
     refuse_forged(path)
     uri = f"file:{urllib.parse.quote(os.fsencode(path))}?{query}"
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
-    # Python calls the handlers of signals between two steps of its own, of which a statement of minutes has none but these.
+    # Python calls the handlers of signals between two steps of its own, of which a statement of minutes has none but
+    # these.
     connection.set_progress_handler(lambda: 0, _STEPS)
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute("PRAGMA mmap_size = 0")  # some builds map by default, and a mapped file that is cut ends the process
+    connection.execute(
+        "PRAGMA mmap_size = 0"
+    )  # some builds map by default, and a mapped file that is cut ends the process
     return connection
 
 
@@ -72,8 +78,8 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """Open the catalogue without ever changing it, also where its directory cannot be written.
 
-    There, without a WAL, the file is all there is (`immutable`); with a WAL and its shm SQLite can share them; a WAL alone is read
-    with its index kept in memory, under no lock, since nobody can write there.
+    There, without a WAL, the file is all there is (`immutable`); with a WAL and its shm SQLite can share them; a WAL
+    alone is read with its index kept in memory, under no lock, since nobody can write there.
     """
     refuse_links(path.parent)
     if not os.path.lexists(path):
@@ -84,7 +90,9 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         if error.sqlite_errorcode == sqlite3.SQLITE_READONLY_ROLLBACK:
             _roll_back(path)
             return _begin(connect(path, mode="ro"))
-        if error.sqlite_errorcode & 0xFF not in _TROUBLE or (os.access(path.parent, os.W_OK) and os.access(path, os.W_OK)):
+        if error.sqlite_errorcode & 0xFF not in _TROUBLE or (
+            os.access(path.parent, os.W_OK) and os.access(path, os.W_OK)
+        ):
             raise
     wal = path.with_name(path.name + "-wal")
     if not wal.exists() or wal.stat().st_size == 0:
@@ -127,9 +135,15 @@ def refuse_links(directory: Path, written: tuple[str, ...] = ()) -> None:
         for entry in entries:
             found = entry.stat(follow_symlinks=False)
             if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
-                raise IndexDamaged("something stands in the index that is no file", entry.path, hint="remove it; facecli keeps none there")
+                raise IndexDamaged(
+                    "something stands in the index that is no file",
+                    entry.path,
+                    hint="remove it; facecli keeps none there",
+                )
             if entry.name in written and found.st_nlink > 1:
-                raise IndexDamaged("a file of the index has another name, too", entry.path, hint="use a copy of the index (cp -r)")
+                raise IndexDamaged(
+                    "a file of the index has another name, too", entry.path, hint="use a copy of the index (cp -r)"
+                )
 
 
 def schema_version(connection: sqlite3.Connection, path: Path) -> int:
@@ -143,7 +157,9 @@ def schema_version(connection: sqlite3.Connection, path: Path) -> int:
     if version < 1:
         raise IndexDamaged("the catalogue has no version", path)
     if version > len(MIGRATIONS):
-        raise StoreError("the index was made by a newer facecli", path, hint="use that one, or -i DIR for another index")
+        raise StoreError(
+            "the index was made by a newer facecli", path, hint="use that one, or -i DIR for another index"
+        )
     if definitions(connection) != expected(MIGRATIONS[:version]):
         raise IndexDamaged("the catalogue's tables are not those that facecli makes", path)
     return version

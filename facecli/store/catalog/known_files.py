@@ -26,7 +26,12 @@ class FileQueries(SetQueries):
     def under(self, root: str) -> Iterator[KnownFile]:
         """Photos and skips at and below a path, in the order of the paths."""
         for low, high in self.paths.ranges(root):
-            skips = self._pages(f"SELECT path, {self._stat}, reason, detail, refused_by FROM skips WHERE path >= ? AND path < ?", (), low, high)
+            skips = self._pages(
+                f"SELECT path, {self._stat}, reason, detail, refused_by FROM skips WHERE path >= ? AND path < ?",
+                (),
+                low,
+                high,
+            )
             query = f"SELECT path, {self._stat}, photo_id, digest, again FROM photos WHERE set_id = ? AND path >= ? AND path < ?"
             photos = self._pages(query, (self.set_id,), low, high)
             yield from self._merge(photos, skips)
@@ -36,7 +41,9 @@ class FileQueries(SetQueries):
         for low, high in self.paths.ranges(root):
             before = b"" if low.startswith(b"/") else self.paths.base
             skips: Iterator[Any] = self._pages("SELECT path FROM skips WHERE path >= ? AND path < ?", (), low, high)
-            query = f"SELECT path, {self._stat}, photo_id, again FROM photos WHERE set_id = ? AND path >= ? AND path < ?"
+            query = (
+                f"SELECT path, {self._stat}, photo_id, again FROM photos WHERE set_id = ? AND path >= ? AND path < ?"
+            )
             photos: Iterator[Any] = self._pages(query, (self.set_id,), low, high)
             with trusted(self.path):
                 (skip,) = next(skips, (None,))
@@ -74,7 +81,9 @@ class FileQueries(SetQueries):
         *file, photo_id, digest, again = row
         with trusted(self.path):
             if again:
-                return KnownFile(as_int(photo_id), PhotoFile(self.paths.unpack(as_bytes(file[0])), -1, -1), b"", None, True)  # noqa: FBT003 (a record)
+                return KnownFile(
+                    as_int(photo_id), PhotoFile(self.paths.unpack(as_bytes(file[0])), -1, -1), b"", None, True
+                )
             return KnownFile(as_int(photo_id), self._file(*file), as_bytes(digest))
 
     def _file(self, path: object, size: object, mtime_ns: object, *change: object) -> PhotoFile:
@@ -108,14 +117,18 @@ class FileQueries(SetQueries):
     def shares_content(self, root: str, first: int) -> bool:
         """Whether a photo from the id `first` on has the content of an earlier one below a root."""
         # Left to itself SQLite would walk over all photos for n, and over all below the root for each of them.
-        earlier = "photos o INDEXED BY photos_by_digest WHERE o.digest = n.digest AND o.set_id = n.set_id AND o.photo_id < ?"
+        earlier = (
+            "photos o INDEXED BY photos_by_digest WHERE o.digest = n.digest AND o.set_id = n.set_id AND o.photo_id < ?"
+        )
         late = f"photos n NOT INDEXED WHERE n.photo_id >= ? AND n.set_id = ? AND EXISTS (SELECT 1 FROM {earlier} AND o.path >= ? AND o.path < ?)"
         query = f"SELECT 1 FROM {late} LIMIT 1"
         return any(self.rows(query, (first, self.set_id, first, low, high)) for low, high in self.paths.ranges(root))
 
     def photo_of_content(self, digest: bytes) -> int | None:
         """One of the photos with this content."""
-        rows = self.rows("SELECT photo_id FROM photos WHERE digest = ? AND set_id = ? AND NOT again LIMIT 1", (digest, self.set_id))
+        rows = self.rows(
+            "SELECT photo_id FROM photos WHERE digest = ? AND set_id = ? AND NOT again LIMIT 1", (digest, self.set_id)
+        )
         with trusted(self.path):
             return as_int(rows[0][0]) if rows else None
 

@@ -7,7 +7,17 @@ from collections.abc import Iterator
 
 from facecli.errors import QueryError
 from facecli.store.catalog.known_files import FileQueries
-from facecli.store.catalog.rows import DIGEST_SIZE, are_unit, as_bytes, as_float, as_int, read_box, read_boxes, read_codes, read_landmarks
+from facecli.store.catalog.rows import (
+    DIGEST_SIZE,
+    are_unit,
+    as_bytes,
+    as_float,
+    as_int,
+    read_box,
+    read_boxes,
+    read_codes,
+    read_landmarks,
+)
 from facecli.store.catalog.sets import Row
 from facecli.store.errors import trusted
 from facecli.store.records import KeptOut, StoredFace, StoredPhoto
@@ -80,7 +90,9 @@ class Catalogue(FileQueries):
     def faces(self) -> Iterator[StoredFace]:
         """All faces, ascending by id, read a page at a time."""
         after = 0
-        while page := self.rows(f"{_FACES} WHERE f.set_id = ? AND f.face_id > ? ORDER BY f.face_id LIMIT {FACE_PAGE}", (self.set_id, after)):
+        while page := self.rows(
+            f"{_FACES} WHERE f.set_id = ? AND f.face_id > ? ORDER BY f.face_id LIMIT {FACE_PAGE}", (self.set_id, after)
+        ):
             yield from map(self._face, page)
             after = as_int(page[-1][0])
 
@@ -89,7 +101,9 @@ class Catalogue(FileQueries):
         photos = self.photos()
         while page := list(itertools.islice(photos, PHOTO_PAGE)):
             marks = ",".join("?" * len(page))
-            rows = self.rows(f"{_FACES} WHERE f.photo_id IN ({marks}) ORDER BY f.face_id", [photo.photo_id for photo in page])
+            rows = self.rows(
+                f"{_FACES} WHERE f.photo_id IN ({marks}) ORDER BY f.face_id", [photo.photo_id for photo in page]
+            )
             faces: dict[int, list[StoredFace]] = {photo.photo_id: [] for photo in page}
             for row in rows:
                 faces[as_int(row[-1])].append(self._face(row))
@@ -116,7 +130,8 @@ class Catalogue(FileQueries):
     def token(self, digest: bytes) -> bytes:
         """The keyed hash that stands for a content which `remove` keeps out.
 
-        The key is this index's own and stands in it: marks of two indexes cannot be compared, but whoever has the index can ask it for a content.
+        The key is this index's own and stands in it: marks of two indexes cannot be compared, but whoever has the index
+        can ask it for a content.
         """
         if not self._key:
             rows = self.rows("SELECT keep_out_key FROM state")

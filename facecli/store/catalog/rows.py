@@ -44,7 +44,10 @@ def face_rows(photo: IndexedPhoto) -> list[FaceRow]:
     boxes, marks = np.ascontiguousarray(found.boxes, "<f4"), np.ascontiguousarray(found.landmarks, "<f4")
     codes = np.ascontiguousarray(photo.embeddings, "<f2")
     return [
-        FaceRow(boxes[i].tobytes(), float(found.scores[i]), int(found.found_by[i]), marks[i].tobytes(), codes[i].tobytes()) for i in range(len(found))
+        FaceRow(
+            boxes[i].tobytes(), float(found.scores[i]), int(found.found_by[i]), marks[i].tobytes(), codes[i].tobytes()
+        )
+        for i in range(len(found))
     ]
 
 

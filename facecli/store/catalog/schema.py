@@ -95,10 +95,11 @@ ALTER TABLE skips ADD COLUMN ctime_ns INTEGER;
 ALTER TABLE skips ADD COLUMN inode INTEGER;
 ALTER TABLE roots ADD COLUMN file_system INTEGER;
 """
-"""Time of change and inode, by which a file is known that was replaced by one of the same size and time; and what is mounted at a mount
-point, so that another disk there is told from it. NULL where it is not known."""
+"""Time of change and inode, by which a file is known that was replaced by one of the same size and time; and what is
+mounted at a mount point, so that another disk there is told from it. NULL where it is not known."""
 MIGRATIONS: tuple[str, ...] = (FIRST, CHANGES)
-"""Script n takes a catalogue from version n to n + 1. A reader, which cannot migrate, reads NULL where a column is not there yet."""
+"""Script n takes a catalogue from version n to n + 1. A reader, which cannot migrate, reads NULL where a column is
+not there yet."""
 CHANGES_FROM = 2
 """The version from which on these columns are there."""
 

@@ -62,7 +62,9 @@ class SetQueries:
 
     def _rest(self, cursor: sqlite3.Cursor) -> list[Row]:
         """What comes after many rows; raises IndexDamaged where it does not end: pages that name each other give more rows than they have bytes."""
-        size = self.connection.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[0]
+        size = self.connection.execute(
+            "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+        ).fetchone()[0]
         most = min(int(size), (1 << 31) - 1)
         found = cursor.fetchmany(most)
         if len(found) == most:
@@ -83,7 +85,9 @@ class SetQueries:
 
     def sets(self) -> dict[bool, SetRow]:
         """The sets by whether they are current."""
-        rows = self.rows("SELECT current, set_id, fingerprint, licence, model_directory, epoch, mark, slots, photos, faces FROM sets LIMIT 3")
+        rows = self.rows(
+            "SELECT current, set_id, fingerprint, licence, model_directory, epoch, mark, slots, photos, faces FROM sets LIMIT 3"
+        )
         with trusted(self.path):
             found = {bool(row[0]): self._set(row) for row in rows}
         if True not in found:
@@ -97,7 +101,16 @@ class SetQueries:
         if len(as_bytes(mark)) != 16 or as_count(epoch) != epoch or as_count(slots) != slots:
             raise ValueError("no set of embeddings")
         file = VectorFile(self.directory, as_int(epoch), as_bytes(mark), kind.dimension)
-        return SetRow(as_int(set_id), kind, str(licence)[:LONGEST_LICENCE], named, file, as_int(slots), as_count(photos), as_count(faces))
+        return SetRow(
+            as_int(set_id),
+            kind,
+            str(licence)[:LONGEST_LICENCE],
+            named,
+            file,
+            as_int(slots),
+            as_count(photos),
+            as_count(faces),
+        )
 
     def _fingerprint(self, text: str) -> Fingerprint:
         record = json.loads(text)
@@ -105,7 +118,9 @@ class SetQueries:
             raise TypeError("no settings")
         if unknown := Fingerprint.unknown(record):
             hint = "use the facecli that made it, or -i DIR for another index"
-            raise StoreError(f"the index has settings of a newer facecli ({', '.join(unknown)[:80]})", self.path, hint=hint)
+            raise StoreError(
+                f"the index has settings of a newer facecli ({', '.join(unknown)[:80]})", self.path, hint=hint
+            )
         return Fingerprint.from_record(record)
 
     def holes(self, set_id: int) -> list[int]:

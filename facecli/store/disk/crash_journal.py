@@ -19,10 +19,10 @@ _ABSENT = -1
 class CrashJournal:
     """A small file of records, one for each content that is being decoded or was when a run died; thread-safe.
 
-    A record is the number of runs that died with this content in flight, were this one to die now, and a keyed hash of the content:
-    of a photo that is removed nothing else remains here. Nothing is synced, for the death of a process loses no write, and after the
-    death of the machine a photo is merely decoded as any other. For the same reason no run ends for want of it: where it cannot be
-    read or written, photos are decoded as if no run had died.
+    A record is the number of runs that died with this content in flight, were this one to die now, and a keyed hash of
+    the content: of a photo that is removed nothing else remains here. Nothing is synced, for the death of a process
+    loses no write, and after the death of the machine a photo is merely decoded as any other. For the same reason no
+    run ends for want of it: where it cannot be read or written, photos are decoded as if no run had died.
     """
 
     def __init__(self, directory: Path, token: Callable[[bytes], bytes]) -> None:

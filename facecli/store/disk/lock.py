@@ -35,7 +35,9 @@ class WriterLock:
             self._lock.acquire(timeout=max(0.0, wait_seconds), poll_interval=0.05)
         except Timeout:
             raise IndexLocked(
-                f"another process writes to the index ({self._holder()})", self._directory, hint="wait for it, or let facecli wait: --wait SECONDS"
+                f"another process writes to the index ({self._holder()})",
+                self._directory,
+                hint="wait for it, or let facecli wait: --wait SECONDS",
             ) from None
         except NotImplementedError:
             raise _no_locks(self._directory) from None
@@ -76,4 +78,8 @@ class WriterLock:
 
 
 def _no_locks(directory: Path) -> StoreError:
-    return StoreError("the file system of the index has no locks", directory, hint="keep the index on another disk and name it with -i DIR")
+    return StoreError(
+        "the file system of the index has no locks",
+        directory,
+        hint="keep the index on another disk and name it with -i DIR",
+    )

@@ -1,7 +1,8 @@
 """SQLite's recovery files (journal, WAL, SHM) beside a database: input like any other, looked at before SQLite opens anything.
 
-SQLite plays a rollback journal back by itself, and then deletes the file that the journal's last record names: the super-journal of a
-transaction over several databases. facecli makes no such transaction, so that a journal with such a record was made to delete somebody's file.
+SQLite plays a rollback journal back by itself, and then deletes the file that the journal's last record names: the
+super-journal of a transaction over several databases. facecli makes no such transaction, so that a journal with such a
+record was made to delete somebody's file.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from facecli.errors import IndexDamaged, StoreError
 from facecli.store.disk.filesystem import is_network
 
 JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
-"""Begins a journal, and ends one that names a super-journal (SQLite's file format, 3; `readSuperJournal` of its pager)."""
+"""Begins a journal, and ends one that names a super-journal (SQLite's file format, 3; `readSuperJournal` of its
+pager)."""
 _HEADER = struct.Struct(">8sIIIII")
 _FILES = {"-journal": "journal", "-wal": "write-ahead log", "-shm": "shared memory"}
 _NO_INDEX_OF_OURS = "facecli leaves none such: have the index sent anew, or index the photos"
@@ -32,7 +34,9 @@ def refuse_forged(database: Path) -> None:
         if not stat.S_ISREG(found.st_mode):
             raise IndexDamaged(f"the {kind} is no file", path, hint="remove it; facecli keeps none there")
         if found.st_nlink > 1:
-            raise IndexDamaged(f"the {kind} is a file of another name, too", path, hint="use a copy of the index (cp -r)")
+            raise IndexDamaged(
+                f"the {kind} is a file of another name, too", path, hint="use a copy of the index (cp -r)"
+            )
         if found.st_uid != os.lstat(database).st_uid:
             raise IndexDamaged(f"the {kind} belongs to another user than the catalogue", path, hint=_NO_INDEX_OF_OURS)
     _refuse_super_journal(_beside(database, "-journal"))
@@ -41,7 +45,8 @@ def refuse_forged(database: Path) -> None:
 def may_roll_back(database: Path) -> None:
     """Raise unless this user may have SQLite play back the journal of a database, to be asked under the writer's lock.
 
-    StoreError where the index is another's or cannot be written; IndexDamaged where the journal is none of this database.
+    StoreError where the index is another's or cannot be written; IndexDamaged where the journal is none of this
+    database.
     """
     refuse_forged(database)
     journal = _beside(database, "-journal")
@@ -67,7 +72,9 @@ def _refuse_super_journal(journal: Path) -> None:
 def _is_own(database: Path) -> bool:
     """Whether the index is this user's, who may write there."""
     files = (database.parent, database)
-    return all(os.access(path, os.W_OK) for path in files) and {os.stat(path).st_uid for path in files} == {_own_number(database.parent)}
+    return all(os.access(path, os.W_OK) for path in files) and {os.stat(path).st_uid for path in files} == {
+        _own_number(database.parent)
+    }
 
 
 def _own_number(directory: Path) -> int:

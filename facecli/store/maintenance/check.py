@@ -11,7 +11,17 @@ from msgspec import Struct
 
 from facecli.errors import IndexDamaged
 from facecli.store.catalog.queries import Catalogue
-from facecli.store.catalog.rows import FaceRow, are_unit, as_bytes, as_float, as_int, photo_checksum, read_box, read_codes, read_landmarks
+from facecli.store.catalog.rows import (
+    FaceRow,
+    are_unit,
+    as_bytes,
+    as_float,
+    as_int,
+    photo_checksum,
+    read_box,
+    read_codes,
+    read_landmarks,
+)
 from facecli.store.catalog.sets import SetRow
 from facecli.store.errors import trusted
 from facecli.store.records import Problem
@@ -79,7 +89,9 @@ def _check_photos(catalogue: Catalogue) -> Iterator[Problem]:
                 values = [as_int(number) for number in numbers]
                 fails = photo_checksum(as_int(photo_id), as_bytes(digest), as_bytes(path), *values) != checksum
                 if fails or not catalogue.paths.is_stored(as_bytes(path)):
-                    yield Problem("the record of a photo fails its checksum", _shown(catalogue, path), photo_id=as_int(photo_id))
+                    yield Problem(
+                        "the record of a photo fails its checksum", _shown(catalogue, path), photo_id=as_int(photo_id)
+                    )
 
 
 def _shown(catalogue: Catalogue, path: object) -> str:
@@ -99,7 +111,10 @@ def check_set(catalogue: Catalogue, row: SetRow) -> Iterator[Problem]:
     photos = catalogue.number("SELECT count(*) FROM photos WHERE set_id = ?", (row.set_id,))
     faces = catalogue.number("SELECT count(*) FROM faces WHERE set_id = ?", (row.set_id,))
     if (photos, faces) != (row.photos, row.faces):
-        yield Problem(f"{photos} photos and {faces} faces stand where {row.photos} and {row.faces} are recorded", str(catalogue.path))
+        yield Problem(
+            f"{photos} photos and {faces} faces stand where {row.photos} and {row.faces} are recorded",
+            str(catalogue.path),
+        )
     codes: StoredCodes | None = None
     try:
         codes = row.file.read(row.slots)
@@ -118,15 +133,25 @@ def _check_faces(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -
         for face in page:
             if not face.is_whole:
                 yield Problem(f"face:{face.face_id} fails its checksum", face.where, face.face_id, face.photo_id)
-            elif codes is not None and (not 0 <= face.slot < len(codes) or face.row is None or codes.code(face.slot) != face.row.embedding):
-                yield Problem(f"face:{face.face_id} has another vector in the vector file", face.where, face.face_id, face.photo_id)
+            elif codes is not None and (
+                not 0 <= face.slot < len(codes) or face.row is None or codes.code(face.slot) != face.row.embedding
+            ):
+                yield Problem(
+                    f"face:{face.face_id} has another vector in the vector file",
+                    face.where,
+                    face.face_id,
+                    face.photo_id,
+                )
 
 
 def _check_slots(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -> Iterator[Problem]:
     """Each slot is a face's or a hole, and what was erased is zero."""
     uses = np.zeros(row.slots if codes is not None else 0, np.uint8)
     with trusted(catalogue.path):
-        holes = [(as_int(slot), as_int(erased)) for slot, erased in catalogue.rows("SELECT slot, erased FROM holes WHERE set_id = ?", (row.set_id,))]
+        holes = [
+            (as_int(slot), as_int(erased))
+            for slot, erased in catalogue.rows("SELECT slot, erased FROM holes WHERE set_id = ?", (row.set_id,))
+        ]
         slots = [as_int(slot) for (slot,) in catalogue.rows("SELECT slot FROM faces WHERE set_id = ?", (row.set_id,))]
     taken = np.array([*slots, *(slot for slot, _ in holes)], np.int64)
     if len(taken) != row.slots or (len(taken) and (taken.min() < 0 or taken.max() >= row.slots)):

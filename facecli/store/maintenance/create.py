@@ -36,7 +36,11 @@ def make_index_directory(directory: Path) -> None:
         if not directory.is_dir():
             raise StoreError("the index is not a directory", directory, hint="-i DIR names another place") from None
     except FileNotFoundError:
-        raise StoreError("the directory for the index does not exist", directory.parent, hint="make it, or name another place with -i DIR") from None
+        raise StoreError(
+            "the directory for the index does not exist",
+            directory.parent,
+            hint="make it, or name another place with -i DIR",
+        ) from None
     foreign = [name for name in os.listdir(directory) if not OWN.fullmatch(name)]
     if foreign and not (directory / CATALOGUE).exists():
         raise StoreError("the directory holds other files and no index", directory, hint="-i DIR names another place")
@@ -66,7 +70,8 @@ def make_index(directory: Path, disk: Disk, kind: EmbeddingKind) -> None:
                 migrate(catalogue.connection, number, script)
             catalogue.connection.execute("INSERT INTO state VALUES (1, 1, 1, 0, ?)", (os.urandom(32),))
             add_set(catalogue, kind, file, current=True)
-        # Closing moves the log into the file too, but says nothing where the disk is full: then the file is not whole yet.
+        # Closing moves the log into the file too, but says nothing where the disk is full: then the file is not whole
+        # yet.
         with disk.step("checkpoint catalogue"):
             catalogue.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     finally:

@@ -38,7 +38,9 @@ class OpenedIndex(Struct):
         self.catalogue.connection.close()
 
 
-def prepare(directory: Path, disk: Disk, kind: EmbeddingKind | None, *, create: bool = False, repair: bool = False) -> OpenedIndex:
+def prepare(
+    directory: Path, disk: Disk, kind: EmbeddingKind | None, *, create: bool = False, repair: bool = False
+) -> OpenedIndex:
     """Open the catalogue under the lock, and finish or clear what an earlier writer left."""
     path = directory / CATALOGUE
     with explained(path):
@@ -116,15 +118,23 @@ def _adopt_paths(catalogue: Catalogue, disk: Disk) -> None:
     """Store paths relative that lie below the index's parent now, as after index and photos were brought together."""
     low, high = catalogue.paths.misplaced()
     where = "path >= ? AND path < ?"
-    if not catalogue.rows(f"SELECT 1 FROM photos WHERE {where} UNION ALL SELECT 1 FROM skips WHERE {where} LIMIT 1", (low, high, low, high)):
+    if not catalogue.rows(
+        f"SELECT 1 FROM photos WHERE {where} UNION ALL SELECT 1 FROM skips WHERE {where} LIMIT 1",
+        (low, high, low, high),
+    ):
         return
-    connection, query = catalogue.connection, f"SELECT photo_id, path, set_id, digest, size, mtime_ns, width, height FROM photos WHERE {where}"
+    connection, query = (
+        catalogue.connection,
+        f"SELECT photo_id, path, set_id, digest, size, mtime_ns, width, height FROM photos WHERE {where}",
+    )
     with trusted(catalogue.path), transaction(connection, disk, "adoption"):
         for photo_id, path, set_id, digest, *numbers in connection.execute(query, (low, high)).fetchall():
             stored = catalogue.paths.pack(os.fsdecode(as_bytes(path)))
             connection.execute("DELETE FROM photos WHERE set_id = ? AND path = ?", (set_id, stored))
             checksum = photo_checksum(photo_id, digest, stored, as_int(set_id), *numbers)
-            connection.execute("UPDATE photos SET path = ?, checksum = ? WHERE photo_id = ?", (stored, checksum, photo_id))
+            connection.execute(
+                "UPDATE photos SET path = ?, checksum = ? WHERE photo_id = ?", (stored, checksum, photo_id)
+            )
         for (path,) in connection.execute(f"SELECT path FROM skips WHERE {where}", (low, high)).fetchall():
             stored = catalogue.paths.pack(os.fsdecode(as_bytes(path)))
             connection.execute("UPDATE OR REPLACE skips SET path = ? WHERE path = ?", (stored, path))

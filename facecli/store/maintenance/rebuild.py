@@ -48,9 +48,7 @@ def restore(catalogue: Catalogue, disk: Disk, row: SetRow) -> VectorWriter:
 
     Where faces and holes don't fill the slots, there is no such file, and a new epoch takes its place.
     """
-    query = (
-        "SELECT count(*), count(DISTINCT slot), min(slot), max(slot) FROM (SELECT slot, set_id FROM faces UNION ALL SELECT slot, set_id FROM holes)"
-    )
+    query = "SELECT count(*), count(DISTINCT slot), min(slot), max(slot) FROM (SELECT slot, set_id FROM faces UNION ALL SELECT slot, set_id FROM holes)"
     rows = catalogue.rows(f"{query} WHERE set_id = ?", (row.set_id,))
     if rows[0] != (row.slots, row.slots, 0 if row.slots else None, row.slots - 1 if row.slots else None):
         return rebuild(catalogue, disk, row)

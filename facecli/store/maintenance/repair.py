@@ -21,8 +21,9 @@ from facecli.store.vector_file import StoredCodes
 def mend_rows(catalogue: Catalogue, disk: Disk) -> list[str]:
     """Mend the catalogue's rows in one transaction; what was done about each, in words.
 
-    Indexes of SQLite's are made anew. A face that fails its checksum gets its embedding back from the vector file where that agrees
-    with the checksum; else it is dropped, and its photo marked to be embedded again, as is a photo whose own record fails.
+    Indexes of SQLite's are made anew. A face that fails its checksum gets its embedding back from the vector file where
+    that agrees with the checksum; else it is dropped, and its photo marked to be embedded again, as is a photo whose
+    own record fails.
     """
     found = list(check_all(catalogue))
     if not found:
@@ -69,7 +70,9 @@ def _mend_face(catalogue: Catalogue, face: CheckedFace, codes: StoredCodes | Non
     if codes is not None and 0 <= face.slot < len(codes) and face.row is not None and face.has_photo:
         healed = replace(face, row=replace(face.row, embedding=codes.code(face.slot)))
         if healed.is_whole and healed.row is not None:
-            connection.execute("UPDATE embeddings SET embedding = ? WHERE face_id = ?", (healed.row.embedding, face.face_id))
+            connection.execute(
+                "UPDATE embeddings SET embedding = ? WHERE face_id = ?", (healed.row.embedding, face.face_id)
+            )
             return f"face:{face.face_id} has its embedding back from the vector file: {face.where}"
     connection.execute("DELETE FROM faces WHERE face_id = ?", (face.face_id,))
     connection.execute("UPDATE photos SET again = 1 WHERE photo_id = ?", (face.photo_id,))
@@ -94,6 +97,10 @@ def _mend_photo(catalogue: Catalogue, problem: Problem) -> str:
         catalogue.connection.execute("DELETE FROM photos WHERE photo_id = ?", (problem.photo_id,))
         return f"a photo whose path is none is dropped: {problem.where}"
     with trusted(catalogue.path):
-        checksum = photo_checksum(problem.photo_id, as_bytes(row[0]), as_bytes(row[1]), *(as_int(number) for number in row[2:]))
-    catalogue.connection.execute("UPDATE photos SET again = 1, checksum = ? WHERE photo_id = ?", (checksum, problem.photo_id))
+        checksum = photo_checksum(
+            problem.photo_id, as_bytes(row[0]), as_bytes(row[1]), *(as_int(number) for number in row[2:])
+        )
+    catalogue.connection.execute(
+        "UPDATE photos SET again = 1, checksum = ? WHERE photo_id = ?", (checksum, problem.photo_id)
+    )
     return f"the next index run looks at the photo again: {problem.where}"

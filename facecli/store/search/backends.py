@@ -76,7 +76,9 @@ class FileScan:
             parts = [self._catalogue.rows(query, (set_id,))]
         else:
             chunks = [slots[i : i + 500] for i in range(0, len(slots), 500)]
-            parts = [self._catalogue.rows(f"{query} AND slot IN ({','.join('?' * len(c))})", (set_id, *c)) for c in chunks]
+            parts = [
+                self._catalogue.rows(f"{query} AND slot IN ({','.join('?' * len(c))})", (set_id, *c)) for c in chunks
+            ]
         with trusted(self._catalogue.path):
             for rows in parts:
                 yield from ((as_int(slot), as_int(face_id), as_int(photo_id)) for slot, face_id, photo_id in rows)
@@ -85,8 +87,8 @@ class FileScan:
 class FaissScan(FileScan):
     """FAISS over the same file, which it maps for itself; numpy where it cannot.
 
-    Whatever cuts a mapped file ends the process, so that the file is measured before each search, and one that another machine can change
-    is not mapped.
+    Whatever cuts a mapped file ends the process, so that the file is measured before each search, and one that another
+    machine can change is not mapped.
     """
 
     def __init__(self, catalogue: Catalogue, row: SetRow, codes: StoredCodes) -> None:
@@ -106,7 +108,10 @@ class FaissScan(FileScan):
         bits = np.packbits(wanted, bitorder="little")
         chosen = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))  # type: ignore[call-arg, arg-type]  # FAISS's stubs are the C++ ones
         step = max(1, _FAISS_QUERIES // count)
-        parts = [index.search(np.ascontiguousarray(queries[i : i + step]), count, params=chosen) for i in range(0, len(queries), step)]
+        parts = [
+            index.search(np.ascontiguousarray(queries[i : i + step]), count, params=chosen)
+            for i in range(0, len(queries), step)
+        ]
         rough, labels = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
         return labels, np.where(labels < 0, np.float32(-np.inf), rough)
 
@@ -127,7 +132,8 @@ class FaissScan(FileScan):
         try:
             self._row.file.check(descriptor, self.total)
             index = faiss.read_index(f"/dev/fd/{descriptor}", faiss.IO_FLAG_MMAP_IFC)
-            # OpenMP knows the affinity and no quota; more threads than a quota grants are all halted together once it is used up.
+            # OpenMP knows the affinity and no quota; more threads than a quota grants are all halted together once it
+            # is used up.
             faiss.omp_set_num_threads(min(faiss.omp_get_max_threads(), count_processors()))
             _read_ahead(int(index.codes.data()), int(index.codes.size()))
             return index
@@ -143,7 +149,8 @@ def _sane(found: Identified) -> Identified:
 def _read_ahead(address: int, length: int) -> None:
     """Let the kernel read ahead in a mapping again.
 
-    FAISS tells it not to; a scan from the first byte to the last then waits for the disk at every page (5 s instead of 0.2 for 200 MB).
+    FAISS tells it not to; a scan from the first byte to the last then waits for the disk at every page (5 s instead of
+    0.2 for 200 MB).
     """
     start = address // mmap.PAGESIZE * mmap.PAGESIZE
     madvise = getattr(ctypes.CDLL(None), "madvise", None)
@@ -184,6 +191,8 @@ class CatalogueScan:
         found: dict[object, object] = {}
         for i in range(0, len(faces), 500):
             ids = faces[i : i + 500].tolist()
-            found.update(self._catalogue.rows(f"SELECT face_id, embedding FROM embeddings WHERE face_id IN ({','.join('?' * len(ids))})", ids))  # type: ignore[arg-type]
+            marks = ",".join("?" * len(ids))
+            rows = self._catalogue.rows(f"SELECT face_id, embedding FROM embeddings WHERE face_id IN ({marks})", ids)
+            found |= {face: code for face, code in rows}
         with trusted(self._catalogue.path):
             return read_codes([as_bytes(found[face]) for face in faces.tolist()], self._row.file.dimension)

@@ -1,7 +1,8 @@
 """Many queries at once: an exact scan on the GPUs, where FAISS has them; else as ever.
 
-A GPU compares a million codes with thousands of queries in the time in which it receives the codes, and it receives them anew each time: so it
-is asked only where there are queries enough to pay for that, and a single query never waits for it.
+A GPU compares a million codes with thousands of queries in the time in which it receives the codes, and it receives
+them anew each time: so it is asked only where there are queries enough to pay for that, and a single query never waits
+for it.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from facecli.store.vector_file import Codes, StoredCodes
 from facecli.types import FloatArray
 
 QUERIES_FROM = 256
-"""From so many queries on a GPU may be asked. Reckoned, not measured: 1 GB of codes goes to a GPU in 0.1 to 0.3 s, in which 16 cores answer
-some 50 queries, and the GPU itself takes about a second to be ready."""
+"""From so many queries on a GPU may be asked. Reckoned, not measured: 1 GB of codes goes to a GPU in 0.1 to 0.3 s,
+in which 16 cores answer some 50 queries, and the GPU itself takes about a second to be ready."""
 COMPARISONS_FROM = 1_000_000_000
 """Queries times codes: what 16 cores compare in some three seconds."""
 MOST_CANDIDATES = 2048
@@ -61,7 +62,9 @@ class AcceleratedScan(FaissScan):
                 # A GPU without memory, or none that works after all: the processor gives the same.
                 self._gpus = 0
         step = super().portion(len(queries))
-        return _stack([super(AcceleratedScan, self).best(queries[i : i + step], count) for i in range(0, len(queries), step)])
+        return _stack(
+            [super(AcceleratedScan, self).best(queries[i : i + step], count) for i in range(0, len(queries), step)]
+        )
 
     def _pays(self, queries: int) -> bool:
         """Whether so many queries are answered sooner by a GPU."""
@@ -93,7 +96,8 @@ class AcceleratedScan(FaissScan):
 
         with ThreadPoolExecutor(self._gpus) as workers:
             parts = list(workers.map(search, self._shards()))
-        # Queries are rounded to 16 bits there, as the codes are: what that can take from a similarity is added, so that nothing is missed.
+        # Queries are rounded to 16 bits there, as the codes are: what that can take from a similarity is added, so that
+        # nothing is missed.
         lost = np.linalg.norm(queries - halves.astype(np.float32), axis=1, keepdims=True)
         labels, rough = _merge(parts, count)
         return labels, rough + lost
@@ -120,12 +124,16 @@ class FaissGpu:
         self._resources: Any = faiss.StandardGpuResources()
         self._resources.setTempMemory(TEMPORARY_BYTES)
 
-    def search(self, queries: NDArray[np.float16], shard: tuple[Labels, Codes], count: int) -> tuple[Labels, FloatArray]:
+    def search(
+        self, queries: NDArray[np.float16], shard: tuple[Labels, Codes], count: int
+    ) -> tuple[Labels, FloatArray]:
         """The most similar of a shard to each query, falling: labels and similarities (q, up to `count`)."""
         labels, codes = shard
         metric = self._faiss.METRIC_INNER_PRODUCT
         least = min(count, len(labels))
-        found = self._faiss.knn_gpu(self._resources, queries, np.ascontiguousarray(codes), least, metric=metric, device=self._number)
+        found = self._faiss.knn_gpu(
+            self._resources, queries, np.ascontiguousarray(codes), least, metric=metric, device=self._number
+        )
         rough, places = found
         return np.where(places < 0, -1, labels[places]), np.where(places < 0, np.float32(-np.inf), rough)
 

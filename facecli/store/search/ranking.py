@@ -1,7 +1,8 @@
 """The exact nearest faces to each query: a scan of all codes, by numpy or by FAISS, then the best re-scored in one way.
 
-Both scans sum in another order, and their last bits differ. So what they give is only a selection: the similarities that are shown,
-compared with the threshold and sorted by are computed once more in float64, and no answer depends on who scanned.
+Both scans sum in another order, and their last bits differ. So what they give is only a selection: the similarities
+that are shown, compared with the threshold and sorted by are computed once more in float64, and no answer depends on
+who scanned.
 """
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ def find_nearest(scan: VectorScan, queries: FloatArray, wanted: Wanted, leave_ou
     return answers
 
 
-def _answer_block(scan: VectorScan, queries: FloatArray, wanted: Wanted, leave_out: Sequence[Labels]) -> list[list[Hit]]:
+def _answer_block(
+    scan: VectorScan, queries: FloatArray, wanted: Wanted, leave_out: Sequence[Labels]
+) -> list[list[Hit]]:
     """Ask for some candidates, and for eight times as many where they may not be enough."""
     answers: list[list[Hit]] = [[] for _ in queries]
     open_queries = list(range(len(queries))) if scan.total else []
@@ -89,7 +92,9 @@ def _answer_block(scan: VectorScan, queries: FloatArray, wanted: Wanted, leave_o
         unsure = []
         for number, row_labels, row_rough in zip(open_queries, labels, rough, strict=True):
             floor = -np.inf if count >= scan.total else float(row_rough[-1]) + SLACK
-            answers[number], enough = _rank(scan.identify(row_labels[row_labels >= 0]), queries[number], wanted, (left_out[number], floor))
+            answers[number], enough = _rank(
+                scan.identify(row_labels[row_labels >= 0]), queries[number], wanted, (left_out[number], floor)
+            )
             if not enough:
                 unsure.append(number)
         open_queries, count = unsure, min(8 * count, scan.total)
@@ -105,8 +110,8 @@ def _first_count(wanted: Wanted, total: int, left_out: int) -> int:
 def _rank(found: Identified, query: FloatArray, wanted: Wanted, limits: tuple[Labels, float]) -> tuple[list[Hit], bool]:
     """The best of some candidates, and whether no other face could be among them.
 
-    `limits` are the faces to leave out, and the similarity under which there may be faces that were not fetched. A face is left out before
-    photos are formed: another face of the same photo stands for it then.
+    `limits` are the faces to leave out, and the similarity under which there may be faces that were not fetched. A face
+    is left out before photos are formed: another face of the same photo stands for it then.
     """
     left_out, floor = limits
     similarities = rescore(found.codes, query)
@@ -158,9 +163,9 @@ def similarities(blocks: Iterator[tuple[int, Codes]], queries: FloatArray, total
 def widen(codes: Codes, into: NDArray[np.int32]) -> FloatArray:
     """float16 (n, d) as float32 times 2^-112, written into an int32 buffer (n, d).
 
-    numpy widens a float16 in 2.6 ns; moving its bits to where a float32 has them takes 0.4, and what is left, the difference of the
-    exponents' biases (127 - 15), is a factor. Finite values only, which a test of the numbers' exponents would not change: others
-    come out as large finite ones.
+    numpy widens a float16 in 2.6 ns; moving its bits to where a float32 has them takes 0.4, and what is left, the
+    difference of the exponents' biases (127 - 15), is a factor. Finite values only, which a test of the numbers'
+    exponents would not change: others come out as large finite ones.
     """
     np.copyto(into, codes.view("<i2"))
     np.left_shift(into, 13, out=into)

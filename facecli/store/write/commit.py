@@ -9,7 +9,16 @@ import numpy as np
 from msgspec import Struct
 
 from facecli.store.catalog.queries import Catalogue
-from facecli.store.catalog.rows import FaceRow, as_bytes, as_count, as_int, face_rows, photo_checksum, read_boxes, read_codes
+from facecli.store.catalog.rows import (
+    FaceRow,
+    as_bytes,
+    as_count,
+    as_int,
+    face_rows,
+    photo_checksum,
+    read_boxes,
+    read_codes,
+)
 from facecli.store.catalog.sets import SetRow
 from facecli.store.errors import trusted
 from facecli.store.records import Batch, Committed
@@ -59,13 +68,17 @@ class BatchCommit:
         moving = {photo_id for photo_id, _, _ in known}
         for photo_id, file, (path, *_) in known:
             if self._catalogue.paths.pack(file.path) != path:
-                self._connection.execute("UPDATE photos SET path = ? WHERE photo_id = ?", (b"/\0%d" % photo_id, photo_id))
+                self._connection.execute(
+                    "UPDATE photos SET path = ? WHERE photo_id = ?", (b"/\0%d" % photo_id, photo_id)
+                )
         for photo_id, file, (_, digest, width, height) in known:
             stored = self._catalogue.paths.pack(file.path)
             standing = self._connection.execute(at_path, (self._row.set_id, stored)).fetchone()
             if standing and standing[0] not in moving:
                 self._deletions.drop_photo(standing[0])
-            checksum = photo_checksum(photo_id, digest, stored, self._row.set_id, file.size, file.mtime_ns, width, height)
+            checksum = photo_checksum(
+                photo_id, digest, stored, self._row.set_id, file.size, file.mtime_ns, width, height
+            )
             query = "UPDATE photos SET path = ?, size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, checksum = ? WHERE photo_id = ?"
             self._connection.execute(query, (stored, *_stat(file), checksum, photo_id))
             self._forget_skip(stored)
@@ -102,7 +115,9 @@ class BatchCommit:
 
     def _write_photo(self, photo: IndexedPhoto, photo_id: int, stored: bytes, earlier_digest: bytes | None) -> None:
         file, set_id = photo.file, self._row.set_id
-        checksum = photo_checksum(photo_id, photo.digest, stored, set_id, file.size, file.mtime_ns, photo.width, photo.height)
+        checksum = photo_checksum(
+            photo_id, photo.digest, stored, set_id, file.size, file.mtime_ns, photo.width, photo.height
+        )
         values = (photo.digest, *_stat(file), photo.width, photo.height, checksum, photo_id)
         names = ("digest", *_STAT, "width", "height", "checksum", "photo_id")
         if earlier_digest is None:
@@ -110,7 +125,9 @@ class BatchCommit:
             query = f"INSERT INTO photos ({', '.join(names)}, set_id, path) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             self._connection.execute(query, (*values, set_id, stored))
             return
-        self._connection.execute(f"UPDATE photos SET {' = ?, '.join(names[:-1])} = ?, again = 0 WHERE photo_id = ?", values)
+        self._connection.execute(
+            f"UPDATE photos SET {' = ?, '.join(names[:-1])} = ?, again = 0 WHERE photo_id = ?", values
+        )
         if earlier_digest != photo.digest:
             self._deletions.lost(blob=earlier_digest)
 
@@ -119,7 +136,10 @@ class BatchCommit:
         old = [] if is_new else self._old_faces(photo_id)
         size = 2 * self._row.file.dimension
         with trusted(self._catalogue.path):
-            before = read_boxes([f.box for f in old]), read_codes([f.embedding for f in old if len(f.embedding) == size], self._row.file.dimension)
+            before = (
+                read_boxes([f.box for f in old]),
+                read_codes([f.embedding for f in old if len(f.embedding) == size], self._row.file.dimension),
+            )
             now = read_boxes([f.box for f in faces]), read_codes([f.embedding for f in faces], self._row.file.dimension)
         same = match_faces(before, now) if len(before[0]) == len(before[1]) else {}
         for j in sorted(set(range(len(old))) - set(same.values())):
@@ -134,25 +154,45 @@ class BatchCommit:
         query = "SELECT face_id, slot, box, embedding FROM faces LEFT JOIN embeddings USING (face_id) WHERE photo_id = ? ORDER BY face_id"
         rows = self._connection.execute(query, (photo_id,)).fetchall()
         with trusted(self._catalogue.path):
-            return [_OldFace(as_int(face), as_int(slot), as_bytes(box), as_bytes(code or b"")) for face, slot, box, code in rows]
+            return [
+                _OldFace(as_int(face), as_int(slot), as_bytes(box), as_bytes(code or b""))
+                for face, slot, box, code in rows
+            ]
 
     def _keep_face(self, old: _OldFace, face: FaceRow, photo_id: int) -> None:
         """The same face, perhaps a little elsewhere; another embedding takes a new slot, since slots in use are never written."""
         slot = old.slot
         if face.embedding != old.embedding:
             slot = self._new_slot(face)
-            self._connection.execute("INSERT OR REPLACE INTO holes (set_id, slot, erased) VALUES (?, ?, 0)", (self._row.set_id, old.slot))
-            self._connection.execute("UPDATE embeddings SET embedding = ? WHERE face_id = ?", (face.embedding, old.face_id))
+            self._connection.execute(
+                "INSERT OR REPLACE INTO holes (set_id, slot, erased) VALUES (?, ?, 0)", (self._row.set_id, old.slot)
+            )
+            self._connection.execute(
+                "UPDATE embeddings SET embedding = ? WHERE face_id = ?", (face.embedding, old.face_id)
+            )
             self._deletions.lost(blob=old.embedding)
-        query = "UPDATE faces SET slot = ?, box = ?, score = ?, found_by = ?, landmarks = ?, checksum = ? WHERE face_id = ?"
+        query = (
+            "UPDATE faces SET slot = ?, box = ?, score = ?, found_by = ?, landmarks = ?, checksum = ? WHERE face_id = ?"
+        )
         checksum = face.checksum(old.face_id, photo_id)
-        self._connection.execute(query, (slot, face.box, face.score, face.found_by, face.landmarks, checksum, old.face_id))
+        self._connection.execute(
+            query, (slot, face.box, face.score, face.found_by, face.landmarks, checksum, old.face_id)
+        )
 
     def _add_face(self, face: FaceRow, photo_id: int) -> None:
         face_id = self._next_face
         self._next_face += 1
         self._added += 1
-        values = (face_id, self._row.set_id, photo_id, self._new_slot(face), face.box, face.score, face.found_by, face.landmarks)
+        values = (
+            face_id,
+            self._row.set_id,
+            photo_id,
+            self._new_slot(face),
+            face.box,
+            face.score,
+            face.found_by,
+            face.landmarks,
+        )
         query = "INSERT INTO faces (face_id, set_id, photo_id, slot, box, score, found_by, landmarks, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
         self._connection.execute(query, (*values, face.checksum(face_id, photo_id)))
         self._connection.execute("INSERT INTO embeddings (face_id, embedding) VALUES (?, ?)", (face_id, face.embedding))
@@ -170,7 +210,13 @@ class BatchCommit:
         query = f"INSERT OR REPLACE INTO skips (path, {', '.join(_STAT)}, reason, detail, refused_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         for skip in skips:
             if skip.reason.lasts:
-                values = (self._catalogue.paths.pack(skip.file.path), *_stat(skip.file), str(skip.reason), skip.detail, skip.refused_by)
+                values = (
+                    self._catalogue.paths.pack(skip.file.path),
+                    *_stat(skip.file),
+                    str(skip.reason),
+                    skip.detail,
+                    skip.refused_by,
+                )
                 self._connection.execute(query, values)
 
     def _last_id(self, table: str) -> int:

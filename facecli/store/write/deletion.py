@@ -11,7 +11,8 @@ from facecli.store.write.residue import Residue
 class Deletions:
     """Deletes photos, faces, skips and roots, and counts the faces.
 
-    The tables' triggers take a photo's faces, a face's embedding, turn its slot into a hole, and note that an erasure is due.
+    The tables' triggers take a photo's faces, a face's embedding, turn its slot into a hole, and note that an erasure
+    is due.
     """
 
     def __init__(self, catalogue: Catalogue, traces: Residue) -> None:
@@ -22,7 +23,9 @@ class Deletions:
 
     def drop_photo(self, photo_id: int) -> None:
         """Delete a photo with its faces; nothing where there is none."""
-        row = self._connection.execute("SELECT path, digest, set_id FROM photos WHERE photo_id = ?", (photo_id,)).fetchone()
+        row = self._connection.execute(
+            "SELECT path, digest, set_id FROM photos WHERE photo_id = ?", (photo_id,)
+        ).fetchone()
         if row is None:
             return
         path, digest, set_id = row
@@ -59,7 +62,9 @@ class Deletions:
 
     def drop_roots(self, low: bytes, high: bytes) -> None:
         """Forget the roots and mount points in a range of stored paths."""
-        rows = self._connection.execute("DELETE FROM roots WHERE path >= ? AND path < ? RETURNING path", (low, high)).fetchall()
+        rows = self._connection.execute(
+            "DELETE FROM roots WHERE path >= ? AND path < ? RETURNING path", (low, high)
+        ).fetchall()
         for (path,) in rows:
             self.lost(as_bytes(path))
 

@@ -22,7 +22,9 @@ _POLL_SECONDS = 0.02
 _UNERASED = "SELECT slot FROM holes h JOIN sets s USING (set_id) WHERE set_id = ? AND NOT erased AND slot >= 0 AND slot < s.slots"
 
 
-def erase(catalogue: Catalogue, disk: Disk, vectors: dict[int, VectorWriter], traces: Residue, wait_readers: float) -> bool:
+def erase(
+    catalogue: Catalogue, disk: Disk, vectors: dict[int, VectorWriter], traces: Residue, wait_readers: float
+) -> bool:
     """Finish what deletions began; whether it is proved, or a reader still holds an older state open.
 
     The transaction that deleted came before: a crash from here on leaves work pending, which the next writer does.

@@ -34,8 +34,14 @@ def plan_removal(catalogue: Catalogue, paths: Sequence[str], face_ids: Sequence[
     gone = {*named, *copies}
     faces: dict[int, StoredFace] = {}
     for face_id in face_ids:
-        faces |= {face.face_id: face for face in _twins(catalogue, catalogue.face(face_id)) if catalogue.photo_of(face.face_id) not in gone}
-    return Removal(tuple(named.values()), tuple(copies.values()), tuple(faces.values()), tuple(dict.fromkeys(skips)), tuple(paths))
+        faces |= {
+            face.face_id: face
+            for face in _twins(catalogue, catalogue.face(face_id))
+            if catalogue.photo_of(face.face_id) not in gone
+        }
+    return Removal(
+        tuple(named.values()), tuple(copies.values()), tuple(faces.values()), tuple(dict.fromkeys(skips)), tuple(paths)
+    )
 
 
 def _copies(catalogue: Catalogue, named: dict[int, StoredPhoto]) -> dict[int, StoredPhoto]:
@@ -44,7 +50,10 @@ def _copies(catalogue: Catalogue, named: dict[int, StoredPhoto]) -> dict[int, St
     for digest in dict.fromkeys(photo.digest for photo in named.values()):
         rows = catalogue.rows("SELECT photo_id FROM photos WHERE digest = ? AND set_id = ?", (digest, catalogue.set_id))
         others = [catalogue.photo(as_int(number)) for (number,) in rows if number not in named]
-        found |= {photo.photo_id: photo for photo in sorted(filter(None, others), key=lambda photo: os.fsencode(photo.file.path))}
+        found |= {
+            photo.photo_id: photo
+            for photo in sorted(filter(None, others), key=lambda photo: os.fsencode(photo.file.path))
+        }
     return found
 
 
@@ -99,7 +108,9 @@ class RemovalWork:
         others = self._connection.execute(query, row).fetchall()
         with trusted(self._catalogue.path):
             boxes = read_boxes([as_bytes(box) for _, box in others])
-        near: list[float] = overlaps_of_numbers(boxes, np.array([face.box], np.float32))[:, 0].tolist() if others else []
+        near: list[float] = (
+            overlaps_of_numbers(boxes, np.array([face.box], np.float32))[:, 0].tolist() if others else []
+        )
         for (face_id, _), overlap in zip(others, near, strict=True):
             if overlap >= KEPT_OUT_IOU:
                 self._deletions.drop_face(face_id)
@@ -113,12 +124,24 @@ class RemovalWork:
         """Forget that contents or faces are kept out, and have their photos embedded again; how many marks that were."""
         faces = [face for face in face_ids if -(1 << 63) <= face < 1 << 63]
         tokens = {self._catalogue.token(digest): digest for digest in digests}
-        marked = [row for face in faces for row in self._connection.execute("SELECT token FROM kept_out WHERE face_id = ?", (face,))]
-        count = sum(self._connection.execute("DELETE FROM kept_out WHERE token = ?", (token,)).rowcount for token in tokens)
-        count += sum(self._connection.execute("DELETE FROM kept_out WHERE face_id = ?", (face,)).rowcount for face in faces)
+        marked = [
+            row
+            for face in faces
+            for row in self._connection.execute("SELECT token FROM kept_out WHERE face_id = ?", (face,))
+        ]
+        count = sum(
+            self._connection.execute("DELETE FROM kept_out WHERE token = ?", (token,)).rowcount for token in tokens
+        )
+        count += sum(
+            self._connection.execute("DELETE FROM kept_out WHERE face_id = ?", (face,)).rowcount for face in faces
+        )
         if marked:
             stored = self._connection.execute("SELECT DISTINCT digest FROM photos").fetchall()
             wanted = {as_bytes(token) for (token,) in marked}
-            tokens |= {token: digest for (digest,) in stored if (token := self._catalogue.token(as_bytes(digest))) in wanted}
-        self._connection.executemany("UPDATE photos SET again = 1 WHERE digest = ?", [(digest,) for digest in tokens.values()])
+            tokens |= {
+                token: digest for (digest,) in stored if (token := self._catalogue.token(as_bytes(digest))) in wanted
+            }
+        self._connection.executemany(
+            "UPDATE photos SET again = 1 WHERE digest = ?", [(digest,) for digest in tokens.values()]
+        )
         return count

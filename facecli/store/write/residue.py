@@ -1,6 +1,7 @@
 """What a deletion may have left in the catalogue's bytes: its traces are collected, and looked for in the file.
 
-SQLite's secure_delete zeroes what it frees, but a page whose cells were moved to another keeps stale copies in its gaps.
+SQLite's secure_delete zeroes what it frees, but a page whose cells were moved to another keeps stale copies in its
+gaps.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ class Residue(Struct):
 def leftovers(path: Path) -> Iterator[bytes]:
     """What stands in a database file beside its rows, without the zeros around each piece, some megabytes of the file at a time.
 
-    By SQLite's file format a page of a tree says in its header how many cells it has and where they begin; between the pointers to the
-    cells and the cells is a gap. Pages of no tree are given whole.
+    By SQLite's file format a page of a tree says in its header how many cells it has and where they begin; between the
+    pointers to the cells and the cells is a gap. Pages of no tree are given whole.
     """
     with path.open("rb", buffering=0) as file:
         size = int.from_bytes(file.read(18)[16:18], "big")
@@ -79,7 +80,9 @@ def _gaps(chunk: bytes, size: int) -> bytes:
     is_tree = np.isin(kinds, _TREES)
     starts = np.where(is_tree, np.where(kinds < _LEAST_LEAF, 12, 8) + 2 * cells, 0)
     ends = np.where(is_tree & (content > 0), content, size).clip(max=size)
-    places = zip((starts + np.arange(len(pages)) * size).tolist(), (ends + np.arange(len(pages)) * size).tolist(), strict=True)
+    places = zip(
+        (starts + np.arange(len(pages)) * size).tolist(), (ends + np.arange(len(pages)) * size).tolist(), strict=True
+    )
     return b"".join(filter(None, (chunk[start:end].strip(b"\0") for start, end in places)))
 
 
@@ -92,7 +95,9 @@ def _sliding_words(blobs: list[bytes]) -> Words:
     for blob in blobs:
         raw = np.frombuffer(blob, np.uint8)
         if len(raw) >= _WORD:
-            parts.append(np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(raw, _WORD)).view("<u8").reshape(-1))
+            parts.append(
+                np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(raw, _WORD)).view("<u8").reshape(-1)
+            )
     words = np.concatenate(parts)
     words.sort()
     return words

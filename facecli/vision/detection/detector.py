@@ -12,7 +12,16 @@ from facecli.config import DetectionOptions
 from facecli.types import ByteArray, Detections, FloatArray, FoundBy
 from facecli.vision.detection import scrfd
 from facecli.vision.detection.letterbox import Letterbox
-from facecli.vision.detection.merge import APART, APART_IN_STRIPS, CLEARLY, add_better_read, add_new, as_detections, best_score, without_parts
+from facecli.vision.detection.merge import (
+    APART,
+    APART_IN_STRIPS,
+    CLEARLY,
+    add_better_read,
+    add_new,
+    as_detections,
+    best_score,
+    without_parts,
+)
 from facecli.vision.detection.network import FaceNetwork
 from facecli.vision.detection.passes import QUARTERS, Tile, is_strip, place_tile, tiles_of, turn, turn_back
 from facecli.vision.detection.scrfd import Candidates
@@ -20,9 +29,11 @@ from facecli.vision.detection.scrfd import Candidates
 STRIDE = 32
 """The input's sides are multiples of this."""
 SURE = 0.75
-"""A photo with a face of this score is upright: none that was seen sideways or upside down reaches it, but for a few."""
+"""A photo with a face of this score is upright: none that was seen sideways or upside down reaches it, but for a
+few."""
 HINT = 0.25
-"""A photo in which nothing at all has this score shows no face that lies on its side either: such a face scores, only too low."""
+"""A photo in which nothing at all has this score shows no face that lies on its side either: such a face scores,
+only too low."""
 GLANCE = 0.4
 """The score from which on a first, small look at a turned photo asks for a second."""
 UPRIGHT = 0.6
@@ -43,7 +54,9 @@ class InputShape(Struct, frozen=True):
 class Detector:
     """Finds the faces of photos; thread-safe."""
 
-    def __init__(self, network: FaceNetwork, options: DetectionOptions, shape: InputShape, normalisation: tuple[float, float]) -> None:
+    def __init__(
+        self, network: FaceNetwork, options: DetectionOptions, shape: InputShape, normalisation: tuple[float, float]
+    ) -> None:
         """Set up the passes; `normalisation` is mean and factor of the network's input."""
         self._network, self._options, self._side = network, options, shape.side
         self._small = (options.small_scale, options.small_scale) if options.small_scale and not shape.fixed else None
@@ -70,7 +83,10 @@ class Detector:
         if not self._small:
             return found
         small = self._look(photos, self._small)
-        return [(add_new(faces, as_detections(c, FoundBy.SMALL_SCALE)), max(peak, c.peak)) for (faces, peak), c in zip(found, small, strict=True)]
+        return [
+            (add_new(faces, as_detections(c, FoundBy.SMALL_SCALE)), max(peak, c.peak))
+            for (faces, peak), c in zip(found, small, strict=True)
+        ]
 
     def _look_further(self, photo: ByteArray, faces: Detections, peak: float) -> Detections:
         """Further looks where they may show more: at tiles, and at the photo turned where nothing shows that it is upright."""

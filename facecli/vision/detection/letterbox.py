@@ -28,7 +28,8 @@ class Fit(Struct, frozen=True):
 def fit(height: int, width: int, side: tuple[int, int]) -> Fit:
     """Fit a photo of `height` and `width` into an input of `side` = (width, height).
 
-    The truncations are those of insightface.model_zoo.scrfd; a scaled side is at least one pixel, where InsightFace's resize fails.
+    The truncations are those of insightface.model_zoo.scrfd; a scaled side is at least one pixel, where InsightFace's
+    resize fails.
     """
     ratio = float(height) / width
     if ratio > float(side[1]) / side[0]:
@@ -88,15 +89,17 @@ class Letterbox:
 def _flips_exactly(view: View, sizes: Fit) -> bool:
     """Whether scaling the frame and flipping the result gives the very pixels of scaling the flipped frame."""
     height, width = view.frame.shape[:2]
-    return (not view.flipped_y or _mirrors(height, sizes.height)) and (not view.flipped_x or _mirrors(width, sizes.width))
+    return (not view.flipped_y or _mirrors(height, sizes.height)) and (
+        not view.flipped_x or _mirrors(width, sizes.width)
+    )
 
 
 @functools.lru_cache(maxsize=4096)
 def _mirrors(length: int, scaled: int) -> bool:
     """Whether OpenCV scales a row of `length` pixels to `scaled` by weights that are the same from both ends.
 
-    Its weights are rounded from positions in single precision, so most lengths give other weights from the other end; those of
-    common cameras do not. Tried on noise, since the formula is OpenCV's own affair.
+    Its weights are rounded from positions in single precision, so most lengths give other weights from the other end;
+    those of common cameras do not. Tried on noise, since the formula is OpenCV's own affair.
     """
     noise = np.random.default_rng(0).integers(0, 256, (64, length, 3), dtype=np.uint8)
     straight = cv2.resize(noise, (scaled, 64))

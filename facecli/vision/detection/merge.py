@@ -16,9 +16,11 @@ PART_OF_A_FACE = 0.5
 CLEARLY = 0.05
 """By so much a score must be higher to be clearly so."""
 APART = 0.15
-"""So far from each other, on average and in sides of the box, two readings of a face are not the same: their embeddings have a cosine under 0.5."""
+"""So far from each other, on average and in sides of the box, two readings of a face are not the same: their
+embeddings have a cosine under 0.5."""
 APART_IN_STRIPS = 0.12
-"""The same in a strip: its whole is scaled down so far that landmarks are blurred, and at 0.15 the cosine was down to 0.37."""
+"""The same in a strip: its whole is scaled down so far that landmarks are blurred, and at 0.15 the cosine was down
+to 0.37."""
 
 
 def as_detections(found: Candidates, by: FoundBy) -> Detections:
@@ -41,8 +43,9 @@ def add_new(known: Detections, more: Detections) -> Detections:
 def add_better_read(known: Detections, more: Detections, *, apart: float = APART) -> Detections:
     """The faces of `known`, then those of `more` that are none of them, nor parts of them.
 
-    A known face that is clearly less sure and whose landmarks lie elsewhere, by `apart`, holds none back: it is a misreading, of a face that lies on
-    its side or is almost too small, and its embedding is like nobody's. It stays all the same: it is what InsightFace finds.
+    A known face that is clearly less sure and whose landmarks lie elsewhere, by `apart`, holds none back: it is a
+    misreading, of a face that lies on its side or is almost too small, and its embedding is like nobody's. It stays all
+    the same: it is what InsightFace finds.
     """
     if len(known) and len(more):
         common = (overlaps(more.boxes, known.boxes) > SAME_FACE) | (covered(more.boxes, known.boxes) > PART_OF_A_FACE)
@@ -63,7 +66,9 @@ def _reads_better(more: Detections, known: Detections, apart: float) -> NDArray[
     """Whether each of `more` is surer than each of `known` and reads another face from the place: bool (m, n)."""
     sides: FloatArray = np.sqrt(np.prod(more.boxes[:, 2:] - more.boxes[:, :2], axis=1))
     distances = np.linalg.norm(more.landmarks[:, None] - known.landmarks[None], axis=3).mean(axis=2)
-    better: NDArray[np.bool_] = (more.scores[:, None] >= known.scores[None] + CLEARLY) & (distances >= apart * sides[:, None])
+    better: NDArray[np.bool_] = (more.scores[:, None] >= known.scores[None] + CLEARLY) & (
+        distances >= apart * sides[:, None]
+    )
     return better
 
 

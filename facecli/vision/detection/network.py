@@ -87,7 +87,11 @@ class LazyNetwork:
         parts = []
         for level, (logits, features) in enumerate(zip(outputs[:count], outputs[count:], strict=True)):
             chosen, scores, peak = _reach(logits, threshold)
-            parts.append(replace(self._place(level, features, chosen, scores), peak=peak) if len(chosen) else scrfd.no_candidates(peak))
+            parts.append(
+                replace(self._place(level, features, chosen, scores), peak=peak)
+                if len(chosen)
+                else scrfd.no_candidates(peak)
+            )
         return scrfd.join(parts)
 
     def _place(self, level: int, features: FloatArray, chosen: NDArray[np.intp], scores: FloatArray) -> Candidates:
@@ -101,7 +105,9 @@ class LazyNetwork:
 def _by_anchor(boxes: FloatArray, landmarks: FloatArray) -> FloatArray:
     """Put the 4 rows of each anchor's box and the 10 of its landmarks together: (anchors * 14, ...)."""
     anchors = len(boxes) // 4
-    return np.concatenate((boxes.reshape(anchors, 4, -1), landmarks.reshape(anchors, 10, -1)), axis=1).reshape(anchors * 14, -1)
+    return np.concatenate((boxes.reshape(anchors, 4, -1), landmarks.reshape(anchors, 10, -1)), axis=1).reshape(
+        anchors * 14, -1
+    )
 
 
 def _reach(logits: FloatArray, threshold: float) -> tuple[NDArray[np.intp], FloatArray, float]:

@@ -16,7 +16,8 @@ from facecli.vision.detection.scrfd import Candidates
 QUARTERS = (1, 2, 3)
 """Turns by 90 degrees, counterclockwise."""
 OVERLAP = 0.15
-"""Of a tile's side, at the least. A face up to that size lies whole in some tile; larger ones are found in a coarser look."""
+"""Of a tile's side, at the least. A face up to that size lies whole in some tile; larger ones are found in a coarser
+look."""
 SEEN = 20
 """Pixels of the input that a face has to be wide to be found wherever it stands."""
 TALL = 1.4
@@ -82,7 +83,11 @@ def tiles_of(height: int, width: int, side: int, *, small_faces: bool) -> list[l
 
     Tiles for `small_faces` are as small as the input; without, there are only the squares that a strip is cut into.
     """
-    if max(height, width) <= WORTH * side or min(height, width) < NARROWEST or not (small_faces or is_strip(height, width)):
+    if (
+        max(height, width) <= WORTH * side
+        or min(height, width) < NARROWEST
+        or not (small_faces or is_strip(height, width))
+    ):
         return []
     finest = tile_side(height, width, side) if small_faces else max(side, min(height, width))
     if not is_strip(height, width):
@@ -93,8 +98,9 @@ def tiles_of(height: int, width: int, side: int, *, small_faces: bool) -> list[l
 def _squares(height: int, width: int, side: int, finest: int) -> list[tuple[int, float]]:
     """The sides and overlaps of the squares that a strip is cut into, the coarsest first.
 
-    Two neighbours have as much in common as the largest face measures that the next coarser look, at last the one at the whole photo, does
-    not see, and never less than OVERLAP. So every face lies whole in a square in which it is large enough, wherever it stands.
+    Two neighbours have as much in common as the largest face measures that the next coarser look, at last the one at
+    the whole photo, does not see, and never less than OVERLAP. So every face lies whole in a square in which it is
+    large enough, wherever it stands.
     """
     longer, shorter = max(height, width), min(height, width)
     sides = [longer, COARSER * finest, finest] if longer > COARSER * finest else [longer, finest]

@@ -1,7 +1,7 @@
 """SCRFD's post-processing in numpy: the anchors over the threshold become boxes and landmarks, and the best of each face stays.
 
-The arithmetic, its order and its single precision are those of insightface.model_zoo.scrfd, so that the results are the same to the bit.
-SCRFD: Guo et al., "Sample and Computation Redistribution for Efficient Face Detection", 2021.
+The arithmetic, its order and its single precision are those of insightface.model_zoo.scrfd, so that the results are the
+same to the bit. SCRFD: Guo et al., "Sample and Computation Redistribution for Efficient Face Detection", 2021.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def centres(chosen: NDArray[np.intp], width: int, stride: int, anchors: int) -> 
 def place(points: FloatArray, distances: FloatArray, offsets: FloatArray, scores: FloatArray) -> Candidates:
     """Turn what the network gives at some anchors into boxes and landmarks.
 
-    points: float32 (n, 2), the anchors' centres. distances: float32 (n, 4), from the centre to the left, upper, right and lower edge.
-    offsets: float32 (n, 10), from the centre to five landmarks. All in pixels of the input.
+    points: float32 (n, 2), the anchors' centres. distances: float32 (n, 4), from the centre to the left, upper, right
+    and lower edge. offsets: float32 (n, 10), from the centre to five landmarks. All in pixels of the input.
     """
     boxes = np.concatenate((points - distances[:, :2], points + distances[:, 2:]), axis=1)
     return Candidates(boxes, scores, points[:, None, :] + offsets.reshape(-1, 5, 2))
@@ -86,7 +86,8 @@ def place(points: FloatArray, distances: FloatArray, offsets: FloatArray, scores
 def decode(outputs: list[FloatArray], layout: Layout, width: int, threshold: float) -> Candidates:
     """The candidates of one input that reach `threshold`, in the order of the anchors.
 
-    outputs: float32 (anchors, 1), (anchors, 4) and (anchors, 10), each for every stride. width: of the input, in pixels.
+    outputs: float32 (anchors, 1), (anchors, 4) and (anchors, 10), each for every stride. width: of the input, in
+    pixels.
     """
     levels = len(layout.strides)
     parts = []

@@ -39,7 +39,8 @@ class TrialOutcome(Struct, frozen=True, eq=False):
     embedding: FloatArray
     """float32 (d,)."""
     seconds: float
-    """For one detector input and one crop where the whole device is busy: on the CPU one thread's time over the cores, as photos are indexed."""
+    """For one detector input and one crop where the whole device is busy: on the CPU one thread's time over the
+    cores, as photos are indexed."""
 
     def agreement(self, other: TrialOutcome) -> tuple[float, float]:
         """Cosine of the detector's outputs and of the embedding to another device's."""
@@ -118,7 +119,15 @@ def _fingerprint(candidates: Sequence[Device]) -> str:
     """What the answer depends on."""
     runtime = load_onnxruntime()
     names = sorted(device.name for device in candidates)
-    parts = (VERSION, platform.node(), platform.machine(), count_processors(), runtime.__version__, names, sorted(installed_plug_ins()))
+    parts = (
+        VERSION,
+        platform.node(),
+        platform.machine(),
+        count_processors(),
+        runtime.__version__,
+        names,
+        sorted(installed_plug_ins()),
+    )
     return " ".join(map(str, parts))
 
 

@@ -36,8 +36,9 @@ EXACT_OPENVINO = json.dumps({kind: {"INFERENCE_PRECISION_HINT": "f32"} for kind 
 """Without it OpenVINO computes in bfloat16 where the processor can: cosine 0.999 instead of 1.0."""
 
 EXACT_CUDA = (("use_tf32", "0"), ("cudnn_conv_algo_search", "HEURISTIC"), ("arena_extend_strategy", "kSameAsRequested"))
-"""TF32 rounds to 10 bits. cuDNN chooses its algorithms by what it knows of the GPU: trying them all, the default, takes seconds for each of some
-twenty shapes and chooses otherwise from run to run. Memory grows by what is asked for and not by doubling, so that a small card holds more."""
+"""TF32 rounds to 10 bits. cuDNN chooses its algorithms by what it knows of the GPU: trying them all, the default,
+takes seconds for each of some twenty shapes and chooses otherwise from run to run. Memory grows by what is asked
+for and not by doubling, so that a small card holds more."""
 
 
 class HardwareMissing(DeviceError):
@@ -69,7 +70,8 @@ KINDS = (
     Kind("qnn", "QNNExecutionProvider", "onnxruntime-qnn"),
     Kind(OPENVINO, "OpenVINOExecutionProvider", "onnxruntime-ep-openvino", (("load_config", EXACT_OPENVINO),)),
 )
-"""The devices that facecli has a name for, besides cpu; any other plug-in is named as its package is, without onnxruntime-ep-."""
+"""The devices that facecli has a name for, besides cpu; any other plug-in is named as its package is, without
+onnxruntime-ep-."""
 SLOW_TO_START = ("tensorrt",)
 """Devices that are never tried unasked: TensorRT builds an engine for minutes first."""
 
@@ -77,8 +79,8 @@ SLOW_TO_START = ("tensorrt",)
 def find_devices(named: str) -> tuple[Device, ...]:
     """The devices of a name: auto, cpu, cuda (all of them), cuda:0,1, a plug-in's name.
 
-    `cpu:0,1` gives the CPU twice, as if it were two devices. Raises DeviceError with the reason and what mends it: a device that was asked for
-    is never exchanged for another.
+    `cpu:0,1` gives the CPU twice, as if it were two devices. Raises DeviceError with the reason and what mends it: a
+    device that was asked for is never exchanged for another.
     """
     kind, numbers = _split(named)
     if kind == "auto":
@@ -134,7 +136,11 @@ def _devices_of(name: str, numbers: list[int]) -> tuple[Device, ...]:
     if kind is None:
         here = ", ".join(["auto", "cpu", *present_kinds()])
         known = ", ".join(k.name for k in KINDS)
-        raise DeviceError("there is no such device", name, hint=f"here: {here}; with their packages also {known}, and any {PLUG_IN}NAME by NAME")
+        raise DeviceError(
+            "there is no such device",
+            name,
+            hint=f"here: {here}; with their packages also {known}, and any {PLUG_IN}NAME by NAME",
+        )
     if kind.provider in built_in_providers():
         return _built_in(kind, numbers)
     raise _not_installed(kind)
@@ -160,17 +166,22 @@ def _engine_cache() -> tuple[tuple[str, str], ...]:
     if path is None:
         return ()
     kinds = ("engine", "timing")
-    return tuple(pair for kind in kinds for pair in ((f"trt_{kind}_cache_enable", "1"), (f"trt_{kind}_cache_path", str(path))))
+    return tuple(
+        pair for kind in kinds for pair in ((f"trt_{kind}_cache_enable", "1"), (f"trt_{kind}_cache_path", str(path)))
+    )
 
 
 def _plugged(kind: Kind, numbers: list[int]) -> tuple[Device, ...]:
     count = len(plugged_devices(kind.provider))
     if not count:
         if kind.name == OPENVINO and importlib.util.find_spec(OPENVINO) is not None:
-            # The plug-in takes none but Intel's processors; OpenVINO itself takes all, and then runs the recogniser alone.
+            # The plug-in takes none but Intel's processors; OpenVINO itself takes all, and then runs the recogniser
+            # alone.
             _check_numbers(kind.name, numbers, 1)
             return (Device(OPENVINO, CPU),)
-        raise HardwareMissing(f"device {kind.name} cannot be used", f"{kind.package} is installed and finds no hardware that it can use")
+        raise HardwareMissing(
+            f"device {kind.name} cannot be used", f"{kind.package} is installed and finds no hardware that it can use"
+        )
     _check_numbers(kind.name, numbers, count)
     names = [f"{kind.name}:{n}" for n in numbers] or [kind.name]
     return tuple(Device(name, kind.provider, kind.options) for name in names)
@@ -180,7 +191,11 @@ def _check_numbers(name: str, numbers: list[int], count: int) -> None:
     for number in numbers:
         if number >= count:
             last = f", {name}:0" if count == 1 else f", {name}:0 to {name}:{count - 1}"
-            raise DeviceError("there is no such device", f"{name}:{number}", hint=f"there {'is' if count == 1 else 'are'} {count}{last}")
+            raise DeviceError(
+                "there is no such device",
+                f"{name}:{number}",
+                hint=f"there {'is' if count == 1 else 'are'} {count}{last}",
+            )
 
 
 def _prove(device: Device) -> None:

@@ -96,7 +96,9 @@ def same_faces(original: FaceNetwork, rewritten: FaceNetwork, blob: FloatArray) 
         everything = original.find(image[None], 0.0)[0]
         threshold = _clear_threshold(everything.scores)
         expected = everything.select(everything.scores >= threshold)
-        found = rewritten.find(blob if rewritten.batches else image[None], threshold)[number if rewritten.batches else 0]
+        found = rewritten.find(blob if rewritten.batches else image[None], threshold)[
+            number if rewritten.batches else 0
+        ]
         if not _alike(expected, found):
             return False
     return True
@@ -113,7 +115,11 @@ def _alike(one: Candidates, other: Candidates) -> bool:
 
 def _clear_threshold(scores: FloatArray) -> float:
     """A threshold in the widest gap, as a ratio, between the 100th and the 400th best score: rounding cannot move an anchor over it."""
-    best = np.sort(scores.astype(np.float64))[::-1][100:400] if len(scores) > 400 else np.sort(scores.astype(np.float64))[::-1]
+    best = (
+        np.sort(scores.astype(np.float64))[::-1][100:400]
+        if len(scores) > 400
+        else np.sort(scores.astype(np.float64))[::-1]
+    )
     gap = int(np.argmax(best[:-1] / np.maximum(best[1:], 1e-30)))
     return float(np.sqrt(best[gap] * best[gap + 1]))
 
@@ -121,7 +127,8 @@ def _clear_threshold(scores: FloatArray) -> float:
 def seconds_of(sessions: Sequence[Session], feed: FloatArray) -> list[float]:
     """The least time of some runs of each session, in turns.
 
-    Counted is what this thread spends, in which a session on the CPU does all its work: other programs must not decide what is kept.
+    Counted is what this thread spends, in which a session on the CPU does all its work: other programs must not decide
+    what is kept.
     """
     return [min(own) for own in timings(sessions, feed, RUNS, time.thread_time)]
 
@@ -131,7 +138,9 @@ def medians_of(sessions: Sequence[Session], feed: FloatArray, rounds: int) -> li
     return [float(np.median(own[1:])) for own in timings(sessions, feed, 1 + rounds)]
 
 
-def timings(sessions: Sequence[Session], feed: FloatArray, rounds: int, clock: Callable[[], float] = time.perf_counter) -> list[list[float]]:
+def timings(
+    sessions: Sequence[Session], feed: FloatArray, rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> list[list[float]]:
     """The seconds of each session's runs; in turns, since other threads may be at work meanwhile."""
     seconds: list[list[float]] = [[] for _ in sessions]
     for _ in range(rounds):

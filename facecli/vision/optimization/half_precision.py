@@ -1,7 +1,7 @@
 """A recogniser in half precision on an accelerator: where its embeddings stay what they are, and only where that is faster.
 
-Both are found out once for a model, a device and a version of ONNX Runtime, and kept. The embeddings are held to those of single precision
-on the same device and to those of the original on the CPU.
+Both are found out once for a model, a device and a version of ONNX Runtime, and kept. The embeddings are held to those
+of single precision on the same device and to those of the original on the CPU.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ def choose_precision(shop: RewriteTarget, precision: Precision, open_single: Cal
     return single
 
 
-def _try_and_keep(shop: RewriteTarget, role: str, single: Session, precision: Precision) -> tuple[OnnxSession | None, str]:
+def _try_and_keep(
+    shop: RewriteTarget, role: str, single: Session, precision: Precision
+) -> tuple[OnnxSession | None, str]:
     """The session in half precision if it is taken, and why or why not."""
     rewrite = maker(shop, NAME, _halve)()
     if rewrite is None:
@@ -101,7 +103,9 @@ def _judge(shop: RewriteTarget, single: Session, half: Session, precision: Preci
     crops = equivalence.proving_crops(shop.normalisation)
     original = open_session(shop.file.path, Device("cpu", CPU))
     given = half.run(crops)[0]
-    cosines = [equivalence.cosines(equivalence.embeddings_of(reference, crops), given) for reference in (single, original)]
+    cosines = [
+        equivalence.cosines(equivalence.embeddings_of(reference, crops), given) for reference in (single, original)
+    ]
     words = f"cosine {np.min(cosines):.5f} at the least, {np.mean(cosines):.5f} on average"
     if not all(equivalence.is_kept(part, precision) for part in cosines):
         return Finding(fits=False, words=f"its embeddings differ ({words})")

@@ -1,7 +1,7 @@
 """The recogniser by OpenVINO on the processor: where it was asked for, or where that is faster on this very one.
 
-OpenVINO takes its time to start, so a run begins with ONNX Runtime's session and changes over once it has shown that it is a long one. On
-the first such change both are timed, and the answer is kept.
+OpenVINO takes its time to start, so a run begins with ONNX Runtime's session and changes over once it has shown that it
+is a long one. On the first such change both are timed, and the answer is kept.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ def with_openvino(session: Session, shop: RewriteTarget, precision: Precision) -
 
     def open_other() -> Session | None:
         try:
-            # Asked here and not before, since a single search, which opens the models as well, must not pay for the answer.
+            # Asked here and not before, since a single search, which opens the models as well, must not pay for the
+            # answer.
             key = _key(shop, precision)
             kept = recall_answer(RECORD, key)
             if kept is False:
@@ -84,7 +85,9 @@ def with_openvino(session: Session, shop: RewriteTarget, precision: Precision) -
             return None
         if kept is None:
             keep_answer(RECORD, key, better)
-        shop.report.detail(f"embedding by {'OpenVINO, in ' + HINTS[precision] if better else 'ONNX Runtime, which is as fast here as OpenVINO'}")
+        shop.report.detail(
+            f"embedding by {'OpenVINO, in ' + HINTS[precision] if better else 'ONNX Runtime, which is as fast here as OpenVINO'}"
+        )
         return other if better else None
 
     return ChangingSession(session, open_other, LONG_RUN)
@@ -96,9 +99,15 @@ def open_by_openvino(session: Session, shop: RewriteTarget, precision: Precision
         other = _open(session, shop, precision)
         same = _is_same(session, other, equivalence.proving_crops(shop.normalisation), precision)
     except Exception as error:  # OpenVINO's exceptions have no common base but Exception
-        raise DeviceError("device openvino cannot be used", _said(error), hint="pip install --upgrade openvino") from error
+        raise DeviceError(
+            "device openvino cannot be used", _said(error), hint="pip install --upgrade openvino"
+        ) from error
     if not same:
-        raise DeviceError("device openvino cannot be used", f"it does not give the embeddings of {precision} precision here", hint="-d cpu")
+        raise DeviceError(
+            "device openvino cannot be used",
+            f"it does not give the embeddings of {precision} precision here",
+            hint="-d cpu",
+        )
     shop.report.detail(f"embedding by OpenVINO, in {HINTS[precision]}; detecting by ONNX Runtime")
     return other
 
@@ -116,8 +125,14 @@ def _form(shop: RewriteTarget) -> Form:
     entry = recall_entry(shop, ROLE)
     if entry is None:
         factor = shop.file.scale
-        rewrite = maker(shop, "pairs split for OpenVINO", lambda surgery, graph: surgery.rewrite_for_openvino(graph, factor))()
-        entry = Entry({"rewrite": ""}) if rewrite is None else Entry({"rewrite": rewrite.name, "factor": factor}, rewrite.model)
+        rewrite = maker(
+            shop, "pairs split for OpenVINO", lambda surgery, graph: surgery.rewrite_for_openvino(graph, factor)
+        )()
+        entry = (
+            Entry({"rewrite": ""})
+            if rewrite is None
+            else Entry({"rewrite": rewrite.name, "factor": factor}, rewrite.model)
+        )
         keep(shop, ROLE, entry)
         entry = recall_entry(shop, ROLE) or entry
     return Form(entry.model, entry.facts["factor"], takes_batches=True) if entry.model else Form(shop.file.path)

@@ -1,14 +1,15 @@
 """A pack's networks in their fastest form: rewritten exactly where that is proved, the recogniser of an accelerator in half precision.
 
-What a network gives stays the same; how ONNX Runtime gets there changes. Where a rewrite's pattern is not there, or the result is not the
-original's, or takes longer, the next one is tried, and the original is the last.
+What a network gives stays the same; how ONNX Runtime gets there changes. Where a rewrite's pattern is not there, or the
+result is not the original's, or takes longer, the next one is tried, and the original is the last.
 """
 
 from __future__ import annotations
 
 from facecli.config import Precision
 from facecli.errors import PackError
-from facecli.types import FloatArray, Reporter
+from facecli.reporting import Reporter
+from facecli.types import FloatArray
 from facecli.vision.detection.network import FaceNetwork, HeadWeights, LazyNetwork, PlainNetwork
 from facecli.vision.detection.scrfd import LAYOUTS
 from facecli.vision.devices.select import Device
@@ -22,7 +23,9 @@ PROVING_SIDE = 320
 OUTPUTS_OF_A_STRIDE = 3
 
 
-def open_recogniser(file: ModelFile, device: Device, report: Reporter, precision: Precision = Precision.EXACT) -> Session:
+def open_recogniser(
+    file: ModelFile, device: Device, report: Reporter, precision: Precision = Precision.EXACT
+) -> Session:
     """The recogniser's network in its fastest proved form; a HalfSession where an accelerator computes in half precision."""
     shop = RewriteTarget(file, device, report)
     if device.provider == CPU:
@@ -41,7 +44,9 @@ def _open_single(shop: RewriteTarget) -> Session:
     crops = equivalence.proving_crops(shop.normalisation)
 
     def proved(session: Session, _: Rewrite) -> bool:
-        return equivalence.same_embeddings(original, session, crops) and _no_slower(shop, (original, session), crops[:1])
+        return equivalence.same_embeddings(original, session, crops) and _no_slower(
+            shop, (original, session), crops[:1]
+        )
 
     found = choose_variant(shop, "recogniser", _rewrites_of_recogniser(shop), proved)
     return found[0] if found else original
@@ -57,7 +62,9 @@ def open_detector(file: ModelFile, device: Device, report: Reporter) -> FaceNetw
     layout = LAYOUTS.get(len(original.outputs))
     if layout is None or not layout.landmarks:
         raise PackError(
-            "the detector is no SCRFD with landmarks, the only kind that facecli runs", file.path, hint="take another pack, such as buffalo_l"
+            "the detector is no SCRFD with landmarks, the only kind that facecli runs",
+            file.path,
+            hint="take another pack, such as buffalo_l",
         )
     plain = PlainNetwork(original, layout)
     if entry is not None:
@@ -65,7 +72,9 @@ def open_detector(file: ModelFile, device: Device, report: Reporter) -> FaceNetw
     blob = equivalence.proving_photos(file.input_size or PROVING_SIDE, shop.normalisation)
 
     def proved(session: Session, rewrite: Rewrite) -> bool:
-        return equivalence.same_faces(plain, _network(session, rewrite.heads), blob) and _no_slower(shop, (original, session), blob[:1])
+        return equivalence.same_faces(plain, _network(session, rewrite.heads), blob) and _no_slower(
+            shop, (original, session), blob[:1]
+        )
 
     found = choose_variant(shop, "detector", _rewrites_of_detector(shop), proved)
     return _network(*found) if found else plain

@@ -14,8 +14,8 @@ from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from facecli.directories import cache_directory
+from facecli.reporting import Reporter
 from facecli.scratch import sweep
-from facecli.types import Reporter
 from facecli.whole_files import write_whole
 
 MAGIC = b"facecli\x02"
@@ -30,7 +30,8 @@ class Entry(Struct, frozen=True, eq=False):
 
     facts: dict[str, Any]
     model: str | bytes = b""
-    """The rewritten model: its bytes when it was just made, its path when it comes from the cache; empty where the original is the best."""
+    """The rewritten model: its bytes when it was just made, its path when it comes from the cache; empty where the
+    original is the best."""
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
@@ -46,7 +47,9 @@ def prepare_cache(report: Reporter) -> None:
             sweep(place)
     except OSError as error:
         why = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-        report.warn(f"nothing can be kept for the next run, which prepares the models again ({why}): XDG_CACHE_HOME names another place")
+        report.warn(
+            f"nothing can be kept for the next run, which prepares the models again ({why}): XDG_CACHE_HOME names another place"
+        )
 
 
 def load_entry(name: str) -> Entry | None:
@@ -79,7 +82,9 @@ def store_entry(name: str, entry: Entry) -> None:
     described = [(key, a.dtype.str, a.shape) for key, a in entry.arrays.items()]
     digest = xxhash.xxh3_128_hexdigest(entry.model) if entry.model else ""
     header = json.dumps({"facts": entry.facts, "arrays": described, "digest": digest}).encode()
-    body = b"".join((len(header).to_bytes(4, "little"), header, *(np.ascontiguousarray(a).tobytes() for a in entry.arrays.values())))
+    body = b"".join(
+        (len(header).to_bytes(4, "little"), header, *(np.ascontiguousarray(a).tobytes() for a in entry.arrays.values()))
+    )
     write_whole(str(directory / name), [MAGIC, xxhash.xxh3_128_digest(body), body])
     _forget_older(directory, name)
 

@@ -14,8 +14,8 @@ from msgspec import Struct, field
 
 from facecli.cache import still_holds
 from facecli.errors import FacecliError
+from facecli.reporting import Reporter
 from facecli.scratch import scratch_folder
-from facecli.types import Reporter
 from facecli.vision.detection.network import HeadWeights
 from facecli.vision.optimization.rewrite_cache import Entry, load_entry, make_cache_directory, store_entry
 from facecli.vision.packs.resolve import ModelFile
@@ -140,14 +140,19 @@ def _holds(entry: Entry) -> bool:
 def heads_of(entry: Entry) -> list[HeadWeights]:
     """The heads that were kept with a detector's rewrite."""
     names = HeadWeights.__struct_fields__
-    return [HeadWeights(**{name: entry.arrays[f"{number}.{name}"] for name in names}) for number in range(entry.facts["heads"])]
+    return [
+        HeadWeights(**{name: entry.arrays[f"{number}.{name}"] for name in names})
+        for number in range(entry.facts["heads"])
+    ]
 
 
 def _name(shop: RewriteTarget, role: str) -> str:
     """The entry's name: what the model, the provider and the processor are, then a digest of the versions."""
     versions = f"{VERSION}|{load_onnxruntime().__version__}|{shop.file.mean}|{shop.file.scale}"
     place = shop.device.provider.removesuffix("ExecutionProvider").lower()
-    return f"{shop.file.sha256[:32]}-{role}-{place}-{processor_identity()}-{xxhash.xxh3_64_hexdigest(versions.encode())}"
+    return (
+        f"{shop.file.sha256[:32]}-{role}-{place}-{processor_identity()}-{xxhash.xxh3_64_hexdigest(versions.encode())}"
+    )
 
 
 def maker(shop: RewriteTarget, name: str, change: Callable[[Any, Any], list[HeadWeights] | None]) -> Maker:

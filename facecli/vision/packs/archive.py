@@ -55,7 +55,13 @@ def _wanted(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     found: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         path = PurePosixPath(entry.filename)
-        if path.is_absolute() or ".." in path.parts or "\\" in entry.filename or ":" in entry.filename or stat.S_ISLNK(entry.external_attr >> 16):
+        if (
+            path.is_absolute()
+            or ".." in path.parts
+            or "\\" in entry.filename
+            or ":" in entry.filename
+            or stat.S_ISLNK(entry.external_attr >> 16)
+        ):
             raise PackError("an archive holds an unsafe name and is not unpacked", repr(entry.filename))
         if entry.is_dir() or path.suffix.lower() != ".onnx" or path.name.startswith("."):
             continue
@@ -89,7 +95,9 @@ def _check(directory: Path, pack: KnownPack) -> None:
             raise PackError("an archive lacks a model", model.file)
         found = file_sha256(str(path))
         if found != model.sha256:
-            raise PackError(f"a model in the archive is another one (SHA-256 {found}, expected {model.sha256})", model.file)
+            raise PackError(
+                f"a model in the archive is another one (SHA-256 {found}, expected {model.sha256})", model.file
+            )
 
 
 def _replace_files(source: Path, names: list[str], place: Path) -> None:

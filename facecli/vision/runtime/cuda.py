@@ -68,7 +68,9 @@ def read_driver() -> CudaDriver:
     library.cuDriverGetVersion(ctypes.byref(version))
     result = library.cuInit(0) or library.cuDeviceGetCount(ctypes.byref(gpus))
     if result:
-        return CudaDriver(version=version.value, trouble=TROUBLES.get(result, f"NVIDIA's driver answers with error {result}"))
+        return CudaDriver(
+            version=version.value, trouble=TROUBLES.get(result, f"NVIDIA's driver answers with error {result}")
+        )
     return CudaDriver(gpus.value, version.value, "" if gpus.value else TROUBLES[100])
 
 

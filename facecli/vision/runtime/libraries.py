@@ -13,7 +13,8 @@ from typing import IO
 from facecli.errors import DeviceError
 
 TELEMETRY_OFF = {"ORT_DISABLE_TELEMETRY": "1", "ORT_TELEMETRY_DISABLED": "1"}
-"""Read by ONNX Runtime when it is imported; the first by its library, the second by builds that carry Microsoft's own client."""
+"""Read by ONNX Runtime when it is imported; the first by its library, the second by builds that carry Microsoft's
+own client."""
 
 
 CONVERTER = "openvino.tools.ovc"
@@ -29,16 +30,22 @@ def load_onnxruntime() -> ModuleType:
         with captured_noise():
             return importlib.import_module("onnxruntime")
     except ModuleNotFoundError as error:
-        raise DeviceError("a library is missing", error.name or "onnxruntime", hint="pip install onnxruntime") from error
+        raise DeviceError(
+            "a library is missing", error.name or "onnxruntime", hint="pip install onnxruntime"
+        ) from error
     except ImportError as error:
-        raise DeviceError("ONNX Runtime cannot be loaded", " ".join(str(error).split()), hint="pip install --force-reinstall onnxruntime") from error
+        raise DeviceError(
+            "ONNX Runtime cannot be loaded",
+            " ".join(str(error).split()),
+            hint="pip install --force-reinstall onnxruntime",
+        ) from error
 
 
 def load_openvino() -> ModuleType:
     """Give the module `openvino`, without its converter of models; raises ImportError.
 
-    The converter is imported with it by default, takes most of the time, looks up a host of its telemetry and writes to the home directory. The
-    module does without where it cannot be imported.
+    The converter is imported with it by default, takes most of the time, looks up a host of its telemetry and writes to
+    the home directory. The module does without where it cannot be imported.
     """
     if "openvino" in sys.modules:
         return sys.modules["openvino"]
@@ -77,8 +84,8 @@ def _scratch_file() -> IO[bytes]:
 def captured_noise() -> Iterator[Noise]:
     """Keep descriptor 2 from the terminal for a while.
 
-    While it is imported, ONNX Runtime looks for GPUs and writes a warning from C++ for each one that it cannot read, as on most virtual machines;
-    no setting is heard so early. A provider that cannot start says why in the same way only.
+    While it is imported, ONNX Runtime looks for GPUs and writes a warning from C++ for each one that it cannot read, as
+    on most virtual machines; no setting is heard so early. A provider that cannot start says why in the same way only.
     """
     with _scratch_file() as file:
         noise = Noise(file)

@@ -36,8 +36,9 @@ class Form(Struct, frozen=True):
 class OpenVinoSession:
     """A network compiled by OpenVINO for four inputs at a time, and for one.
 
-    Each thread has it compiled for itself, since OpenVINO then works in that very thread: threads of its own would wake on processors on which
-    another worker is busy. A network of more than `LARGE` bytes is compiled once for all, with one stream for each processor.
+    Each thread has it compiled for itself, since OpenVINO then works in that very thread: threads of its own would wake
+    on processors on which another worker is busy. A network of more than `LARGE` bytes is compiled once for all, with
+    one stream for each processor.
     """
 
     provider = PROVIDER
@@ -79,7 +80,12 @@ class OpenVinoSession:
         return read
 
     def _compile(self, streams: int) -> Any:
-        settings = {"INFERENCE_PRECISION_HINT": self._hint, "NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams, "ENABLE_CPU_PINNING": False}
+        settings = {
+            "INFERENCE_PRECISION_HINT": self._hint,
+            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": streams,
+            "ENABLE_CPU_PINNING": False,
+        }
         with self._lock:
             return self._core.compile_model(self._model, "CPU", settings | _kept_binaries())
 

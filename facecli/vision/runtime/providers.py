@@ -21,7 +21,8 @@ OPENVINO = "openvino"
 PLUG_IN = "onnxruntime-ep-"
 """How the packages of plug-in providers begin; the rest is the device's name."""
 NO_TF32 = "NVIDIA_TF32_OVERRIDE"
-"""Read by NVIDIA's libraries when they are loaded; TensorRT, which computes in TF32 too, has no option of ONNX Runtime's against it."""
+"""Read by NVIDIA's libraries when they are loaded; TensorRT, which computes in TF32 too, has no option of ONNX
+Runtime's against it."""
 REGISTERED = "already registered"
 """What ONNX Runtime says of a plug-in that it has loaded before."""
 KINDS_OF_HARDWARE = ("GPU", "NPU", "CPU")
@@ -99,7 +100,9 @@ def register_plug_in(package: str) -> str:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         if REGISTERED in first:  # one that finds no hardware shows nowhere that it is
             return provider
-        raise DeviceError(f"a provider cannot be loaded ({first})", package, hint=f"pip install --force-reinstall --no-deps {package}") from error
+        raise DeviceError(
+            f"a provider cannot be loaded ({first})", package, hint=f"pip install --force-reinstall --no-deps {package}"
+        ) from error
     return provider
 
 
@@ -115,15 +118,19 @@ def _module_of(package: str) -> str:
 def plugged_devices(provider: str) -> list[Any]:
     """The devices that a registered plug-in can use: GPUs first, then NPUs, then the CPU."""
     found = [d for d in load_onnxruntime().get_ep_devices() if d.ep_name == provider]
-    return sorted(found, key=lambda d: KINDS_OF_HARDWARE.index(d.device.type.name) if d.device.type.name in KINDS_OF_HARDWARE else 9)
+    return sorted(
+        found,
+        key=lambda d: KINDS_OF_HARDWARE.index(d.device.type.name) if d.device.type.name in KINDS_OF_HARDWARE else 9,
+    )
 
 
 def open_inference(model: str | bytes, device: Device, options: Any = None, *, explained: bool = True) -> Any:
     """An `onnxruntime.InferenceSession` that really runs on the device.
 
-    `model` is a path or the graph's bytes, `options` a SessionOptions that nothing else uses. Raises DeviceError where ONNX Runtime takes
-    another provider instead, which it does without an error. The reason stands only in what it writes to descriptor 2; with `explained` that
-    is kept from the terminal and read, which holds up whatever any other thread writes there meanwhile.
+    `model` is a path or the graph's bytes, `options` a SessionOptions that nothing else uses. Raises DeviceError where
+    ONNX Runtime takes another provider instead, which it does without an error. The reason stands only in what it
+    writes to descriptor 2; with `explained` that is kept from the terminal and read, which holds up whatever any other
+    thread writes there meanwhile.
     """
     runtime = load_onnxruntime()
     options = options if options is not None else runtime.SessionOptions()
@@ -134,12 +141,16 @@ def open_inference(model: str | bytes, device: Device, options: Any = None, *, e
             raise DeviceError(f"device {device.name} cannot be used", f"this ONNX Runtime has no {device.provider}")
         try:
             # Falling back is said on standard output and goes on elsewhere; here it is an error.
-            session = runtime.InferenceSession(model, options, providers=_select_provider(options, device), enable_fallback=0)
+            session = runtime.InferenceSession(
+                model, options, providers=_select_provider(options, device), enable_fallback=0
+            )
         except Exception as error:
             raise DeviceError(f"device {device.name} cannot be used", _first_reason(str(error))) from error
     if session.get_providers()[0] != device.provider:
         reason = _first_reason(noise.text()) if noise else ""
-        raise DeviceError(f"device {device.name} cannot be used", reason or f"ONNX Runtime took {session.get_providers()[0]}")
+        raise DeviceError(
+            f"device {device.name} cannot be used", reason or f"ONNX Runtime took {session.get_providers()[0]}"
+        )
     return session
 
 
@@ -155,5 +166,7 @@ def _select_provider(options: Any, device: Device) -> list[Any]:
 def _first_reason(text: str) -> str:
     """What of the library's log says why, in one line without its prefix."""
     lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if "cannot open shared object" in line or "CUDA failure" in line or "ailed" in line] or lines
+    telling = [
+        line for line in lines if "cannot open shared object" in line or "CUDA failure" in line or "ailed" in line
+    ] or lines
     return telling[0].rpartition("] ")[2].strip()[:300] if telling else ""

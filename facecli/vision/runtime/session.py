@@ -17,8 +17,16 @@ CPU = "CPUExecutionProvider"
 FATAL = 4
 """The only severity that ONNX Runtime may log itself; everything it has to say comes as an exception as well."""
 
-OUT_OF_MEMORY = ("failed to allocate memory", "out of memory", "out_of_memory", "bfc_arena", "not enough memory", "alloc_failed")
-"""How ONNX Runtime and the libraries below it (CUDA, cuDNN, cuBLAS, HIP, OpenVINO, Vulkan) say that there is not the memory."""
+OUT_OF_MEMORY = (
+    "failed to allocate memory",
+    "out of memory",
+    "out_of_memory",
+    "bfc_arena",
+    "not enough memory",
+    "alloc_failed",
+)
+"""How ONNX Runtime and the libraries below it (CUDA, cuDNN, cuBLAS, HIP, OpenVINO, Vulkan) say that there is not the
+memory."""
 
 Shape = tuple[int | None, ...]
 
@@ -84,7 +92,9 @@ def open_session(model: str | bytes, device: Device, options: SessionOptions | N
     """
     settings = _settings(load_onnxruntime(), options or SessionOptions())
     try:
-        session = open_inference(model, device, settings, explained=False)  # a worker's line on stderr must not get lost
+        session = open_inference(
+            model, device, settings, explained=False
+        )  # a worker's line on stderr must not get lost
     except DeviceError:
         raise
     except Exception as error:  # as above
@@ -103,7 +113,8 @@ def _settings(runtime: Any, options: SessionOptions) -> Any:
     settings.add_session_config_entry("session.inter_op.allow_spinning", "0")
     if options.optimised:
         settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        # Convolutions hold their weights packed by now; packing the last layer's too delays every start and gains no speed.
+        # Convolutions hold their weights packed by now; packing the last layer's too delays every start and gains no
+        # speed.
         settings.add_session_config_entry("session.disable_prepacking", "1")
     if options.save_to:
         settings.optimized_model_filepath = options.save_to

@@ -10,16 +10,19 @@ from facecli.vision.packs.resolve import ModelPack
 from facecli.vision.recognition.alignment import CROP
 
 DETECTOR_BYTES = ((4_000_000, 60), (math.inf, 124))
-"""What a detector's values take at their most, in bytes for each pixel of its input, by the size of its file. Reckoned of the known networks in
-single precision, where each is largest, which is the stem: the input, and before and after a Relu 24 (det_2.5g) or 56 maps (det_10g) of half its
-sides. The 500M needs 32, reckoned, and measured with ONNX Runtime on a CPU."""
+"""What a detector's values take at their most, in bytes for each pixel of its input, by the size of its file.
+Reckoned of the known networks in single precision, where each is largest, which is the stem: the input, and
+before and after a Relu 24 (det_2.5g) or 56 maps (det_10g) of half its sides. The 500M needs 32, reckoned, and
+measured with ONNX Runtime on a CPU."""
 RECOGNISER_BYTES = ((20_000_000, 268), (math.inf, 780))
-"""The same of a recogniser, for each pixel of a crop: the MobileFaceNet needs 256, reckoned and measured; the R50 and R100 keep, beside the input,
-three times 64 maps of the crop's sides in their first block."""
+"""The same of a recogniser, for each pixel of a crop: the MobileFaceNet needs 256, reckoned and measured; the R50
+and R100 keep, beside the input, three times 64 maps of the crop's sides in their first block."""
 SCRATCH = 1.5
-"""The room that convolutions work in beside their input and output, as a factor. cuDNN decides it by the GPU: an assumption."""
+"""The room that convolutions work in beside their input and output, as a factor. cuDNN decides it by the GPU: an
+assumption."""
 RESERVE = 400_000_000
-"""Bytes left to what does not grow with a batch: the work spaces of cuBLAS, cuDNN's kernels as they are loaded, and other programs' changes."""
+"""Bytes left to what does not grow with a batch: the work spaces of cuBLAS, cuDNN's kernels as they are loaded, and
+other programs' changes."""
 
 
 def row_bytes(pack: ModelPack, side: int, *, half: bool) -> dict[str, int]:
@@ -37,8 +40,8 @@ def _by_size(path: str, bytes_of: tuple[tuple[float, int], ...]) -> int:
 def largest_batches(free: int, row: Mapping[str, int], wanted: Mapping[str, int], running: int) -> dict[str, int]:
     """The largest size of batch of each stage, so that all fit into `free` bytes with `running` batches of each at once.
 
-    From the sizes that are wanted the largest is halved, of equal ones that which takes more, until they fit or are one; one row is always
-    tried.
+    From the sizes that are wanted the largest is halved, of equal ones that which takes more, until they fit or are
+    one; one row is always tried.
     """
     most = dict(wanted)
     room = (free - RESERVE) / running

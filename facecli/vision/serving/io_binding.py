@@ -43,7 +43,10 @@ class BoundSession:
             outputs = self._session.run(feed)
             own.shapes[feed.shape] = [output.shape for output in outputs]
             return outputs
-        views = [self._view(own, output.name, feed.shape[1:], shape) for output, shape in zip(self.outputs, shapes, strict=True)]
+        views = [
+            self._view(own, output.name, feed.shape[1:], shape)
+            for output, shape in zip(self.outputs, shapes, strict=True)
+        ]
         self._run_into(np.ascontiguousarray(feed), views)
         # The buffers are written again by the next run, while others still look at this one's rows.
         return [view.copy() for view in views]
@@ -51,8 +54,8 @@ class BoundSession:
     def give_back_memory(self, row: FixedShape) -> None:
         """Let the device have back what no run uses now, by one run over a row of the shape `row`.
 
-        The arena keeps what it once took, piece by piece. The pieces of small batches are of no use to a larger one, and a network that has
-        grown from one row by doubling would hold twice what it needs.
+        The arena keeps what it once took, piece by piece. The pieces of small batches are of no use to a larger one,
+        and a network that has grown from one row by doubling would hold twice what it needs.
         """
         options = load_onnxruntime().RunOptions()
         options.add_run_config_entry(SHRINK, self._arena)

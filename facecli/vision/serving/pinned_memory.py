@@ -45,7 +45,9 @@ class PageLocked:
     def _allocate(self, size: int) -> int | None:
         """The address of a new block; None where there is none."""
         address = ctypes.c_void_p()
-        failed = enter_context(self._driver, self._number) or self._driver.cuMemHostAlloc(ctypes.byref(address), ctypes.c_size_t(size), PORTABLE)
+        failed = enter_context(self._driver, self._number) or self._driver.cuMemHostAlloc(
+            ctypes.byref(address), ctypes.c_size_t(size), PORTABLE
+        )
         return None if failed else address.value
 
     def _free(self, address: int) -> None:

@@ -1,7 +1,7 @@
 """A pack's networks on devices that want batches: fed by many threads, each with one photo, which share the devices' batches.
 
-The workers stay what they are on the CPU, only there are more of them than cores: one that waits for the device holds its photo and takes
-no processor. So batches fill up without a stage of its own that collects photos.
+The workers stay what they are on the CPU, only there are more of them than cores: one that waits for the device holds
+its photo and takes no processor. So batches fill up without a stage of its own that collects photos.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from facecli.config import DetectionOptions, Precision
 from facecli.errors import DeviceError
-from facecli.types import Reporter
+from facecli.reporting import Reporter
 from facecli.vision.detection.network import FaceNetwork
 from facecli.vision.models import FaceModels, detector_side, open_from, open_models
 from facecli.vision.optimization.half_precision import HalfSession
@@ -59,7 +59,9 @@ class PooledModels(FaceModels, frozen=True, eq=False):
         return self.pool.seconds()
 
 
-def open_models_on(pack: ModelPack, devices: Sequence[Device], detection: DetectionOptions, precision: Precision, pooling: Pooling) -> FaceModels:
+def open_models_on(
+    pack: ModelPack, devices: Sequence[Device], detection: DetectionOptions, precision: Precision, pooling: Pooling
+) -> FaceModels:
     """Open both networks of `pack` on every device; a CPU alone runs them in the threads that ask, without a queue."""
     if not devices_apart(devices):
         return open_models(pack, devices[0], detection, precision, pooling.report)
@@ -70,10 +72,16 @@ def open_models_on(pack: ModelPack, devices: Sequence[Device], detection: Detect
         pool.close()
         raise
     if precision is Precision.FAST and not pool.in_half:
-        pooling.report.detail(f"fast precision has no effect on {joint_name(devices)}: the networks run in single precision")
-    sides = {detector_side(pack, detection)} | ({detection.small_scale} if detection.small_scale and pack.detector.input_size is None else set())
+        pooling.report.detail(
+            f"fast precision has no effect on {joint_name(devices)}: the networks run in single precision"
+        )
+    sides = {detector_side(pack, detection)} | (
+        {detection.small_scale} if detection.small_scale and pack.detector.input_size is None else set()
+    )
     pool.fit_memory(pack, max(sides))
-    pool.warm_up({"detect": [(COLOURS, side, side) for side in sorted(sides, reverse=True)], "embed": [(COLOURS, CROP, CROP)]})
+    pool.warm_up(
+        {"detect": [(COLOURS, side, side) for side in sorted(sides, reverse=True)], "embed": [(COLOURS, CROP, CROP)]}
+    )
     return PooledModels(models.pack, models.device, models.detector, models.embedder, pool)
 
 
@@ -85,9 +93,9 @@ def devices_apart(devices: Sequence[Device]) -> int:
 def batching_for(device: Device, batch_size: int) -> Batching:
     """How batches are made for a kind of device.
 
-    A CPU gains nothing from larger batches, and the last bits of an embedding depend on how many share its batch: so each request stays
-    its own, and the answers are those of a CPU without a queue. Other devices are tuned for each size anew (seconds on some), so theirs are
-    few: the powers of two.
+    A CPU gains nothing from larger batches, and the last bits of an embedding depend on how many share its batch: so
+    each request stays its own, and the answers are those of a CPU without a queue. Other devices are tuned for each
+    size anew (seconds on some), so theirs are few: the powers of two.
     """
     if device.provider == CPU:
         return Batching(batch_size, joins=False)
@@ -125,7 +133,11 @@ class DevicePool:
 
     def open_recogniser(self, file: ModelFile) -> Session:
         sessions = self._on_each(lambda device: open_recogniser(file, device, self.pooling.report, self.precision))
-        self.in_half = {device.name for device, session in zip(self.devices, sessions, strict=True) if isinstance(session, HalfSession)}
+        self.in_half = {
+            device.name
+            for device, session in zip(self.devices, sessions, strict=True)
+            if isinstance(session, HalfSession)
+        }
         return self._pool("embed", sessions)
 
     def _on_each(self, action: Callable[[Device], Opened]) -> list[Opened]:
@@ -139,9 +151,15 @@ class DevicePool:
         batching = batching_for(self.devices[0], self.pooling.batch_size)
         if sessions[0].input.shape[0] is not None:
             batching = replace(batching, most=1, sizes=batching.sizes[:1])
-        members = [self._member(session, device, batching) for session, device in zip(sessions, self.devices, strict=True)]
+        members = [
+            self._member(session, device, batching) for session, device in zip(sessions, self.devices, strict=True)
+        ]
         if any(session.outputs != sessions[0].outputs for session in sessions):
-            raise DeviceError("the devices run different forms of a network", joint_name(self.devices), hint="name one of them with --device")
+            raise DeviceError(
+                "the devices run different forms of a network",
+                joint_name(self.devices),
+                hint="name one of them with --device",
+            )
         self.sessions[stage] = PooledSession(members, batching, self.roster)
         return self.sessions[stage]
 
@@ -164,7 +182,9 @@ class DevicePool:
             most = largest_batches(gpu.memory_free, row, wanted, SERVING_THREADS)
             for stage, member in members.items():
                 member.take_at_most(most[stage])
-            self.pooling.report.detail(f"{device.name}: {gpu.memory}, so at most {most['detect']} photos and {most['embed']} faces at once")
+            self.pooling.report.detail(
+                f"{device.name}: {gpu.memory}, so at most {most['detect']} photos and {most['embed']} faces at once"
+            )
 
     def warm_up(self, shapes: dict[str, list[tuple[int, ...]]]) -> None:
         """Run each size of batch once on each device before it is used, beside the work."""

@@ -108,15 +108,20 @@ class Member:
 class PooledSession:
     """A Session whose runs are gathered into batches and served by the first device that is free.
 
-    A device works on whatever waits when it gets free, so that batches grow with the load and none waits for company. Fast devices
-    come back sooner and so get more. A device that has not enough memory takes half as much from then on; one that fails is left out,
-    and its batch is done by the others. The roster says both.
+    A device works on whatever waits when it gets free, so that batches grow with the load and none waits for company.
+    Fast devices come back sooner and so get more. A device that has not enough memory takes half as much from then on;
+    one that fails is left out, and its batch is done by the others. The roster says both.
     """
 
     def __init__(self, members: Sequence[Member], batching: Batching, roster: Roster) -> None:
         """Serve by `members`, which are made for the same batching."""
         first = members[0].session
-        self.provider, self.input, self.outputs, self.members = first.provider, first.input, first.outputs, tuple(members)
+        self.provider, self.input, self.outputs, self.members = (
+            first.provider,
+            first.input,
+            first.outputs,
+            tuple(members),
+        )
         self._batching, self._roster = batching, roster
         self._waiting = Waiting()
         self._lock = threading.Lock()

@@ -102,7 +102,9 @@ class _Joint:
             if self._missing:
                 return
         try:
-            self._request.answer.set_result([np.concatenate(o) for o in zip(*(p.answer.result() for p in self._pieces), strict=True)])
+            self._request.answer.set_result(
+                [np.concatenate(o) for o in zip(*(p.answer.result() for p in self._pieces), strict=True)]
+            )
         except BaseException as error:  # noqa: BLE001 (of a piece, or of memory: a callback's own would be lost, and the request never answered)
             self._request.fail(error)
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from facecli.errors import DeviceError
-from facecli.types import Reporter
+from facecli.reporting import Reporter
 
 
 class Roster:
@@ -29,7 +29,9 @@ class Roster:
             self._lost[name] = _as_device_error(name, error)
             left = len(self._names) - len(self._lost)
         if left:
-            self._report.warn(f"{name} failed and is left out; its batch is done by {'the other' if left == 1 else 'the others'}: {_reason(error)}")
+            self._report.warn(
+                f"{name} failed and is left out; its batch is done by {'the other' if left == 1 else 'the others'}: {_reason(error)}"
+            )
 
     def shrink(self, name: str, rows: int) -> None:
         """Say that a device takes no more than `rows` at once from now on."""
@@ -43,7 +45,11 @@ class Roster:
 
 
 def _as_device_error(name: str, error: Exception) -> DeviceError:
-    return DeviceError(f"the device failed ({_reason(error)})", name, hint="what was done before is kept; the same run again goes on from there")
+    return DeviceError(
+        f"the device failed ({_reason(error)})",
+        name,
+        hint="what was done before is kept; the same run again goes on from there",
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -20,8 +20,9 @@ CLOSING_SECONDS = 60.0
 class Warming(threading.Thread):
     """Lets the networks of one device grow into their batches, beside the work: from one row on, doubled where a batch was full.
 
-    So no network takes memory that it has no use for, in which another could not run at all, and a short run waits for nothing. Where the
-    memory ends, a network stays at the size before, without a word: nothing was asked for that it could not do.
+    So no network takes memory that it has no use for, in which another could not run at all, and a short run waits for
+    nothing. Where the memory ends, a network stays at the size before, without a word: nothing was asked for that it
+    could not do.
     """
 
     def __init__(self, networks: Sequence[tuple[Member, Shapes]]) -> None:

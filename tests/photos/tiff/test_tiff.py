@@ -54,7 +54,9 @@ def eight(samples: np.ndarray[tuple[int, ...], np.dtype[np.int64]], bits: int) -
 def test_gray_of_all_depths(read_bytes: Reading, bits: int, order: str, *, big: bool) -> None:
     stored = spread(GRAY, bits)
     for photometric, turned in itertools.product((0, 1), (False, True)):
-        data = tiff_file(stored, TiffKind(bits=bits, photometric=photometric, order=order, big=big, reversed_bits=turned))
+        data = tiff_file(
+            stored, TiffKind(bits=bits, photometric=photometric, order=order, big=big, reversed_bits=turned)
+        )
         shown = eight(stored, bits) if photometric else 255 - eight(stored, bits)
         equal(read_bytes(data), np.repeat(shown, 3, axis=2))
         if bits in (1, 2, 4, 8, 16):
@@ -132,7 +134,10 @@ def test_brightness_and_colour(read_bytes: Reading, across: int, down: int) -> N
     assert np.abs(shown - RGB).mean() < 1 + 1.6 * (across * down - 1)
     if down < 4 and (across, down) != (1, 1):  # which libvips reads as other pixels, or not at all
         equal(read_bytes(data), by_vips(data), within=1)
-        for tag, values in ((529, [2126, 10000, 7152, 10000, 722, 10000]), (532, [16, 1, 235, 1, 128, 1, 240, 1, 128, 1, 240, 1])):
+        for tag, values in (
+            (529, [2126, 10000, 7152, 10000, 722, 10000]),
+            (532, [16, 1, 235, 1, 128, 1, 240, 1, 128, 1, 240, 1]),
+        ):
             other = file_of(subsampled(ycbcr, across, down), SIZE, {**plain, tag: (5, values)})
             equal(read_bytes(other), by_vips(other), within=3)  # libtiff counts in whole numbers
 
@@ -142,7 +147,10 @@ def test_all_compressions_of_libvips(read_bytes: Reading) -> None:
     gray = pyvips.Image.new_from_array(GRAY[:, :, 0]).copy(interpretation="b-w")
     deep = (colour.cast("ushort") * 257).cast("ushort").copy(interpretation="rgb16")
     plain = [
-        (image, {"compression": c, "predictor": p}) for image in (colour, gray, deep) for c in ("lzw", "deflate") for p in ("none", "horizontal")
+        (image, {"compression": c, "predictor": p})
+        for image in (colour, gray, deep)
+        for c in ("lzw", "deflate")
+        for p in ("none", "horizontal")
     ]
     packed = [(image, {"compression": "packbits"}) for image in (colour, gray, deep)]
     lossy = [(image, {"compression": "jpeg", "Q": quality}) for image in (colour, gray) for quality in (60, 95)]
@@ -171,7 +179,10 @@ def test_all_compressions_of_pillow(read_bytes: Reading, mode: str) -> None:
 @pytest.mark.parametrize("options", [0, 1, 4, 5])
 def test_options_of_faxes(read_bytes: Reading, options: int) -> None:
     image = scene(*SIZE).convert("1")
-    equal(read_bytes(saved(image, "TIFF", compression="group3", tiffinfo={292: options})), np.asarray(image.convert("RGB")))
+    equal(
+        read_bytes(saved(image, "TIFF", compression="group3", tiffinfo={292: options})),
+        np.asarray(image.convert("RGB")),
+    )
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA", "CMYK"])
@@ -274,13 +285,17 @@ def test_what_is_not_read_is_named(read_bytes: Reading, more: Entries, said: str
 
 
 def test_other_inks_are_named(read_bytes: Reading) -> None:
-    assert "other inks" in named(read_bytes(tiff_file(np.dstack((RGB, GRAY)), TiffKind(photometric=5, more={332: (3, [2])}))))
+    assert "other inks" in named(
+        read_bytes(tiff_file(np.dstack((RGB, GRAY)), TiffKind(photometric=5, more={332: (3, [2])})))
+    )
 
 
 def test_kinds_of_jpeg_within_are_named(read_bytes: Reading) -> None:
     for marker, said in ((0xC3, "lossless JPEG"), (0xF7, "JPEG-LS")):
         stream = saved(scene(*SIZE), "JPEG").replace(b"\xff\xc0", bytes((0xFF, marker)))
-        assert said in named(read_bytes(file_of(stream, SIZE, {258: (3, [8] * 3), 259: (3, [7]), 262: (3, [6]), 277: (3, [3])})))
+        assert said in named(
+            read_bytes(file_of(stream, SIZE, {258: (3, [8] * 3), 259: (3, [7]), 262: (3, [6]), 277: (3, [3])}))
+        )
 
 
 def test_sizes_that_the_file_does_not_tell(read_bytes: Reading) -> None:
@@ -295,7 +310,13 @@ def test_what_is_missing_or_broken_is_told_apart(read_bytes: Reading) -> None:
             skipped = read_bytes(part)
             assert isinstance(skipped, Skipped)
             assert skipped.reason is SkipReason.TRUNCATED
-    for more in ({273: (4, [])}, {256: (4, [0])}, {322: (4, [0]), 323: (4, [9])}, {322: (4, [1 << 20]), 323: (4, [1 << 20])}, {259: (3, [8])}):
+    for more in (
+        {273: (4, [])},
+        {256: (4, [0])},
+        {322: (4, [0]), 323: (4, [9])},
+        {322: (4, [1 << 20]), 323: (4, [1 << 20])},
+        {259: (3, [8])},
+    ):
         skipped = read_bytes(tiff_file(RGB, TiffKind(more=more)))
         assert isinstance(skipped, Skipped)
         assert skipped.reason is SkipReason.UNREADABLE, more

@@ -60,7 +60,9 @@ def test_a_name_of_sqlites_own_hides_nothing(index: Path, name: str) -> None:
     with contextlib.closing(sqlite3.connect(index / "catalog.db", isolation_level=None)) as base:
         base.execute("CREATE TRIGGER evil AFTER INSERT ON photos BEGIN DELETE FROM faces; END")
         base.execute("PRAGMA writable_schema = ON")
-        base.execute("UPDATE sqlite_schema SET name = ?, sql = replace(sql, 'evil', ?) WHERE name = 'evil'", (name, name))
+        base.execute(
+            "UPDATE sqlite_schema SET name = ?, sql = replace(sql, 'evil', ?) WHERE name = 'evil'", (name, name)
+        )
     for opening in OPENINGS:
         with pytest.raises(StoreError):
             opening(index)
@@ -70,7 +72,9 @@ def test_a_definition_that_stands_twice_is_refused(index: Path) -> None:
     """A thousand of the same, behind which another would not be read."""
     with contextlib.closing(sqlite3.connect(index / "catalog.db", isolation_level=None)) as base:
         base.execute("PRAGMA writable_schema = ON")
-        base.execute("INSERT INTO sqlite_schema SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema WHERE name = 'photo_added'")
+        base.execute(
+            "INSERT INTO sqlite_schema SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema WHERE name = 'photo_added'"
+        )
     for opening in OPENINGS:
         with pytest.raises(StoreError):
             opening(index)
@@ -246,7 +250,9 @@ def forge_code(index: Path, face_id: int, code: np.ndarray[Any, Any]) -> None:
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 60000, 1, 0.0], ids=str)
 @pytest.mark.parametrize("scan", ["numpy", "faiss", "catalogue"])
-def test_what_is_no_embedding_is_like_nobody(index: Path, value: float, scan: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_embedding_is_like_nobody(
+    index: Path, value: float, scan: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A vector of another length would be as similar to every query as can be; it does not hide the others either."""
     code = np.full(DIMENSION, value, "<f2")
     for face_id in range(3, 24):

@@ -96,7 +96,9 @@ class FaultyDisk:
 
 
 @pytest.mark.parametrize("call", ["open", "fchmod", "pread", "pwrite", "close"])
-def test_trouble_with_the_file_is_told_and_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+def test_trouble_with_the_file_is_told_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
     monkeypatch.setattr(journal_module, "os", FaultyDisk(call))
     journal = CrashJournal(tmp_path, token)
     with journal.in_flight(b"a" * 16) as first, journal.in_flight(b"b" * 16) as second:

@@ -47,7 +47,9 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 
     def mount(size: int) -> Path:
         how = "remount," if os.path.ismount(disk) else ""
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"{how}size={size}", "tmpfs", disk], check=False, capture_output=True)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"{how}size={size}", "tmpfs", disk], check=False, capture_output=True
+        )
         if done.returncode:
             pytest.skip("no right to mount a small disk here")
         return disk

@@ -73,7 +73,9 @@ def test_the_forged_journal_is_one_that_sqlite_obeys(index: Path, tmp_path: Path
 
 @pytest.mark.parametrize("place", ["hot", "behind zeros", "alone", "beside a log", "without a catalogue"])
 @pytest.mark.parametrize("opening", OPENINGS, ids=["read", "write", "repair", "create"])
-def test_a_journal_that_names_another_file_is_refused_before_anything_is_opened(index: Path, tmp_path: Path, place: str, opening: Action) -> None:
+def test_a_journal_that_names_another_file_is_refused_before_anything_is_opened(
+    index: Path, tmp_path: Path, place: str, opening: Action
+) -> None:
     victim = tmp_path / "thesis.txt"
     victim.write_text("years of work")
     tail = super_record(victim, 8192)
@@ -97,14 +99,18 @@ def test_a_journal_that_names_another_file_is_refused_before_anything_is_opened(
     assert victim.read_text() == "years of work"
 
 
-def test_the_copy_before_an_update_takes_no_journal_with_it(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_copy_before_an_update_takes_no_journal_with_it(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     victim = tmp_path / "thesis.txt"
     victim.write_text("years of work")
     version = sqlite3.connect(index / "catalog.db").execute("PRAGMA user_version").fetchone()[0]
     shutil.copyfile(index / "catalog.db", index / f"catalog.before-{version}")
     (index / f"catalog.before-{version}-journal").write_bytes(hot_journal(index, super_record(victim, 8192)))
     for module in ("maintenance.prepare", "catalog.connection"):
-        monkeypatch.setattr(f"facecli.store.{module}.MIGRATIONS", (*connection.MIGRATIONS, "CREATE TABLE extra (x INTEGER) STRICT;"))
+        monkeypatch.setattr(
+            f"facecli.store.{module}.MIGRATIONS", (*connection.MIGRATIONS, "CREATE TABLE extra (x INTEGER) STRICT;")
+        )
         if module == "opening":
             monkeypatch.setattr("facecli.store.catalog.connection.MIGRATIONS", connection.MIGRATIONS)
     with open_writer(index):
@@ -114,7 +120,9 @@ def test_the_copy_before_an_update_takes_no_journal_with_it(index: Path, tmp_pat
 @pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm"])
 @pytest.mark.parametrize("kind", ["link", "fifo", "directory", "hard link"])
 @pytest.mark.parametrize("opening", OPENINGS[:3], ids=["read", "write", "repair"])
-def test_a_recovery_file_that_is_none_is_refused(index: Path, tmp_path: Path, suffix: str, kind: str, opening: Action) -> None:
+def test_a_recovery_file_that_is_none_is_refused(
+    index: Path, tmp_path: Path, suffix: str, kind: str, opening: Action
+) -> None:
     victim, path = tmp_path / "thesis.txt", index / f"catalog.db{suffix}"
     victim.write_text("years of work")
     make = {"link": path.symlink_to, "hard link": path.hardlink_to}
@@ -296,7 +304,9 @@ def test_a_signal_ends_a_statement_without_an_end(index: Path) -> None:
     def act() -> None:
         base = connect(index / "catalog.db", mode="ro")
         with explained(index):
-            base.execute("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(x) FROM c").fetchone()
+            base.execute(
+                "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(x) FROM c"
+            ).fetchone()
 
     assert ends_by_a_signal(act)
 

@@ -49,7 +49,9 @@ def everything(index: Path) -> list[tuple[object, ...]]:
 def answer(index: Path) -> list[tuple[int, float]]:
     query = np.ones((1, DIMENSION), np.float32) / np.float32(8)
     with open_reader(index) as reader:
-        return [(match.face_id, match.similarity) for match in reader.nearest(query, top=0, minimum=None, by=By.FACE)[0]]
+        return [
+            (match.face_id, match.similarity) for match in reader.nearest(query, top=0, minimum=None, by=By.FACE)[0]
+        ]
 
 
 def overwrite(path: Path, at: int, data: bytes) -> None:
@@ -124,7 +126,10 @@ def test_an_embedding_damaged_in_the_catalogue_comes_back_from_the_vector_file(i
     assert everything(index) == before
 
 
-@pytest.mark.parametrize("change", ["box = x'00'", "box = zeroblob(16)", "score = 2", "checksum = 7", "landmarks = zeroblob(40)", "photo_id = 77"])
+@pytest.mark.parametrize(
+    "change",
+    ["box = x'00'", "box = zeroblob(16)", "score = 2", "checksum = 7", "landmarks = zeroblob(40)", "photo_id = 77"],
+)
 def test_a_face_that_cannot_be_mended_has_its_photo_embedded_again(index: Path, tmp_path: Path, change: str) -> None:
     change_catalogue(index, f"UPDATE faces SET {change} WHERE face_id = 5")
     assert any("face:5" in line for line in problems(index))
@@ -141,7 +146,9 @@ def test_a_face_that_cannot_be_mended_has_its_photo_embedded_again(index: Path, 
     assert problems(index) == []
 
 
-@pytest.mark.parametrize("change", ["width = 1", "digest = zeroblob(16)", "path = CAST('elsewhere.jpg' AS BLOB)", "checksum = 1"])
+@pytest.mark.parametrize(
+    "change", ["width = 1", "digest = zeroblob(16)", "path = CAST('elsewhere.jpg' AS BLOB)", "checksum = 1"]
+)
 def test_a_photo_whose_record_is_damaged_is_looked_at_again(index: Path, change: str) -> None:
     change_catalogue(index, f"UPDATE photos SET {change} WHERE photo_id = 2")
     (found,) = problems(index)
@@ -184,7 +191,9 @@ def test_foreign_tables_and_triggers_are_refused(index: Path) -> None:
             action(index)
 
 
-@pytest.mark.parametrize("data", [b"", b"\0" * 50_000, b"no database at all" * 100, b"SQLite format 3\0" + b"\xff" * 9000])
+@pytest.mark.parametrize(
+    "data", [b"", b"\0" * 50_000, b"no database at all" * 100, b"SQLite format 3\0" + b"\xff" * 9000]
+)
 def test_a_catalogue_that_is_none_is_an_error_for_all(index: Path, data: bytes) -> None:
     (index / "catalog.db").write_bytes(data)
     for action in (open_reader, open_writer, repair_index):
@@ -222,7 +231,9 @@ def test_a_catalogue_that_is_none_is_an_error_for_all(index: Path, data: bytes) 
 )
 def test_forged_values_are_errors_of_ours(index: Path, change: str) -> None:
     change_catalogue(
-        index, "INSERT INTO skips (path, size, mtime_ns, reason, detail, refused_by) VALUES (CAST('x' AS BLOB), 1, 2, 'truncated', '', '')", change
+        index,
+        "INSERT INTO skips (path, size, mtime_ns, reason, detail, refused_by) VALUES (CAST('x' AS BLOB), 1, 2, 'truncated', '', '')",
+        change,
     )
     with_every_question(index)
 
@@ -265,7 +276,11 @@ def test_a_mutated_catalogue_gives_answers_or_errors_of_ours(index: Path, tmp_pa
             data = bytearray(whole)
             for _ in range(int(chance.integers(1, 30))):
                 at, length = int(chance.integers(0, len(data))), int(chance.integers(1, 9))
-                data[at : at + length] = chance.bytes(min(length, len(data) - at)) if chance.random() < 0.7 else b"\xff" * min(length, len(data) - at)
+                data[at : at + length] = (
+                    chance.bytes(min(length, len(data) - at))
+                    if chance.random() < 0.7
+                    else b"\xff" * min(length, len(data) - at)
+                )
             if chance.random() < 0.2:
                 del data[int(chance.integers(0, len(data))) :]
             for path in index.glob("catalog.db*"):
@@ -312,11 +327,16 @@ def test_a_full_disk_is_an_error_and_the_index_stays_as_it_was(index: Path, tmp_
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -2e38])
 @pytest.mark.parametrize("part", ["boxes", "landmarks"])
-def test_a_place_that_is_no_number_is_damage_that_check_names_and_a_repair_mends(tmp_path: Path, part: str, number: float) -> None:
+def test_a_place_that_is_no_number_is_damage_that_check_names_and_a_repair_mends(
+    tmp_path: Path, part: str, number: float
+) -> None:
     photo = make_photo(tmp_path / "a.jpg")
     places = getattr(photo.detections, part).copy()
     places[1].flat[2] = number
-    write(tmp_path / ".facecli", [replace(photo, detections=replace(photo.detections, **{part: places})), make_photo(tmp_path / "b.jpg")])
+    write(
+        tmp_path / ".facecli",
+        [replace(photo, detections=replace(photo.detections, **{part: places})), make_photo(tmp_path / "b.jpg")],
+    )
     assert [found for found in problems(tmp_path / ".facecli") if "face:2" in found and "a.jpg" in found]
     with open_reader(tmp_path / ".facecli") as reader:
         with pytest.raises(IndexDamaged, match="did not write") as caught:

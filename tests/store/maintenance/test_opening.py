@@ -60,7 +60,9 @@ def test_a_missing_index_is_named_with_the_way_out(tmp_path: Path) -> None:
     assert place_index("x", str(tmp_path)) == tmp_path / "x"
 
 
-def test_an_index_of_another_user_is_used_only_when_named(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_of_another_user_is_used_only_when_named(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: index.stat().st_uid + 1)
     with pytest.raises(StoreError, match="belongs to another user") as caught:
         find_index(None, str(tmp_path))
@@ -206,7 +208,9 @@ def readable(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("left", ["nothing", "empty wal", "wal and shm", "wal alone"])
-def test_a_directory_that_cannot_be_written_is_read_to_the_last_commit(readable: Path, tmp_path: Path, left: str) -> None:
+def test_a_directory_that_cannot_be_written_is_read_to_the_last_commit(
+    readable: Path, tmp_path: Path, left: str
+) -> None:
     index, copy = tmp_path / ".facecli", readable / ".facecli"
     write(index, make_photos(tmp_path, 3))
     writer = open_writer(index)
@@ -298,7 +302,9 @@ def test_an_index_of_a_newer_facecli_is_refused(index: Path) -> None:
             action(index)
 
 
-def test_an_index_of_an_older_facecli_is_brought_up_to_date_after_a_copy(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_of_an_older_facecli_is_brought_up_to_date_after_a_copy(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     newer = (*schema.MIGRATIONS, "ALTER TABLE photos ADD COLUMN rating INTEGER NOT NULL DEFAULT 3;")
     for module in ("maintenance.prepare", "catalog.connection"):
         monkeypatch.setattr(f"facecli.store.{module}.MIGRATIONS", newer)
@@ -306,7 +312,11 @@ def test_an_index_of_an_older_facecli_is_brought_up_to_date_after_a_copy(index: 
 
     def at(step: str) -> None:
         if step == "after commit migration":
-            copies.append(sqlite3.connect(index / f"catalog.before-{len(schema.MIGRATIONS)}").execute("SELECT count(*) FROM faces").fetchone()[0])
+            copies.append(
+                sqlite3.connect(index / f"catalog.before-{len(schema.MIGRATIONS)}")
+                .execute("SELECT count(*) FROM faces")
+                .fetchone()[0]
+            )
 
     with open_writer(index, at=at) as writer:
         assert writer._writing.number("SELECT rating FROM photos") == 3
@@ -346,7 +356,12 @@ def test_an_index_of_0_1_0_is_read_as_it_is_and_written_after_it_is_brought_up_t
 def make_first(index: Path) -> None:
     """Turn an index back into one that 0.1.0 made."""
     database = sqlite3.connect(index / "catalog.db")
-    for column in ("photos DROP COLUMN ctime_ns", "photos DROP COLUMN inode", "skips DROP COLUMN ctime_ns", "skips DROP COLUMN inode"):
+    for column in (
+        "photos DROP COLUMN ctime_ns",
+        "photos DROP COLUMN inode",
+        "skips DROP COLUMN ctime_ns",
+        "skips DROP COLUMN inode",
+    ):
         database.execute(f"ALTER TABLE {column}")
     database.execute("ALTER TABLE roots DROP COLUMN file_system")
     database.execute("PRAGMA user_version = 1")
@@ -355,7 +370,10 @@ def make_first(index: Path) -> None:
 
 def test_a_migration_that_fails_changes_nothing(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("maintenance.prepare", "catalog.connection"):
-        monkeypatch.setattr(f"facecli.store.{module}.MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE extra (x); INSERT INTO nothing VALUES (1);"))
+        monkeypatch.setattr(
+            f"facecli.store.{module}.MIGRATIONS",
+            (*schema.MIGRATIONS, "CREATE TABLE extra (x); INSERT INTO nothing VALUES (1);"),
+        )
     with pytest.raises(StoreError):
         open_writer(index)
     monkeypatch.undo()

@@ -41,7 +41,14 @@ class FakeGpus:
         assert size == gpu.TEMPORARY_BYTES
 
     def search(
-        self, _resources: Any, queries: NDArray[np.float16], codes: NDArray[np.float16], count: int, *, metric: int, device: int
+        self,
+        _resources: Any,
+        queries: NDArray[np.float16],
+        codes: NDArray[np.float16],
+        count: int,
+        *,
+        metric: int,
+        device: int,
     ) -> tuple[FloatArray, NDArray[np.int64]]:
         if self.fails:
             raise RuntimeError("Error: 'err == cudaSuccess' failed: out of memory")
@@ -57,7 +64,10 @@ class FakeGpus:
 def index(tmp_path: Path) -> Path:
     """120 photos with three faces each, of which some have gone, and two copies."""
     photos = make_photos(tmp_path, 120)
-    write(tmp_path / ".facecli", [*photos, at_path(photos[7], tmp_path / "copy.jpg"), at_path(photos[90], tmp_path / "another.jpg")])
+    write(
+        tmp_path / ".facecli",
+        [*photos, at_path(photos[7], tmp_path / "copy.jpg"), at_path(photos[90], tmp_path / "another.jpg")],
+    )
     with open_writer(tmp_path / ".facecli") as writer:
         writer.prune([photo_id(writer, photos[i].file.path) for i in (3, 4, 50)])
         writer.finish()
@@ -87,7 +97,9 @@ def queries(count: int) -> FloatArray:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_the_neighbours_are_those_of_the_processor(index: Path, gpus: Callable[..., FakeGpus], count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_neighbours_are_those_of_the_processor(
+    index: Path, gpus: Callable[..., FakeGpus], count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ranking, "FIRST_CANDIDATES", 2)
     asked = queries(30)
     with open_reader(index) as reader:
@@ -105,7 +117,9 @@ def test_the_neighbours_are_those_of_the_processor(index: Path, gpus: Callable[.
     assert whole == FACES + 6 - 9, "the faces that are gone do not go there"
 
 
-def test_few_queries_never_wait_for_a_gpu(index: Path, gpus: Callable[..., FakeGpus], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_queries_never_wait_for_a_gpu(
+    index: Path, gpus: Callable[..., FakeGpus], monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake = gpus(1)
     monkeypatch.setattr(faiss, "get_num_gpus", None)
     with open_reader(index) as reader:
@@ -114,7 +128,9 @@ def test_few_queries_never_wait_for_a_gpu(index: Path, gpus: Callable[..., FakeG
     assert fake.asked == []
 
 
-def test_many_queries_of_few_codes_stay_on_the_processor(index: Path, gpus: Callable[..., FakeGpus], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_queries_of_few_codes_stay_on_the_processor(
+    index: Path, gpus: Callable[..., FakeGpus], monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake = gpus(1)
     monkeypatch.setattr(gpu, "COMPARISONS_FROM", 100_000)
     with open_reader(index) as reader:

@@ -76,9 +76,13 @@ def ask_equal(matches: list[Match], wanted: list[tuple[float, int, str]]) -> Non
 
 @pytest.mark.parametrize("scan", SCANS)
 @pytest.mark.parametrize("by", list(By))
-def test_the_answer_is_that_of_the_definition(index: Path, photos: list[IndexedPhoto], scan: str, by: By, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_answer_is_that_of_the_definition(
+    index: Path, photos: list[IndexedPhoto], scan: str, by: By, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ranking, "FIRST_CANDIDATES", 2)
-    queries = np.concatenate([photos[7].embeddings[:2], photos[90].embeddings[:1], unit(np.ones((1, DIMENSION), np.float32))])
+    queries = np.concatenate(
+        [photos[7].embeddings[:2], photos[90].embeddings[:1], unit(np.ones((1, DIMENSION), np.float32))]
+    )
     with reading(index, scan, monkeypatch) as reader:
         for top, minimum in ((1, None), (5, None), (0, 0.1), (40, 0.05), (0, None), (7, 0.999)):
             answers = reader.nearest(queries, top=top, minimum=minimum, by=by)
@@ -88,7 +92,9 @@ def test_the_answer_is_that_of_the_definition(index: Path, photos: list[IndexedP
 
 
 @pytest.mark.parametrize("scan", SCANS)
-def test_ties_do_not_depend_on_how_many_are_asked_for(tmp_path: Path, scan: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ties_do_not_depend_on_how_many_are_asked_for(
+    tmp_path: Path, scan: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ranking, "FIRST_CANDIDATES", 1)
     photo = make_photo(tmp_path / "one.jpg", 1)
     write(tmp_path / ".facecli", [at_path(photo, tmp_path / f"{i:02}.jpg") for i in range(40)])
@@ -99,11 +105,15 @@ def test_ties_do_not_depend_on_how_many_are_asked_for(tmp_path: Path, scan: str,
 
 
 @pytest.mark.parametrize("scan", SCANS)
-def test_a_face_is_left_out_of_its_own_answer(index: Path, photos: list[IndexedPhoto], scan: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_face_is_left_out_of_its_own_answer(
+    index: Path, photos: list[IndexedPhoto], scan: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with reading(index, scan, monkeypatch) as reader:
         face = reader.faces_of(photo_id(reader, photos[7].file.path))[0]
         queries = np.stack([face.embedding, face.embedding])
-        first, second = reader.nearest(queries, top=2, minimum=None, by=By.FACE, leave_out=[np.array([face.face_id]), np.array([])])
+        first, second = reader.nearest(
+            queries, top=2, minimum=None, by=By.FACE, leave_out=[np.array([face.face_id]), np.array([])]
+        )
         assert face.face_id not in [match.face_id for match in first]
         assert second[0].face_id == face.face_id
         assert first[0].face_id == second[1].face_id
@@ -122,7 +132,9 @@ def test_many_faces_are_left_out_before_photos_are_formed(
         best = {path: (similarity, face, path) for similarity, face, path in reversed(rest)}
         wanted = rest if by is By.FACE else sorted(best.values(), key=lambda match: (-np.float32(match[0]), match[1]))
         for top in (0, 1, 5):
-            (matches,) = reader.nearest(photos[7].embeddings[:1], top=top, minimum=None, by=by, leave_out=[np.array([*left_out])])
+            (matches,) = reader.nearest(
+                photos[7].embeddings[:1], top=top, minimum=None, by=by, leave_out=[np.array([*left_out])]
+            )
             ask_equal(matches, wanted[: top or None])
 
 
@@ -138,12 +150,16 @@ def test_a_query_of_another_length_is_an_error(index: Path) -> None:
         reader.nearest(np.ones((1, 3), np.float32), top=1, minimum=None, by=By.FACE)
 
 
-def test_many_queries_are_answered_in_blocks(index: Path, photos: list[IndexedPhoto], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_queries_are_answered_in_blocks(
+    index: Path, photos: list[IndexedPhoto], monkeypatch: pytest.MonkeyPatch
+) -> None:
     queries = np.concatenate([photo.embeddings for photo in photos[:20]])
     with open_reader(index) as reader:
         whole = reader.nearest(queries, top=4, minimum=None, by=By.FACE, leave_out=[np.array([1])] * len(queries))
         monkeypatch.setattr(ranking, "_QUERY_BYTES", 4 * 400 * 7)
-        assert reader.nearest(queries, top=4, minimum=None, by=By.FACE, leave_out=[np.array([1])] * len(queries)) == whole
+        assert (
+            reader.nearest(queries, top=4, minimum=None, by=By.FACE, leave_out=[np.array([1])] * len(queries)) == whole
+        )
 
 
 def test_the_file_is_one_that_faiss_reads(index: Path) -> None:
@@ -187,7 +203,9 @@ def test_a_reader_that_opens_while_the_file_is_replaced_takes_the_new_one(
     monkeypatch.setattr(module, "open_vectors", replaced_first)
     with open_reader(index) as reader:
         assert (reader.notice, reader.info.epoch, reader.info.photos) == ("", 2, 79)
-        assert reader.nearest(photos[100].embeddings, top=1, minimum=None, by=By.FACE)[0][0].path == photos[100].file.path
+        assert (
+            reader.nearest(photos[100].embeddings, top=1, minimum=None, by=By.FACE)[0][0].path == photos[100].file.path
+        )
 
 
 def test_faiss_steps_aside_where_the_file_is_replaced_under_an_older_state(

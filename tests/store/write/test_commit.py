@@ -29,7 +29,13 @@ def test_what_is_committed_is_read_back_to_the_bit_of_float16(index: Path, tmp_p
         stored = next(reader.photos())
         faces = reader.faces_of(stored.photo_id)
         loaded = reader.load(stored.photo_id, photo.file)
-    assert (stored.file, stored.digest, stored.width, stored.height, stored.faces) == (photo.file, photo.digest, 640, 480, 3)
+    assert (stored.file, stored.digest, stored.width, stored.height, stored.faces) == (
+        photo.file,
+        photo.digest,
+        640,
+        480,
+        3,
+    )
     for i, face in enumerate(faces):
         assert face.box == tuple(photo.detections.boxes[i].tolist())
         assert face.score == photo.detections.scores[i]
@@ -63,7 +69,10 @@ def moved_a_little(photo: IndexedPhoto, *, seed: int) -> IndexedPhoto:
     boxes = photo.detections.boxes + chance.uniform(-1, 1, photo.detections.boxes.shape).astype(np.float32)
     noise = unit(chance.standard_normal(photo.embeddings.shape).astype(np.float32))
     return replace(
-        photo, digest=b"other" * 3 + b"!", detections=replace(photo.detections, boxes=boxes), embeddings=unit(photo.embeddings + 0.1 * noise)
+        photo,
+        digest=b"other" * 3 + b"!",
+        detections=replace(photo.detections, boxes=boxes),
+        embeddings=unit(photo.embeddings + 0.1 * noise),
     )
 
 
@@ -163,7 +172,15 @@ def skip(path: Path, reason: SkipReason = SkipReason.TRUNCATED) -> Skipped:
 def test_skips_that_last_are_recorded_and_go_when_the_file_can_be_read(index: Path, tmp_path: Path) -> None:
     write(index, [])
     with open_writer(index) as writer:
-        writer.commit(Batch(skips=(skip(tmp_path / "b.jpg"), skip(tmp_path / "a.jpg"), skip(tmp_path / "c.jpg", SkipReason.PERMISSION))))
+        writer.commit(
+            Batch(
+                skips=(
+                    skip(tmp_path / "b.jpg"),
+                    skip(tmp_path / "a.jpg"),
+                    skip(tmp_path / "c.jpg", SkipReason.PERMISSION),
+                )
+            )
+        )
         recorded = [replace(skip(tmp_path / name), known=True) for name in ("a.jpg", "b.jpg")]
         assert list(writer.skips()) == recorded
         assert writer.info.skipped == 2
@@ -191,7 +208,10 @@ def test_copies_are_found_by_content(index: Path, tmp_path: Path) -> None:
     photo = make_photo(tmp_path / "b.jpg")
     write(index, [photo, at_path(photo, tmp_path / "a.jpg"), make_photo(tmp_path / "c.jpg")])
     with open_reader(index) as reader:
-        assert [known.file.path for known in reader.with_digest(photo.digest)] == [str(tmp_path / "a.jpg"), str(tmp_path / "b.jpg")]
+        assert [known.file.path for known in reader.with_digest(photo.digest)] == [
+            str(tmp_path / "a.jpg"),
+            str(tmp_path / "b.jpg"),
+        ]
         assert reader.with_digest(bytes(16)) == []
 
 
@@ -226,7 +246,18 @@ def test_roots_are_replaced_as_a_whole(index: Path, tmp_path: Path) -> None:
 
 
 def test_under_ascends_by_the_bytes_of_the_paths_and_merges_skips(index: Path, tmp_path: Path) -> None:
-    names = ["a.jpg", "a/b.jpg", "a-b.jpg", "a/b/c.jpg", "a0.jpg", "é.jpg", os.fsdecode(b"\xff.jpg"), "B.jpg", ".x.jpg", "zz\n.jpg"]
+    names = [
+        "a.jpg",
+        "a/b.jpg",
+        "a-b.jpg",
+        "a/b/c.jpg",
+        "a0.jpg",
+        "é.jpg",
+        os.fsdecode(b"\xff.jpg"),
+        "B.jpg",
+        ".x.jpg",
+        "zz\n.jpg",
+    ]
     outside = ["/a.jpg", "/zzz/b.jpg", str(tmp_path) + "-beside/c.jpg", str(tmp_path) + "0/d.jpg"]
     photos = [make_photo(path, 1) for path in [*(f"{tmp_path}/{name}" for name in names), *outside]]
     skips = (skip(tmp_path / "a" / "a.jpg"), skip(Path("/zzz/a.jpg")), skip(tmp_path / "zzz.jpg"))
@@ -235,13 +266,23 @@ def test_under_ascends_by_the_bytes_of_the_paths_and_merges_skips(index: Path, t
         writer.commit(Batch(skips=skips))
     every = sorted([*(p.file.path for p in photos), *(s.file.path for s in skips)], key=os.fsencode)
     with open_reader(index) as reader:
-        for root in ("/", str(tmp_path), str(tmp_path / "a"), str(tmp_path.parent), "/zzz", str(tmp_path / "a.jpg"), "/none"):
+        for root in (
+            "/",
+            str(tmp_path),
+            str(tmp_path / "a"),
+            str(tmp_path.parent),
+            "/zzz",
+            str(tmp_path / "a.jpg"),
+            "/none",
+        ):
             wanted = [path for path in every if path == root or path.startswith(root.rstrip("/") + "/")]
             assert [known.file.path for known in known_under(reader, root)] == wanted
         assert [photo.file.path for photo in reader.photos()] == sorted((p.file.path for p in photos), key=os.fsencode)
 
 
-def test_paging_loses_nothing_and_goes_on_beside_commits(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paging_loses_nothing_and_goes_on_beside_commits(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("facecli.store.catalog.sets.PAGE", 3)
     write(index, make_photos(tmp_path, 10, 1))
     with open_writer(index) as writer:
@@ -258,7 +299,9 @@ def test_an_index_moves_with_its_photos(tmp_path: Path) -> None:
     write(tmp_path / "home" / ".facecli", [make_photo(tmp_path / "home" / "a.jpg"), outside])
     (tmp_path / "home").rename(tmp_path / "away")
     with open_reader(tmp_path / "away" / ".facecli") as reader:
-        assert [photo.file.path for photo in reader.photos()] == sorted([str(tmp_path / "away" / "a.jpg"), outside.file.path])
+        assert [photo.file.path for photo in reader.photos()] == sorted(
+            [str(tmp_path / "away" / "a.jpg"), outside.file.path]
+        )
 
 
 def test_paths_that_come_to_lie_beside_the_index_are_adopted(tmp_path: Path) -> None:

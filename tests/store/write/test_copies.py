@@ -40,7 +40,9 @@ def find_one(writer: IndexWriter) -> None:
 
 
 @pytest.mark.parametrize(("action", "growth"), [(prune, 8), (remove_the_face, 8), (find_one, 1)])
-def test_the_work_grows_no_faster_than_the_copies(tmp_path: Path, action: Callable[[IndexWriter], None], growth: int) -> None:
+def test_the_work_grows_no_faster_than_the_copies(
+    tmp_path: Path, action: Callable[[IndexWriter], None], growth: int
+) -> None:
     """Eight times as many copies take eight times the steps at most, and a third for what an odd row more costs."""
     steps = []
     for count in (200, 1600):

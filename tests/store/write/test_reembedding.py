@@ -6,7 +6,18 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from synthetic import DIMENSION, KIND, OTHER_KIND, at_path, ids_of, known_under, make_photo, make_photos, photo_id, write
+from synthetic import (
+    DIMENSION,
+    KIND,
+    OTHER_KIND,
+    at_path,
+    ids_of,
+    known_under,
+    make_photo,
+    make_photos,
+    photo_id,
+    write,
+)
 
 from facecli.config import By
 from facecli.errors import StoreError
@@ -45,7 +56,9 @@ def test_the_old_set_answers_until_the_switch(index: Path, photos: list[IndexedP
     with open_reader(index) as reader:
         assert (reader.info.fingerprint, reader.info.migrating_to) == (KIND.fingerprint, WIDER.fingerprint)
         assert (reader.info.photos, reader.info.faces) == (6, 18)
-        assert reader.nearest(photos[5].embeddings[:1], top=1, minimum=None, by=By.FACE)[0][0].path == photos[5].file.path
+        assert (
+            reader.nearest(photos[5].embeddings[:1], top=1, minimum=None, by=By.FACE)[0][0].path == photos[5].file.path
+        )
         assert list(reader.check()) == []
 
 
@@ -64,9 +77,16 @@ def test_it_goes_on_where_it_was_left_and_switches_when_all_are_there(index: Pat
         assert writer.finish().erased
         assert ids_of(writer, photos[0].file.path) == [19, 20]
     with open_reader(index) as reader:
-        assert (reader.info.fingerprint, reader.info.licence, reader.info.model_directory) == (WIDER.fingerprint, "free", "/models/wide")
+        assert (reader.info.fingerprint, reader.info.licence, reader.info.model_directory) == (
+            WIDER.fingerprint,
+            "free",
+            "/models/wide",
+        )
         assert (reader.info.photos, reader.info.faces, reader.info.migrating_to, reader.info.epoch) == (6, 12, None, 2)
-        assert reader.nearest(anew(photos[3]).embeddings[:1], top=1, minimum=None, by=By.FACE)[0][0].path == photos[3].file.path
+        assert (
+            reader.nearest(anew(photos[3]).embeddings[:1], top=1, minimum=None, by=By.FACE)[0][0].path
+            == photos[3].file.path
+        )
         assert list(reader.check()) == []
     assert [path.name for path in index.glob("vectors-*")] == ["vectors-2.faiss"]
 
@@ -104,12 +124,16 @@ def test_the_kind_that_the_index_has_ends_a_migration(index: Path, photos: list[
         assert writer.info.migrating_to is None
 
 
-def test_an_ordinary_run_meanwhile_reaches_the_old_set_and_prunes_both(index: Path, tmp_path: Path, photos: list[IndexedPhoto]) -> None:
+def test_an_ordinary_run_meanwhile_reaches_the_old_set_and_prunes_both(
+    index: Path, tmp_path: Path, photos: list[IndexedPhoto]
+) -> None:
     with open_writer(index) as writer:
         writer.begin_migration(WIDER)
         writer.commit(Batch(photos=tuple(map(anew, photos))))
     with open_writer(index, KIND) as writer:
-        writer.commit(Batch(photos=(make_photo(tmp_path / "new.jpg"), at_path(make_photo("changed"), photos[1].file.path))))
+        writer.commit(
+            Batch(photos=(make_photo(tmp_path / "new.jpg"), at_path(make_photo("changed"), photos[1].file.path)))
+        )
         writer.prune([photo_id(writer, photos[2].file.path)])
         writer.finish()
     with open_writer(index) as writer:
@@ -128,4 +152,6 @@ def test_a_reader_of_the_old_state_goes_on_reading_it(index: Path, photos: list[
             writer.commit(Batch(photos=tuple(map(anew, photos))))
             writer.finish_migration(drop_unreachable=False)
             assert not writer.finish().erased
-        assert reader.nearest(photos[3].embeddings[:1], top=1, minimum=None, by=By.FACE)[0][0].path == photos[3].file.path
+        assert (
+            reader.nearest(photos[3].embeddings[:1], top=1, minimum=None, by=By.FACE)[0][0].path == photos[3].file.path
+        )

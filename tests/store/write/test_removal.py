@@ -49,7 +49,9 @@ def test_thousands_of_removals_leave_nothing(tmp_path: Path, small: int, monkeyp
         assert not reader.info.pending
 
 
-def test_pruned_and_changed_photos_are_erased_at_the_end_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pruned_and_changed_photos_are_erased_at_the_end_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(erasure, "SMALL", 0)
     index = tmp_path / ".facecli"
     photos = [make_photo(tmp_path / name, 2) for name in names(600)]
@@ -78,12 +80,17 @@ def test_copies_go_too_and_are_told(tmp_path: Path) -> None:
 
 
 def test_a_directory_goes_with_all_below_it_its_skips_and_its_root(tmp_path: Path) -> None:
-    photos = [make_photo(tmp_path / name) for name in ("family-album/x1.jpg", "family-album/y/x2.jpg", "family-album2/z.jpg")]
+    photos = [
+        make_photo(tmp_path / name) for name in ("family-album/x1.jpg", "family-album/y/x2.jpg", "family-album2/z.jpg")
+    ]
     skip = Skipped(PhotoFile(str(tmp_path / "family-album" / "broken-file.jpg"), 1, 2), SkipReason.TRUNCATED, "cut")
     write(tmp_path / ".facecli", photos)
     with open_writer(tmp_path / ".facecli") as writer:
         writer.commit(Batch(skips=(skip,)))
-        writer.set_roots([str(tmp_path / "family-album"), str(tmp_path / "family-album2")], {str(tmp_path / "family-album" / "usb-stick"): 7})
+        writer.set_roots(
+            [str(tmp_path / "family-album"), str(tmp_path / "family-album2")],
+            {str(tmp_path / "family-album" / "usb-stick"): 7},
+        )
         writer.remove(writer.plan_removal([str(tmp_path / "family-album")]))
         assert [p.file.path for p in writer.photos()] == [photos[2].file.path]
         assert (writer.roots(), writer.mounts(), list(writer.skips())) == ((str(tmp_path / "family-album2"),), {}, [])

@@ -52,7 +52,9 @@ LARGE = "from facecli.store.write import erasure; erasure.SMALL = 0; erasure.Res
 def run(index: Path, work: str, *before: str) -> None:
     script = f"import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; index = Path(sys.argv[1])\n{work}"
     script = f"from facecli.store.reader import open_reader\nfrom facecli.store.writer import open_writer, repair_index\n{script}"
-    subprocess.run([*before, sys.executable, "-B", "-c", script, index, Path(__file__).parents[1]], check=True, timeout=300)
+    subprocess.run(
+        [*before, sys.executable, "-B", "-c", script, index, Path(__file__).parents[1]], check=True, timeout=300
+    )
 
 
 @pytest.mark.parametrize("large", [False, True], ids=["small", "large"])
@@ -63,7 +65,18 @@ def test_no_file_outside_the_index_is_opened_for_writing(tmp_path: Path, work: s
     index, log = tmp_path / "album" / ".facecli", tmp_path / "calls"
     index.parent.mkdir()
     run(index, MAKE + (DAMAGE if work == REPAIR else ""))
-    run(index, (LARGE if large else "") + work, "strace", "-f", "-qq", "-y", "-e", "trace=openat,open,creat", "-o", str(log))
+    run(
+        index,
+        (LARGE if large else "") + work,
+        "strace",
+        "-f",
+        "-qq",
+        "-y",
+        "-e",
+        "trace=openat,open,creat",
+        "-o",
+        str(log),
+    )
     lines = [line for line in log.read_text(errors="replace").splitlines() if WRITES.search(line)]
     opened = [found[1] for line in lines if (found := OPENED.search(line))]
     assert any(path.startswith(str(index)) for path in opened) or work == READ
@@ -81,5 +94,16 @@ def test_a_temporary_file_elsewhere_would_be_seen(tmp_path: Path) -> None:
     run(index, MAKE)
     asked = "import facecli.store.writer as w; real = w.prepare\n"
     asked += "def prepare(*a, **k):\n o = real(*a, **k); o.catalogue.connection.execute('PRAGMA temp_store = FILE'); return o\n"
-    run(index, f"{asked}w.prepare = prepare\n{REMOVE}", "strace", "-f", "-qq", "-y", "-e", "trace=openat,open,creat", "-o", str(log))
+    run(
+        index,
+        f"{asked}w.prepare = prepare\n{REMOVE}",
+        "strace",
+        "-f",
+        "-qq",
+        "-y",
+        "-e",
+        "trace=openat,open,creat",
+        "-o",
+        str(log),
+    )
     assert re.search(r"/(?!album)[^<]*etilqs", log.read_text(errors="replace"))

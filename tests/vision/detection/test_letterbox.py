@@ -38,10 +38,16 @@ def test_the_input_equals_the_reference_to_the_bit(size: tuple[int, int]) -> Non
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("flips", [(-1, 1), (1, -1), (-1, -1), (1, 1)])
 @pytest.mark.parametrize("transposed", [False, True])
-def test_a_view_gives_the_input_of_its_copy_to_the_bit(size: tuple[int, int], flips: tuple[int, int], *, transposed: bool) -> None:
+def test_a_view_gives_the_input_of_its_copy_to_the_bit(
+    size: tuple[int, int], flips: tuple[int, int], *, transposed: bool
+) -> None:
     frame = noise(*size)
     view = (frame.transpose(1, 0, 2) if transposed else frame)[:: flips[0], :: flips[1]]
-    box, from_view, from_copy = Letterbox(127.5, 1 / 128), np.empty((3, 320, 320), np.float32), np.empty((3, 320, 320), np.float32)
+    box, from_view, from_copy = (
+        Letterbox(127.5, 1 / 128),
+        np.empty((3, 320, 320), np.float32),
+        np.empty((3, 320, 320), np.float32),
+    )
     assert box.fill(view, from_view) == box.fill(np.ascontiguousarray(view), from_copy)
     np.testing.assert_array_equal(from_view, from_copy)
 

@@ -35,7 +35,9 @@ def test_a_point_of_a_turned_photo_is_turned_back_to_its_pixel(quarters: int) ->
     photo = np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8)
     turned = turn(photo, quarters)
     back = turn_back(candidates([[3, 5, 20, 31]]), quarters, 40, 70)
-    for before, after in zip(candidates([[3, 5, 20, 31]]).landmarks[0].astype(int), back.landmarks[0].astype(int), strict=True):
+    for before, after in zip(
+        candidates([[3, 5, 20, 31]]).landmarks[0].astype(int), back.landmarks[0].astype(int), strict=True
+    ):
         np.testing.assert_array_equal(turned[before[1], before[0]], photo[after[1], after[0]])
     assert (back.boxes[0, :2] < back.boxes[0, 2:]).all()
     assert sorted(back.boxes[0, 2:] - back.boxes[0, :2]) == sorted([17, 26])
@@ -68,7 +70,14 @@ def test_where_tiles_show_nothing_new_there_are_none(size: tuple[int, int]) -> N
 
 @pytest.mark.parametrize(
     ("size", "counts"),
-    [((800, 12_000), [4, 20]), ((12_000, 800), [4, 20]), ((3800, 16_000), [5]), ((3800, 12_000), [4]), ((40, 3000), [6]), ((300, 800), [])],
+    [
+        ((800, 12_000), [4, 20]),
+        ((12_000, 800), [4, 20]),
+        ((3800, 16_000), [5]),
+        ((3800, 12_000), [4]),
+        ((40, 3000), [6]),
+        ((300, 800), []),
+    ],
 )
 def test_a_strip_is_cut_into_squares(size: tuple[int, int], counts: list[int]) -> None:
     looks = tiles_of(*size, 640, small_faces=False)
@@ -80,9 +89,21 @@ def test_a_strip_is_cut_into_squares(size: tuple[int, int], counts: list[int]) -
 
 @pytest.mark.parametrize("side", [320, 640, 1280])
 @pytest.mark.parametrize(
-    "size", [(12_000, 300), (720, 12_000), (1080, 16_000), (3240, 1080), (3800, 16_000), (64, 9000), (20_000, 2000), (500, 2400)]
+    "size",
+    [
+        (12_000, 300),
+        (720, 12_000),
+        (1080, 16_000),
+        (3240, 1080),
+        (3800, 16_000),
+        (64, 9000),
+        (20_000, 2000),
+        (500, 2400),
+    ],
 )
-def test_in_a_strip_each_face_lies_whole_in_some_look_that_shows_it_large_enough(size: tuple[int, int], side: int) -> None:
+def test_in_a_strip_each_face_lies_whole_in_some_look_that_shows_it_large_enough(
+    size: tuple[int, int], side: int
+) -> None:
     """By geometry alone: a face may be as wide as the strip, or as high where that lies, and stand anywhere along it."""
     along = int(size[1] > size[0])
     longer, shorter = max(size), min(size)
@@ -93,7 +114,11 @@ def test_in_a_strip_each_face_lies_whole_in_some_look_that_shows_it_large_enough
         starts = np.arange(0, longer - length, max(1.0, longer / 20_000))
         shown = np.zeros(len(starts), bool)
         for tile in itertools.chain.from_iterable(looks):
-            longest, low, high = max(tile.right - tile.left, tile.bottom - tile.top), (tile.top, tile.left)[along], (tile.bottom, tile.right)[along]
+            longest, low, high = (
+                max(tile.right - tile.left, tile.bottom - tile.top),
+                (tile.top, tile.left)[along],
+                (tile.bottom, tile.right)[along],
+            )
             inner = longest / 320
             whole = (starts >= low + inner * (low > 0)) & (starts + length <= high - inner * (high < longer))
             shown |= whole & (width * side >= 19.999 * longest)
@@ -116,7 +141,9 @@ def open_with(cpu: Device, models: FaceModels) -> Open:
     return lambda options: open_models(models.pack, cpu, options)
 
 
-def searchable(models: FaceModels, photo: NDArray[np.uint8], found: Detections, known: NDArray[np.float32]) -> NDArray[np.bool_]:
+def searchable(
+    models: FaceModels, photo: NDArray[np.uint8], found: Detections, known: NDArray[np.float32]
+) -> NDArray[np.bool_]:
     """Whether some face that was found is like each of the known embeddings."""
     alike: NDArray[np.bool_] = (models.embedder.embed(align_faces(photo, found.landmarks)) @ known.T).max(axis=0) > 0.5
     return alike
@@ -124,7 +151,9 @@ def searchable(models: FaceModels, photo: NDArray[np.uint8], found: Detections, 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
 @pytest.mark.parametrize("name", ["t1.jpg", "astronaut.png", "yaoming.jpg"])
-def test_the_faces_of_a_photo_on_its_side_can_be_searched(name: str, quarters: int, open_with: Open, models: FaceModels, read_rgb: Read) -> None:
+def test_the_faces_of_a_photo_on_its_side_can_be_searched(
+    name: str, quarters: int, open_with: Open, models: FaceModels, read_rgb: Read
+) -> None:
     upright = read_rgb(name)
     faces = models.detector.detect([upright])[0]
     known = models.embedder.embed(align_faces(upright, faces.landmarks))
@@ -134,14 +163,19 @@ def test_the_faces_of_a_photo_on_its_side_can_be_searched(name: str, quarters: i
     assert searchable(models, lying, found, known).all()
     added = set(found.found_by[len(plain) :])
     assert added == {FoundBy.ROTATED} if name == "t1.jpg" else added <= {FoundBy.ROTATED}
-    for ours, theirs in zip((found.boxes, found.scores, found.landmarks), (plain.boxes, plain.scores, plain.landmarks), strict=True):
+    for ours, theirs in zip(
+        (found.boxes, found.scores, found.landmarks), (plain.boxes, plain.scores, plain.landmarks), strict=True
+    ):
         np.testing.assert_array_equal(ours[: len(plain)], theirs)
     assert found.boxes.min() >= -5
     assert (found.boxes <= np.tile(lying.shape[1::-1], 2) + 5).all()
 
 
 def test_a_photo_that_shows_an_upright_face_is_not_turned(open_with: Open, models: FaceModels, read_rgb: Read) -> None:
-    photos = [read_rgb(name) for name in ("players.jpg", "t1.jpg", "gdp.jpg", "astronaut.png", "yaoming.jpg", "Tom_Hanks_54745.png")]
+    photos = [
+        read_rgb(name)
+        for name in ("players.jpg", "t1.jpg", "gdp.jpg", "astronaut.png", "yaoming.jpg", "Tom_Hanks_54745.png")
+    ]
     plain = open_with(DetectionOptions(rotate=False)).detector.detect(photos)
     for turned, straight in zip(models.detector.detect(photos), plain, strict=True):
         np.testing.assert_array_equal(turned.boxes, straight.boxes)
@@ -149,7 +183,9 @@ def test_a_photo_that_shows_an_upright_face_is_not_turned(open_with: Open, model
 
 
 @pytest.mark.parametrize("name", ["coffee.png", "rocket.jpg", "chelsea.png", "moon.png"])
-def test_nothing_is_found_where_nobody_is_however_it_is_turned(name: str, open_with: Open, find_sample: Callable[[str], Path]) -> None:
+def test_nothing_is_found_where_nobody_is_however_it_is_turned(
+    name: str, open_with: Open, find_sample: Callable[[str], Path]
+) -> None:
     pixels = cv2.cvtColor(cv2.imread(str(find_sample("astronaut.png").with_name(name))), cv2.COLOR_BGR2RGB)
     assert len(open_with(DetectionOptions(tiles=True)).detector.detect([pixels])[0]) == 0
 
@@ -191,7 +227,9 @@ def test_options_work_together(open_with: Open, models: FaceModels, read_rgb: Re
 
 @pytest.mark.parametrize("share", [0.9, 0.45, 0.3, 0.0])
 @pytest.mark.parametrize("size", [(12_000, 300), (12_000, 720), (720, 12_000), (1000, 4500), (9000, 100)])
-def test_a_face_is_found_at_every_position_along_a_strip(size: tuple[int, int], share: float, models: FaceModels, read_rgb: Read) -> None:
+def test_a_face_is_found_at_every_position_along_a_strip(
+    size: tuple[int, int], share: float, models: FaceModels, read_rgb: Read
+) -> None:
     """Two faces by turns, `share` of the strip's breadth wide or as small as is promised, spaced so that borders fall everywhere."""
     along = int(size[1] > size[0])
     least = 20 * max(640, min(size)) / 640
@@ -201,7 +239,9 @@ def test_a_face_is_found_at_every_position_along_a_strip(size: tuple[int, int], 
     while True:
         pixels, box = next(faces)
         scale = max(least, share * min(size) / (1.4 if along else 1)) / (box[2] - box[0])
-        small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+        small = cv2.resize(
+            pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        )
         corner = [(size[0] - small.shape[0]) // 2, (size[1] - small.shape[1]) // 2]
         corner[along] = at
         if at + small.shape[along] > size[along]:
@@ -211,7 +251,9 @@ def test_a_face_is_found_at_every_position_along_a_strip(size: tuple[int, int], 
         at += small.shape[along] + 37
     found = models.detector.detect([strip])[0]
     nearest = overlaps(np.array(places, np.float32), found.boxes.astype(np.float32)).max(axis=1)
-    assert (nearest > 0.5).all(), f"{(nearest <= 0.5).sum()} of {len(places)} faces of {min(p[2] - p[0] for p in places):.0f} pixels are lost"
+    assert (nearest > 0.5).all(), (
+        f"{(nearest <= 0.5).sum()} of {len(places)} faces of {min(p[2] - p[0] for p in places):.0f} pixels are lost"
+    )
 
 
 def lone_face(models: FaceModels, photo: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

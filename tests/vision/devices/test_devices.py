@@ -71,7 +71,9 @@ def test_auto_is_the_cpu_where_nothing_else_is_installed(monkeypatch: pytest.Mon
     assert find_devices("auto") == (Device("cpu", CPU),)
 
 
-def test_a_provider_that_is_not_installed_is_named_with_the_command_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_that_is_not_installed_is_named_with_the_command_that_brings_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(select, "built_in_providers", lambda: [CPU])
     monkeypatch.setattr(select, "runtime_conflict", lambda: None)
     with pytest.raises(DeviceError, match=f"device cuda cannot be used: this ONNX Runtime has no {CUDA}") as caught:
@@ -81,14 +83,18 @@ def test_a_provider_that_is_not_installed_is_named_with_the_command_that_brings_
 
 def test_a_runtime_that_another_lies_over_is_named_with_what_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(select, "built_in_providers", lambda: [CPU])
-    monkeypatch.setattr(select, "runtime_conflict", lambda: Conflict("two runtimes", (("pip", "install", "one of them"),)))
+    monkeypatch.setattr(
+        select, "runtime_conflict", lambda: Conflict("two runtimes", (("pip", "install", "one of them"),))
+    )
     monkeypatch.setattr(select, "installed", lambda _: {"onnxruntime-gpu": "1.31.0"})
     with pytest.raises(DeviceError, match="two runtimes") as caught:
         find_devices("cuda")
     assert caught.value.hint == "pip install 'one of them'"
 
 
-def test_cuda_is_every_gpu_that_the_driver_offers(with_cuda: Callable[[CudaDriver], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_is_every_gpu_that_the_driver_offers(
+    with_cuda: Callable[[CudaDriver], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with_cuda(CudaDriver(gpus=3, version=13000))
     proved: list[Device] = []
     monkeypatch.setattr(select, "open_inference", lambda _, found: proved.append(found))
@@ -111,7 +117,11 @@ def test_tensorrt_keeps_what_it_has_compiled_where_only_the_user_reads_it(
     monkeypatch.setattr(select, "open_inference", lambda *_: None)
     options = dict(find_devices("tensorrt:0")[0].options)
     path = tmp_path / "cache" / "facecli" / "tensorrt"
-    assert (options["trt_engine_cache_enable"], options["trt_engine_cache_path"], options["trt_timing_cache_path"]) == ("1", str(path), str(path))
+    assert (options["trt_engine_cache_enable"], options["trt_engine_cache_path"], options["trt_timing_cache_path"]) == (
+        "1",
+        str(path),
+        str(path),
+    )
     assert path.stat().st_mode & 0o777 == 0o700
 
 
@@ -122,15 +132,22 @@ def test_cuda_without_a_driver_is_never_the_cpu(with_cuda: Callable[[CudaDriver]
     assert "install NVIDIA's driver" in caught.value.hint
 
 
-def test_a_driver_that_is_too_old_is_said(with_cuda: Callable[[CudaDriver], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_is_too_old_is_said(
+    with_cuda: Callable[[CudaDriver], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with_cuda(CudaDriver(gpus=1, version=12040))
     monkeypatch.setattr(load_onnxruntime(), "cuda_version", "13.0", raising=False)
     with pytest.raises(DeviceError, match=r"device cuda:0 cannot be used: [ -~]+$") as caught:
         find_devices("cuda")
-    assert caught.value.hint == "the driver serves CUDA up to 12 and this onnxruntime-gpu needs 13.0: update NVIDIA's driver"
+    assert (
+        caught.value.hint
+        == "the driver serves CUDA up to 12 and this onnxruntime-gpu needs 13.0: update NVIDIA's driver"
+    )
 
 
-def test_a_cuda_library_that_is_missing_is_said(with_cuda: Callable[[CudaDriver], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cuda_library_that_is_missing_is_said(
+    with_cuda: Callable[[CudaDriver], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with_cuda(CudaDriver(gpus=1, version=13000))
     monkeypatch.setattr(load_onnxruntime(), "cuda_version", "13.0", raising=False)
     monkeypatch.setattr(select, "preload_cuda", lambda: "Failed to load libcublas.so.13")
@@ -192,7 +209,9 @@ class FakeDriver:
         (None, CudaDriver(trouble="NVIDIA's driver is not installed")),
     ],
 )
-def test_the_driver_tells_its_troubles_apart(answers: FakeDriver | None, expected: CudaDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_driver_tells_its_troubles_apart(
+    answers: FakeDriver | None, expected: CudaDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def load(_name: str) -> FakeDriver:
         if answers is None:
             raise OSError
@@ -219,12 +238,16 @@ def plug_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_plug_in_is_a_device_by_its_packages_name(plug_in_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put_plug_in(plug_in_place, "def get_ep_name(): return 'MineExecutionProvider'\ndef get_library_path(): return '/mine.so'\n")
+    put_plug_in(
+        plug_in_place, "def get_ep_name(): return 'MineExecutionProvider'\ndef get_library_path(): return '/mine.so'\n"
+    )
     assert installed_plug_ins()["mine"] == "onnxruntime-ep-mine"
 
     def hardware(kind: str, number: int) -> types.SimpleNamespace:
         return types.SimpleNamespace(
-            ep_name="MineExecutionProvider", device=types.SimpleNamespace(type=types.SimpleNamespace(name=kind)), number=number
+            ep_name="MineExecutionProvider",
+            device=types.SimpleNamespace(type=types.SimpleNamespace(name=kind)),
+            number=number,
         )
 
     there = [hardware("CPU", 0), hardware("GPU", 1)]
@@ -247,10 +270,17 @@ def test_a_plug_in_is_a_device_by_its_packages_name(plug_in_place: Path, monkeyp
         find_devices("mine")
 
 
-def test_openvino_takes_processors_that_its_plug_in_does_not(plug_in_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openvino_takes_processors_that_its_plug_in_does_not(
+    plug_in_place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As on AMD's: only the recogniser runs by OpenVINO there, so `auto` does not count it among the devices."""
-    put_plug_in(plug_in_place, "def get_ep_name(): return 'OpenVINOExecutionProvider'\ndef get_library_path(): return '/mine.so'\n")
-    (plug_in_place / "onnxruntime_ep_mine-1.0.dist-info").rename(plug_in_place / "onnxruntime_ep_openvino-1.0.dist-info")
+    put_plug_in(
+        plug_in_place,
+        "def get_ep_name(): return 'OpenVINOExecutionProvider'\ndef get_library_path(): return '/mine.so'\n",
+    )
+    (plug_in_place / "onnxruntime_ep_mine-1.0.dist-info").rename(
+        plug_in_place / "onnxruntime_ep_openvino-1.0.dist-info"
+    )
     registered: list[str] = []
 
     def register(name: str, _: str) -> None:
@@ -258,7 +288,9 @@ def test_openvino_takes_processors_that_its_plug_in_does_not(plug_in_place: Path
             raise RuntimeError(f"EP library is already registered under {name}")
         registered.append(name)
 
-    runtime = types.SimpleNamespace(get_ep_devices=list, register_execution_provider_library=register, get_available_providers=lambda: [CPU])
+    runtime = types.SimpleNamespace(
+        get_ep_devices=list, register_execution_provider_library=register, get_available_providers=lambda: [CPU]
+    )
     monkeypatch.setattr(providers, "load_onnxruntime", lambda: runtime)
     monkeypatch.setattr(select, "open_inference", lambda *_: None)
     monkeypatch.setattr(select, "choose", lambda candidates: candidates)
@@ -276,7 +308,10 @@ def test_openvino_takes_processors_that_its_plug_in_does_not(plug_in_place: Path
 
 
 def test_a_plug_in_that_cannot_be_loaded_is_named_with_what_mends_it(plug_in_place: Path) -> None:
-    put_plug_in(plug_in_place, "def get_ep_name(): return 'MineExecutionProvider'\ndef get_library_path(): return '/not/there.so'\n")
+    put_plug_in(
+        plug_in_place,
+        "def get_ep_name(): return 'MineExecutionProvider'\ndef get_library_path(): return '/not/there.so'\n",
+    )
     with pytest.raises(DeviceError, match="a provider cannot be loaded") as caught:
         find_devices("mine")
     assert caught.value.where == "onnxruntime-ep-mine"
@@ -289,7 +324,10 @@ def outcome(name: str, seconds: float, *, off: float = 0.0) -> TrialOutcome:
 
 
 def test_auto_takes_the_fastest_that_agrees_and_remembers_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = {o.device.name: o for o in (outcome("cpu", 1.0), outcome("slow", 2.0), outcome("wrong", 0.1, off=0.5), outcome("fast", 0.5))}
+    runs = {
+        o.device.name: o
+        for o in (outcome("cpu", 1.0), outcome("slow", 2.0), outcome("wrong", 0.1, off=0.5), outcome("fast", 0.5))
+    }
     tried: list[str] = []
 
     def run(_pack: object, found: Device) -> TrialOutcome:
@@ -307,7 +345,9 @@ def test_auto_takes_the_fastest_that_agrees_and_remembers_it(monkeypatch: pytest
     assert choose_device(candidates[:1]).name == "cpu", "another choice is another question"
 
 
-def test_auto_gives_all_devices_of_the_kind_that_won(with_cuda: Callable[[CudaDriver], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_gives_all_devices_of_the_kind_that_won(
+    with_cuda: Callable[[CudaDriver], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with_cuda(CudaDriver(gpus=2, version=13000))
     monkeypatch.setattr(select, "installed_plug_ins", dict)
     monkeypatch.setattr(select, "choose", lambda candidates: candidates[0])

@@ -85,7 +85,8 @@ def halved(data: bytes) -> onnx.ModelProto:
 def rounded(model: onnx.ModelProto, feed: NDArray[np.float32]) -> NDArray[np.float32]:
     """What a model gives where every value between two nodes is rounded as its type says.
 
-    ONNX Runtime's processor has no kernels in half precision, and rounds nothing between those that it casts; so each node is run alone.
+    ONNX Runtime's processor has no kernels in half precision, and rounds nothing between those that it casts; so each
+    node is run alone.
     """
     values = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
     values[next(i.name for i in model.graph.input if i.name not in values)] = feed
@@ -93,7 +94,10 @@ def rounded(model: onnx.ModelProto, feed: NDArray[np.float32]) -> NDArray[np.flo
     while waiting:
         node = waiting.pop(next(n for n, node in enumerate(waiting) if all(name in values for name in node.input)))
         inputs = {name: values[name] for name in node.input}
-        described = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for n, v in inputs.items()]
+        described = [
+            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
+            for n, v in inputs.items()
+        ]
         alone = helper.make_graph([node], "alone", described, [onnx.ValueInfoProto(name=node.output[0])])
         one = helper.make_model(alone, opset_imports=model.opset_import, ir_version=model.ir_version)
         values[node.output[0]] = open_session(one.SerializeToString(), PROCESSOR).native.run(None, inputs)[0]
@@ -104,7 +108,10 @@ def test_every_weight_is_halved_and_input_and_output_are_not(shop: RewriteTarget
     model = halved(Path(shop.file.path).read_bytes())
     assert {i.data_type for i in model.graph.initializer} == {TensorProto.FLOAT16}
     session = open_session(model.SerializeToString(), PROCESSOR)
-    assert (session.native.get_inputs()[0].type, session.native.get_outputs()[0].type) == ("tensor(float)", "tensor(float)")
+    assert (session.native.get_inputs()[0].type, session.native.get_outputs()[0].type) == (
+        "tensor(float)",
+        "tensor(float)",
+    )
     assert session.input.shape[0] is session.outputs[0].shape[0] is None
 
 
@@ -141,7 +148,9 @@ def test_what_is_proved_and_faster_is_taken_told_and_kept(
     np.testing.assert_array_equal(again.run(crops)[0], chosen.run(crops)[0])
 
 
-def test_what_is_no_faster_is_left_told_and_not_tried_again(shop: RewriteTarget, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_faster_is_left_told_and_not_tried_again(
+    shop: RewriteTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened = half_precision.open_rewrite
     monkeypatch.setattr(half_precision, "open_rewrite", lambda *made: (Slow(opened(*made)[0]), opened(*made)[1]))
     assert type(choose(shop, slow=False)) is OnnxSession
@@ -209,7 +218,9 @@ class Lost(Slow):
         raise DeviceError("the network failed", "test", hint="fell off the bus")
 
 
-def test_a_device_that_is_lost_in_the_trial_is_not_held_against_half_precision(shop: RewriteTarget, cache: Path) -> None:
+def test_a_device_that_is_lost_in_the_trial_is_not_held_against_half_precision(
+    shop: RewriteTarget, cache: Path
+) -> None:
     with pytest.raises(DeviceError, match="the network failed"):
         choose_precision(shop, Precision.EXACT, lambda: Lost(single(shop)))
     assert not cache.exists() or not [f for f in cache.iterdir() if "half" in f.name]
@@ -230,7 +241,9 @@ class Narrow(Slow):
         return super().run(feed)
 
 
-def test_the_trial_takes_fewer_rows_where_memory_is_short_and_comes_again_where_there_is_none(shop: RewriteTarget, cache: Path) -> None:
+def test_the_trial_takes_fewer_rows_where_memory_is_short_and_comes_again_where_there_is_none(
+    shop: RewriteTarget, cache: Path
+) -> None:
     full = Narrow(single(shop), 0)
     assert choose_precision(shop, Precision.EXACT, lambda: full) is full
     assert "it has not the memory now (out of memory)" in said(shop)[0]
@@ -242,7 +255,9 @@ def test_the_trial_takes_fewer_rows_where_memory_is_short_and_comes_again_where_
 
 def test_a_recogniser_for_one_crop_at_a_time_is_tried_with_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(equivalence, "CROP", 32)
-    monkeypatch.setattr(equivalence, "proving_crops", lambda _: np.random.default_rng(0).normal(0, 1, (5, 3, 32, 32)).astype(np.float32))
+    monkeypatch.setattr(
+        equivalence, "proving_crops", lambda _: np.random.default_rng(0).normal(0, 1, (5, 3, 32, 32)).astype(np.float32)
+    )
     path = tmp_path / "toy.onnx"
     path.write_bytes(iresnet(32))
     file = replace(find_pack(None).recogniser, path=str(path), sha256="7" * 64)
@@ -274,7 +289,9 @@ def as_accelerators(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Pool
     def start(precision: Precision, *, faster: bool) -> tuple[PooledModels, Notes]:
         monkeypatch.setattr(half_precision, "LEAST_GAIN", 1e9 if faster else 0.0)
         told = Notes()
-        models = open_models_on(find_pack(None), (Device("cpu:0", CPU), Device("cpu:1", CPU)), DetectionOptions(), precision, Pooling(told))
+        models = open_models_on(
+            find_pack(None), (Device("cpu:0", CPU), Device("cpu:1", CPU)), DetectionOptions(), precision, Pooling(told)
+        )
         assert isinstance(models, PooledModels)
         return models, told
 

@@ -60,12 +60,17 @@ def test_what_is_kept_gives_the_same_faces_without_importing_onnx(pack: ModelPac
         "print(*sorted({'onnx', 'insightface', 'scipy', 'skimage'} & set(sys.modules)))"
     )
     own = os.environ | {"XDG_CACHE_HOME": str(cache.parent.parent)}
-    assert subprocess.run([sys.executable, "-c", script], check=True, env=own, capture_output=True, text=True).stdout == "\n"
+    assert (
+        subprocess.run([sys.executable, "-c", script], check=True, env=own, capture_output=True, text=True).stdout
+        == "\n"
+    )
 
 
 @pytest.mark.parametrize("damage", [(1000, b""), (-5, b"12345"), (0, b""), (0, b"x" * 40)])
 @pytest.mark.parametrize("of_model", [True, False])
-def test_a_damaged_entry_is_made_again(damage: tuple[int, bytes], pack: ModelPack, cpu: Device, cache: Path, *, of_model: bool) -> None:
+def test_a_damaged_entry_is_made_again(
+    damage: tuple[int, bytes], pack: ModelPack, cpu: Device, cache: Path, *, of_model: bool
+) -> None:
     optimized.open_detector(pack.detector, cpu, Notes())
     file = next(f for f in cache.iterdir() if (f.suffix == ".onnx") == of_model)
     whole = file.read_bytes()
@@ -75,7 +80,9 @@ def test_a_damaged_entry_is_made_again(damage: tuple[int, bytes], pack: ModelPac
     assert load_entry(file.stem) is not None
 
 
-def test_without_a_cache_the_rewrites_are_used_all_the_same(pack: ModelPack, cpu: Device, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_cache_the_rewrites_are_used_all_the_same(
+    pack: ModelPack, cpu: Device, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     blocker = cache.parent.parent / "file"
     blocker.write_bytes(b"")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocker))
@@ -85,7 +92,9 @@ def test_without_a_cache_the_rewrites_are_used_all_the_same(pack: ModelPack, cpu
     assert [d for d in told.details if d.startswith("the cache cannot be written")]
 
 
-def test_a_rewrite_that_is_not_proved_is_left_aside_and_not_tried_again(pack: ModelPack, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rewrite_that_is_not_proved_is_left_aside_and_not_tried_again(
+    pack: ModelPack, cpu: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(optimized.proving, "same_faces", lambda *_: False)
     told = Notes()
     assert isinstance(optimized.open_detector(pack.detector, cpu, told), PlainNetwork)
@@ -134,7 +143,9 @@ def test_what_time_decided_is_decided_anew_after_a_while(
         assert (variants.recall(shop, "recogniser")[0] is not None) is known
 
 
-def test_a_rewrite_that_was_proved_stays_whatever_its_age(pack: ModelPack, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rewrite_that_was_proved_stays_whatever_its_age(
+    pack: ModelPack, cpu: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(time, "time", lambda: 0.0)
         optimized.open_detector(pack.detector, cpu, Notes())

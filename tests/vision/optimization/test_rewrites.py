@@ -145,7 +145,9 @@ def test_a_recogniser_that_differs_is_not_taken_for_the_same() -> None:
     rewrite_recogniser(graph)
     for constant in graph.model.graph.initializer:
         if "weights" in constant.name:
-            constant.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(constant) * np.float32(1.02), constant.name))
+            constant.CopyFrom(
+                numpy_helper.from_array(numpy_helper.to_array(constant) * np.float32(1.02), constant.name)
+            )
     original = opened(iresnet())
     assert not same_embeddings(original, opened(graph), feed(original, 3))
 

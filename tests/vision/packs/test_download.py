@@ -16,7 +16,7 @@ import filelock
 import pytest
 
 from facecli.errors import PackError
-from facecli.types import SilentReporter
+from facecli.reporting import SilentReporter
 from facecli.vision.packs.download import pull_pack
 from facecli.vision.packs.inventory import Presence, check_known
 from facecli.vision.packs.known import PACKS, KnownModel, KnownPack, Role
@@ -110,7 +110,12 @@ def published_as(archive: bytes) -> KnownPack:
     return KnownPack("mine", *pair, hashlib.sha256(archive).hexdigest())
 
 
-GOOD = zipped(("mine/det.onnx", DETECTOR), ("mine/rec.onnx", RECOGNISER), ("mine/extra.onnx", EXTRA), ("mine/readme.txt", b"not wanted"))
+GOOD = zipped(
+    ("mine/det.onnx", DETECTOR),
+    ("mine/rec.onnx", RECOGNISER),
+    ("mine/extra.onnx", EXTRA),
+    ("mine/readme.txt", b"not wanted"),
+)
 
 
 @pytest.fixture
@@ -222,7 +227,9 @@ def link(name: str) -> zipfile.ZipInfo:
         (("again/det.onnx", b"x"), "a model twice"),
     ],
 )
-def test_an_unsafe_archive_leaves_nothing(server: Server, home: Path, entry: tuple[str | zipfile.ZipInfo, bytes], why: str) -> None:
+def test_an_unsafe_archive_leaves_nothing(
+    server: Server, home: Path, entry: tuple[str | zipfile.ZipInfo, bytes], why: str
+) -> None:
     archive = zipped(("det.onnx", DETECTOR), ("rec.onnx", RECOGNISER), entry)
     server.files["/mine.zip"] = archive
     with pytest.raises(PackError, match=why):
@@ -242,7 +249,9 @@ def test_limits_hold_whatever_the_archive_says(server: Server, monkeypatch: pyte
         pull_pack(published_as(GOOD), SilentReporter(), [server.address])
 
 
-@pytest.mark.parametrize("content", [{"det.onnx": DETECTOR}, {"det.onnx": DETECTOR, "rec.onnx": b"another"}], ids=["missing", "another"])
+@pytest.mark.parametrize(
+    "content", [{"det.onnx": DETECTOR}, {"det.onnx": DETECTOR, "rec.onnx": b"another"}], ids=["missing", "another"]
+)
 def test_an_archive_without_the_very_models_is_refused(server: Server, home: Path, content: dict[str, bytes]) -> None:
     archive = zipped(*content.items())
     server.files["/mine.zip"] = archive
@@ -287,7 +296,10 @@ def test_a_server_without_the_pack_and_no_server_are_told_in_one_line(server: Se
 
 def test_two_pulls_of_one_pack_do_not_meet(server: Server, home: Path) -> None:
     (home / PART).parent.mkdir(parents=True)
-    with filelock.FileLock(home / ".cache/facecli/downloads/mine.lock"), pytest.raises(PackError, match="another process"):
+    with (
+        filelock.FileLock(home / ".cache/facecli/downloads/mine.lock"),
+        pytest.raises(PackError, match="another process"),
+    ):
         pull_pack(published_as(GOOD), SilentReporter(), [server.address])
 
 

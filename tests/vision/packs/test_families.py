@@ -38,7 +38,9 @@ def put_network(path: Path, takes: Shapes, gives: Shapes, last: str = "Reshape")
     shape = helper.make_tensor("shape", TensorProto.INT64, [1], [-1])
     extra = [] if last == "Softmax" else ["shape"]
     nodes = [helper.make_node(last, [next(iter(takes)), *extra], [name]) for name in gives]
-    values = [[helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in part.items()] for part in (takes, gives)]
+    values = [
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in part.items()] for part in (takes, gives)
+    ]
     graph = helper.make_graph(nodes, "made-up", *values, initializer=[shape])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), str(path))
     return path
@@ -48,7 +50,11 @@ def picture(height: int | str, width: int | str) -> Shapes:
     return {"input": [1, 3, height, width]}
 
 
-YUNET = {f"{part}_{stride}": [1, (640 // stride) ** 2, n] for part, n in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)) for stride in (8, 16, 32)}
+YUNET = {
+    f"{part}_{stride}": [1, (640 // stride) ** 2, n]
+    for part, n in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
+    for stride in (8, 16, 32)
+}
 RETINA_MAPS = {
     f"face_rpn_{part}_stride{stride}": [1, n, 640 // stride, 640 // stride]
     for stride in (32, 16, 8)
@@ -56,23 +62,53 @@ RETINA_MAPS = {
 }
 DETECTORS: dict[str, tuple[Shapes, Shapes, str]] = {
     "YuNet of 2023": (picture(640, 640), YUNET, "a YuNet detector"),
-    "YuNet of any size": (picture("h", "w"), {name: [1, "n", shape[-1]] for name, shape in YUNET.items()}, "a YuNet detector"),
+    "YuNet of any size": (
+        picture("h", "w"),
+        {name: [1, "n", shape[-1]] for name, shape in YUNET.items()},
+        "a YuNet detector",
+    ),
     "YuNet of 2022": (picture(120, 160), {"loc": [1600, 14], "conf": [1600, 2], "iou": [1600, 1]}, "a YuNet detector"),
-    "RetinaFace": (picture(320, 320), {"output0": [1, 4200, 4], "819": [1, 4200, 2], "818": [1, 4200, 10]}, "a RetinaFace detector"),
+    "RetinaFace": (
+        picture(320, 320),
+        {"output0": [1, 4200, 4], "819": [1, 4200, 2], "818": [1, 4200, 10]},
+        "a RetinaFace detector",
+    ),
     "RetinaFace of MXNet": (picture(640, 640), RETINA_MAPS, "a RetinaFace detector"),
-    "UltraFace": (picture(240, 320), {"scores": [1, 4420, 2], "boxes": [1, 4420, 4]}, "an UltraFace or SSD detector, which gives no landmarks"),
+    "UltraFace": (
+        picture(240, 320),
+        {"scores": [1, 4420, 2], "boxes": [1, 4420, 4]},
+        "an UltraFace or SSD detector, which gives no landmarks",
+    ),
     "YOLOv8-face": (picture(640, 640), {"output0": [1, 20, 8400]}, "a detector of the YOLO family"),
     "YOLOv8 of any size": (picture("h", "w"), {"output0": [1, 5, "anchors"]}, "a detector of the YOLO family"),
     "YOLOv5-face": (picture(640, 640), {"output": [1, 25200, 16]}, "a detector of the YOLO family"),
-    "YOLO in maps": (picture(640, 640), {f"o{s}": [1, 3, 640 // s, 640 // s, 16] for s in (8, 16, 32)}, "a detector of the YOLO family"),
-    "BlazeFace": (picture(128, 128), {"regressors": [1, 896, 16], "classificators": [1, 896, 1]}, "a BlazeFace detector"),
-    "CenterFace": (picture(32, 32), {n: [10, c, 8, 8] for n, c in (("537", 1), ("538", 2), ("539", 2), ("540", 10))}, "a detector of heat maps"),
-    "another": (picture(300, 300), {"boxes": [1, 100, 4], "scores": [1, 100], "labels": [1, 100]}, "a detector of another family"),
+    "YOLO in maps": (
+        picture(640, 640),
+        {f"o{s}": [1, 3, 640 // s, 640 // s, 16] for s in (8, 16, 32)},
+        "a detector of the YOLO family",
+    ),
+    "BlazeFace": (
+        picture(128, 128),
+        {"regressors": [1, 896, 16], "classificators": [1, 896, 1]},
+        "a BlazeFace detector",
+    ),
+    "CenterFace": (
+        picture(32, 32),
+        {n: [10, c, 8, 8] for n, c in (("537", 1), ("538", 2), ("539", 2), ("540", 10))},
+        "a detector of heat maps",
+    ),
+    "another": (
+        picture(300, 300),
+        {"boxes": [1, 100, 4], "scores": [1, 100], "labels": [1, 100]},
+        "a detector of another family",
+    ),
 }
 
 
 @pytest.mark.parametrize(("takes", "gives", "words"), DETECTORS.values(), ids=DETECTORS)
-def test_a_detector_of_another_family_is_called_what_it_is(takes: Shapes, gives: Shapes, words: str, directory: Path) -> None:
+def test_a_detector_of_another_family_is_called_what_it_is(
+    takes: Shapes, gives: Shapes, words: str, directory: Path
+) -> None:
     path = put_network(directory / "detector.onnx", takes, gives)
     with pytest.raises(PackError, match="cannot run a model") as caught:
         find_pack(str(directory))
@@ -93,7 +129,9 @@ OTHERS: dict[str, tuple[Shapes, Shapes, str, str]] = {
 
 
 @pytest.mark.parametrize(("takes", "gives", "last", "words"), OTHERS.values(), ids=OTHERS)
-def test_a_network_for_something_else_is_called_what_it_is(takes: Shapes, gives: Shapes, last: str, words: str, directory: Path) -> None:
+def test_a_network_for_something_else_is_called_what_it_is(
+    takes: Shapes, gives: Shapes, last: str, words: str, directory: Path
+) -> None:
     put_network(directory / "other.onnx", takes, gives, last)
     with pytest.raises(PackError, match="no detector") as caught:
         find_pack(str(directory))
@@ -102,7 +140,9 @@ def test_a_network_for_something_else_is_called_what_it_is(takes: Shapes, gives:
 
 
 @pytest.mark.parametrize("side", [160, 224, "side"])
-def test_a_recogniser_for_other_crops_or_a_classifier_is_not_taken_for_sure_for_either(side: int | str, tmp_path: Path) -> None:
+def test_a_recogniser_for_other_crops_or_a_classifier_is_not_taken_for_sure_for_either(
+    side: int | str, tmp_path: Path
+) -> None:
     found = find_foreign(str(put_network(tmp_path / "x.onnx", picture(side, side), {"y": ["n", 512]})))
     assert found is not None
     assert "512 numbers for a picture of " + ("any size" if side == "side" else f"{side}x{side} pixels") in found.words

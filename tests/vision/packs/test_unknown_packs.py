@@ -47,7 +47,10 @@ def tiny_recogniser(path: Path, side: int = 112, kind: int = TensorProto.FLOAT) 
         helper.make_node("GlobalAveragePool", ["f"], ["p"]),
         helper.make_node("Flatten", ["p"], ["y"]),
     ]
-    x, y = helper.make_tensor_value_info("x", kind, [1, 3, side, side]), helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])
+    x, y = (
+        helper.make_tensor_value_info("x", kind, [1, 3, side, side]),
+        helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3]),
+    )
     graph = helper.make_graph(nodes, "tiny", [x], [y])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), str(path))
     return path
@@ -136,9 +139,12 @@ def test_a_detector_without_landmarks_is_refused(directory: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "why"), [(lambda p: tiny_recogniser(p, 128), "128x128"), (lambda p: tiny_recogniser(p, 112, TensorProto.UINT8), "uint8")]
+    ("make", "why"),
+    [(lambda p: tiny_recogniser(p, 128), "128x128"), (lambda p: tiny_recogniser(p, 112, TensorProto.UINT8), "uint8")],
 )
-def test_a_recogniser_that_cannot_be_run_right_is_refused(directory: Path, make: Callable[[Path], Path], why: str) -> None:
+def test_a_recogniser_that_cannot_be_run_right_is_refused(
+    directory: Path, make: Callable[[Path], Path], why: str
+) -> None:
     make(directory / W600K_MBF.file)
     with pytest.raises(PackError, match="cannot run") as caught:
         find_pack(str(directory))

@@ -13,7 +13,10 @@ def some_landmarks(count: int) -> NDArray[np.float32]:
     """Faces of many sizes, places and inclinations, each a little out of shape."""
     rng = np.random.default_rng(3)
     angle, size = rng.uniform(-np.pi, np.pi, count), rng.uniform(0.1, 8, count)
-    turn = np.stack((np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)), axis=1).reshape(-1, 2, 2) * size[:, None, None]
+    turn = (
+        np.stack((np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)), axis=1).reshape(-1, 2, 2)
+        * size[:, None, None]
+    )
     shape = TEMPLATE[None] + rng.normal(0, 3, (count, 5, 2))
     return (shape @ turn.transpose(0, 2, 1) + rng.uniform(0, 3000, (count, 1, 2))).astype(np.float32)
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from facecli.cache import read_record
 from facecli.config import DetectionOptions, Precision
 from facecli.errors import DeviceError
-from facecli.types import SilentReporter
+from facecli.reporting import SilentReporter
 from facecli.vision.devices.select import Device
 from facecli.vision.models import open_models
 from facecli.vision.optimization import equivalence, openvino_choice
@@ -33,7 +33,9 @@ from facecli.vision.runtime.openvino import Form, OpenVinoSession
 from facecli.vision.runtime.providers import CPU
 from facecli.vision.runtime.session import Session, Tensor
 
-needs_openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="the package openvino is not installed")
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="the package openvino is not installed"
+)
 
 
 class Counting:
@@ -132,7 +134,9 @@ path = {find_pack(None).recogniser.path!r}
 OpenVinoSession(Form(path), open_session(path, Device("cpu", CPU)), "f32")
 print(calls, [name for name in sys.modules if "telemetry" in name])
 """
-    said = subprocess.run([sys.executable, "-c", code], env=os.environ | {"HOME": str(home)}, capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"HOME": str(home)}, capture_output=True, text=True, check=True
+    )
     assert said.stdout == "[] []\n"
     assert list(home.rglob("*")) == []
 
@@ -148,7 +152,9 @@ def test_short_numbers_keep_the_promise_of_fast_precision(session: Session, shop
 
 @needs_openvino
 @pytest.mark.parametrize("precision", list(Precision))
-def test_openvino_that_was_asked_for_runs_from_the_first_crop_on(session: Session, shop: RewriteTarget, precision: Precision) -> None:
+def test_openvino_that_was_asked_for_runs_from_the_first_crop_on(
+    session: Session, shop: RewriteTarget, precision: Precision
+) -> None:
     other = open_by_openvino(session, shop, precision)
     assert other.provider == "OpenVINO"
     crops = faces_of_samples()[:4]
@@ -156,15 +162,21 @@ def test_openvino_that_was_asked_for_runs_from_the_first_crop_on(session: Sessio
 
 
 @needs_openvino
-def test_openvino_that_was_asked_for_and_is_wrong_is_an_error(session: Session, shop: RewriteTarget, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openvino_that_was_asked_for_and_is_wrong_is_an_error(
+    session: Session, shop: RewriteTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(openvino_choice.proving, "is_kept", lambda *_: False)
-    with pytest.raises(DeviceError, match="device openvino cannot be used: it does not give the embeddings of exact precision here"):
+    with pytest.raises(
+        DeviceError, match="device openvino cannot be used: it does not give the embeddings of exact precision here"
+    ):
         open_by_openvino(session, shop, Precision.EXACT)
 
 
 @needs_openvino
 @pytest.mark.parametrize("better", [True, False])
-def test_the_answer_of_the_trial_is_kept(session: Session, shop: RewriteTarget, monkeypatch: pytest.MonkeyPatch, *, better: bool) -> None:
+def test_the_answer_of_the_trial_is_kept(
+    session: Session, shop: RewriteTarget, monkeypatch: pytest.MonkeyPatch, *, better: bool
+) -> None:
     asked: list[int] = []
     monkeypatch.setattr(openvino_choice, "_is_better", lambda *_: bool(asked.append(1)) or better)
     crops = np.zeros((20, 3, 112, 112), np.float32)
@@ -189,7 +201,9 @@ def test_what_is_not_the_same_is_not_better(session: Session, shop: RewriteTarge
 
 
 @needs_openvino
-def test_a_failure_of_openvino_is_said_and_costs_nothing(session: Session, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_of_openvino_is_said_and_costs_nothing(
+    session: Session, cpu: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("no such\nthing")
 
@@ -202,7 +216,9 @@ def test_a_failure_of_openvino_is_said_and_costs_nothing(session: Session, cpu: 
 
 def test_without_openvino_nothing_changes(session: Session, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
-    monkeypatch.setattr(openvino_choice.importlib.util, "find_spec", lambda name: None if name == "openvino" else found(name))
+    monkeypatch.setattr(
+        openvino_choice.importlib.util, "find_spec", lambda name: None if name == "openvino" else found(name)
+    )
     told = Notes()
     assert with_openvino(session, RewriteTarget(find_pack(None).recogniser, cpu, told), Precision.FAST) is session
     assert len(told.details) == 1

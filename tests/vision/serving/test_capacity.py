@@ -47,7 +47,9 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[MadeUpDriver | None], 
 
 
 @pytest.fixture
-def open_on_gpus(install: Callable[[MadeUpDriver | None], None], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., PooledModels]]:
+def open_on_gpus(
+    install: Callable[[MadeUpDriver | None], None], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., PooledModels]]:
     """A function that opens the default pack on GPUs, which are the processor under another name."""
     begun: list[FaceModels] = []
     monkeypatch.setattr(pooled, "CPU", "")  # so that the pool takes the processor for an accelerator
@@ -55,7 +57,9 @@ def open_on_gpus(install: Callable[[MadeUpDriver | None], None], monkeypatch: py
     def start(driver: MadeUpDriver | None, notes: Notes, batch_size: int = 64) -> PooledModels:
         install(driver)
         devices = (Device("cuda:0", CPU), Device("cuda:1", CPU))
-        begun.append(open_models_on(find_pack(None), devices, DetectionOptions(), Precision.EXACT, Pooling(notes, batch_size)))
+        begun.append(
+            open_models_on(find_pack(None), devices, DetectionOptions(), Precision.EXACT, Pooling(notes, batch_size))
+        )
         assert isinstance(begun[-1], PooledModels)
         return begun[-1]
 
@@ -98,7 +102,9 @@ def test_both_networks_shrink_together_and_half_precision_leaves_more() -> None:
     assert most["detect"] <= most["embed"] <= 2 * most["detect"]
     single, half = (row_bytes(find_pack(None), 640, half=half) for half in (False, True))
     assert (half["detect"], 2 * half["embed"]) == (single["detect"], pytest.approx(single["embed"], abs=1))
-    assert largest_batches(3 * GB, ROW, {"detect": 1, "embed": 64}, 2)["detect"] == 1, "an export for one input stays at that"
+    assert largest_batches(3 * GB, ROW, {"detect": 1, "embed": 64}, 2)["detect"] == 1, (
+        "an export for one input stays at that"
+    )
 
 
 def test_a_member_takes_no_more_than_is_planned() -> None:
@@ -114,13 +120,19 @@ def test_a_member_takes_no_more_than_is_planned() -> None:
     [(3_300_000_000, 4 * GB, (32, 32)), (500_000_000, 1 * GB, (1, 2)), (20 * GB, 24 * GB, (64, 64))],
     ids=["4 GB", "1 GB", "24 GB"],
 )
-def test_a_small_card_is_given_small_batches(free: int, total: int, expected: tuple[int, int], open_on_gpus: Callable[..., PooledModels]) -> None:
+def test_a_small_card_is_given_small_batches(
+    free: int, total: int, expected: tuple[int, int], open_on_gpus: Callable[..., PooledModels]
+) -> None:
     notes = Notes()
     models = open_on_gpus(MadeUpDriver(free=free, total=total), notes)
     assert most_of(models) == [dict(zip(("detect", "embed"), expected, strict=True))] * 2
     at_once = f"at most {expected[0]} photos and {expected[1]} faces at once"
     assert f"cuda:1: {free / 1e9:.1f} of {total / 1e9:.1f} GB free, so {at_once}" in notes.details
-    assert all(isinstance(member.session, BoundSession) for session in models.pool.sessions.values() for member in session.members)
+    assert all(
+        isinstance(member.session, BoundSession)
+        for session in models.pool.sessions.values()
+        for member in session.members
+    )
 
 
 @pytest.mark.parametrize("free", [3_300_000_000, 500_000_000])
@@ -142,7 +154,9 @@ def test_the_batch_size_that_is_asked_for_is_never_passed(open_on_gpus: Callable
 
 
 @pytest.mark.parametrize("driver", [MadeUpDriver(broken=True), None], ids=["a driver that fails", "no driver"])
-def test_without_an_answer_the_batches_are_found_out_by_trying(driver: MadeUpDriver | None, open_on_gpus: Callable[..., PooledModels]) -> None:
+def test_without_an_answer_the_batches_are_found_out_by_trying(
+    driver: MadeUpDriver | None, open_on_gpus: Callable[..., PooledModels]
+) -> None:
     notes = Notes()
     assert most_of(open_on_gpus(driver, notes)) == [WANTED, WANTED]
     assert not [line for line in notes.details if "GB free" in line]
@@ -161,7 +175,8 @@ def alive_bytes(data: bytes, shape: tuple[int, ...]) -> int:
     sizes = {
         value.name: 4 * int(np.prod([d.dim_value for d in value.type.tensor_type.shape.dim]))
         for value in (*inferred.value_info, *inferred.input, *inferred.output)
-        if value.type.tensor_type.elem_type == TensorProto.FLOAT and value.name not in {i.name for i in model.graph.initializer}
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT
+        and value.name not in {i.name for i in model.graph.initializer}
     }
     last = {source: number for number, node in enumerate(graph.nodes) for source in node.input}
     alive, most = {name: sizes[name]}, 0

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from facecli.errors import DeviceError
-from facecli.types import SilentReporter
+from facecli.reporting import SilentReporter
 from facecli.vision.detection.network import FaceNetwork
 from facecli.vision.optimization.optimized import open_detector, open_recogniser
 from facecli.vision.packs.resolve import find_pack
@@ -40,7 +40,9 @@ def noise(rows: int, side: int, seed: int) -> NDArray[np.float32]:
 
 
 def same(some: list[NDArray[Any]], others: list[NDArray[Any]]) -> bool:
-    return len(some) == len(others) and all(a.shape == b.shape and np.array_equal(a, b) for a, b in zip(some, others, strict=True))
+    return len(some) == len(others) and all(
+        a.shape == b.shape and np.array_equal(a, b) for a, b in zip(some, others, strict=True)
+    )
 
 
 def test_bound_runs_give_what_ordinary_runs_give_in_every_size(recogniser: OnnxSession) -> None:

@@ -45,7 +45,10 @@ def ask(pool: PooledSession, rows: int, seed: int) -> bool:
     """Whether the pool answers a feed as a device of its own would."""
     feed = np.random.default_rng(seed).random((rows, 3), np.float32)
     summed, merged = pool.run(feed)
-    return bool(np.array_equal(summed, feed.sum(axis=1, keepdims=True)) and np.array_equal(merged, np.repeat(feed[:, :2], 4, axis=0)))
+    return bool(
+        np.array_equal(summed, feed.sum(axis=1, keepdims=True))
+        and np.array_equal(merged, np.repeat(feed[:, :2], 4, axis=0))
+    )
 
 
 def ask_many(pool: PooledSession, requests: int = 200, threads: int = 16) -> list[bool]:
@@ -53,10 +56,14 @@ def ask_many(pool: PooledSession, requests: int = 200, threads: int = 16) -> lis
         return list(crowd.map(lambda i: ask(pool, 1 + i % 5, i), range(requests)))
 
 
-def pool_of(*devices: Device, most: int = 8, sizes: tuple[int, ...] = (), threads: int = 1, notes: Notes | None = None) -> PooledSession:
+def pool_of(
+    *devices: Device, most: int = 8, sizes: tuple[int, ...] = (), threads: int = 1, notes: Notes | None = None
+) -> PooledSession:
     batching = Batching(most, sizes, threads=threads)
     names = [f"test:{i}" for i in range(len(devices))]
-    return PooledSession([Member(d, n, batching) for d, n in zip(devices, names, strict=True)], batching, Roster(names, notes or Notes()))
+    return PooledSession(
+        [Member(d, n, batching) for d, n in zip(devices, names, strict=True)], batching, Roster(names, notes or Notes())
+    )
 
 
 @pytest.mark.parametrize("sizes", [(), (1, 4, 8)])
@@ -165,7 +172,9 @@ def test_time_in_use_counts_once_for_all_threads_of_a_device() -> None:
 def test_when_no_device_is_left_everyone_is_told(threads: int) -> None:
     notes = Notes()
     pool = pool_of(Device(fails_after=2, pause=0.001), Device(room=0), threads=threads, notes=notes)
-    with pytest.raises(DeviceError, match=r"the device failed \((fell off the bus|out of memory)\): test:[01]") as caught:
+    with pytest.raises(
+        DeviceError, match=r"the device failed \((fell off the bus|out of memory)\): test:[01]"
+    ) as caught:
         ask_many(pool)
     assert "goes on from there" in caught.value.hint
     with pytest.raises(DeviceError):
@@ -209,7 +218,9 @@ class BrokenNotes(Notes):
         raise OSError(28, "No space left on device")
 
 
-@pytest.mark.parametrize("device", [Device(room=0), Device(room=2), Device(fails_after=0)], ids=["no memory", "little memory", "broken"])
+@pytest.mark.parametrize(
+    "device", [Device(room=0), Device(room=2), Device(fails_after=0)], ids=["no memory", "little memory", "broken"]
+)
 def test_whoever_waits_is_answered_whatever_becomes_of_the_thread_that_serves(device: Device) -> None:
     pool = pool_of(device, Device(fails_after=0), notes=BrokenNotes())
     answers: list[BaseException] = []

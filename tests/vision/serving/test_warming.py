@@ -51,7 +51,9 @@ class Warmed:
     def __init__(self, networks: list[Network], shapes: list[list[tuple[int, ...]]]) -> None:
         self.members = [Member(network, "test:0", SIZES) for network in networks]
         self.warming = Warming(list(zip(self.members, shapes, strict=True)))
-        assert [member.most for member in self.members] == [1 for _ in networks], "nothing large is taken before it was tried"
+        assert [member.most for member in self.members] == [1 for _ in networks], (
+            "nothing large is taken before it was tried"
+        )
         self.warming.start()
 
     def fill(self, number: int) -> None:

@@ -29,7 +29,8 @@ def open_batch(graph: Graph) -> None:
 def free_reshapes(graph: Graph) -> int:
     """Let the first axis of constant shapes (1, ...) follow the data; how many there were.
 
-    Reshape takes 0 for "as in the input"; it stands only where the rest of the shape is complete or has one axis to be inferred.
+    Reshape takes 0 for "as in the input"; it stands only where the rest of the shape is complete or has one axis to be
+    inferred.
     """
     count = 0
     for node in graph.nodes:
@@ -45,8 +46,8 @@ def free_reshapes(graph: Graph) -> int:
 def double_by_factor(graph: Graph) -> int:
     """Let each Resize that doubles a map say so by factors instead of by a size computed from shapes; how many there were.
 
-    A detector's neck adds a map to one of twice its sides, so the size that its export computes is that factor wherever the input is a
-    multiple of the coarsest stride.
+    A detector's neck adds a map to one of twice its sides, so the size that its export computes is that factor wherever
+    the input is a multiple of the coarsest stride.
     """
     count = 0
     for node in list(graph.nodes):

@@ -106,7 +106,9 @@ class Graph(Struct):
 
     def node(self, kind: str, inputs: Sequence[str], target: str = "", **settings: Any) -> Any:
         """A node of one output."""
-        return helper.make_node(kind, list(inputs), [target or self.fresh(kind.lower())], name=self.fresh("node"), **settings)
+        return helper.make_node(
+            kind, list(inputs), [target or self.fresh(kind.lower())], name=self.fresh("node"), **settings
+        )
 
     def replace(self, old: Collection[Any], new: Sequence[Any]) -> None:
         """Put `new` in the place of the last of `old`."""
@@ -156,7 +158,10 @@ def conv_shape(node: Any) -> ConvShape | None:
     if found.get("auto_pad", b"NOTSET") != b"NOTSET" or len(found.get("kernel_shape", (1, 1))) != 2:
         return None
     return ConvShape(
-        found.get("group", 1), tuple(found.get("pads", (0, 0, 0, 0))), tuple(found.get("strides", (1, 1))), tuple(found.get("dilations", (1, 1)))
+        found.get("group", 1),
+        tuple(found.get("pads", (0, 0, 0, 0))),
+        tuple(found.get("strides", (1, 1))),
+        tuple(found.get("dilations", (1, 1))),
     )
 
 

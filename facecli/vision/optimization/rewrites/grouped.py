@@ -1,7 +1,7 @@
 """A convolution in groups of two channels, as depthwise ones over the even and the odd channels.
 
-ONNX Runtime has fast kernels for one group and for as many groups as channels, and a slow one between. The halves are kept apart from the
-convolution before to the one after, so that no channel is ever moved.
+ONNX Runtime has fast kernels for one group and for as many groups as channels, and a slow one between. The halves are
+kept apart from the convolution before to the one after, so that no channel is ever moved.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def _pair_part(graph: Graph, node: Any, half: slice, sources: list[str]) -> list
     weights, bias = _weights(graph, node)
     shape = _shape(node)
     parts = [
-        graph.conv(source, weights[half, number : number + 1], bias[half] if number == 0 else None, shape) for number, source in enumerate(sources)
+        graph.conv(source, weights[half, number : number + 1], bias[half] if number == 0 else None, shape)
+        for number, source in enumerate(sources)
     ]
     return [*parts, graph.node("Add", [p.output[0] for p in parts])]
 
@@ -98,7 +99,9 @@ def _pair_part(graph: Graph, node: Any, half: slice, sources: list[str]) -> list
 def _prelu_part(graph: Graph, node: Any, half: slice, source: str) -> Any:
     slopes = channel_slopes(graph, node)
     assert slopes is not None
-    return graph.node("PRelu", [source, graph.add_constant("slopes", slopes[half].reshape(-1, 1, 1).astype(np.float32))])
+    return graph.node(
+        "PRelu", [source, graph.add_constant("slopes", slopes[half].reshape(-1, 1, 1).astype(np.float32))]
+    )
 
 
 def _weights(graph: Graph, node: Any) -> tuple[Array, Array]:

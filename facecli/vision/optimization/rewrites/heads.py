@@ -1,8 +1,9 @@
 """A detector without its last convolutions: boxes and landmarks are worked out only where a score says that there is a face.
 
-The graph gives, for each stride, the scores before the sigmoid and the feature map that all three last convolutions read. The scores'
-convolution has few channels (two anchors), where ONNX Runtime's blocks of 16 would waste most of the work: its nine taps become the
-channels of a 1x1 convolution, which a depthwise one shifts into place and a last one adds up.
+The graph gives, for each stride, the scores before the sigmoid and the feature map that all three last convolutions
+read. The scores' convolution has few channels (two anchors), where ONNX Runtime's blocks of 16 would waste most of the
+work: its nine taps become the channels of a 1x1 convolution, which a depthwise one shifts into place and a last one
+adds up.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def take_heads(graph: Graph, layout: Layout) -> list[HeadWeights] | None:
         scores.append(new[-1].output[0])
     graph.keep_outputs([*scores, *(h.conv.input[0] for h in found[:count])])
     return [
-        HeadWeights(box.weights, box.bias, mark.weights, mark.bias) for box, mark in zip(found[count : 2 * count], found[2 * count :], strict=True)
+        HeadWeights(box.weights, box.bias, mark.weights, mark.bias)
+        for box, mark in zip(found[count : 2 * count], found[2 * count :], strict=True)
     ]
 
 
@@ -52,8 +54,15 @@ def _agree(found: list[_Head], layout: Layout) -> bool:
     """Whether the three convolutions of each stride read the same map, and give what the layout says."""
     count = len(layout.strides)
     channels = [layout.anchors * n for n in (1, 4, 10) for _ in layout.strides]
-    same = all(found[i].conv.input[0] == found[i + count].conv.input[0] == found[i + 2 * count].conv.input[0] for i in range(count))
-    return same and [len(h.weights) for h in found] == channels and [h.sigmoid for h in found] == [True] * count + [False] * 2 * count
+    same = all(
+        found[i].conv.input[0] == found[i + count].conv.input[0] == found[i + 2 * count].conv.input[0]
+        for i in range(count)
+    )
+    return (
+        same
+        and [len(h.weights) for h in found] == channels
+        and [h.sigmoid for h in found] == [True] * count + [False] * 2 * count
+    )
 
 
 def _head_of(graph: Graph, output: str) -> _Head | None:
@@ -101,5 +110,7 @@ def _score_taps(graph: Graph, head: _Head) -> list[Any]:
     sums = np.zeros((anchors, width, 1, 1), np.float32)
     sums[np.repeat(np.arange(anchors), 9), np.arange(taps)] = 1
     tapped = graph.conv(head.conv.input[0], weights, None, ConvShape())
-    shifted = graph.conv(tapped.output[0], shifts.reshape(width, 1, 3, 3), None, ConvShape(group=width, pads=(1, 1, 1, 1)))
+    shifted = graph.conv(
+        tapped.output[0], shifts.reshape(width, 1, 3, 3), None, ConvShape(group=width, pads=(1, 1, 1, 1))
+    )
     return [tapped, shifted, graph.conv(shifted.output[0], sums, head.bias, ConvShape())]

@@ -1,9 +1,9 @@
 """PRelu by means of convolutions.
 
-ONNX Runtime evaluates PRelu one value at a time, and takes a convolution's result out of its blocked layout to do so. The same function as
-y = x + (1 - a) relu(-x) is two depthwise 1x1 convolutions, which stay in that layout, are vectorised, and swallow the Relu and the sum.
-Where x itself comes from a depthwise convolution, y = a x + relu((1 - a) x) is that convolution twice with other weights, and saves a pass
-over memory; this form needs slopes of at most 1.
+ONNX Runtime evaluates PRelu one value at a time, and takes a convolution's result out of its blocked layout to do so.
+The same function as y = x + (1 - a) relu(-x) is two depthwise 1x1 convolutions, which stay in that layout, are
+vectorised, and swallow the Relu and the sum. Where x itself comes from a depthwise convolution, y = a x + relu((1 - a)
+x) is that convolution twice with other weights, and saves a pass over memory; this form needs slopes of at most 1.
 """
 
 from __future__ import annotations
@@ -45,7 +45,13 @@ def _depthwise_source(graph: Graph, node: Any, slopes: Array) -> Any | None:
     """The depthwise convolution that only this PRelu reads, where the second form holds."""
     source = graph.producer(node.input[0])
     shape = conv_shape(source)
-    if source is None or shape is None or shape.group != len(slopes) or slopes.max() > 1 or graph.only_consumer(node.input[0]) is None:
+    if (
+        source is None
+        or shape is None
+        or shape.group != len(slopes)
+        or slopes.max() > 1
+        or graph.only_consumer(node.input[0]) is None
+    ):
         return None
     found = conv_weights(graph, source)
     return source if found is not None and len(found[0]) == len(slopes) else None

@@ -38,8 +38,8 @@ def rewrite_recogniser(graph: Graph) -> list[HeadWeights] | None:
 def rewrite_for_openvino(graph: Graph, factor: float) -> list[HeadWeights] | None:
     """Open the batch, split convolutions in pairs, and take an input that is `factor` times as large; None where the first layer is no convolution.
 
-    OpenVINO has fast PRelus of its own. Pixels less their mean, not yet divided by their scale, are halves of odd numbers below 256, which
-    bfloat16 holds exactly; divided, they would be rounded before the first layer.
+    OpenVINO has fast PRelus of its own. Pixels less their mean, not yet divided by their scale, are halves of odd
+    numbers below 256, which bfloat16 holds exactly; divided, they would be rounded before the first layer.
     """
     for node in graph.consumers(graph.input):
         weights = graph.constant(node.input[1]) if node.op_type == "Conv" else None
