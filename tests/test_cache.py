@@ -133,13 +133,13 @@ def test_a_choice_is_made_anew_with_another_number_of_processors(cache: Path, mo
     assert cache.is_dir()
 
 
-def test_the_processor_is_as_fast_as_its_quota_allows(cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_processor_is_as_fast_as_its_quota_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = {}
     monkeypatch.setattr(benchmark, "ROUNDS", 1)
     monkeypatch.setattr(benchmark.time, "perf_counter", iter(range(1000)).__next__)
     for processors in (64, 2):
         monkeypatch.setattr(benchmark, "count_processors", lambda processors=processors: processors)
-        seconds[processors] = benchmark.run_trial(find_pack(None), cpu).seconds
+        seconds[processors] = benchmark.run_trial(find_pack(None), Device("cpu", CPU)).seconds
     assert seconds[2] == 32 * seconds[64]
 
 

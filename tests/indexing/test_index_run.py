@@ -19,7 +19,7 @@ from PIL import Image
 
 from facecli.config import By, IndexOptions, ScanOptions
 from facecli.errors import IndexMismatch, PhotoError, StoreError, UsageError
-from facecli.indexing.index_photos import index_photos
+from facecli.indexing.index_photos import Before, _open_scan, index_photos
 from facecli.indexing.request import IndexRequest
 from facecli.indexing.worker_pool import WorkerPool
 from facecli.photos import mounts
@@ -581,14 +581,14 @@ def test_a_root_that_vanishes_while_its_photos_are_counted_costs_the_count(
     """That a thread ends with an error fails a test by itself."""
     counted = threading.Event()
 
-    def vanished(request: IndexRequest, before: index_photos.Before) -> Scan:
+    def vanished(request: IndexRequest, before: Before) -> Scan:
         if threading.current_thread() is threading.main_thread():
             return open_scan(request, before)
         counted.set()
         return open_scan(replace(request, roots=(str(album.folder / "gone"),)), before)
 
-    open_scan = index_photos._open_scan
-    monkeypatch.setattr(index_photos, "_open_scan", vanished)
+    open_scan = _open_scan
+    monkeypatch.setattr("facecli.indexing.index_photos._open_scan", vanished)
     monkeypatch.setattr(Notes, "watched", True)
     assert album.run().photos.total == 6
     assert counted.wait(10)
