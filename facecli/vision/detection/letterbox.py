@@ -28,8 +28,8 @@ class Fit(Struct, frozen=True):
 def fit(height: int, width: int, side: tuple[int, int]) -> Fit:
     """Fit a photo of `height` and `width` pixels into an input of `side` = (width, height) pixels.
 
-    Rounds down where insightface.model_zoo.scrfd does. A scaled side is at least 1 pixel; InsightFace fails for such
-    photos.
+    Rounds down where insightface.model_zoo.scrfd does. A scaled side is at least 1 pixel; where it would be 0,
+    InsightFace fails.
     """
     ratio = float(height) / width
     if ratio > float(side[1]) / side[0]:
