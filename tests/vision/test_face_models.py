@@ -1,4 +1,4 @@
-"""Opening a pack: what goes wrong is said in one line, and what was opened can be used by many threads."""
+"""Opening a pack: errors are one line, and open models can be used by many threads."""
 
 from __future__ import annotations
 

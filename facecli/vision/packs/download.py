@@ -120,7 +120,7 @@ def _download(name: str, part: Path, sources: Sequence[str], report: Reporter) -
                 report.stop()
     if not _size(part):
         part.unlink(missing_ok=True)
-    left = f"; {_size(part) // MEGABYTE} MB are kept, the same command resumes from there" if _size(part) else ""
+    left = f"; {_size(part) // MEGABYTE} MB are kept, the same command goes on from there" if _size(part) else ""
     hint = f"check the network, or name a mirror in {MIRROR}{left}"
     raise PackError(f"a pack cannot be downloaded ({_one_line(reason)})", name, hint=hint)
 

@@ -29,7 +29,10 @@ class _Head(Struct, frozen=True, eq=False):
 
 
 def take_heads(graph: Graph, layout: Layout) -> list[HeadWeights] | None:
-    """Remove the heads: outputs become the logits of each stride, then the feature maps; None if the pattern differs."""
+    """Remove the heads: outputs become the logits of each stride, then the feature maps.
+
+    If the pattern differs, gives None and leaves the graph unchanged.
+    """
     heads = [_head_of(graph, name) for name in graph.outputs]
     count = len(layout.strides)
     found = [h for h in heads if h is not None]
