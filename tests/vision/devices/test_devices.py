@@ -67,7 +67,7 @@ def test_an_unknown_device_is_answered_with_those_that_are_here() -> None:
 def test_auto_is_the_cpu_where_nothing_else_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(select, "built_in_providers", lambda: [CPU, "AzureExecutionProvider"])
     monkeypatch.setattr(select, "installed_plug_ins", dict)
-    monkeypatch.setattr(select, "choose", None)
+    monkeypatch.setattr(select, "choose_device", None)
     assert find_devices("auto") == (Device("cpu", CPU),)
 
 
@@ -293,7 +293,7 @@ def test_openvino_takes_processors_that_its_plug_in_does_not(
     )
     monkeypatch.setattr(providers, "load_onnxruntime", lambda: runtime)
     monkeypatch.setattr(select, "open_inference", lambda *_: None)
-    monkeypatch.setattr(select, "choose", lambda candidates: candidates)
+    monkeypatch.setattr(select, "choose_device", lambda candidates: candidates)
     monkeypatch.setattr(select.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(HardwareMissing, match="no hardware"):
         find_devices("openvino")
@@ -302,7 +302,7 @@ def test_openvino_takes_processors_that_its_plug_in_does_not(
     with pytest.raises(DeviceError, match="openvino:1"):
         find_devices("openvino:1")
     offered: list[Device] = []
-    monkeypatch.setattr(select, "choose", lambda candidates: offered.extend(candidates) or Device("cpu", CPU))
+    monkeypatch.setattr(select, "choose_device", lambda candidates: offered.extend(candidates) or Device("cpu", CPU))
     assert find_devices("auto") == (Device("cpu", CPU),)
     assert offered == []
 
@@ -350,10 +350,10 @@ def test_auto_gives_all_devices_of_the_kind_that_won(
 ) -> None:
     with_cuda(CudaDriver(gpus=2, version=13000))
     monkeypatch.setattr(select, "installed_plug_ins", dict)
-    monkeypatch.setattr(select, "choose", lambda candidates: candidates[0])
+    monkeypatch.setattr(select, "choose_device", lambda candidates: candidates[0])
     assert [d.name for d in find_devices("auto")] == ["cuda:0", "cuda:1"]
     with_cuda(CudaDriver(trouble="none"))
-    monkeypatch.setattr(select, "choose", lambda candidates: Device("cpu", CPU) if not candidates else None)
+    monkeypatch.setattr(select, "choose_device", lambda candidates: Device("cpu", CPU) if not candidates else None)
     assert find_devices("auto") == (Device("cpu", CPU),)
 
 

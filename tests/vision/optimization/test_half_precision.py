@@ -199,7 +199,7 @@ def test_a_graph_that_the_converter_does_not_take_stays(shop: RewriteTarget, mon
 
     monkeypatch.setattr(half, "convert_float_to_float16", fail)
     assert isinstance(choose(shop), Slow)
-    assert said(shop)[0].endswith("for in half precision its graph cannot be written")
+    assert said(shop)[0].endswith("; in half precision its graph cannot be written")
 
 
 def test_a_device_that_does_not_run_it_stays(shop: RewriteTarget, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +208,7 @@ def test_a_device_that_does_not_run_it_stays(shop: RewriteTarget, monkeypatch: p
 
     monkeypatch.setattr(half_precision, "open_rewrite", fail)
     assert isinstance(choose(shop), Slow)
-    assert "for in half precision it fails (" in said(shop)[0]
+    assert "; in half precision it fails (" in said(shop)[0]
 
 
 class Lost(Slow):

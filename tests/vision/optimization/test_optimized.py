@@ -95,7 +95,7 @@ def test_without_a_cache_the_rewrites_are_used_all_the_same(
 def test_a_rewrite_that_is_not_proved_is_left_aside_and_not_tried_again(
     pack: ModelPack, cpu: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(optimized.proving, "same_faces", lambda *_: False)
+    monkeypatch.setattr(optimized.equivalence, "same_faces", lambda *_: False)
     told = Notes()
     assert isinstance(optimized.open_detector(pack.detector, cpu, told), PlainNetwork)
     assert len(told.details) == 2
@@ -106,8 +106,8 @@ def test_a_rewrite_that_is_not_proved_is_left_aside_and_not_tried_again(
 
 
 def test_models_work_with_the_originals(pack: ModelPack, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optimized.proving, "same_faces", lambda *_: False)
-    monkeypatch.setattr(optimized.proving, "same_embeddings", lambda *_: False)
+    monkeypatch.setattr(optimized.equivalence, "same_faces", lambda *_: False)
+    monkeypatch.setattr(optimized.equivalence, "same_embeddings", lambda *_: False)
     models = open_models(pack, cpu, DetectionOptions())
     crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)
     np.testing.assert_allclose(np.linalg.norm(models.embedder.embed(crops), axis=1), 1, atol=1e-5)

@@ -165,7 +165,7 @@ def test_openvino_that_was_asked_for_runs_from_the_first_crop_on(
 def test_openvino_that_was_asked_for_and_is_wrong_is_an_error(
     session: Session, shop: RewriteTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openvino_choice.proving, "is_kept", lambda *_: False)
+    monkeypatch.setattr(openvino_choice.equivalence, "is_kept", lambda *_: False)
     with pytest.raises(
         DeviceError, match="device openvino cannot be used: it does not give the embeddings of exact precision here"
     ):
