@@ -82,7 +82,7 @@ def _scratch_file() -> IO[bytes]:
 
 @contextmanager
 def captured_noise() -> Iterator[Noise]:
-    """Capture file descriptor 2 instead of letting it reach the terminal.
+    """Capture file descriptor 2, of all threads; the output does not reach the terminal.
 
     During import ONNX Runtime looks for GPUs and writes a warning from C++ for each one that it cannot read, as on most
     virtual machines; no setting takes effect that early. A provider that cannot start gives its reason only this way,

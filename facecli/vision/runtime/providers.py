@@ -132,8 +132,8 @@ def open_inference(model: str | bytes, device: Device, options: Any = None, *, e
 
     `model` is a path or the bytes of the graph, `options` a SessionOptions that nothing else uses. ONNX Runtime
     silently falls back to another provider; here that raises DeviceError. It writes the reason only to file descriptor
-    2. With `explained` the descriptor is captured and the reason read from it; output of other threads is delayed
-    meanwhile.
+    2. With `explained` the descriptor is captured and the reason read from it; what other threads write to it meanwhile
+    does not reach the terminal.
     """
     runtime = load_onnxruntime()
     options = options if options is not None else runtime.SessionOptions()

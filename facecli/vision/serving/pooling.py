@@ -60,7 +60,7 @@ class Member:
         self.most, self._wish = self.sizes[0], wish
 
     def note(self, rows: int) -> None:
-        """Record the number of rows of a batch."""
+        """Check whether a batch of `rows` was full; if so, call `wish`."""
         if rows >= self.most and not self.full and self.sizes and self.most < self.sizes[-1]:
             self._wish(self)
 
