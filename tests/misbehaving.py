@@ -74,7 +74,7 @@ def lost_after(runs: int) -> Behaviour:
 
 def small(feed: NDArray[Any], _before: int) -> None:
     if len(feed) > 1:
-        raise DeviceFull("the device has not the memory", "test", hint="Failed to allocate memory for requested buffer")
+        raise DeviceFull("the device is out of memory", "test", hint="Failed to allocate memory for requested buffer")
 
 
 def make_crowd(folder: Path, group: Path) -> Path:

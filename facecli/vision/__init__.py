@@ -1,1 +1,1 @@
-"""The models: packs, devices, sessions, and the mathematics of detection and alignment."""
+"""Models: packs, devices, sessions, and the mathematics of detection and alignment."""

@@ -1,4 +1,4 @@
-"""A pack's two networks on a device, ready to find and embed faces."""
+"""The detector and the recogniser of a pack, opened on a device."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from facecli.vision.runtime.session import CPU, Session
 
 COARSEST_STRIDE = 32
 CPU_CHUNK = 3
-"""The most crops of one run: the last layer's weights are read once for all of them, and the first layers' maps
-still fit the caches."""
+"""Crops per run on a CPU: the weights of the last layer are read once for all of them, and the activations of the first
+layers still fit into the CPU's caches."""
 GPU_CHUNK = 64
 GPU_INPUTS = 32
 
 
 class Opening(threading.Thread):
-    """Opens a detector beside what its caller does; a search would wait for nothing else."""
+    """Opens a detector in a thread of its own, while the caller opens the recogniser."""
 
     def __init__(self, action: Callable[[], Detector]) -> None:
         super().__init__(daemon=True)
@@ -44,11 +44,11 @@ class Opening(threading.Thread):
     def run(self) -> None:
         try:
             self._outcome = self._action()
-        except BaseException as error:  # noqa: BLE001 (it is raised again where it is waited for)
+        except BaseException as error:  # noqa: BLE001 (result() raises it)
             self._outcome = error
 
     def result(self) -> Detector:
-        """Wait for the detector, or raise what went wrong."""
+        """Wait for the detector and return it; raises the error of the thread."""
         self.join()
         if isinstance(self._outcome, BaseException):
             raise self._outcome
@@ -57,7 +57,7 @@ class Opening(threading.Thread):
 
 
 class FaceModels(Struct, frozen=True, eq=False):
-    """What finds faces and embeds them; thread-safe."""
+    """The open detector and recogniser of a pack; thread-safe."""
 
     pack: ModelPack
     device: Device
@@ -66,37 +66,37 @@ class FaceModels(Struct, frozen=True, eq=False):
 
     @property
     def provider(self) -> str:
-        """What really runs the networks, as ONNX Runtime names it: the detector, and the recogniser where that is another."""
+        """ONNX Runtime's name of the provider in use; both names if the detector and the recogniser differ."""
         return " + ".join(dict.fromkeys((self.detector.provider, self.embedder.provider)))
 
     def close(self) -> None:
-        """Let go of the devices, where they have threads of their own."""
+        """Release the devices, if they have threads of their own."""
 
     def device_seconds(self) -> dict[str, float]:
-        """How long the devices were in use, by stage; empty where the threads that ask do the work."""
+        """Seconds in which the devices were busy, by stage; empty if the networks run in the caller's threads."""
         return {}
 
 
 class Source(Protocol):
-    """Where the networks of a pack are opened."""
+    """Opens the networks of a pack on one or more devices."""
 
     @property
     def device(self) -> Device:
-        """What stands for all devices of the source."""
+        """The device, or one that represents all devices of the source."""
 
     @property
     def report(self) -> Reporter:
-        """Whom to tell."""
+        """Receives messages and progress."""
 
     def open_detector(self, file: ModelFile) -> FaceNetwork:
-        """The detector's network."""
+        """Open the detector."""
 
     def open_recogniser(self, file: ModelFile) -> Session:
-        """The recogniser's network."""
+        """Open the recogniser."""
 
 
 class OneDevice(Struct, frozen=True):
-    """A device whose networks run in the threads that ask."""
+    """A device whose networks run in the caller's threads."""
 
     device: Device
     precision: Precision
@@ -120,12 +120,15 @@ def open_models(
     precision: Precision = Precision.EXACT,
     report: Reporter | None = None,
 ) -> FaceModels:
-    """Open both networks of `pack` on `device`; OpenCV works in the caller's own thread from now on."""
+    """Open the detector and the recogniser of `pack` on `device`; raises PackError, DeviceError or UsageError.
+
+    Sets OpenCV to one thread in the whole process: facecli's own threads already use all cores.
+    """
     return open_from(OneDevice(device, precision, report or SilentReporter()), pack, detection)
 
 
 def open_from(source: Source, pack: ModelPack, detection: DetectionOptions) -> FaceModels:
-    """Open both networks of `pack` at once."""
+    """Open the detector and the recogniser of `pack` in parallel; sets OpenCV to one thread."""
     cv2.setNumThreads(1)
     load_onnxruntime()
     prepare_cache(source.report)
@@ -155,7 +158,10 @@ def _detector(source: Source, pack: ModelPack, detection: DetectionOptions) -> D
 
 
 def detector_side(pack: ModelPack, detection: DetectionOptions) -> int:
-    """The side of the detector's main input: the one that it is fixed to, else the one that was asked for; UsageError where it cannot be."""
+    """The side of the detector's main input in pixels: the model's fixed size, else the requested one.
+
+    Raises UsageError if that side or the side of the small pass is not a multiple of 32.
+    """
     side = pack.detector.input_size or detection.det_size
     if side % COARSEST_STRIDE or detection.small_scale % COARSEST_STRIDE:
         raise UsageError(f"the detector's size must be a multiple of {COARSEST_STRIDE}", f"--det-size {side}")

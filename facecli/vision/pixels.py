@@ -1,4 +1,4 @@
-"""How an array of pixels lies in memory: a view that flips or transposes a frame is told from the frame itself."""
+"""Memory layout of photos: find the contiguous frame under a flipped or transposed view."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from facecli.types import ByteArray, FloatArray
 
 
 class View(Struct, frozen=True, eq=False):
-    """A photo as the frame that lies in memory and what turns that frame upright: first a transposition, then flips."""
+    """A photo: the frame in memory, and the transposition and flips (in this order) that make it upright."""
 
     frame: ByteArray
-    """uint8 (h, w, 3) in OpenCV's layout: pixels packed, rows ascending."""
+    """uint8 (h, w, 3), RGB, in OpenCV's layout: packed pixels, rows in ascending order."""
     transposed: bool
     flipped_y: bool
     flipped_x: bool
 
     @property
     def plain(self) -> bool:
-        """Whether the frame is upright as it is."""
+        """Whether the frame is already upright."""
         return not (self.transposed or self.flipped_y or self.flipped_x)
 
     @property
     def flip_code(self) -> int | None:
-        """OpenCV's code for the flips, None for none."""
+        """The flip code of cv2.flip; None without flips."""
         return {(False, False): None, (True, False): 0, (False, True): 1, (True, True): -1}[
             self.flipped_y, self.flipped_x
         ]
 
     def to_frame(self) -> NDArray[np.float64]:
-        """The 3x3 matrix that takes x, y (and 1) of the upright photo to x, y of the frame."""
+        """The float64 (3, 3) matrix that maps (x, y, 1) in the upright photo to (x, y, 1) in the frame, in pixels."""
         height, width = self.frame.shape[:2]
         if self.transposed:
             height, width = width, height
@@ -47,7 +47,11 @@ class View(Struct, frozen=True, eq=False):
 
 
 def view_of(pixels: ByteArray) -> View:
-    """Tell the frame under `pixels`, uint8 (h, w, 3), from its flips and transposition; copies only what OpenCV could not read in place."""
+    """Find the frame, flips and transposition of `pixels`, uint8 (h, w, 3) RGB with any strides.
+
+    Nothing is copied, except where OpenCV cannot read the layout in place: then the frame is a contiguous, upright
+    copy.
+    """
     flipped_y, flipped_x = pixels.strides[0] < 0, pixels.strides[1] < 0
     frame = pixels[:: -1 if flipped_y else 1, :: -1 if flipped_x else 1]
     transposed = frame.strides[0] < frame.strides[1]
@@ -59,7 +63,10 @@ def view_of(pixels: ByteArray) -> View:
 
 
 def copy_upright(view: View, space: ByteArray) -> ByteArray:
-    """Copy the photo upright and contiguous into `space`, uint8, flat, of its size."""
+    """Copy the photo upright into `space` and return it as contiguous uint8 (h, w, 3).
+
+    space: uint8 (h * w * 3,), contiguous.
+    """
     height, width = view.frame.shape[:2]
     target = space.reshape((width, height, 3) if view.transposed else (height, width, 3))
     code = view.flip_code
@@ -73,5 +80,8 @@ def copy_upright(view: View, space: ByteArray) -> ByteArray:
 
 
 def pixel_values(mean: float, scale: float) -> FloatArray:
-    """What each of the 256 values of a pixel becomes: (value - mean) * scale, in the single precision of InsightFace's own."""
+    """Look-up table, float32 (256,): (value - mean) * scale for each pixel value, in single precision.
+
+    InsightFace computes in single precision too.
+    """
     return ((np.arange(256, dtype=np.float32) - np.float32(mean)) * np.float32(scale)).astype(np.float32)

@@ -108,7 +108,7 @@ def test_pull_without_a_network_is_one_error_and_leaves_nothing(shell: Shell, tm
     own = {"FACECLI_MODELS_URL": "http://127.0.0.1:9", "XDG_CACHE_HOME": ""}
     ran = shell("models", "pull", "buffalo_s", code=2, env=own)
     first, hint = ran.errors.splitlines()
-    assert first.startswith("facecli: error: a pack cannot be fetched (")
+    assert first.startswith("facecli: error: a pack cannot be downloaded (")
     assert "FACECLI_MODELS_URL" in hint
     assert ran.out == b""
     assert [p.name for p in (tmp_path / "home").rglob("*") if p.is_file()] == ["buffalo_s.lock"]

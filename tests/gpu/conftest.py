@@ -1,4 +1,4 @@
-"""The device of these tests: every CUDA GPU, or what FACECLI_TEST_DEVICE names, which then must be there."""
+"""The devices of these tests: all CUDA GPUs, or the ones in FACECLI_TEST_DEVICE, which must then be available."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from facecli.vision.runtime.providers import Device
 
 @pytest.fixture(scope="session")
 def gpus() -> tuple[Device, ...]:
-    """The devices; where there are none, the test is skipped and says why."""
+    """The devices; without any, the test is skipped with the reason."""
     named = os.environ.get("FACECLI_TEST_DEVICE", "")
     try:
         return find_devices(named or "cuda")
@@ -45,14 +45,14 @@ def notes() -> Notes:
 
 @dataclass
 class Indexed:
-    """What a run found: for each photo by its name its faces."""
+    """Result of a run: the faces of each photo, by its name."""
 
     report: IndexReport
     faces: dict[str, list[StoredFace]]
     notes: Notes
 
     def cosines(self, other: Indexed) -> NDArray[np.float64]:
-        """Of each face with the same face of another run; the faces must be the same, in the same order."""
+        """Cosine of each face to the same face of another run; both runs must have the same faces in the same order."""
         assert self.faces.keys() == other.faces.keys()
         found = []
         for name, faces in self.faces.items():
@@ -67,7 +67,7 @@ class Indexed:
 
 @pytest.fixture
 def index_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Indexed]:
-    """A function that indexes photos on devices, each with further options of its provider."""
+    """A function that indexes photos on devices with additional provider options."""
 
     def index(
         devices: Sequence[Device], photos: Path, *, further: dict[str, str] | None = None, **options: Any
@@ -85,7 +85,7 @@ def index_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., I
 
 @pytest.fixture(scope="session")
 def gallery(tmp_path_factory: pytest.TempPathFactory, find_sample: Callable[[str], Path]) -> Path:
-    """The sample photos, and many of their parts in several sizes, so that batches fill up."""
+    """The sample photos, and many crops of them in several sizes, so that batches fill up."""
     from PIL import Image
 
     folder = tmp_path_factory.mktemp("gallery")

@@ -1,4 +1,4 @@
-"""Small GPUs, and those that others fill: less at once, never something else."""
+"""GPUs with little memory, in total or free: smaller batches, but the same results."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def limited(device: Device, size: int) -> Device:
 
 @contextmanager
 def peak_memory(seen: list[int]) -> Iterator[None]:
-    """The most memory in use on the first GPU while the block runs, in MB, beyond what was in use before."""
+    """Peak memory in MB used on the first GPU while the block runs, beyond the use before."""
     command = ["nvidia-smi", "-i", "0", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
 
     def used() -> int:
@@ -80,7 +80,7 @@ def test_with_little_memory_batches_are_smaller_and_the_faces_the_same(
 def test_a_card_of_four_gigabytes_is_enough(
     gpus: tuple[Device, ...], index_on: Callable[..., Any], gallery: Path
 ) -> None:
-    """Each of the two networks has half of what CUDA itself leaves of such a card."""
+    """Each of the two networks gets half of the memory that CUDA itself leaves on such a card."""
     peak: list[int] = []
     with peak_memory(peak):
         found = index_on(gpus[:1], gallery, further={"gpu_mem_limit": str(1600 * MB)})
@@ -111,7 +111,7 @@ def test_batches_are_planned_by_what_the_driver_says_is_free(
 def test_what_is_planned_for_a_small_card_fits_it(
     gpus: tuple[Device, ...], index_on: Callable[..., Any], gallery: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing limits the networks here but the plan."""
+    """Only the plan limits the networks here."""
     monkeypatch.setattr(pooled, "read_gpu", lambda _: SMALL_CARD)
     peak: list[int] = []
     with peak_memory(peak):

@@ -1,4 +1,4 @@
-"""A GPU finds the faces that the processor finds, alone, in batches and together with others."""
+"""A GPU finds the same faces as the CPU: alone, in batches and together with other GPUs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_an_index_made_on_gpus_holds_what_one_made_on_the_processor_holds(
 
 
 def test_a_gpu_computes_in_whole_single_precision(gpus: tuple[Device, ...]) -> None:
-    """TF32 would differ by a thousandth."""
+    """With TF32, results would differ by a thousandth."""
     outcome, reference = run_trial(find_pack(None), gpus[0]), run_trial(find_pack(None), PROCESSOR)
     for one, other in ((outcome.embedding, reference.embedding), (outcome.detection, reference.detection)):
         scale = float(np.abs(other).max())

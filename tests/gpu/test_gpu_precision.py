@@ -1,4 +1,4 @@
-"""Half precision on a GPU: chosen by a trial, told, and the embeddings kept, whatever it costs."""
+"""Half precision on a GPU: chosen by a trial, reported, with the same embeddings."""
 
 from __future__ import annotations
 
@@ -51,9 +51,7 @@ def test_half_precision_keeps_every_face_and_its_embedding(
     monkeypatch.setattr(half_precision, "LEAST_GAIN", NEVER)
     single = index_on(gpus, gallery, precision=precision)
     assert all(
-        "single precision, for in half precision it takes" in line
-        for line in single.notes.details
-        if "computes in" in line
+        "single precision; in half precision it takes" in line for line in single.notes.details if "computes in" in line
     )
     monkeypatch.setenv("XDG_CACHE_HOME", f"{gallery}-{precision}-cache")
     monkeypatch.setattr(half_precision, "LEAST_GAIN", WHATEVER)

@@ -1,4 +1,4 @@
-"""FAISS on real GPUs gives the processor's neighbours."""
+"""FAISS on real GPUs finds the same neighbours as on the CPU."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DIMENSION, PHOTOS, FACES = 512, 300, 40
 
 @pytest.fixture
 def index(tmp_path: Path) -> Path:
-    """12,000 faces by chance."""
+    """12,000 random faces."""
     chance = np.random.default_rng(1)
     photos = []
     for number in range(PHOTOS):

@@ -1,4 +1,4 @@
-"""The default pack on the CPU, and InsightFace itself as the reference."""
+"""Fixtures: the default pack on the CPU, and InsightFace itself as the reference."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def cpu() -> Device:
 
 @pytest.fixture(scope="session")
 def models(cpu: Device, tmp_path_factory: pytest.TempPathFactory) -> FaceModels:
-    """The default pack, its rewritten graphs in a cache of their own."""
+    """The default pack, with rewritten graphs in a cache of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("models-cache")))
         return open_models(find_pack(None), cpu, DetectionOptions())

@@ -1,4 +1,4 @@
-"""Opening a pack: what goes wrong is said in one line, and what was opened can be used by many threads."""
+"""Opening a pack: errors are one line, and open models can be used by many threads."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_broken_model_file_is_named(role: str, pack: ModelPack, cpu: Device, t
 
 def test_a_model_that_gives_no_landmarks_is_refused(pack: ModelPack, cpu: Device) -> None:
     changed = replace(pack, detector=replace(pack.recogniser, sha256="1" * 64, input_size=None))
-    with pytest.raises(PackError, match="no SCRFD with landmarks"):
+    with pytest.raises(PackError, match="not an SCRFD with landmarks"):
         open_models(changed, cpu, DetectionOptions())
 
 

@@ -1,4 +1,4 @@
-"""The faces and embeddings of facecli are those of InsightFace."""
+"""facecli finds the same faces and embeddings as InsightFace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Photos of unusual shapes: tiny ones, panoramas and strips give the boxes of the same content with room around it."""
+"""Photos of unusual shapes: tiny ones, panoramas and strips give the same boxes as their content with a margin."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_the_faces_of_a_panorama_are_found_by_default(
 
 
 def faces(*boxes: list[float], score: float, shift: float = 0.0, by: FoundBy = FoundBy.MAIN) -> Detections:
-    """Faces whose landmarks are the corners and the middle of their boxes, moved by `shift` sides."""
+    """Faces with landmarks at the corners and the middle of their boxes, moved by `shift` sides."""
     array = np.array(boxes, np.float32).reshape(-1, 4)
     x1, y1, x2, y2 = array.T + shift * (array[:, 2] - array[:, 0])
     points = [(x1, y1), (x2, y1), ((x1 + x2) / 2, (y1 + y2) / 2), (x1, y2), (x2, y2)]

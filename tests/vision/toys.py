@@ -24,7 +24,7 @@ class Toy:
         return name
 
     def nothing(self) -> tuple[str, str]:
-        """The two empty inputs that exporters give to Resize."""
+        """The two empty inputs that exporters pass to Resize."""
         return self.constant(np.zeros(0, np.float32)), self.constant(np.zeros(0, np.float32))
 
     def add(self, kind: str, *inputs: str, out: str = "", **settings: Any) -> str:
@@ -62,7 +62,10 @@ class Toy:
 
 
 def iresnet(side: int = 8) -> bytes:
-    """The pattern of w600k_r50 and glintr100: normalisation, convolution, PRelu, convolution, a shortcut; declared for one crop."""
+    """The pattern of w600k_r50 and glintr100, declared for one crop.
+
+    Normalisation, convolution, PRelu, convolution, a shortcut.
+    """
     toy = Toy()
     x = toy.prelu(toy.conv("input", (3, 8)), 8)
     for channels in ((8, 8), (8, 16)):
@@ -86,7 +89,10 @@ def mobilefacenet(after_group: int = 1) -> bytes:
 
 
 def scrfd(*, batch: bool, factor: bool = True, pads: int = 1) -> bytes:
-    """The patterns of the 500M export (open batch, three axes out) and of det_10g (fixed at one, two axes out, a learnt factor)."""
+    """The patterns of the 500M export and of det_10g.
+
+    500M: open batch, three output axes. det_10g: batch fixed at one, two output axes, a learnt factor.
+    """
     toy = Toy()
     maps, x = [], "input"
     for number in range(5):
@@ -119,7 +125,7 @@ def _size_of(toy: Toy, name: str) -> str:
 
 
 def _without_identities(nodes: list[Any]) -> list[Any]:
-    """Let the node before an Identity give its result."""
+    """Let the node before an Identity produce its output."""
     names = {n.input[0]: n.output[0] for n in nodes if n.op_type == "Identity"}
     kept = [n for n in nodes if n.op_type != "Identity"]
     for node in kept:

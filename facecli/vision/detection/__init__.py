@@ -1,1 +1,1 @@
-"""Finding faces: SCRFD over letterboxed photos, further looks at them, and what several looks come to."""
+"""Face detection: SCRFD on letterboxed photos, further passes, and merging of their results."""

@@ -1,4 +1,4 @@
-"""A photo fitted into the detector's input, pixel for pixel as InsightFace does it, without a copy of the photo where none is needed."""
+"""Letterbox a photo into the detector's input, with the same pixels as InsightFace and as few copies as possible."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from facecli.types import ByteArray, FloatArray
 from facecli.vision.pixels import View, copy_upright, pixel_values, view_of
 
 KEPT_BYTES = 64_000_000
-"""The largest buffer that a thread keeps for the next photo."""
+"""Bytes of the largest buffer that a thread keeps for the next photo."""
 
 
 class Fit(Struct, frozen=True):
-    """The size that a photo is scaled to, and by how much."""
+    """The size that a photo is scaled to, in pixels of the input."""
 
     width: int
     height: int
     scale: float
-    """Pixels of the input for one pixel of the photo."""
+    """Pixels of the input per pixel of the photo."""
 
 
 def fit(height: int, width: int, side: tuple[int, int]) -> Fit:
-    """Fit a photo of `height` and `width` into an input of `side` = (width, height).
+    """Fit a photo of `height` and `width` pixels into an input of `side` = (width, height) pixels.
 
-    The truncations are those of insightface.model_zoo.scrfd; a scaled side is at least one pixel, where InsightFace's
-    resize fails.
+    Rounds down where insightface.model_zoo.scrfd does. A scaled side is at least 1 pixel; where it would be 0,
+    InsightFace fails.
     """
     ratio = float(height) / width
     if ratio > float(side[1]) / side[0]:
@@ -51,7 +51,10 @@ class Letterbox:
         self._own = threading.local()
 
     def fill(self, pixels: ByteArray, blob: FloatArray) -> Fit:
-        """Scale a photo, uint8 (h, w, 3) RGB, into the upper left of `blob`, float32 (3, H, W) normalised; the rest becomes black."""
+        """Scale a photo into the upper left of `blob`, normalise it, and fill the rest as if it were black.
+
+        pixels: uint8 (h, w, 3), RGB, any strides. blob: float32 (3, H, W), written in place.
+        """
         height, width = blob.shape[1:]
         sizes = fit(pixels.shape[0], pixels.shape[1], (width, height))
         small = self._scale(pixels, sizes)
@@ -77,7 +80,7 @@ class Letterbox:
         return small
 
     def _space(self, name: str, size: int) -> ByteArray:
-        """A buffer of this thread, flat; what is too large to be kept is made anew."""
+        """This thread's buffer, uint8 (size,); one of more than KEPT_BYTES is allocated each time."""
         if size > KEPT_BYTES:
             return np.empty(size, np.uint8)
         kept: dict[str, ByteArray] = self._own.__dict__
@@ -87,7 +90,7 @@ class Letterbox:
 
 
 def _flips_exactly(view: View, sizes: Fit) -> bool:
-    """Whether scaling the frame and flipping the result gives the very pixels of scaling the flipped frame."""
+    """Whether flipping after scaling gives exactly the same pixels as scaling the flipped frame."""
     height, width = view.frame.shape[:2]
     return (not view.flipped_y or _mirrors(height, sizes.height)) and (
         not view.flipped_x or _mirrors(width, sizes.width)
@@ -96,10 +99,10 @@ def _flips_exactly(view: View, sizes: Fit) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def _mirrors(length: int, scaled: int) -> bool:
-    """Whether OpenCV scales a row of `length` pixels to `scaled` by weights that are the same from both ends.
+    """Whether OpenCV's weights for scaling `length` pixels to `scaled` are the same from both ends.
 
-    Its weights are rounded from positions in single precision, so most lengths give other weights from the other end;
-    those of common cameras do not. Tried on noise, since the formula is OpenCV's own affair.
+    OpenCV rounds the weights from positions in single precision, so they differ for most lengths, but not for those of
+    common cameras. Measured on noise, because the formula is an implementation detail of OpenCV.
     """
     noise = np.random.default_rng(0).integers(0, 256, (64, length, 3), dtype=np.uint8)
     straight = cv2.resize(noise, (scaled, 64))

@@ -1,4 +1,4 @@
-"""A detector's network, and the two ways to get candidates from it: all heads evaluated, or only where the scores ask for it."""
+"""Run a detector: evaluate all output heads, or boxes and landmarks only at anchors with a sufficient score."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from facecli.vision.detection.scrfd import Candidates, Layout
 from facecli.vision.runtime.session import Session, rows_of
 
 ONE_THREAD = 200_000
-"""Multiplications below which numpy's BLAS stays in the caller's thread; the workers must not wake its own."""
+"""Multiplications below which numpy's BLAS stays in the caller's thread; it must not start threads of its own here."""
 ROWS_AROUND = np.repeat(np.arange(-1, 2), 3)
 COLUMNS_AROUND = np.tile(np.arange(-1, 2), 3)
 
 
 class HeadWeights(Struct, frozen=True, eq=False):
-    """The last convolutions of one stride: 3x3 over the feature map, padded by one."""
+    """Weights of the last convolutions of one stride: 3x3 over the feature map, padding 1."""
 
     boxes: FloatArray
     """float32 (anchors * 4, channels, 3, 3)."""
@@ -35,21 +35,24 @@ class HeadWeights(Struct, frozen=True, eq=False):
 
 
 class FaceNetwork(Protocol):
-    """A detector's network: what it finds in a batch of inputs."""
+    """A detector's network."""
 
     session: Session
     batches: bool
-    """Whether one run takes several inputs."""
+    """Whether one run accepts several inputs."""
 
     def find(self, blob: FloatArray, threshold: float) -> list[Candidates]:
-        """For each input of `blob`, float32 (b, 3, h, w), the candidates that reach `threshold`, in pixels of the input."""
+        """The candidates of each input that reach `threshold`, in pixels of the input.
+
+        blob: float32 (n, 3, h, w), RGB, normalised. Raises DeviceError if the network fails.
+        """
 
     def over(self, session: Session) -> FaceNetwork:
-        """The same network run by another session."""
+        """The same network, run by another session."""
 
 
 class PlainNetwork:
-    """A detector that gives scores, boxes and landmarks of all anchors."""
+    """A detector whose outputs are the scores, boxes and landmarks of all anchors."""
 
     def __init__(self, session: Session, layout: Layout) -> None:
         self.session, self._layout = session, layout
@@ -59,13 +62,13 @@ class PlainNetwork:
         return PlainNetwork(session, self._layout)
 
     def find(self, blob: FloatArray, threshold: float) -> list[Candidates]:
-        """Evaluate all heads, then look only at the anchors that reach the threshold."""
+        """Evaluate all heads, then decode the anchors that reach the threshold."""
         outputs = self.session.run(blob)
         return [scrfd.decode(rows, self._layout, blob.shape[3], threshold) for rows in rows_of(outputs, len(blob))]
 
 
 class LazyNetwork:
-    """A detector that gives the scores before their sigmoid and the feature maps; boxes and landmarks are worked out here."""
+    """A detector whose outputs are logits and feature maps; boxes and landmarks are computed here."""
 
     def __init__(self, session: Session, layout: Layout, heads: list[HeadWeights]) -> None:
         self.session, self._layout, self._heads = session, layout, heads
@@ -82,7 +85,7 @@ class LazyNetwork:
         return [self._decode([o[number] for o in outputs], threshold) for number in range(len(blob))]
 
     def _decode(self, outputs: list[FloatArray], threshold: float) -> Candidates:
-        """The candidates of one input, from the score maps of each stride and then the feature maps."""
+        """The candidates of one input, from the logits of each stride, then the feature maps of each stride."""
         count = len(self._layout.strides)
         parts = []
         for level, (logits, features) in enumerate(zip(outputs[:count], outputs[count:], strict=True)):
@@ -95,7 +98,10 @@ class LazyNetwork:
         return scrfd.join(parts)
 
     def _place(self, level: int, features: FloatArray, chosen: NDArray[np.intp], scores: FloatArray) -> Candidates:
-        """What one stride's last convolutions say at the anchors `chosen`; `features` is float32 (channels, h, w)."""
+        """Evaluate one stride's last convolutions at the anchors `chosen`.
+
+        features: float32 (channels, h, w).
+        """
         stride, anchors, width = self._layout.strides[level], self._layout.anchors, features.shape[2]
         values = _multiply(patches(features, chosen // anchors), self._weights[level]) + self._biases[level]
         values = values.reshape(len(chosen), anchors, 14)[np.arange(len(chosen)), chosen % anchors] * stride
@@ -103,7 +109,7 @@ class LazyNetwork:
 
 
 def _by_anchor(boxes: FloatArray, landmarks: FloatArray) -> FloatArray:
-    """Put the 4 rows of each anchor's box and the 10 of its landmarks together: (anchors * 14, ...)."""
+    """Interleave the 4 rows of each anchor's box and the 10 rows of its landmarks: (anchors * 14, ...)."""
     anchors = len(boxes) // 4
     return np.concatenate((boxes.reshape(anchors, 4, -1), landmarks.reshape(anchors, 10, -1)), axis=1).reshape(
         anchors * 14, -1
@@ -111,7 +117,7 @@ def _by_anchor(boxes: FloatArray, landmarks: FloatArray) -> FloatArray:
 
 
 def _reach(logits: FloatArray, threshold: float) -> tuple[NDArray[np.intp], FloatArray, float]:
-    """The anchors, in their order, whose score reaches `threshold`, their scores, and the best score of all."""
+    """The anchors whose score reaches `threshold`, in anchor order, their scores, and the best score of all anchors."""
     least = math.log(threshold / (1 - threshold)) if 0 < threshold < 1 else (-math.inf if threshold <= 0 else math.inf)
     best = float(logits.max())
     peak = 1 / (1 + math.exp(-max(best, -99.0)))
@@ -125,9 +131,9 @@ def _reach(logits: FloatArray, threshold: float) -> tuple[NDArray[np.intp], Floa
 
 
 def patches(features: FloatArray, positions: NDArray[np.intp]) -> FloatArray:
-    """What a 3x3 convolution padded by one reads at some positions: float32 (n, channels * 9).
+    """The input patches of a 3x3 convolution with padding 1 at some positions: float32 (n, channels * 9).
 
-    features: float32 (channels, h, w). positions: indices into the map read row by row.
+    features: float32 (channels, h, w). positions: indices into the map in row-major order.
     """
     channels, height, width = features.shape
     rows, columns = np.divmod(positions[:, None], width)
@@ -139,7 +145,7 @@ def patches(features: FloatArray, positions: NDArray[np.intp]) -> FloatArray:
 
 
 def _multiply(rows: FloatArray, matrix: FloatArray) -> FloatArray:
-    """The product, in portions small enough that BLAS starts no threads."""
+    """Matrix product in blocks so small that BLAS starts no threads."""
     step = max(1, ONE_THREAD // matrix.size)
     if len(rows) <= step:
         product: FloatArray = rows @ matrix

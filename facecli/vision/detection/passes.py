@@ -1,4 +1,4 @@
-"""Other ways to look at a photo than whole and upright: turned by right angles, and in overlapping tiles. Pure geometry."""
+"""Geometry of the further passes: photos rotated by right angles, and overlapping tiles."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from facecli.types import ByteArray, FloatArray
 from facecli.vision.detection.scrfd import Candidates
 
 QUARTERS = (1, 2, 3)
-"""Turns by 90 degrees, counterclockwise."""
+"""Rotations in steps of 90 degrees, counterclockwise."""
 OVERLAP = 0.15
-"""Of a tile's side, at the least. A face up to that size lies whole in some tile; larger ones are found in a coarser
-look."""
+"""Least overlap of tiles, as a share of their side. A face up to that size lies whole in some tile; larger ones are
+found in a coarser pass."""
 SEEN = 20
-"""Pixels of the input that a face has to be wide to be found wherever it stands."""
+"""Width in pixels of the input from which on a face is found at any position."""
 TALL = 1.4
-"""The height of an upright face, in its widths."""
+"""Height of an upright face, in widths."""
 COARSER = 5
-"""How many times as large the squares are that a long strip is cut into for its large faces."""
+"""Squares for the large faces of a long strip are this many times as large as the finest ones."""
 EDGE = 1 / 320
-"""A box that comes so near to a tile's inner edge, in sides of the tile, may be cut off by it."""
+"""A box this close to a tile's inner edge, in sides of the tile, may be cut off by it."""
 WORTH = 1.25
-"""A photo whose longer side has no more than so many sides of the input shows nothing new in tiles."""
+"""Tiles show nothing new in a photo whose longer side is at most this many sides of the input."""
 INPUTS = 8.3
-"""The most pixels that tiles show, in areas of the input: photos of usual shapes have twelve tiles at most."""
+"""The most pixels that tiles show, in areas of the input: photos of common shapes have twelve tiles at most."""
 STRIP = 3
-"""A photo that is so many times as long as it is wide is a strip."""
+"""A photo at least this many times as long as wide is a strip."""
 NARROWEST = 16
-"""The shorter side, in pixels, of a strip that may hold a face."""
+"""Shorter side, in pixels, from which on a strip may hold a face."""
 
 
 class Tile(Struct, frozen=True):
-    """A part of a photo."""
+    """A rectangular part of a photo, in pixels; right and bottom are exclusive."""
 
     left: int
     top: int
@@ -45,17 +45,23 @@ class Tile(Struct, frozen=True):
     bottom: int
 
     def cut(self, pixels: ByteArray) -> ByteArray:
-        """The tile's pixels, a view."""
+        """A view of the tile's pixels, (height, width, channels) with the dtype and colour order of `pixels`."""
         return pixels[self.top : self.bottom, self.left : self.right]
 
 
 def turn(pixels: NDArray[Any], quarters: int, axes: tuple[int, int] = (0, 1)) -> NDArray[Any]:
-    """A photo, or an input whose rows and columns are the axes `axes`, turned counterclockwise, as a view."""
+    """Rotate a photo, or an input with rows and columns in `axes`, counterclockwise by `quarters` * 90 degrees; a view.
+
+    pixels: any shape and dtype; the result has the same dtype.
+    """
     return np.rot90(pixels, quarters, axes)
 
 
 def turn_back(found: Candidates, quarters: int, height: int, width: int) -> Candidates:
-    """From a turned photo to the upright one of `height` and `width`: pixel centres fall on pixel centres."""
+    """Map candidates from a rotated photo to the upright one, of `height` and `width` pixels.
+
+    Pixel centres map to pixel centres.
+    """
     corners = _turn_points(found.boxes.reshape(-1, 2, 2), quarters, height, width)
     boxes = np.concatenate((corners.min(axis=1), corners.max(axis=1)), axis=1)
     return Candidates(boxes, found.scores, _turn_points(found.landmarks, quarters, height, width), found.peak)
@@ -68,20 +74,24 @@ def _turn_points(points: FloatArray, quarters: int, height: int, width: int) -> 
 
 
 def tile_side(height: int, width: int, side: int) -> int:
-    """The side of a photo's tiles in its pixels: that of the input, so that nothing is scaled, and more in photos of very many pixels."""
+    """Side of a photo's tiles, in pixels of the photo.
+
+    It equals the side of the input, so that nothing is scaled; it is larger in photos with very many pixels.
+    """
     enlarged = side * max(1.0, math.sqrt(height * width / (INPUTS * side * side)))
     return round(min(enlarged, max(side, min(height, width))))
 
 
 def is_strip(height: int, width: int) -> bool:
-    """Whether a photo is so long, as panoramas are, that little of it is left when the whole is fitted into a square."""
+    """Whether a photo is so long, like a panorama, that it becomes tiny when the whole is fitted into a square."""
     return max(height, width) >= STRIP * min(height, width)
 
 
 def tiles_of(height: int, width: int, side: int, *, small_faces: bool) -> list[list[Tile]]:
-    """The looks at parts of a photo, the coarsest first, for an input of `side`: overlapping tiles that cover it; none where they show nothing new.
+    """Overlapping tiles that cover a photo, one list per pass, the coarsest first; empty if tiles show nothing new.
 
-    Tiles for `small_faces` are as small as the input; without, there are only the squares that a strip is cut into.
+    `side` is that of the input. With `small_faces` the tiles of the last pass are as small as the input; without, there
+    are only the squares that a strip is divided into.
     """
     if (
         max(height, width) <= WORTH * side
@@ -96,11 +106,11 @@ def tiles_of(height: int, width: int, side: int, *, small_faces: bool) -> list[l
 
 
 def _squares(height: int, width: int, side: int, finest: int) -> list[tuple[int, float]]:
-    """The sides and overlaps of the squares that a strip is cut into, the coarsest first.
+    """Sides and overlaps of the squares that a strip is divided into, in pixels, the coarsest first.
 
-    Two neighbours have as much in common as the largest face measures that the next coarser look, at last the one at
-    the whole photo, does not see, and never less than OVERLAP. So every face lies whole in a square in which it is
-    large enough, wherever it stands.
+    Two neighbours overlap by the size of the largest face that the next coarser pass (in the end the pass over the
+    whole photo) misses, and by at least OVERLAP. So every face lies whole in a square in which it is large enough, at
+    any position.
     """
     longer, shorter = max(height, width), min(height, width)
     sides = [longer, COARSER * finest, finest] if longer > COARSER * finest else [longer, finest]
@@ -117,7 +127,7 @@ def _tiles(height: int, width: int, side: int, overlap: float) -> list[Tile]:
 
 
 def _starts(length: int, side: int, overlap: float) -> list[int]:
-    """Where tiles begin along an axis: evenly, the last one ending with it."""
+    """Start positions of tiles along an axis: evenly spaced, the last tile ends at the end of the axis."""
     if length <= side:
         return [0]
     count = 1 + math.ceil((length - side) / (side - overlap))
@@ -125,7 +135,10 @@ def _starts(length: int, side: int, overlap: float) -> list[int]:
 
 
 def place_tile(found: Candidates, tile: Tile, height: int, width: int) -> Candidates:
-    """From a tile to its photo of `height` and `width`, without what the tile's inner edges may have cut off; another tile has that whole."""
+    """Map candidates from a tile to its photo, of `height` and `width` pixels.
+
+    Candidates that an inner edge of the tile may have cut off are dropped; another tile shows them whole.
+    """
     x1, y1, x2, y2 = found.boxes.T
     across, down = tile.right - tile.left, tile.bottom - tile.top
     edge = EDGE * max(across, down)

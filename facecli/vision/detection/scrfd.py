@@ -1,7 +1,7 @@
-"""SCRFD's post-processing in numpy: the anchors over the threshold become boxes and landmarks, and the best of each face stays.
+"""SCRFD's post-processing in numpy: decode anchors above the threshold, then non-maximum suppression.
 
-The arithmetic, its order and its single precision are those of insightface.model_zoo.scrfd, so that the results are the
-same to the bit. SCRFD: Guo et al., "Sample and Computation Redistribution for Efficient Face Detection", 2021.
+Arithmetic, order of operations and single precision are those of insightface.model_zoo.scrfd, so the results are
+bit-identical. SCRFD: Guo et al., "Sample and Computation Redistribution for Efficient Face Detection", 2021.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from facecli.types import FloatArray
 
 NMS_IOU = np.float32(0.4)
-"""Two boxes that overlap by more are the same face."""
+"""Two boxes with a larger intersection over union are the same face."""
 
 
 class Layout(Struct, frozen=True):
-    """How a detector's outputs are ordered."""
+    """Order of a detector's outputs."""
 
     strides: tuple[int, ...]
     anchors: int
-    """Anchors at each position."""
+    """Anchors per position."""
     landmarks: bool
 
 
@@ -32,33 +32,33 @@ LAYOUTS = {
     10: Layout((8, 16, 32, 64, 128), 1, landmarks=False),
     15: Layout((8, 16, 32, 64, 128), 1, landmarks=True),
 }
-"""By the number of outputs: the scores of each stride, then the boxes, then the landmarks."""
+"""Layouts by the number of outputs: the scores of each stride, then the boxes, then the landmarks."""
 
 
 class Candidates(Struct, frozen=True, eq=False):
-    """What a detector finds in one input, in the order of its anchors or by falling score."""
+    """Detections in one input, in anchor order or by descending score; in pixels of the input or of the photo."""
 
     boxes: FloatArray
     """float32 (n, 4): x1, y1, x2, y2."""
     scores: FloatArray
     """float32 (n,)."""
     landmarks: FloatArray
-    """float32 (n, 5, 2)."""
+    """float32 (n, 5, 2): x, y."""
     peak: float = 0.0
-    """The best score of all anchors, whether it reached the threshold or not."""
+    """The best score of all anchors, even if below the threshold."""
 
     def select(self, chosen: NDArray[np.generic]) -> Candidates:
-        """Those at `chosen`, a mask (n,) or integer indices."""
+        """The candidates at `chosen`, a mask bool (n,) or integer indices."""
         return Candidates(self.boxes[chosen], self.scores[chosen], self.landmarks[chosen], self.peak)
 
 
 def no_candidates(peak: float = 0.0) -> Candidates:
-    """Nothing found."""
+    """An empty set of candidates."""
     return Candidates(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32), peak)
 
 
 def join(parts: list[Candidates]) -> Candidates:
-    """All candidates of `parts`, in their order."""
+    """Concatenate candidates, in order."""
     peak = max((p.peak for p in parts), default=0.0)
     parts = [p for p in parts if len(p.scores)]
     if len(parts) < 2:
@@ -68,26 +68,30 @@ def join(parts: list[Candidates]) -> Candidates:
 
 
 def centres(chosen: NDArray[np.intp], width: int, stride: int, anchors: int) -> FloatArray:
-    """The centres, float32 (n, 2) as x, y in pixels of the input, of the anchors `chosen` on a feature map `width` positions wide."""
+    """Centres of the anchors `chosen`, float32 (n, 2) as x, y in pixels of the input.
+
+    chosen: indices in anchor order. width: positions in a row of the feature map. anchors: per position.
+    """
     rows, rest = np.divmod(chosen, width * anchors)
     return (np.stack((rest // anchors, rows), axis=1) * stride).astype(np.float32)
 
 
 def place(points: FloatArray, distances: FloatArray, offsets: FloatArray, scores: FloatArray) -> Candidates:
-    """Turn what the network gives at some anchors into boxes and landmarks.
+    """Compute boxes and landmarks from the network's output at some anchors.
 
-    points: float32 (n, 2), the anchors' centres. distances: float32 (n, 4), from the centre to the left, upper, right
-    and lower edge. offsets: float32 (n, 10), from the centre to five landmarks. All in pixels of the input.
+    points: float32 (n, 2), the anchors' centres. distances: float32 (n, 4), from the centre to the left, top, right and
+    bottom edge. offsets: float32 (n, 10), from the centre to the five landmarks. scores: float32 (n,). All coordinates
+    in pixels of the input.
     """
     boxes = np.concatenate((points - distances[:, :2], points + distances[:, 2:]), axis=1)
     return Candidates(boxes, scores, points[:, None, :] + offsets.reshape(-1, 5, 2))
 
 
 def decode(outputs: list[FloatArray], layout: Layout, width: int, threshold: float) -> Candidates:
-    """The candidates of one input that reach `threshold`, in the order of the anchors.
+    """The candidates of one input that reach `threshold`, in anchor order and in pixels of the input.
 
-    outputs: float32 (anchors, 1), (anchors, 4) and (anchors, 10), each for every stride. width: of the input, in
-    pixels.
+    outputs: float32 (anchors, 1), (anchors, 4) and (anchors, 10), each for every stride, distances in units of the
+    stride. width: of the input, in pixels.
     """
     levels = len(layout.strides)
     parts = []
@@ -102,7 +106,10 @@ def decode(outputs: list[FloatArray], layout: Layout, width: int, threshold: flo
 
 
 def to_photo(found: Candidates, scale: float) -> Candidates:
-    """From pixels of the input to pixels of the photo, the best score first."""
+    """Convert from pixels of the input to pixels of the photo, and sort by descending score.
+
+    scale: pixels of the input per pixel of the photo.
+    """
     if not len(found.scores):
         return found
     order = np.argsort(-found.scores, kind="stable")
@@ -110,9 +117,10 @@ def to_photo(found: Candidates, scale: float) -> Candidates:
 
 
 def suppress(boxes: FloatArray) -> NDArray[np.intp]:
-    """Greedy non-maximum suppression: the indices that stay of `boxes`, float32 (n, 4), the best first.
+    """Greedy non-maximum suppression: indices, intp (m,), of the boxes to keep.
 
-    Areas count one pixel more on each side, as InsightFace's do.
+    boxes: float32 (n, 4) as x1, y1, x2, y2, by descending score. Widths and heights count one extra pixel, as in
+    InsightFace.
     """
     x1, y1, x2, y2 = boxes.T
     areas = (x2 - x1 + 1) * (y2 - y1 + 1)

@@ -1,1 +1,1 @@
-"""The devices of this machine: chosen by name, or by a measured trial."""
+"""The devices of this machine: chosen by name, or automatically by a measured trial."""

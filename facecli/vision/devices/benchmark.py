@@ -1,4 +1,4 @@
-"""Run both models on a device once: whether it gives the CPU's results, and how fast."""
+"""Device trial: run both models on a device and check its results against the CPU's and its speed."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from facecli.vision.runtime.session import OnnxSession
 
 RECORD = "devices"
 VERSION = 3
-"""Raised when the trial measures otherwise, so that older answers are asked for again."""
+"""Increase when the trial measures something else, so that cached answers become invalid."""
 DETECTOR_SIDE = 640
 CROP_SIDE = 112
 ROUNDS = 5
 LEAST_COSINE = 0.999
-"""What every device must reach to the CPU's result."""
+"""Least cosine between a device's outputs and the CPU's."""
 
 
 class TrialOutcome(Struct, frozen=True, eq=False):
-    """What a device made of the trial's input."""
+    """Outputs and time of a device for the trial's input."""
 
     device: Device
     detection: FloatArray
-    """float32 (n,): all outputs of the detector, one after the other."""
+    """float32 (n,): all outputs of the detector, concatenated."""
     embedding: FloatArray
     """float32 (d,)."""
     seconds: float
-    """For one detector input and one crop where the whole device is busy: on the CPU one thread's time over the
-    cores, as photos are indexed."""
+    """Time for one detector input and one crop when the whole device is busy. On the CPU: one thread's time divided by
+    the number of cores, since indexing runs one photo per core."""
 
     def agreement(self, other: TrialOutcome) -> tuple[float, float]:
-        """Cosine of the detector's outputs and of the embedding to another device's."""
+        """Cosines to another device's results: of the detector's outputs, and of the embedding."""
         return _cosine(self.detection, other.detection), _cosine(self.embedding, other.embedding)
 
 
 def run_trial(pack: ModelPack, device: Device) -> TrialOutcome:
-    """Evaluate both models of the pack on the device; raises DeviceError where it does not take."""
+    """Run both models of the pack on the device; raises DeviceError if the device is not available."""
     detector = open_inference(pack.detector.path, device, _settings(device))
     embed = _recogniser(pack.recogniser.path, device)
     side = pack.detector.input_size or DETECTOR_SIDE
@@ -63,10 +63,10 @@ def run_trial(pack: ModelPack, device: Device) -> TrialOutcome:
 
 
 def _recogniser(path: str, device: Device) -> Callable[[FloatArray], NDArray[Any]]:
-    """What embeds a crop on the device."""
+    """A function that embeds a crop, float32 (1, 3, 112, 112), on the device."""
     native = open_inference(path, device, _settings(device))
     if device.provider == CPU and device.kind == OPENVINO:
-        # OpenVINO without its plug-in. Imported here, since it is rare.
+        # OpenVINO without the plug-in. A local import, because this is rare.
         from facecli.vision.runtime.openvino import Form, OpenVinoSession  # noqa: PLC0415
 
         session = OpenVinoSession(Form(path), OnnxSession(native), "f32")
@@ -83,14 +83,17 @@ def _settings(device: Device) -> Any:
 
 
 def _workers(device: Device) -> int:
-    """How many photos the device works on at a time."""
+    """How many photos the device works on in parallel."""
     if device.provider != CPU:
         return 1
     return count_processors()
 
 
 def choose_device(candidates: Sequence[Device]) -> Device:
-    """The fastest of the candidates and the CPU that gives the CPU's results; kept for a while, and until the machine or its packages change."""
+    """The fastest device, of the candidates and the CPU, whose results agree with the CPU's.
+
+    The answer is cached for a while, and until the machine or its packages change.
+    """
     cpu = Device("cpu", CPU)
     key = _fingerprint(candidates)
     kept = recall_answer(RECORD, key)
@@ -109,14 +112,14 @@ def _fastest(candidates: Sequence[Device], cpu: Device) -> Device:
         try:
             outcome = run_trial(pack, device)
         except FacecliError:
-            continue  # one that does not start is none of the devices there are
+            continue  # a device that does not start is not available
         if min(outcome.agreement(reference)) >= LEAST_COSINE and outcome.seconds < best.seconds:
             best = outcome
     return best.device
 
 
 def _fingerprint(candidates: Sequence[Device]) -> str:
-    """What the answer depends on."""
+    """Cache key: everything that the answer depends on."""
     runtime = load_onnxruntime()
     names = sorted(device.name for device in candidates)
     parts = (
@@ -132,7 +135,7 @@ def _fingerprint(candidates: Sequence[Device]) -> str:
 
 
 def _noise(side: int) -> FloatArray:
-    """float32 (1, 3, side, side): the same random input everywhere."""
+    """The same random input each time: float32 (1, 3, side, side)."""
     return np.random.default_rng(1).standard_normal((1, 3, side, side), np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Turn the name of a device into the provider that runs there, or say exactly why it cannot be had."""
+"""Find devices by name, or explain why a requested device is not available."""
 
 from __future__ import annotations
 
@@ -33,28 +33,29 @@ __all__ = ["CPU", "Device", "HardwareMissing", "find_devices", "present_kinds"]
 
 MOST_DEVICES = 1023
 EXACT_OPENVINO = json.dumps({kind: {"INFERENCE_PRECISION_HINT": "f32"} for kind in ("CPU", "GPU")})
-"""Without it OpenVINO computes in bfloat16 where the processor can: cosine 0.999 instead of 1.0."""
+"""Without this, OpenVINO computes in bfloat16 on processors that support it: cosine 0.999 instead of 1.0."""
 
 EXACT_CUDA = (("use_tf32", "0"), ("cudnn_conv_algo_search", "HEURISTIC"), ("arena_extend_strategy", "kSameAsRequested"))
-"""TF32 rounds to 10 bits. cuDNN chooses its algorithms by what it knows of the GPU: trying them all, the default,
-takes seconds for each of some twenty shapes and chooses otherwise from run to run. Memory grows by what is asked
-for and not by doubling, so that a small card holds more."""
+"""Exact, predictable and economical settings of the CUDA provider. TF32 would round to 10 bits. HEURISTIC: cuDNN
+selects algorithms by its knowledge of the GPU; the default, trying all of them, takes seconds for each of some twenty
+shapes and may choose differently from run to run. kSameAsRequested: memory grows by the requested size instead of
+doubling, so that more fits on a small GPU."""
 
 
 class HardwareMissing(DeviceError):
-    """The software for a device is installed, and there is no such device in the machine."""
+    """The software for a device is installed, but the machine has no such device."""
 
 
 class Kind(Struct, frozen=True):
-    """A kind of device, as users name it, and what brings it."""
+    """A kind of device, and the package that provides it."""
 
     name: str
     provider: str
     package: str
-    """The package whose build of ONNX Runtime has the provider; a plug-in onnxruntime-ep-NAME serves as well."""
+    """The package whose ONNX Runtime build has the provider; a plug-in package onnxruntime-ep-NAME works as well."""
     options: tuple[tuple[str, str], ...] = ()
     numbered: bool = False
-    """Whether the provider takes a device_id."""
+    """Whether the provider accepts a device_id."""
 
 
 CUDA_PACKAGE = "onnxruntime-gpu[cuda,cudnn]"
@@ -70,17 +71,17 @@ KINDS = (
     Kind("qnn", "QNNExecutionProvider", "onnxruntime-qnn"),
     Kind(OPENVINO, "OpenVINOExecutionProvider", "onnxruntime-ep-openvino", (("load_config", EXACT_OPENVINO),)),
 )
-"""The devices that facecli has a name for, besides cpu; any other plug-in is named as its package is, without
+"""Kinds of device with a name in facecli, besides cpu; other plug-ins are named like their package, without
 onnxruntime-ep-."""
 SLOW_TO_START = ("tensorrt",)
-"""Devices that are never tried unasked: TensorRT builds an engine for minutes first."""
+"""Devices that `auto` never tries: TensorRT first builds an engine for minutes."""
 
 
 def find_devices(named: str) -> tuple[Device, ...]:
-    """The devices of a name: auto, cpu, cuda (all of them), cuda:0,1, a plug-in's name.
+    """The devices of a name: auto, cpu, cuda (all GPUs), cuda:0,1, or the name of a plug-in.
 
-    `cpu:0,1` gives the CPU twice, as if it were two devices. Raises DeviceError with the reason and what mends it: a
-    device that was asked for is never exchanged for another.
+    `cpu:0,1` gives the CPU twice, as if it were two devices. Raises DeviceError with the reason and a hint if a
+    requested device is not available; facecli never falls back to another device.
     """
     kind, numbers = _split(named)
     if kind == "auto":
@@ -94,14 +95,14 @@ def find_devices(named: str) -> tuple[Device, ...]:
 
 
 def present_kinds() -> list[str]:
-    """The kinds of device whose provider is installed, the CPU not counted; whether they work is not asked."""
+    """The kinds of device whose provider is installed, except the CPU; whether they work is not checked."""
     built_in = built_in_providers()
     kinds = [kind.name for kind in KINDS if kind.provider in built_in]
     return list(dict.fromkeys([*kinds, *installed_plug_ins()]))
 
 
 def _split(named: str) -> tuple[str, list[int]]:
-    """The kind and the numbers of a name."""
+    """Split a device's name into its kind and its numbers."""
     kind, colon, numbers = named.strip().lower().partition(":")
     chosen = [whole_number(part, MOST_DEVICES) for part in numbers.split(",")] if colon else []
     if not kind or None in chosen or (kind == "auto" and chosen):
@@ -110,7 +111,7 @@ def _split(named: str) -> tuple[str, list[int]]:
 
 
 def _choose_devices() -> tuple[Device, ...]:
-    """The fastest device that gives the CPU's results; where nothing but the CPU is installed, that at once."""
+    """The fastest device with the same results as the CPU; the CPU at once if no other provider is installed."""
     kinds = [kind for kind in present_kinds() if kind not in SLOW_TO_START]
     if not kinds:
         return (Device("cpu", CPU),)
@@ -119,7 +120,7 @@ def _choose_devices() -> tuple[Device, ...]:
         try:
             devices = _devices_of(kind, [])
         except DeviceError:
-            continue  # one that is installed but not there is not what the user asked for
+            continue  # installed, but not available; the user did not request it
         if devices[0].provider != CPU:
             found[kind] = devices
     best = choose_device([devices[0] for devices in found.values()])
@@ -127,10 +128,10 @@ def _choose_devices() -> tuple[Device, ...]:
 
 
 def _devices_of(name: str, numbers: list[int]) -> tuple[Device, ...]:
-    """The devices of a kind; those with the numbers, else all where they are numbered and the first otherwise."""
+    """The devices of a kind with these numbers; without numbers all devices if numbered, else the first."""
     kind = next((k for k in KINDS if k.name == name), None)
     plug_in = installed_plug_ins().get(name)
-    # A registered plug-in shows among the built-in ones, so it is asked first.
+    # Check plug-ins first: once registered, they are listed among the built-in providers as well.
     if plug_in is not None:
         return _plugged(Kind(name, register_plug_in(plug_in), plug_in, kind.options if kind else ()), numbers)
     if kind is None:
@@ -161,8 +162,8 @@ def _built_in(kind: Kind, numbers: list[int]) -> tuple[Device, ...]:
 
 
 def _engine_cache() -> tuple[tuple[str, str], ...]:
-    """TensorRT compiles for minutes; what it has compiled is kept, with what it has timed, where there is a cache."""
-    path = cache_folder("tensorrt")  # it would make the directory itself, readable for all
+    """Options that cache TensorRT's engines and timings, since compiling takes minutes; empty without a cache."""
+    path = cache_folder("tensorrt")  # TensorRT would create the directory readable for everyone
     if path is None:
         return ()
     kinds = ("engine", "timing")
@@ -175,8 +176,8 @@ def _plugged(kind: Kind, numbers: list[int]) -> tuple[Device, ...]:
     count = len(plugged_devices(kind.provider))
     if not count:
         if kind.name == OPENVINO and importlib.util.find_spec(OPENVINO) is not None:
-            # The plug-in takes none but Intel's processors; OpenVINO itself takes all, and then runs the recogniser
-            # alone.
+            # The plug-in supports Intel processors only. OpenVINO itself supports all processors, and then runs only
+            # the recogniser.
             _check_numbers(kind.name, numbers, 1)
             return (Device(OPENVINO, CPU),)
         raise HardwareMissing(
@@ -199,7 +200,7 @@ def _check_numbers(name: str, numbers: list[int], count: int) -> None:
 
 
 def _prove(device: Device) -> None:
-    """Open a tiny network on the device; raises DeviceError with what mends it."""
+    """Check that the device works by opening a tiny network; raises DeviceError with a hint."""
     missing = preload_cuda() if device.kind in ("cuda", "tensorrt") else ""
     try:
         open_inference(TINY_MODEL, device)
@@ -210,7 +211,7 @@ def _prove(device: Device) -> None:
 
 
 def _not_installed(kind: Kind) -> DeviceError:
-    """Why the provider of a kind is not in this ONNX Runtime."""
+    """The error for a provider that this ONNX Runtime lacks."""
     conflict = runtime_conflict()
     package = kind.package.partition("[")[0]
     if conflict is not None and installed([package]):
@@ -226,10 +227,13 @@ def _driver_hint(driver: CudaDriver) -> str:
 
 
 def _cuda_hint(driver: CudaDriver) -> str:
-    """What mends a CUDA provider that does not start."""
+    """How to fix a CUDA provider that does not start."""
     runtime = load_onnxruntime()
     wanted = str(getattr(runtime, "cuda_version", "") or "")
     if wanted and driver.major and int(wanted.partition(".")[0]) > driver.major:
-        return f"the driver serves CUDA up to {driver.major} and this onnxruntime-gpu needs {wanted}: update NVIDIA's driver"
+        return (
+            f"the driver serves CUDA up to {driver.major} and this onnxruntime-gpu needs {wanted}: "
+            "update NVIDIA's driver"
+        )
     version = installed(["onnxruntime-gpu"]).get("onnxruntime-gpu", "")
     return shlex.join(pip("install", f"{CUDA_PACKAGE}{'==' + version if version else ''}"))

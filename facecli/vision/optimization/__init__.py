@@ -1,1 +1,1 @@
-"""Networks in faster forms that give the same results, each proved before it is used."""
+"""Faster forms of networks with the same results, each verified before use."""

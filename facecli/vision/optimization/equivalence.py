@@ -1,4 +1,4 @@
-"""Whether another form of a network gives what the original gives, shown on a real photo and on noise, and how long it takes."""
+"""Check on a real photo and on noise that another form of a network gives the original's results, and time it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from facecli.vision.recognition.alignment import CROP, align_faces
 from facecli.vision.runtime.session import Session
 
 PHOTO = "players.jpg"
-"""Comes with the default pack."""
+"""A photo in the default pack."""
 LANDMARKS = np.array(
     [
         [[181, 437], [200, 437], [190, 448], [182, 456], [199, 456]],
@@ -28,18 +28,21 @@ LANDMARKS = np.array(
     ],
     np.float32,
 )
-"""Three of its faces."""
+"""float32 (3, 5, 2): landmarks of three of its faces, x and y in pixels."""
 LEAST_COSINE = 0.99999
-"""Of a rewrite that only computes in another order."""
+"""Least cosine of a rewrite that only changes the order of computation."""
 LEAST_OF = {Precision.EXACT: (0.999, 0.9999), Precision.FAST: (0.998, 0.9995)}
-"""The cosine that shorter numbers must reach for every crop, and on average."""
+"""Least cosine of any crop, and least mean cosine, for lower precision."""
 SCORE_TOLERANCE = 1e-3
 PIXEL_TOLERANCE = 0.02
 RUNS = 4
 
 
 def proving_crops(normalisation: tuple[float, float]) -> FloatArray:
-    """A recogniser's input, float32 (5, 3, 112, 112): real faces where the photo is there, and noise."""
+    """Test input of a recogniser, float32 (5, 3, 112, 112): three faces (noise without the photo), and noise.
+
+    RGB, (pixel - mean) * factor with `normalisation` = (mean, factor).
+    """
     noise = np.random.default_rng(0).integers(0, 256, (2, CROP, CROP, 3), dtype=np.uint8)
     photo = _photo()
     faces = noise[::-1] if photo is None else align_faces(photo, LANDMARKS)
@@ -49,7 +52,10 @@ def proving_crops(normalisation: tuple[float, float]) -> FloatArray:
 
 
 def proving_photos(side: int, normalisation: tuple[float, float]) -> FloatArray:
-    """A detector's input, float32 (2, 3, side, side): a real photo where it is there, and soft noise."""
+    """Test input of a detector, float32 (2, 3, side, side): a photo (noise without it), and smooth noise.
+
+    RGB, (pixel - mean) * factor with `normalisation` = (mean, factor).
+    """
     blob = np.empty((2, 3, side, side), np.float32)
     noise = np.random.default_rng(0).integers(0, 256, (side // 16, side // 16, 3), dtype=np.uint8)
     soft: ByteArray = cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
@@ -61,7 +67,10 @@ def proving_photos(side: int, normalisation: tuple[float, float]) -> FloatArray:
 
 
 def same_embeddings(original: Session, rewritten: Session, crops: FloatArray) -> bool:
-    """Whether a batch through the rewritten network is what the original gives crop by crop."""
+    """Whether the rewritten network gives for a batch what the original gives crop by crop.
+
+    crops: float32 (n, 3, 112, 112), normalised.
+    """
     expected, given = embeddings_of(original, crops), rewritten.run(crops)[0]
     if given.shape != expected.shape:
         return False
@@ -69,14 +78,14 @@ def same_embeddings(original: Session, rewritten: Session, crops: FloatArray) ->
 
 
 def embeddings_of(session: Session, crops: FloatArray) -> FloatArray:
-    """What a network gives crop by crop: float32 (n, dimension)."""
+    """Outputs of a network, crop by crop: float32 (n, dimension). crops: float32 (n, 3, 112, 112), normalised."""
     return np.concatenate([session.run(crop[None])[0].reshape(1, -1) for crop in crops])
 
 
 def cosines(expected: FloatArray, given: FloatArray) -> FloatArray:
-    """Of each row with the same row of the other, float32 (n, dimension) both: float64 (n,), -1 where one of them is no direction at all.
+    """Cosine of each row of `expected` with the same row of `given`: float64 (n,), -1 if undefined.
 
-    Half precision may overflow: what is infinite or no number must not pass for anything.
+    expected, given: float32 (n, dimension). Half precision may overflow; infinity and NaN must not pass the check.
     """
     one, other = expected.astype(np.float64), given.reshape(len(expected), -1).astype(np.float64)
     with np.errstate(all="ignore"):
@@ -85,13 +94,16 @@ def cosines(expected: FloatArray, given: FloatArray) -> FloatArray:
 
 
 def is_kept(found: FloatArray, precision: Precision) -> bool:
-    """Whether cosines are those that a precision promises."""
+    """Whether cosines, float (n,), are as high as a precision promises."""
     least, mean = LEAST_OF[precision]
     return bool(found.min() >= least and found.mean() >= mean)
 
 
 def same_faces(original: FaceNetwork, rewritten: FaceNetwork, blob: FloatArray) -> bool:
-    """Whether a batch through the rewritten detector gives the candidates that the original gives one by one."""
+    """Whether the rewritten detector gives for a batch the candidates that the original gives input by input.
+
+    blob: float32 (n, 3, side, side), normalised.
+    """
     for number, image in enumerate(blob):
         everything = original.find(image[None], 0.0)[0]
         threshold = _clear_threshold(everything.scores)
@@ -114,7 +126,10 @@ def _alike(one: Candidates, other: Candidates) -> bool:
 
 
 def _clear_threshold(scores: FloatArray) -> float:
-    """A threshold in the widest gap, as a ratio, between the 100th and the 400th best score: rounding cannot move an anchor over it."""
+    """A threshold that rounding cannot move an anchor across: in the widest gap among the best scores.
+
+    The gap is the widest as a ratio, between the 100th and the 400th best score.
+    """
     best = (
         np.sort(scores.astype(np.float64))[::-1][100:400]
         if len(scores) > 400
@@ -125,23 +140,23 @@ def _clear_threshold(scores: FloatArray) -> float:
 
 
 def seconds_of(sessions: Sequence[Session], feed: FloatArray) -> list[float]:
-    """The least time of some runs of each session, in turns.
+    """The least seconds of several runs of each session, run in alternation.
 
-    Counted is what this thread spends, in which a session on the CPU does all its work: other programs must not decide
-    what is kept.
+    This counts the CPU time of this thread, in which a session on the CPU does all its work, so that other programs do
+    not affect the result.
     """
     return [min(own) for own in timings(sessions, feed, RUNS, time.thread_time)]
 
 
 def medians_of(sessions: Sequence[Session], feed: FloatArray, rounds: int) -> list[float]:
-    """The median time of each session's runs, in turns, as the clock on the wall shows it; one run of each goes before."""
+    """The median seconds of each session's runs, by wall clock, after one warm-up run of each; in alternation."""
     return [float(np.median(own[1:])) for own in timings(sessions, feed, 1 + rounds)]
 
 
 def timings(
     sessions: Sequence[Session], feed: FloatArray, rounds: int, clock: Callable[[], float] = time.perf_counter
 ) -> list[list[float]]:
-    """The seconds of each session's runs; in turns, since other threads may be at work meanwhile."""
+    """The seconds of each session's runs, run in alternation, since other threads may be busy meanwhile."""
     seconds: list[list[float]] = [[] for _ in sessions]
     for _ in range(rounds):
         for session, own in zip(sessions, seconds, strict=True):
@@ -152,7 +167,7 @@ def timings(
 
 
 def _photo() -> ByteArray | None:
-    """The photo in RGB, None where it is not installed."""
+    """The photo, uint8 (h, w, 3) RGB; None if not installed."""
     try:
         data = np.fromfile(os.path.join(wheel_directory(), PHOTO), np.uint8)
     except OSError:

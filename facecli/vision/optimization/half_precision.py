@@ -1,7 +1,7 @@
-"""A recogniser in half precision on an accelerator: where its embeddings stay what they are, and only where that is faster.
+"""Half precision for the recogniser on an accelerator: used if embeddings stay the same and it is faster.
 
-Both are found out once for a model, a device and a version of ONNX Runtime, and kept. The embeddings are held to those
-of single precision on the same device and to those of the original on the CPU.
+Both are measured once for a model, a device and a version of ONNX Runtime, and cached. The embeddings are compared with
+single precision on the same device and with the original on the CPU.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from facecli.vision.runtime.session import CPU, OnnxSession, Session, open_sessi
 
 NAME = "half precision"
 ROWS = (32, 8, 1)
-"""Of the trial's batch; the next where the device has not the memory for one."""
+"""Batch sizes of the trial; the next one is used if the device is out of memory."""
 ROUNDS = 7
 LEAST_GAIN = 0.9
-"""It must take no more than this share of single precision's time."""
+"""It must take at most this share of single precision's time."""
 
 
 class HalfSession(OnnxSession):
@@ -39,16 +39,19 @@ class HalfSession(OnnxSession):
 
 
 class Finding(Struct, frozen=True):
-    """What came of trying."""
+    """Result of the trial."""
 
     fits: bool
     words: str
     lasting: bool = True
-    """Whether the next time would come to the same."""
+    """Whether another trial would give the same result."""
 
 
 def choose_precision(shop: RewriteTarget, precision: Precision, open_single: Callable[[], Session]) -> Session:
-    """The recogniser in half precision (a HalfSession) where that is proved, now or before, else in single precision; which one is told."""
+    """Choose the precision of the recogniser, by a cached or a new trial, and report the choice.
+
+    Gives a HalfSession, or the session in single precision.
+    """
     role = f"{HALF}-{precision}-{_hardware(shop.device)}"
     entry, half = recall(shop, role)
     single = None if half is not None else open_single()
@@ -62,14 +65,14 @@ def choose_precision(shop: RewriteTarget, precision: Precision, open_single: Cal
         shop.report.detail(f"{where} computes in {NAME}: {words}")
         return HalfSession(half.native)
     assert single is not None
-    shop.report.detail(f"{where} computes in single precision, for in {NAME} {words}")
+    shop.report.detail(f"{where} computes in single precision; in {NAME} {words}")
     return single
 
 
 def _try_and_keep(
     shop: RewriteTarget, role: str, single: Session, precision: Precision
 ) -> tuple[OnnxSession | None, str]:
-    """The session in half precision if it is taken, and why or why not."""
+    """The session in half precision if it is chosen, and the reason."""
     rewrite = maker(shop, NAME, _halve)()
     if rewrite is None:
         finding = Finding(fits=False, words="its graph cannot be written")
@@ -78,9 +81,9 @@ def _try_and_keep(
             half, entry = open_rewrite(shop, rewrite)
             finding = _judge(shop, single, half, precision)
         except DeviceFull as error:
-            finding = Finding(fits=False, words=f"it has not the memory now ({error.hint})", lasting=False)
+            finding = Finding(fits=False, words=f"it is out of memory now ({error.hint})", lasting=False)
         except FacecliError as error:
-            # A device that is lost fails here too, which ends the opening and is not held against half precision.
+            # A lost device fails here as well; that error is raised and not recorded against half precision.
             single.run(equivalence.proving_crops(shop.normalisation)[:1])
             finding = Finding(fits=False, words=f"it fails ({error.hint or error.what})")
     if not finding.fits:
@@ -93,13 +96,13 @@ def _try_and_keep(
 
 
 def _halve(surgery: Any, graph: Any) -> list[HeadWeights] | None:
-    """Open the batch axis and convert; only the second module imports ONNX Runtime's converter."""
+    """Open the batch axis and convert to half precision; only the second module imports ONNX Runtime's converter."""
     surgery.open_axes(graph)
     return [] if importlib.import_module("facecli.vision.optimization.rewrites.half").halve(graph) else None
 
 
 def _judge(shop: RewriteTarget, single: Session, half: Session, precision: Precision) -> Finding:
-    """Compare half with single precision: first what it gives, then how long it takes."""
+    """Compare half with single precision: first the embeddings, then the time."""
     crops = equivalence.proving_crops(shop.normalisation)
     original = open_session(shop.file.path, Device("cpu", CPU))
     given = half.run(crops)[0]
@@ -116,7 +119,7 @@ def _judge(shop: RewriteTarget, single: Session, half: Session, precision: Preci
 
 
 def _share_of_time(single: Session, half: Session, crops: FloatArray) -> float:
-    """How much of the first session's time the second takes, in batches where both take them."""
+    """The second session's time as a share of the first's, with batches if both accept them."""
     for rows in ROWS if single.input.shape[0] is None else ROWS[-1:]:
         try:
             before, after = equivalence.medians_of((single, half), np.resize(crops, (rows, *crops.shape[1:])), ROUNDS)
@@ -129,7 +132,10 @@ def _share_of_time(single: Session, half: Session, crops: FloatArray) -> float:
 
 
 def _hardware(device: Device) -> str:
-    """Eight hexadecimal digits that are the same for devices of one make, as far as that can be told: what is faster on one may not be on another."""
+    """Eight hexadecimal digits, equal for devices of the same model, as far as known.
+
+    A precision that is faster on one model may be slower on another.
+    """
     described = ""
     if device.kind in GPU_KINDS:
         gpu = read_gpu(device.number)

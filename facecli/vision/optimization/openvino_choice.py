@@ -1,7 +1,7 @@
-"""The recogniser by OpenVINO on the processor: where it was asked for, or where that is faster on this very one.
+"""Run the recogniser with OpenVINO on the CPU: if requested, or if it is faster on this processor.
 
-OpenVINO takes its time to start, so a run begins with ONNX Runtime's session and changes over once it has shown that it
-is a long one. On the first such change both are timed, and the answer is kept.
+OpenVINO starts slowly, so a run begins with ONNX Runtime and switches over once it proves to be long. The first time
+both are timed, and the answer is cached.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from facecli.vision.runtime.session import Session
 RECORD = "openvino"
 ROLE = "recogniser-openvino"
 VERSION = 2
-"""Raised when the trial measures otherwise."""
+"""Increase when the trial measures something else."""
 LONG_RUN = 32
-"""Crops after which a run counts as a long one; starting OpenVINO costs about as much as it saves on twice as many."""
+"""Crops after which a run counts as long; starting OpenVINO costs about as much as it saves on twice as many."""
 LEAST_GAIN = 0.9
-"""It must take less than this share of the other's time."""
+"""OpenVINO must take less than this share of ONNX Runtime's time."""
 ROUNDS = 8
 HINTS = {Precision.EXACT: "f32", Precision.FAST: "bf16"}
 
 
 class ChangingSession:
-    """One session at first, and another from the time when so many rows have passed; thread-safe."""
+    """Switches from one session to another after a number of rows; thread-safe."""
 
     def __init__(self, first: Session, open_other: Callable[[], Session | None], rows: int) -> None:
         self._session, self._open_other, self._left = first, open_other, rows
@@ -48,12 +48,15 @@ class ChangingSession:
 
     @property
     def most(self) -> int | None:
-        """The most rows of one run, where the session at hand has a wish of its own."""
+        """Largest batch of the current session, if it has a preference."""
         wish: int | None = getattr(self._session, "most", None)
         return wish
 
     def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
-        """Evaluate the network; the thread whose rows are the last of the first session opens the other, and the rest go on meanwhile."""
+        """Evaluate the network on `feed`, a batch, as the current session does.
+
+        The thread whose rows use up the limit opens the other session; the other threads continue meanwhile.
+        """
         with self._lock:
             before, self._left = self._left, self._left - len(feed)
         if before > 0 >= self._left:
@@ -64,7 +67,7 @@ class ChangingSession:
 
 
 def with_openvino(session: Session, shop: RewriteTarget, precision: Precision) -> Session:
-    """The session, to be changed for OpenVINO's in a long run where that is installed and has not proved slower here."""
+    """A session that switches to OpenVINO in a long run, if installed and not known to be slower here."""
     if importlib.util.find_spec("openvino") is None:
         if precision is Precision.FAST:
             shop.report.detail("without the package openvino fast precision is the same as exact")
@@ -72,29 +75,30 @@ def with_openvino(session: Session, shop: RewriteTarget, precision: Precision) -
 
     def open_other() -> Session | None:
         try:
-            # Asked here and not before, since a single search, which opens the models as well, must not pay for the
-            # answer.
+            # Only now, because the key takes time, and a single search opens the models as well.
             key = _key(shop, precision)
             kept = recall_answer(RECORD, key)
             if kept is False:
                 return None
             other = _open(session, shop, precision)
             better = _is_better(session, other, shop, precision) if kept is None else bool(kept)
-        except Exception as error:  # noqa: BLE001 (whatever OpenVINO meets, the session at hand does the work)
+        except Exception as error:  # noqa: BLE001 (whatever fails in OpenVINO, ONNX Runtime can do the work)
             shop.report.detail(f"OpenVINO cannot be used: {_said(error)}")
             return None
         if kept is None:
             keep_answer(RECORD, key, better)
-        shop.report.detail(
-            f"embedding by {'OpenVINO, in ' + HINTS[precision] if better else 'ONNX Runtime, which is as fast here as OpenVINO'}"
-        )
+        chosen = f"OpenVINO, in {HINTS[precision]}" if better else "ONNX Runtime, which is as fast here as OpenVINO"
+        shop.report.detail(f"embedding by {chosen}")
         return other if better else None
 
     return ChangingSession(session, open_other, LONG_RUN)
 
 
 def open_by_openvino(session: Session, shop: RewriteTarget, precision: Precision) -> Session:
-    """The network of `session` by OpenVINO from the first crop on, as it was asked for; DeviceError where that cannot be had or is not the same."""
+    """Open the network with OpenVINO from the first crop on, as requested.
+
+    Raises DeviceError if OpenVINO is not available or gives different embeddings.
+    """
     try:
         other = _open(session, shop, precision)
         same = _is_same(session, other, equivalence.proving_crops(shop.normalisation), precision)
@@ -121,7 +125,7 @@ def _open(session: Session, shop: RewriteTarget, precision: Precision) -> OpenVi
 
 
 def _form(shop: RewriteTarget) -> Form:
-    """The rewritten network, kept for the next time; the original where the pattern is not there."""
+    """The rewritten network, from the cache if possible; the original if the pattern is missing."""
     entry = recall_entry(shop, ROLE)
     if entry is None:
         factor = shop.file.scale
@@ -139,19 +143,20 @@ def _form(shop: RewriteTarget) -> Form:
 
 
 def _key(shop: RewriteTarget, precision: Precision) -> str:
-    """What the answer depends on."""
-    versions = f"{importlib.import_module('importlib.metadata').version('openvino')} {load_onnxruntime().__version__} {VERSION}"
+    """Cache key: everything that the answer depends on."""
+    openvino = importlib.import_module("importlib.metadata").version("openvino")
+    versions = f"{openvino} {load_onnxruntime().__version__} {VERSION}"
     return f"{shop.file.sha256[:32]} {precision} {processor_identity()} {count_processors()} {versions}"
 
 
 def _is_same(session: Session, other: Session, crops: FloatArray, precision: Precision) -> bool:
-    """Whether the real faces among the proving crops get the embeddings that the precision promises."""
+    """Whether the embeddings of the faces among the test crops are as close as the precision promises."""
     faces = crops[: len(equivalence.LANDMARKS)]
     return equivalence.is_kept(equivalence.cosines(session.run(faces)[0], other.run(faces)[0]), precision)
 
 
 def _is_better(session: Session, other: Session, shop: RewriteTarget, precision: Precision) -> bool:
-    """Whether the other session gives the same, and takes clearly less time."""
+    """Whether the other session gives the same embeddings and is clearly faster."""
     crops = equivalence.proving_crops(shop.normalisation)
     if not _is_same(session, other, crops, precision):
         return False

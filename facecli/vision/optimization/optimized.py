@@ -1,7 +1,7 @@
-"""A pack's networks in their fastest form: rewritten exactly where that is proved, the recogniser of an accelerator in half precision.
+"""Open a pack's networks in their fastest form: verified rewrites, and half precision for recognisers on accelerators.
 
-What a network gives stays the same; how ONNX Runtime gets there changes. Where a rewrite's pattern is not there, or the
-result is not the original's, or takes longer, the next one is tried, and the original is the last.
+The results stay the same; only the way in which ONNX Runtime computes them changes. If a rewrite's pattern is missing,
+its results differ or it is slower, the next rewrite is tried, and finally the original is used.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OUTPUTS_OF_A_STRIDE = 3
 def open_recogniser(
     file: ModelFile, device: Device, report: Reporter, precision: Precision = Precision.EXACT
 ) -> Session:
-    """The recogniser's network in its fastest proved form; a HalfSession where an accelerator computes in half precision."""
+    """Open the recogniser in its fastest verified form; a HalfSession if an accelerator computes in half precision."""
     shop = RewriteTarget(file, device, report)
     if device.provider == CPU:
         return _open_single(shop)
@@ -34,7 +34,7 @@ def open_recogniser(
 
 
 def _open_single(shop: RewriteTarget) -> Session:
-    """The recogniser in single precision."""
+    """Open the recogniser in single precision."""
     entry, session = recall(shop, "recogniser")
     if session is not None:
         return session
@@ -53,7 +53,10 @@ def _open_single(shop: RewriteTarget) -> Session:
 
 
 def open_detector(file: ModelFile, device: Device, report: Reporter) -> FaceNetwork:
-    """The detector's network in its fastest proved form, always in single precision: its landmarks decide what the recogniser sees."""
+    """Open the detector in its fastest verified form, always in single precision.
+
+    The precision of its landmarks decides which pixels the recogniser sees.
+    """
     shop = RewriteTarget(file, device, report)
     entry, session = recall(shop, "detector")
     if entry is not None and session is not None:
@@ -62,7 +65,7 @@ def open_detector(file: ModelFile, device: Device, report: Reporter) -> FaceNetw
     layout = LAYOUTS.get(len(original.outputs))
     if layout is None or not layout.landmarks:
         raise PackError(
-            "the detector is no SCRFD with landmarks, the only kind that facecli runs",
+            "the detector is not an SCRFD with landmarks, the only kind that facecli runs",
             file.path,
             hint="take another pack, such as buffalo_l",
         )
@@ -87,7 +90,7 @@ def _network(session: Session, heads: list[HeadWeights]) -> FaceNetwork:
 
 
 def _no_slower(shop: RewriteTarget, sessions: tuple[Session, Session], feed: FloatArray) -> bool:
-    """Whether the second session takes no more than the first; only a CPU's time can be told apart from that of other programs."""
+    """Whether the second session is not slower; checked on CPUs only, where CPU time excludes other programs."""
     if shop.device.provider != CPU:
         return True
     before, after = equivalence.seconds_of(sessions, feed)
@@ -95,11 +98,11 @@ def _no_slower(shop: RewriteTarget, sessions: tuple[Session, Session], feed: Flo
 
 
 def _rewrites_of_recogniser(shop: RewriteTarget) -> list[Maker]:
-    """The best first. Other devices than a CPU have kernels of their own, so there only the batch axis is opened."""
+    """Rewrites, the best first; only the batch axis changes on other devices, which have their own kernels."""
     axes = maker(shop, "an open batch axis", lambda surgery, graph: surgery.open_axes(graph) or [])
     if shop.device.provider != CPU:
         return [axes]
-    return [maker(shop, "PRelu by convolutions", lambda surgery, graph: surgery.rewrite_recogniser(graph)), axes]
+    return [maker(shop, "PRelu as convolutions", lambda surgery, graph: surgery.rewrite_recogniser(graph)), axes]
 
 
 def _rewrites_of_detector(shop: RewriteTarget) -> list[Maker]:

@@ -1,4 +1,4 @@
-"""Rewritten models in the user's cache: a file that ONNX Runtime opens, and beside it what is known of it. No pickle, no partial file."""
+"""Cache of rewritten models: an ONNX file, and a file with its metadata and arrays. No pickle, no partial files."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ MAGIC = b"facecli\x02"
 DIGEST_BYTES = 16
 MODEL = ".onnx"
 HALF = "recogniser-half"
-"""In the names of entries in half precision."""
+"""Part of the names of half precision entries."""
 
 
 class Entry(Struct, frozen=True, eq=False):
-    """What is kept for a model."""
+    """A cache entry."""
 
     facts: dict[str, Any]
     model: str | bytes = b""
-    """The rewritten model: its bytes when it was just made, its path when it comes from the cache; empty where the
-    original is the best."""
+    """The rewritten model: its bytes if just made, its path if from the cache; empty if the original is the best."""
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def graph_directory() -> Path:
-    """Where rewritten models lie."""
+    """The directory of rewritten models."""
     return cache_directory() / "graphs"
 
 
 def prepare_cache(report: Reporter) -> None:
-    """Make the cache, free it of what killed runs have left, and say where it cannot be made what that costs."""
+    """Create the cache and delete leftovers of killed runs; warns if the cache cannot be created."""
     try:
         for place in (make_cache_directory().parent, graph_directory()):
             sweep(place)
     except OSError as error:
         why = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
         report.warn(
-            f"nothing can be kept for the next run, which prepares the models again ({why}): XDG_CACHE_HOME names another place"
+            f"the cache cannot be written, so the next run prepares the models again ({why}): "
+            "set XDG_CACHE_HOME to another directory"
         )
 
 
 def load_entry(name: str) -> Entry | None:
-    """The entry of a name; None where there is none, or none that is whole."""
+    """The entry of this name; None if missing or damaged."""
     try:
         path = graph_directory() / name
         data = path.read_bytes()
@@ -74,7 +74,7 @@ def load_entry(name: str) -> Entry | None:
 
 
 def store_entry(name: str, entry: Entry) -> None:
-    """Keep an entry, in the place of older ones of the same model and processor; raises OSError where the cache cannot be written."""
+    """Store an entry and delete older ones of the same model and processor; raises OSError."""
     assert isinstance(entry.model, bytes)
     directory = make_cache_directory()
     if entry.model:
@@ -90,7 +90,10 @@ def store_entry(name: str, entry: Entry) -> None:
 
 
 def forget_answers() -> None:
-    """Drop what trials of speed came to: that the original is the best, or half precision; what stays is exact and as fast."""
+    """Delete the results that depend on measured speed: that the original is the best, and half precision.
+
+    The other entries give exact results and are not slower.
+    """
     with contextlib.suppress(OSError):
         for path in graph_directory().iterdir():
             model = path.with_name(f"{path.name}{MODEL}")
@@ -100,14 +103,14 @@ def forget_answers() -> None:
 
 
 def make_cache_directory() -> Path:
-    """The directory of rewritten models, made where it is missing; raises OSError."""
+    """The directory of rewritten models, created if missing; raises OSError."""
     directory = graph_directory()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return directory
 
 
 def _digest(path: str) -> str:
-    """The digest of a file's content, read in place; empty where it cannot be read."""
+    """The digest of a file's content, by mmap; empty if it cannot be read."""
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return xxhash.xxh3_128_hexdigest(content)
@@ -116,7 +119,7 @@ def _digest(path: str) -> str:
 
 
 def _forget_older(directory: Path, name: str) -> None:
-    """Unlink the entries that differ from `name` in their last part only, which names the versions."""
+    """Delete the entries that differ from `name` only in the last part, the digest of versions."""
     family = name.rpartition("-")[0]
     for other in directory.glob(f"{family}-*"):
         if other.name.removesuffix(MODEL) != name:

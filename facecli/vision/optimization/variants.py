@@ -1,4 +1,7 @@
-"""Make other forms of a network, keep the first that is proved, and find it again: once for a model, a processor and a version of ONNX Runtime."""
+"""Make rewrites of a network, choose the first that passes verification, and cache it.
+
+A choice holds for one model, provider, processor and version of ONNX Runtime.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from facecli.vision.runtime.providers import Device
 from facecli.vision.runtime.session import CPU, OnnxSession, Session, SessionOptions, open_session
 
 VERSION = 3
-"""Raised when a rewrite gives another graph."""
+"""Increase when a rewrite gives another graph."""
 
 
 class Rewrite(Struct, frozen=True, eq=False):
@@ -34,15 +37,15 @@ class Rewrite(Struct, frozen=True, eq=False):
     name: str
     model: bytes
     heads: list[HeadWeights] = field(default_factory=list)
-    """Of a detector without its last convolutions; else empty."""
+    """Heads of a detector without its last convolutions; else empty."""
 
 
 Maker = Callable[[], Rewrite | None]
-"""Makes one rewrite; it gives None where the pattern is not there."""
+"""Makes one rewrite; gives None if the pattern is missing."""
 
 
 class RewriteTarget(Struct, frozen=True):
-    """For which model and device rewrites are made, and whom to tell."""
+    """The model and device to make rewrites for."""
 
     file: ModelFile
     device: Device
@@ -54,19 +57,19 @@ class RewriteTarget(Struct, frozen=True):
 
     @property
     def title(self) -> str:
-        """The model as messages name it."""
+        """The model's name in messages."""
         return os.path.basename(self.file.path)
 
 
 def normalisation(file: ModelFile) -> tuple[float, float]:
-    """Mean, and the factor that stands for the division by the scale."""
+    """Mean and factor of the network's input: (pixel - mean) * factor."""
     return file.mean, 1.0 / file.scale
 
 
 def choose_variant(
     shop: RewriteTarget, role: str, rewrites: Sequence[Maker], proved: Callable[[Session, Rewrite], bool]
 ) -> tuple[Session, list[HeadWeights]] | None:
-    """The first rewrite that applies, loads and is proved; what was chosen is kept."""
+    """The first rewrite that applies, loads and passes `proved`; None if the original is used. The choice is cached."""
     for make in rewrites:
         rewrite = make()
         if rewrite is None:
@@ -76,13 +79,13 @@ def choose_variant(
             if proved(session, rewrite):
                 keep(shop, role, entry)
                 return session, rewrite.heads
-        shop.report.detail(f"{shop.title}: left aside, since it does not give the same or is no faster: {rewrite.name}")
+        shop.report.detail(f"{shop.title}: rewrite not used, its results differ or it is slower: {rewrite.name}")
     keep(shop, role, Entry({"rewrite": ""}))
     return None
 
 
 def open_rewrite(shop: RewriteTarget, rewrite: Rewrite) -> tuple[OnnxSession, Entry]:
-    """Open a rewrite; on a CPU by way of the graph that ONNX Runtime makes of it, which loads faster the next time."""
+    """Open a rewrite; on a CPU as optimised by ONNX Runtime, which loads faster the next time."""
     model, optimised = rewrite.model, False
     if shop.device.provider == CPU:
         with contextlib.suppress(OSError):
@@ -95,7 +98,7 @@ def open_rewrite(shop: RewriteTarget, rewrite: Rewrite) -> tuple[OnnxSession, En
 
 
 def _optimised(model: bytes, device: Device) -> bytes:
-    """The graph as ONNX Runtime has optimised it for this processor; raises OSError where the cache cannot be written."""
+    """The graph as optimised by ONNX Runtime for this processor; raises OSError if the cache cannot be written."""
     with scratch_folder(make_cache_directory()) as folder:
         path = str(folder / "optimised.onnx")
         open_session(model, device, SessionOptions(save_to=path))
@@ -104,7 +107,7 @@ def _optimised(model: bytes, device: Device) -> bytes:
 
 
 def recall(shop: RewriteTarget, role: str) -> tuple[Entry | None, OnnxSession | None]:
-    """What was kept for a model: nothing, or that the original is the best, or a session of its rewrite."""
+    """The cached choice: no entry, an entry for the original without a session, or an entry and its session."""
     entry = recall_entry(shop, role)
     if entry is None or not _holds(entry):
         return None, None
@@ -113,17 +116,17 @@ def recall(shop: RewriteTarget, role: str) -> tuple[Entry | None, OnnxSession | 
     try:
         return entry, open_session(entry.model, shop.device, SessionOptions(optimised=bool(entry.facts["optimised"])))
     except FacecliError as error:
-        shop.report.detail(f"a rewritten model in the cache is of no use and is made again: {error.hint}")
+        shop.report.detail(f"a rewritten model in the cache cannot be opened and is made again: {error.hint}")
         return None, None
 
 
 def recall_entry(shop: RewriteTarget, role: str) -> Entry | None:
-    """What was kept for a model, for whoever opens it by other means."""
+    """The cache entry, for callers that open the model by other means."""
     return load_entry(_name(shop, role))
 
 
 def keep(shop: RewriteTarget, role: str, entry: Entry) -> None:
-    """Keep what was chosen, as far as the cache can be written."""
+    """Store a choice, if the cache can be written."""
     entry.facts["made_at"] = int(time.time())
     try:
         store_entry(_name(shop, role), entry)
@@ -132,13 +135,13 @@ def keep(shop: RewriteTarget, role: str, entry: Entry) -> None:
 
 
 def _holds(entry: Entry) -> bool:
-    """Whether what was chosen stands; where time decided, for a while alone: other programs may have been busy."""
+    """Whether a choice is still valid; one based on time expires, since other programs may have been busy."""
     by_time = not entry.model or "finding" in entry.facts
     return not by_time or still_holds(entry.facts.get("made_at"))
 
 
 def heads_of(entry: Entry) -> list[HeadWeights]:
-    """The heads that were kept with a detector's rewrite."""
+    """The heads stored with a detector's rewrite."""
     names = HeadWeights.__struct_fields__
     return [
         HeadWeights(**{name: entry.arrays[f"{number}.{name}"] for name in names})
@@ -147,7 +150,7 @@ def heads_of(entry: Entry) -> list[HeadWeights]:
 
 
 def _name(shop: RewriteTarget, role: str) -> str:
-    """The entry's name: what the model, the provider and the processor are, then a digest of the versions."""
+    """The entry's name: model, role, provider and processor, then a digest of the versions."""
     versions = f"{VERSION}|{load_onnxruntime().__version__}|{shop.file.mean}|{shop.file.scale}"
     place = shop.device.provider.removesuffix("ExecutionProvider").lower()
     return (
@@ -156,7 +159,10 @@ def _name(shop: RewriteTarget, role: str) -> str:
 
 
 def maker(shop: RewriteTarget, name: str, change: Callable[[Any, Any], list[HeadWeights] | None]) -> Maker:
-    """A function that makes one rewrite by `change`, which is given the module of rewrites and the graph. Only it imports onnx."""
+    """A function that makes one rewrite: `change` is called with the module of rewrites and the graph.
+
+    onnx is imported only when that function runs.
+    """
 
     def make() -> Rewrite | None:
         try:

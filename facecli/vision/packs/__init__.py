@@ -1,1 +1,1 @@
-"""Model packs: which there are, what a model file is, fetching and checking them."""
+"""Model packs: find, inspect, download and verify them."""

@@ -1,4 +1,7 @@
-"""Unpack a pack's archive safely: only model files, by their last name, within limits, checked, and put in place at the end."""
+"""Unpack a pack's archive safely: model files only, size limits, hashes verified, moved into place at the end.
+
+Folders in the archive are ignored.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ CHUNK = 1 << 20
 
 
 def install_pack(archive: Path, pack: KnownPack, directory: str) -> None:
-    """Put the models of an archive into `directory`, where nothing changes until all are checked.
+    """Unpack the models of an archive into `directory`, which does not change until all are verified.
 
     Raises PackError for an archive that is unsafe or holds other models.
     """
@@ -38,7 +41,7 @@ def install_pack(archive: Path, pack: KnownPack, directory: str) -> None:
 
 
 def _unpack(archive: Path, target: Path) -> list[str]:
-    """Write the model files into `target`, whatever folder of the archive they lie in; their names."""
+    """Unpack the model files into `target`, without their folders, and give their names."""
     try:
         with zipfile.ZipFile(archive) as opened:
             entries = _wanted(opened)
@@ -51,7 +54,7 @@ def _unpack(archive: Path, target: Path) -> list[str]:
 
 
 def _wanted(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The model files of an archive by their last name; raises PackError if any entry, wanted or not, is unsafe."""
+    """The model files of an archive by file name; raises PackError if any entry is unsafe."""
     found: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         path = PurePosixPath(entry.filename)
@@ -71,12 +74,12 @@ def _wanted(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
             raise PackError(f"an archive holds a model of {entry.file_size} bytes", path.name)
         found[path.name] = entry
     if sum(entry.file_size for entry in found.values()) > MOST_BYTES:
-        raise PackError("an archive holds too much", str(archive.filename))
+        raise PackError("an archive holds too many bytes of models", str(archive.filename))
     return found
 
 
 def _copy(source: IO[bytes], file: IO[bytes]) -> None:
-    """Write one model, within the limit whatever the archive's table says, down to the disk."""
+    """Write one model and fsync it; enforces the size limit, since the sizes stated in the archive may be wrong."""
     written = 0
     while chunk := source.read(CHUNK):
         written += len(chunk)
@@ -88,7 +91,7 @@ def _copy(source: IO[bytes], file: IO[bytes]) -> None:
 
 
 def _check(directory: Path, pack: KnownPack) -> None:
-    """Raise PackError unless both models of the pack are there with the published contents."""
+    """Raise PackError unless both models of the pack are present with the published content."""
     for model in pack.models:
         path = directory / model.file
         if not path.exists():
@@ -96,12 +99,13 @@ def _check(directory: Path, pack: KnownPack) -> None:
         found = file_sha256(str(path))
         if found != model.sha256:
             raise PackError(
-                f"a model in the archive is another one (SHA-256 {found}, expected {model.sha256})", model.file
+                f"a model in the archive is not the published one (SHA-256 {found}, expected {model.sha256})",
+                model.file,
             )
 
 
 def _replace_files(source: Path, names: list[str], place: Path) -> None:
-    """Exchange the files of a pack that is there already, one by one; what else lies there stays."""
+    """Replace the files of an existing pack one by one; other files in its directory stay."""
     for name in names:
         os.replace(source / name, place / name)
     _sync_directory(place)

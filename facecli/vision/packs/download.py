@@ -1,7 +1,7 @@
-"""Fetch a pack from InsightFace's releases: the only place in facecli that opens a network connection.
+"""Download a pack from InsightFace's releases: the only place in facecli that opens a network connection.
 
-Everything is checked twice: the archive by its pinned SHA-256, the two models by theirs. A download goes on where it
-was cut off.
+Everything is verified twice: the archive by its pinned SHA-256, the two models by theirs. An interrupted download is
+resumed.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from facecli.vision.packs.resolve import pack_directory, pack_hint
 
 RELEASES = "https://github.com/deepinsight/insightface/releases/download"
 SOURCES = (f"{RELEASES}/model-zoo", f"{RELEASES}/v0.7")
-"""Where NAME.zip lies; the second is tried where the first has none."""
+"""Base addresses of NAME.zip; the second is tried if the first does not have it."""
 MIRROR = "FACECLI_MODELS_URL"
-"""Environment variable with another place, or several separated by spaces."""
+"""Environment variable with another base address, or several separated by spaces."""
 LARGEST_ARCHIVE = 2_000_000_000
 CHUNK = 1 << 18
 TIMEOUT_SECONDS = 30.0
@@ -40,13 +40,18 @@ MEGABYTE = 1_000_000
 
 
 def pull_pack(pack: KnownPack, report: Reporter, sources: Sequence[str] = ()) -> str:
-    """Fetch a pack unless it is here and sound; the directory it lies in. Raises PackError, and then nothing but a resumable file is left."""
+    """Download a pack unless it is present and sound; gives its directory.
+
+    Raises PackError; then only a resumable part of the download may remain.
+    """
     state = check_known(pack, afresh=True)
     if state.presence is Presence.PRESENT:
-        report.detail(f"{pack.name} is here already")
+        report.detail(f"{pack.name} is already on this machine")
         return state.directory
     if not pack.archive_sha256:
-        raise PackError("this pack comes with a package", pack.name, hint=pack_hint(pack))
+        raise PackError(
+            "this pack cannot be downloaded; it comes with a Python package", pack.name, hint=pack_hint(pack)
+        )
     directory = state.directory or pack_directory(pack.name)
     try:
         folder = cache_directory() / "downloads"
@@ -63,7 +68,7 @@ def pull_pack(pack: KnownPack, report: Reporter, sources: Sequence[str] = ()) ->
 
 
 def _install(part: Path, pack: KnownPack, directory: str) -> None:
-    """Unpack the archive, which is of no more use then, nor where it is refused; a full disk keeps it."""
+    """Unpack the archive and delete it, also if it is rejected; it stays if the disk is full."""
     try:
         install_pack(part, pack, directory)
     except PackError:
@@ -77,23 +82,23 @@ def _sources() -> Sequence[str]:
 
 
 def _fetch_archive(pack: KnownPack, part: Path, sources: Sequence[str], report: Reporter) -> None:
-    """Bring the whole archive into `part` and check it; a wrong one that was pieced together is fetched once more in one piece."""
+    """Download the archive into `part` and verify it; if a resumed download is wrong, start over once."""
     pieced = part.exists() and part.stat().st_size > 0
     _download(pack.name, part, sources, report)
     found = _sha256(part)
     if found != pack.archive_sha256 and pieced:
         part.unlink()
-        report.detail("what was left of an earlier download was wrong; fetching it anew")
+        report.detail("the unfinished earlier download was damaged; downloading it again")
         _download(pack.name, part, sources, report)
         found = _sha256(part)
     if found != pack.archive_sha256:
         part.unlink()
-        what = f"the archive is damaged or another one (SHA-256 {found}, expected {pack.archive_sha256})"
+        what = f"the archive is damaged or not the published one (SHA-256 {found}, expected {pack.archive_sha256})"
         raise PackError(what, f"{pack.name}.zip", hint=f"run it again, or name a mirror in {MIRROR}")
 
 
 def _download(name: str, part: Path, sources: Sequence[str], report: Reporter) -> None:
-    """Bring the archive into `part` from the first source that has it, going on after a cut as long as each attempt brings more."""
+    """Download the archive from the first source that has it; resumes as long as each attempt makes progress."""
     reason: Exception | str = ""
     for source in sources:
         url = f"{source.rstrip('/')}/{name}.zip"
@@ -117,19 +122,19 @@ def _download(name: str, part: Path, sources: Sequence[str], report: Reporter) -
         part.unlink(missing_ok=True)
     left = f"; {_size(part) // MEGABYTE} MB are kept, the same command goes on from there" if _size(part) else ""
     hint = f"check the network, or name a mirror in {MIRROR}{left}"
-    raise PackError(f"a pack cannot be fetched ({_one_line(reason)})", name, hint=hint)
+    raise PackError(f"a pack cannot be downloaded ({_one_line(reason)})", name, hint=hint)
 
 
 def _receive(url: str, part: Path, report: Reporter) -> None:
-    """One request for what `part` has not got yet; raises where the connection ends early."""
+    """Request the rest of `part`; raises if the connection ends early."""
     had = _size(part)
     headers = {"User-Agent": f"facecli/{__version__}"} | ({"Range": f"bytes={had}-"} if had else {})
     try:
-        answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_SECONDS)  # noqa: S310 (the user's own mirror may be any)
+        answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_SECONDS)  # noqa: S310 (a mirror may use any scheme)
     except urllib.error.HTTPError as error:
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and had:
             error.close()
-            return  # the file is whole, or wrong: its hash tells
+            return  # the file is complete or wrong: its hash decides
         raise
     with answer:
         goes_on = answer.status == http.client.PARTIAL_CONTENT and str(
@@ -149,14 +154,14 @@ def _receive(url: str, part: Path, report: Reporter) -> None:
 
 
 def _copy(answer: IO[bytes], file: IO[bytes], start: int, report: Reporter) -> None:
-    """Write what comes, counting whole megabytes."""
+    """Write the answer to `file` and report whole megabytes."""
     done = start
     while chunk := answer.read(CHUNK):
         file.write(chunk)
         report.advance((done + len(chunk)) // MEGABYTE - done // MEGABYTE)
         done += len(chunk)
         if done > LARGEST_ARCHIVE:
-            raise ValueError(f"it is over {LARGEST_ARCHIVE // MEGABYTE} MB large")
+            raise ValueError(f"the archive is larger than {LARGEST_ARCHIVE // MEGABYTE} MB")
 
 
 def _size(path: Path) -> int:

@@ -1,4 +1,7 @@
-"""What a model file is, told by its first bytes and by the names and shapes of what its network takes and gives, without running it."""
+"""Identify model files that facecli does not run, by their first bytes and the names and shapes of inputs and outputs.
+
+The network is not run.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +16,19 @@ from facecli.vision.packs.known import Role
 
 HEAD_BYTES = 64
 CROP_SIDE = 112
-NEEDED = "facecli runs SCRFD detectors"
+NEEDED = "facecli runs SCRFD detectors only"
 STARTS = (
-    (b"version https://git-lfs", "a Git LFS pointer in place of the model: `git lfs pull` brings it"),
-    (b"PK\x03\x04", "a ZIP archive, as PyTorch's .pt and .pth files are, and not ONNX"),
-    (b"\x80\x02", "a pickle, as PyTorch's older files are, and not ONNX"),
-    (b"\x89HDF", "a Keras file, and not ONNX"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the model itself: `git lfs pull` downloads it"),
+    (b"PK\x03\x04", "a ZIP archive, like PyTorch's .pt and .pth files, not ONNX"),
+    (b"\x80\x02", "a pickle, like older PyTorch files, not ONNX"),
+    (b"\x89HDF", "a Keras file, not ONNX"),
     (b"\x1f\x8b", "a compressed file: unpack it first"),
-    (b"<", "a web page or XML, as a failed download leaves, and not ONNX"),
-    (b"ftrt", "an engine of TensorRT, and not ONNX"),
+    (b"<", "a web page or XML, maybe of a failed download, not ONNX"),
+    (b"ftrt", "a TensorRT engine, not ONNX"),
 )
 STARTS_AT_4 = (
-    (b"TFL3", "a TensorFlow Lite file, and not ONNX"),
-    (b"ORTM", "in ONNX Runtime's own format, and not ONNX"),
+    (b"TFL3", "a TensorFlow Lite file, not ONNX"),
+    (b"ORTM", "in ONNX Runtime's own format, not ONNX"),
 )
 AxisSizes = tuple[int | None, ...]
 
@@ -35,31 +38,31 @@ class Foreign(Struct, frozen=True):
 
     role: Role
     words: str
-    """What it is, as a sentence that begins with `it is`, `it takes` and the like."""
+    """The reason, as a clause that begins with `it is`, `it takes` and the like."""
 
 
 class ModelForm(Struct, frozen=True):
-    """What a network takes and gives; a length that is open is None."""
+    """Shapes of a network's inputs and outputs; None for a dynamic length."""
 
     inputs: tuple[AxisSizes, ...]
     outputs: dict[str, AxisSizes]
     ends: frozenset[str]
-    """The kinds of the nodes that give the outputs."""
+    """The operators of the nodes that compute the outputs."""
 
     @property
     def lasts(self) -> list[int | None]:
-        """The last length of each output."""
+        """The length of each output's last axis."""
         return [shape[-1] if shape else None for shape in self.outputs.values()]
 
     @property
     def size(self) -> str:
-        """Width and height of the picture that it takes."""
+        """Width and height of the input image, for messages."""
         height, width = self.inputs[0][2:4]
         return f"{width}x{height} pixels" if width and height else "any size"
 
 
 def find_foreign(path: str) -> Foreign | None:
-    """What the file at `path` is where it is certainly none that facecli runs; None where InsightFace has to be asked. May raise OSError."""
+    """Identify a file that facecli certainly does not run; None if InsightFace has to inspect it. Raises OSError."""
     with open(path, "rb") as file:
         head = file.read(HEAD_BYTES)
     words = _start(head)
@@ -69,66 +72,66 @@ def find_foreign(path: str) -> Foreign | None:
     try:
         model = onnx.load(path, load_external_data=False)
     except Exception:  # noqa: BLE001 (protobuf's exceptions have no common base but Exception)
-        return Foreign(Role.OTHER, "it is no ONNX file, or one that is cut off or damaged")
+        return Foreign(Role.OTHER, "it is not an ONNX file, or it is truncated or damaged")
     if not model.graph.node or not model.graph.output:
-        return Foreign(Role.OTHER, "it is no ONNX file, or one that is cut off or damaged")
+        return Foreign(Role.OTHER, "it is not an ONNX file, or it is truncated or damaged")
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
         return Foreign(
             Role.OTHER,
-            "it keeps its weights in another file, and a model is known by the content of its one file: save it in one piece",
+            "it keeps its weights in another file, and facecli reads models in one file only: save it as one file",
         )
     return judge_model(_form(model.graph))
 
 
 def judge_model(form: ModelForm) -> Foreign | None:
-    """What a network is that takes and gives this; None for what may be an SCRFD detector or a recogniser."""
+    """Identify a network by its inputs and outputs; None if it may be an SCRFD detector or a recogniser."""
     if len(form.inputs) != 1:
         return Foreign(
-            Role.OTHER, f"it takes {len(form.inputs)} inputs, and a detector or recogniser of faces takes one picture"
+            Role.OTHER, f"it takes {len(form.inputs)} inputs, but a face detector or recogniser takes one image"
         )
     [shape] = form.inputs
     if len(shape) != 4:
-        return Foreign(Role.OTHER, "it takes no picture")
+        return Foreign(Role.OTHER, "its input is not an image")
     if shape[1] not in (3, None):
         order = (
-            "it takes colours last, as TensorFlow's models do, and facecli gives them first"
+            "its input has the colour channels last, as in TensorFlow; facecli puts them first"
             if shape[3] == 3
-            else f"it takes {shape[1]} colours"
+            else f"its input has {shape[1]} colour channels"
         )
         return Foreign(Role.OTHER, order)
     family = next((name for name, fits in FAMILIES if fits(form)), None)
     if family is not None:
-        return Foreign(Role.DETECTOR, f"it is {family}, and {NEEDED}")
+        return Foreign(Role.DETECTOR, f"it is {family}; {NEEDED}")
     if _is_scrfd(form):
         return None
     return (
         _judge_other(form)
         if len(form.outputs) == 1
-        else Foreign(Role.OTHER, f"it gives {len(form.outputs)} outputs that facecli does not know")
+        else Foreign(Role.OTHER, f"it has {len(form.outputs)} outputs, which fit no model that facecli runs")
     )
 
 
 def _judge_other(form: ModelForm) -> Foreign | None:
-    """A network with one output."""
+    """Identify a network with one output."""
     [given] = form.outputs.values()
     height, width = form.inputs[0][2:4]
     count = math.prod(given[1:]) if all(given[1:]) else None  # type: ignore[arg-type]
     if form.ends & {"Softmax", "LogSoftmax", "ArgMax"}:
-        return Foreign(Role.OTHER, f"it is a classifier{f' of {count} classes' if count else ''}")
+        return Foreign(Role.OTHER, f"it is a classifier{f' with {count} classes' if count else ''}")
     if len(given) == 4 and all(length != 1 for length in given[2:]):
-        return Foreign(Role.OTHER, "it gives a picture or a map")
+        return Foreign(Role.OTHER, "its output is an image or a map")
     if (height, width) in ((96, 96), (192, 192)):
-        return None  # InsightFace's models of landmarks and of attributes
+        return None  # InsightFace's landmark and attribute models
     if (height, width) != (CROP_SIDE, CROP_SIDE):
         what = (
-            f"it gives {count or 'some'} numbers for a picture of {form.size}, as classifiers and other recognisers do"
+            f"it gives {count or 'some'} numbers for an image of {form.size}, like a classifier or another recogniser"
         )
         return Foreign(Role.RECOGNISER, f"{what}; facecli runs recognisers for {CROP_SIDE}x{CROP_SIDE} pixels")
     return None
 
 
 def _is_scrfd(form: ModelForm) -> bool:
-    """Whether the outputs may be scores, boxes and landmarks, or scores and boxes, of three or five strides."""
+    """Whether the outputs may be the scores, boxes and perhaps landmarks of three or five strides."""
     parts = {6: (1, 4), 9: (1, 4, 10), 10: (1, 4), 15: (1, 4, 10)}.get(len(form.outputs))
     if parts is None or any(len(shape) > 3 for shape in form.outputs.values()):
         return False
@@ -141,7 +144,7 @@ def _names(*wanted: str) -> Callable[[ModelForm], bool]:
 
 
 def _gives(*lasts: int) -> Callable[[ModelForm], bool]:
-    """Whether the outputs are lists of so many numbers each, in any order."""
+    """Matches outputs with these lengths of the last axis, in any order."""
     return lambda form: (
         sorted(last or 0 for last in form.lasts) == sorted(lasts)
         and all(len(shape) <= 3 for shape in form.outputs.values())
@@ -149,7 +152,7 @@ def _gives(*lasts: int) -> Callable[[ModelForm], bool]:
 
 
 def _is_yolo(form: ModelForm) -> bool:
-    """One table with a row or a column for each of thousands of places, or the maps of some strides with their anchors apart."""
+    """Whether the output is one table with thousands of positions, or one map with separate anchors per stride."""
     shapes = list(form.outputs.values())
     if len(shapes) > 1 or not shapes[0]:
         return len(shapes) == 3 and all(len(shape) == 5 for shape in shapes)
@@ -163,20 +166,20 @@ FAMILIES: tuple[tuple[str, Callable[[ModelForm], bool]], ...] = (
     ("a YuNet detector", _gives(14, 2, 1)),
     ("a RetinaFace detector", lambda form: any(name.lower().startswith("face_rpn_") for name in form.outputs)),
     ("a RetinaFace detector", _gives(4, 2, 10)),
-    ("an UltraFace or SSD detector, which gives no landmarks", _gives(4, 2)),
+    ("an UltraFace or SSD detector, without landmarks", _gives(4, 2)),
     ("a BlazeFace detector", lambda form: form.lasts[:1] != [None] and set(form.lasts) == {16, 1}),
-    ("a detector of the YOLO family", _is_yolo),
+    ("a YOLO detector", _is_yolo),
     (
-        "a detector of heat maps, as CenterFace is",
+        "a heat map detector, like CenterFace",
         lambda form: len(form.outputs) == 4 and all(len(s) == 4 for s in form.outputs.values()),
     ),
     ("a detector of another family", lambda form: len(form.outputs) > 1 and 4 in form.lasts and not _is_scrfd(form)),
 )
-"""Detectors that are none of SCRFD's, by what they give; the first that fits is it."""
+"""Detectors other than SCRFD, by their outputs; the first match counts."""
 
 
 def _start(head: bytes) -> str:
-    """What a file's first bytes say; empty where they may begin an ONNX file."""
+    """The format that a file's first bytes show; empty if it may be ONNX."""
     if not head:
         return "it is empty"
     for offset, starts in ((0, STARTS), (4, STARTS_AT_4)):

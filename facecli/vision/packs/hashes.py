@@ -1,4 +1,4 @@
-"""SHA-256 of model files, remembered as long as the file stays the same: hashing 174 MB at each start would cost more than a search."""
+"""SHA-256 of model files, cached while a file stays the same: hashing 174 MB takes longer than a search."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from facecli.errors import PackError
 
 RECORD = "hashes"
 SETTLED_SECONDS = 2.0
-"""A file younger than this may change once more within the tick of its clock, and is hashed again."""
+"""The hash of a file younger than this is not cached: the file may change again within the resolution of its
+timestamps."""
 
 
 def file_sha256(path: str, *, afresh: bool = False) -> str:
-    """The SHA-256 of a file in lower-case hexadecimal digits; raises PackError where it cannot be read.
+    """SHA-256 of a file in lower-case hexadecimal; raises PackError if it cannot be read.
 
-    The remembered answer holds while size, modification time, change time and inode are the same, and is not asked with
-    `afresh`.
+    The cached hash is valid while size, modification time, change time and inode are the same; `afresh` ignores it.
     """
     try:
         seen = os.stat(path)
@@ -30,7 +30,7 @@ def file_sha256(path: str, *, afresh: bool = False) -> str:
             if isinstance(known, list) and known[:-1] == state:
                 return str(known[-1])
         with open(path, "rb") as file:
-            import hashlib  # noqa: PLC0415  # it loads OpenSSL, and a model is hashed once
+            import hashlib  # noqa: PLC0415  # loads OpenSSL, which is rarely needed
 
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

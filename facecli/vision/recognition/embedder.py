@@ -1,4 +1,4 @@
-"""Aligned faces to embeddings of unit length."""
+"""Compute embeddings of unit length from aligned crops."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from facecli.vision.runtime.session import Session
 
 
 class Embedder:
-    """Turns crops into embeddings; thread-safe."""
+    """Computes embeddings of crops; thread-safe."""
 
     def __init__(self, session: Session, *, chunk: int, normalisation: tuple[float, float]) -> None:
-        """Take at most `chunk` crops in one run, or as many as a session names that has a wish; `normalisation` is mean and factor of its input."""
+        """Run at most `chunk` crops at once, or `session.most` if the session has that attribute.
+
+        The network's input is (pixel - mean) * factor with `normalisation` = (mean, factor).
+        """
         self._session = session
         self._chunk = chunk if session.input.shape[0] is None else 1
         mean, factor = normalisation
@@ -27,11 +30,14 @@ class Embedder:
 
     @property
     def provider(self) -> str:
-        """What runs the network; another after a session has changed over."""
+        """The provider that runs the network; it changes when a session switches over."""
         return self._session.provider
 
     def embed(self, crops: ByteArray) -> FloatArray:
-        """Embed `crops`, uint8 (m, 112, 112, 3) RGB: float32 (m, dimension), each row of unit length."""
+        """Embed `crops`, uint8 (n, 112, 112, 3) RGB, as float32 (n, dimension) with rows of unit length.
+
+        Raises DeviceError if the network fails.
+        """
         if not len(crops):
             return np.zeros((0, self.dimension), np.float32)
         chunk = getattr(self._session, "most", None) or self._chunk
@@ -49,7 +55,7 @@ class Embedder:
         return vectors.reshape(len(crops), -1)
 
     def _blob(self, count: int) -> FloatArray:
-        """This thread's input for `count` crops."""
+        """This thread's buffer for `count` crops: float32 (count, 3, 112, 112)."""
         kept: FloatArray | None = getattr(self._own, "blob", None)
         if kept is None or len(kept) < count:
             kept = self._own.blob = np.empty((count, 3, CROP, CROP), np.float32)

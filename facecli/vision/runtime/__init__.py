@@ -1,1 +1,1 @@
-"""Sessions of ONNX Runtime and OpenVINO, and the driver of NVIDIA's GPUs."""
+"""ONNX Runtime and OpenVINO sessions, and queries to NVIDIA's driver."""

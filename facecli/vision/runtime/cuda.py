@@ -1,4 +1,4 @@
-"""Ask NVIDIA's driver, and nothing else of CUDA, what it has: quick, and it tells the reasons apart."""
+"""Query NVIDIA's driver API only, without CUDA's runtime: fast, and with a precise reason if no GPU is usable."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec import Struct
 
 DRIVER = "libcuda.so.1"
 GPU_KINDS = ("cuda", "tensorrt")
-"""The kinds of device that are GPUs of this driver, with its numbers."""
+"""The kinds of device that are GPUs of this driver and use its numbering."""
 NAME_BYTES = 256
 TROUBLES = {
     100: "NVIDIA's driver sees no GPU",
@@ -18,17 +18,17 @@ TROUBLES = {
     804: "the driver is too old for the CUDA that is installed",
     999: "NVIDIA's driver does not answer; the devices /dev/nvidia* may be missing or closed to this user",
 }
-"""Results of cuInit, as cuda.h numbers them."""
+"""Results of cuInit, numbered as in cuda.h."""
 
 
 class CudaDriver(Struct, frozen=True):
-    """What the driver says."""
+    """The driver's answer."""
 
     gpus: int = 0
     version: int = 0
-    """The newest CUDA that it serves: 13000 is 13.0."""
+    """The newest CUDA version that it supports: 13000 is 13.0."""
     trouble: str = ""
-    """Why it has no GPU to offer; empty where it has."""
+    """Why no GPU is usable; empty if one is."""
 
     @property
     def major(self) -> int:
@@ -36,23 +36,23 @@ class CudaDriver(Struct, frozen=True):
 
 
 class Gpu(Struct, frozen=True):
-    """A GPU as the driver describes it."""
+    """A GPU, as described by the driver."""
 
     number: int
     name: str
     memory_free: int
-    """Bytes that nobody uses now, this process included."""
+    """Bytes that no process uses, this one included."""
     memory_total: int
     """Bytes."""
 
     @property
     def memory(self) -> str:
-        """The memory in words."""
+        """Free and total memory, for messages."""
         return f"{self.memory_free / 1e9:.1f} of {self.memory_total / 1e9:.1f} GB free"
 
 
 def load_driver() -> Any:
-    """The driver's library; None where it is not installed."""
+    """The driver's library; None if not installed."""
     try:
         return ctypes.CDLL(DRIVER)
     except OSError:
@@ -60,7 +60,7 @@ def load_driver() -> Any:
 
 
 def read_driver() -> CudaDriver:
-    """How many GPUs the driver offers this process (CUDA_VISIBLE_DEVICES counts), or why none."""
+    """Count the GPUs visible to this process (respecting CUDA_VISIBLE_DEVICES), or give the reason for none."""
     library = load_driver()
     if library is None:
         return CudaDriver(trouble="NVIDIA's driver is not installed")
@@ -75,9 +75,9 @@ def read_driver() -> CudaDriver:
 
 
 def enter_context(driver: Any, number: int) -> int:
-    """Let this thread work in a GPU's primary context, which is that of ONNX Runtime; 0 if it does, else the driver's error.
+    """Make a GPU's primary context current in this thread; gives 0, or the driver's error code.
 
-    The context stays for as long as the process lives, as it does once ONNX Runtime has used the GPU.
+    ONNX Runtime uses the same context. It stays until the process ends, as it does after ONNX Runtime has used the GPU.
     """
     device, context = ctypes.c_int(0), ctypes.c_void_p()
     failed: int = (
@@ -89,7 +89,7 @@ def enter_context(driver: Any, number: int) -> int:
 
 
 def read_gpu(number: int) -> Gpu | None:
-    """A GPU, and its memory as it is now; None where the driver does not tell."""
+    """A GPU and its present memory use; None if the driver does not answer."""
     driver = load_driver()
     if driver is None:
         return None
@@ -106,6 +106,6 @@ def read_gpu(number: int) -> Gpu | None:
 
 
 def read_gpus() -> tuple[Gpu, ...]:
-    """All GPUs that the driver offers this process and tells of."""
+    """All GPUs visible to this process that the driver describes."""
     found = (read_gpu(number) for number in range(read_driver().gpus))
     return tuple(gpu for gpu in found if gpu is not None)

@@ -1,4 +1,4 @@
-"""ONNX Runtime and OpenVINO, imported in one place: telemetry off before their first lines run, noise kept from the terminal."""
+"""Import ONNX Runtime and OpenVINO: telemetry is switched off before the import, and log noise is captured."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import IO
 from facecli.errors import DeviceError
 
 TELEMETRY_OFF = {"ORT_DISABLE_TELEMETRY": "1", "ORT_TELEMETRY_DISABLED": "1"}
-"""Read by ONNX Runtime when it is imported; the first by its library, the second by builds that carry Microsoft's
-own client."""
+"""ONNX Runtime reads these when it is imported; the first is for its own library, the second for builds that contain
+Microsoft's telemetry client."""
 
 
 CONVERTER = "openvino.tools.ovc"
-"""What of OpenVINO brings its telemetry."""
+"""The OpenVINO module that contains telemetry."""
 
 
 def load_onnxruntime() -> ModuleType:
-    """Give the module `onnxruntime`; raises DeviceError where it is not installed or cannot be loaded."""
+    """Import `onnxruntime`; raises DeviceError if it is not installed or cannot be loaded."""
     if "onnxruntime" in sys.modules:
         return importlib.import_module("onnxruntime")
     os.environ.update(TELEMETRY_OFF)
@@ -42,10 +42,10 @@ def load_onnxruntime() -> ModuleType:
 
 
 def load_openvino() -> ModuleType:
-    """Give the module `openvino`, without its converter of models; raises ImportError.
+    """Import `openvino` without its model converter; raises ImportError.
 
-    The converter is imported with it by default, takes most of the time, looks up a host of its telemetry and writes to
-    the home directory. The module does without where it cannot be imported.
+    By default `openvino` imports the converter, which takes most of the time, looks up a telemetry host and writes to
+    the home directory. The module works if that import fails.
     """
     if "openvino" in sys.modules:
         return sys.modules["openvino"]
@@ -57,14 +57,14 @@ def load_openvino() -> ModuleType:
 
 
 class Noise:
-    """What was written to descriptor 2 in a while."""
+    """Output captured from file descriptor 2."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._text = ""
 
     def text(self) -> str:
-        """What has been written so far, also after the while is over."""
+        """The output so far; still available after the capture has ended."""
         if not self._file.closed:
             self._file.seek(0)
             self._text = self._file.read().decode("utf-8", "replace")
@@ -72,20 +72,21 @@ class Noise:
 
 
 def _scratch_file() -> IO[bytes]:
-    """A file that goes with its last descriptor; in memory where the system has such."""
+    """A temporary file that vanishes when its last descriptor is closed; in memory if the system supports that."""
     if hasattr(os, "memfd_create"):
         return open(os.memfd_create("noise"), "w+b")
-    import tempfile  # noqa: PLC0415  # Linux needs none of it
+    import tempfile  # noqa: PLC0415  # not needed on Linux
 
     return tempfile.TemporaryFile()
 
 
 @contextmanager
 def captured_noise() -> Iterator[Noise]:
-    """Keep descriptor 2 from the terminal for a while.
+    """Capture file descriptor 2, of all threads; the output does not reach the terminal.
 
-    While it is imported, ONNX Runtime looks for GPUs and writes a warning from C++ for each one that it cannot read, as
-    on most virtual machines; no setting is heard so early. A provider that cannot start says why in the same way only.
+    During import ONNX Runtime looks for GPUs and writes a warning from C++ for each one that it cannot read, as on most
+    virtual machines; no setting takes effect that early. A provider that cannot start gives its reason only this way,
+    too.
     """
     with _scratch_file() as file:
         noise = Noise(file)

@@ -1,4 +1,4 @@
-"""A network by OpenVINO on the processor."""
+"""Run a network with OpenVINO on the CPU."""
 
 from __future__ import annotations
 
@@ -17,36 +17,39 @@ from facecli.vision.runtime.session import Session, Tensor
 
 PROVIDER = "OpenVINO"
 LARGE = 40_000_000
-"""Bytes of a model file; a small one takes about twice as much memory in each thread."""
+"""Bytes of a large model file; a smaller model is compiled per thread, at about twice its size in memory each."""
 BATCH = 4
-"""So many inputs share the reading of the last layer's weights; more gain little."""
+"""Inputs per inference: they share the reading of the last layer's weights; more gain little."""
 
 
 class Form(Struct, frozen=True):
-    """A network as OpenVINO is given it."""
+    """A network in the form that OpenVINO reads."""
 
     model: str | bytes
-    """The path of an ONNX file, or its bytes."""
+    """Path of an ONNX file, or its bytes."""
     factor: float = 1.0
-    """What the network's input is multiplied by before."""
+    """The input is multiplied by this factor first."""
     takes_batches: bool = False
-    """Whether its first axis is open."""
+    """Whether its batch axis is dynamic."""
 
 
 class OpenVinoSession:
-    """A network compiled by OpenVINO for four inputs at a time, and for one.
+    """A network compiled by OpenVINO for batches of four inputs, and for single inputs; thread-safe.
 
-    Each thread has it compiled for itself, since OpenVINO then works in that very thread: threads of its own would wake
-    on processors on which another worker is busy. A network of more than `LARGE` bytes is compiled once for all, with
-    one stream for each processor.
+    Each thread compiles it for itself, because OpenVINO then works in that same thread; threads of OpenVINO's own would
+    compete with the other workers for their processors. A network of more than `LARGE` bytes is compiled once for all
+    threads, with one stream per processor.
     """
 
     provider = PROVIDER
     most = 3 * BATCH
-    """The most rows of one run."""
+    """Largest batch of one run."""
 
     def __init__(self, form: Form, like: Session, hint: str) -> None:
-        """Compile the network; inputs and outputs are called and shaped as those of `like`."""
+        """Compile the network; names and shapes of input and outputs are those of `like`.
+
+        hint: OpenVINO's INFERENCE_PRECISION_HINT.
+        """
         self.input = like.input
         self.outputs: tuple[Tensor, ...] = (Tensor(like.outputs[0].name, (None, like.outputs[0].shape[-1])),)
         self._factor = np.float32(form.factor)
@@ -58,7 +61,10 @@ class OpenVinoSession:
         self._request()
 
     def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
-        """Evaluate the network; what is left of full batches goes one by one, since each size is compiled anew."""
+        """Evaluate the network on `feed`, float32 (n, 3, h, w); gives one output, (n, d).
+
+        The rest after full batches is evaluated one by one, since OpenVINO compiles each batch size separately.
+        """
         request, parts, full = self._request(), [], len(feed) // BATCH * BATCH
         for start in (*range(0, full, BATCH), *range(full, len(feed))):
             request.infer([feed[start : start + (BATCH if start < full else 1)] * self._factor], share_inputs=True)
@@ -66,7 +72,7 @@ class OpenVinoSession:
         return [np.concatenate(parts)]
 
     def _request(self) -> Any:
-        """What runs the network in this thread."""
+        """This thread's inference request."""
         request = getattr(self._own, "request", None)
         if request is None:
             self._own.compiled = self._common or self._compile(1)
@@ -74,7 +80,11 @@ class OpenVinoSession:
         return request
 
     def _read(self, model: str | bytes) -> Any:
-        """The model with an open batch; from a path that needs none of this, OpenVINO takes what it has compiled without reading it."""
+        """Read the model and make its batch axis dynamic.
+
+        A path that needs none of this is passed to OpenVINO, which then loads its compiled form without reading the
+        model.
+        """
         read = self._core.read_model(model)
         read.reshape([-1, *(size or -1 for size in self.input.shape[1:])])
         return read
@@ -91,6 +101,6 @@ class OpenVinoSession:
 
 
 def _kept_binaries() -> dict[str, str]:
-    """Let OpenVINO keep what it compiles in the user's cache, where there is one: the next start takes half the time."""
+    """Options that cache compiled models, if there is a cache: the next start takes half the time."""
     path = cache_folder(PROVIDER.lower())
     return {} if path is None else {"CACHE_DIR": str(path)}

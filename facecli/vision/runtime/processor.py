@@ -1,4 +1,4 @@
-"""What this processor is, for what was optimised or measured on it."""
+"""Identify this processor, as a key for what was optimised or measured on it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import platform
 import xxhash
 
 HEAD_BYTES = 4096
-"""Of /proc/cpuinfo; its first processor stands in fewer, and reading on would cost milliseconds on large machines."""
+"""Bytes to read of /proc/cpuinfo: its first processor needs fewer, and reading all takes milliseconds on large
+machines."""
 
 
 def processor_identity() -> str:
-    """Eight hexadecimal digits that are the same on processors with the same name and the same instructions."""
+    """Eight hexadecimal digits, equal on processors with the same name and the same instruction set."""
     return xxhash.xxh3_64_hexdigest("\n".join((platform.machine(), *_described())).encode())[:8]
 
 

@@ -1,4 +1,4 @@
-"""What ONNX Runtime can run on here, and opening a session on one device and nowhere else."""
+"""The providers of this ONNX Runtime, and opening a session on one device without fallback."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from facecli.vision.runtime.libraries import captured_noise, load_onnxruntime
 
 CPU = "CPUExecutionProvider"
 OPENVINO = "openvino"
-"""The kind of device, and the package that takes over where its plug-in finds no hardware."""
+"""A kind of device, and the package that replaces its plug-in if that finds no hardware."""
 PLUG_IN = "onnxruntime-ep-"
-"""How the packages of plug-in providers begin; the rest is the device's name."""
+"""Package name prefix of plug-in providers; the rest is the device's name."""
 NO_TF32 = "NVIDIA_TF32_OVERRIDE"
-"""Read by NVIDIA's libraries when they are loaded; TensorRT, which computes in TF32 too, has no option of ONNX
-Runtime's against it."""
+"""NVIDIA's libraries read this variable when they are loaded. TensorRT uses TF32 too, and ONNX Runtime has no option
+against it."""
 REGISTERED = "already registered"
-"""What ONNX Runtime says of a plug-in that it has loaded before."""
+"""Part of ONNX Runtime's error for a plug-in that is loaded already."""
 KINDS_OF_HARDWARE = ("GPU", "NPU", "CPU")
-"""The order in which the devices of one plug-in are numbered."""
+"""Numbering order of a plug-in's devices."""
 TINY_MODEL = (
     b'\x08\x08:3\n\x0c\n\x01x\x12\x01y"\x04Relu\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
     b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
 )
-"""An ONNX graph of one Relu over one float: whether it opens on a device tells whether the device is there."""
+"""An ONNX graph of one Relu over one float, opened on a device to check that the device works."""
 
 
 class Device(Struct, frozen=True):
-    """One place where networks run."""
+    """A device that runs networks."""
 
     name: str
-    """As users name it: cpu, cuda:0."""
+    """Name in options: cpu, cuda:0."""
     provider: str
-    """ONNX Runtime's name for it, such as CPUExecutionProvider."""
+    """ONNX Runtime's name of the provider, such as CPUExecutionProvider."""
     options: tuple[tuple[str, str], ...] = ()
-    """The provider's options, as pairs."""
+    """The provider's options, as pairs of name and value."""
 
     @property
     def kind(self) -> str:
@@ -51,31 +51,34 @@ class Device(Struct, frozen=True):
 
     @property
     def number(self) -> int:
-        """Which one of its kind."""
+        """Number within its kind; 0 if the name has none."""
         return int(self.name.partition(":")[2] or 0)
 
 
 def built_in_providers() -> list[str]:
-    """The providers that this build of ONNX Runtime brings, and those of registered plug-ins."""
+    """The providers of this ONNX Runtime build, and those of registered plug-ins."""
     runtime = load_onnxruntime()
     return [str(name) for name in runtime.get_available_providers()]
 
 
 def preload_cuda() -> str:
-    """Load the CUDA and cuDNN libraries of the nvidia packages, so that the provider finds them; what could not be loaded, else nothing."""
+    """Load CUDA and cuDNN from the nvidia packages, so that the provider finds them.
+
+    Gives the errors in one line; empty if all could be loaded. Also disables TF32 in this process.
+    """
     runtime = load_onnxruntime()
     os.environ[NO_TF32] = "0"
     said = io.StringIO()
-    # It prints what it misses on stdout.
+    # preload_dlls prints errors to stdout.
     with contextlib.redirect_stdout(said), contextlib.suppress(RuntimeError, OSError):
         runtime.preload_dlls()
     return "; ".join(line.strip() for line in said.getvalue().splitlines() if line.startswith("Failed"))
 
 
 def installed_plug_ins() -> dict[str, str]:
-    """The plug-in providers among the installed packages: the device's name and the package's.
+    """The installed plug-in providers: the device's name and the package's name.
 
-    Only directory names are read; asking importlib.metadata for every distribution takes as long as a search.
+    Only directory names are read; importlib.metadata would take as long as a search for all distributions.
     """
     found = {}
     for entry in sys.path:
@@ -88,7 +91,7 @@ def installed_plug_ins() -> dict[str, str]:
 
 
 def register_plug_in(package: str) -> str:
-    """Make a plug-in's provider known to ONNX Runtime; its name. Raises DeviceError where it cannot be loaded."""
+    """Register a plug-in with ONNX Runtime and give its provider's name; raises DeviceError if it cannot be loaded."""
     runtime = load_onnxruntime()
     try:
         module = importlib.import_module(_module_of(package))
@@ -98,7 +101,7 @@ def register_plug_in(package: str) -> str:
                 runtime.register_execution_provider_library(package, module.get_library_path())
     except Exception as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        if REGISTERED in first:  # one that finds no hardware shows nowhere that it is
+        if REGISTERED in first:  # a registered plug-in without hardware is not listed anywhere
             return provider
         raise DeviceError(
             f"a provider cannot be loaded ({first})", package, hint=f"pip install --force-reinstall --no-deps {package}"
@@ -107,8 +110,8 @@ def register_plug_in(package: str) -> str:
 
 
 def _module_of(package: str) -> str:
-    """The module that a plug-in's package brings."""
-    # Imported here for its weight.
+    """The name of the module in a plug-in's package."""
+    # A local import, because it is slow.
     from importlib.metadata import distribution  # noqa: PLC0415
 
     names = (distribution(package).read_text("top_level.txt") or "").split()
@@ -116,7 +119,7 @@ def _module_of(package: str) -> str:
 
 
 def plugged_devices(provider: str) -> list[Any]:
-    """The devices that a registered plug-in can use: GPUs first, then NPUs, then the CPU."""
+    """The devices that a registered plug-in supports: GPUs first, then NPUs, then the CPU."""
     found = [d for d in load_onnxruntime().get_ep_devices() if d.ep_name == provider]
     return sorted(
         found,
@@ -125,12 +128,12 @@ def plugged_devices(provider: str) -> list[Any]:
 
 
 def open_inference(model: str | bytes, device: Device, options: Any = None, *, explained: bool = True) -> Any:
-    """An `onnxruntime.InferenceSession` that really runs on the device.
+    """Open an `onnxruntime.InferenceSession` that really runs on the device.
 
-    `model` is a path or the graph's bytes, `options` a SessionOptions that nothing else uses. Raises DeviceError where
-    ONNX Runtime takes another provider instead, which it does without an error. The reason stands only in what it
-    writes to descriptor 2; with `explained` that is kept from the terminal and read, which holds up whatever any other
-    thread writes there meanwhile.
+    `model` is a path or the bytes of the graph, `options` a SessionOptions that nothing else uses. ONNX Runtime
+    silently falls back to another provider; here that raises DeviceError. It writes the reason only to file descriptor
+    2. With `explained` the descriptor is captured and the reason read from it; what other threads write to it meanwhile
+    does not reach the terminal.
     """
     runtime = load_onnxruntime()
     options = options if options is not None else runtime.SessionOptions()
@@ -140,7 +143,7 @@ def open_inference(model: str | bytes, device: Device, options: Any = None, *, e
         if device.provider not in built_in_providers():
             raise DeviceError(f"device {device.name} cannot be used", f"this ONNX Runtime has no {device.provider}")
         try:
-            # Falling back is said on standard output and goes on elsewhere; here it is an error.
+            # The fallback of InferenceSession prints to stdout and uses another provider; here that is an error.
             session = runtime.InferenceSession(
                 model, options, providers=_select_provider(options, device), enable_fallback=0
             )
@@ -155,7 +158,7 @@ def open_inference(model: str | bytes, device: Device, options: Any = None, *, e
 
 
 def _select_provider(options: Any, device: Device) -> list[Any]:
-    """The `providers` of an InferenceSession; a plug-in's device goes into `options` instead."""
+    """The argument `providers` of InferenceSession; the device of a plug-in is added to `options` instead."""
     plugged = plugged_devices(device.provider)
     if not plugged:
         return [(device.provider, dict(device.options))]
@@ -164,7 +167,7 @@ def _select_provider(options: Any, device: Device) -> list[Any]:
 
 
 def _first_reason(text: str) -> str:
-    """What of the library's log says why, in one line without its prefix."""
+    """The line of the library's log that gives the reason, without its prefix."""
     lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in text.splitlines() if line.strip()]
     telling = [
         line for line in lines if "cannot open shared object" in line or "CUDA failure" in line or "ailed" in line

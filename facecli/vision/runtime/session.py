@@ -1,4 +1,4 @@
-"""A network that runs on a device: one ONNX Runtime session, and the provider that it really got."""
+"""A network on a device: an ONNX Runtime session, and the provider that it really uses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from facecli.vision.runtime.providers import Device, open_inference
 
 CPU = "CPUExecutionProvider"
 FATAL = 4
-"""The only severity that ONNX Runtime may log itself; everything it has to say comes as an exception as well."""
+"""The only severity that ONNX Runtime may log itself; all errors are also raised as exceptions."""
 
 OUT_OF_MEMORY = (
     "failed to allocate memory",
@@ -25,14 +25,13 @@ OUT_OF_MEMORY = (
     "not enough memory",
     "alloc_failed",
 )
-"""How ONNX Runtime and the libraries below it (CUDA, cuDNN, cuBLAS, HIP, OpenVINO, Vulkan) say that there is not the
-memory."""
+"""Out-of-memory messages of ONNX Runtime and the libraries below it (CUDA, cuDNN, cuBLAS, HIP, OpenVINO, Vulkan)."""
 
 Shape = tuple[int | None, ...]
 
 
 class Tensor(Struct, frozen=True):
-    """An input or output: its name, and its shape with None where an axis is open."""
+    """An input or output: its name, and its shape with None for dynamic axes."""
 
     name: str
     shape: Shape
@@ -46,17 +45,17 @@ class Session(Protocol):
     outputs: tuple[Tensor, ...]
 
     def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
-        """Evaluate the network; thread-safe."""
+        """Evaluate the network on `feed`, a batch, and give its outputs; thread-safe. Raises DeviceError."""
 
 
 class SessionOptions(Struct, frozen=True):
-    """How a session is set up."""
+    """Options of a session."""
 
     threads: int = 1
     optimised: bool = False
-    """Whether the file was written by ONNX Runtime after its own optimisations, so that they need not run again."""
+    """Whether the file was written by ONNX Runtime after its optimisations, so that they need not run again."""
     save_to: str = ""
-    """Where ONNX Runtime writes the optimised graph; nowhere if empty."""
+    """Path to which ONNX Runtime writes the optimised graph; not written if empty."""
 
 
 class OnnxSession:
@@ -71,33 +70,32 @@ class OnnxSession:
         self._names = [o.name for o in self.outputs]
 
     def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
-        """Evaluate the network on `feed`; a failure is a DeviceError."""
+        """Evaluate the network on `feed`, a batch of the input's shape and dtype; raises DeviceError."""
         try:
             return list(self.native.run(self._names, {self.input.name: feed}))
-        except Exception as error:  # ONNX Runtime's own exception classes have no common base but Exception
+        except Exception as error:  # the exceptions of ONNX Runtime have no other common base
             raise failure(error, self.provider) from error
 
 
 def failure(error: Exception, provider: str) -> DeviceError:
-    """What an exception of ONNX Runtime's says: that the device has not the memory, or that the network failed."""
+    """Convert an exception of ONNX Runtime: DeviceFull if the device is out of memory, else DeviceError."""
     if any(sign in str(error).lower() for sign in OUT_OF_MEMORY):
-        return DeviceFull("the device has not the memory", provider, hint=_first_line(error))
+        return DeviceFull("the device is out of memory", provider, hint=_first_line(error))
     return DeviceError("the network failed", provider, hint=_first_line(error))
 
 
 def open_session(model: str | bytes, device: Device, options: SessionOptions | None = None) -> OnnxSession:
-    """Open the network in a file or in bytes on `device`.
+    """Open a network, given as path or bytes, on `device`.
 
-    Raises DeviceError where a device other than the CPU did not take, and PackError where the model cannot be read.
+    Raises DeviceError if a device other than the CPU is not available, and PackError if the model cannot be read.
     """
     settings = _settings(load_onnxruntime(), options or SessionOptions())
     try:
-        session = open_inference(
-            model, device, settings, explained=False
-        )  # a worker's line on stderr must not get lost
+        # explained=False: output of other threads on stderr must not be captured.
+        session = open_inference(model, device, settings, explained=False)
     except DeviceError:
         raise
-    except Exception as error:  # as above
+    except Exception as error:  # see OnnxSession.run
         where = model if isinstance(model, str) else "a rewritten model"
         raise PackError("not a usable ONNX model", where, hint=_first_line(error)) from error
     session.disable_fallback()
@@ -113,8 +111,8 @@ def _settings(runtime: Any, options: SessionOptions) -> Any:
     settings.add_session_config_entry("session.inter_op.allow_spinning", "0")
     if options.optimised:
         settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        # Convolutions hold their weights packed by now; packing the last layer's too delays every start and gains no
-        # speed.
+        # The weights of convolutions are already packed in the file; packing those of the last layer as well delays
+        # every start and gains no speed.
         settings.add_session_config_entry("session.disable_prepacking", "1")
     if options.save_to:
         settings.optimized_model_filepath = options.save_to
@@ -130,9 +128,9 @@ def _first_line(error: BaseException) -> str:
 
 
 def rows_of(outputs: Sequence[NDArray[Any]], count: int) -> list[list[NDArray[np.float32]]]:
-    """Split the outputs of a batch: for each of `count` inputs its outputs (rows, columns).
+    """Split the outputs of a batch: for each of `count` inputs its outputs, (rows, columns), dtype unchanged.
 
-    Some exports give (batch, rows, columns), some merge the first two axes.
+    Some exports have outputs (batch, rows, columns), others merge the first two axes.
     """
     parted = [o.reshape(count, -1, o.shape[-1]) for o in outputs]
     return [[o[number] for o in parted] for number in range(count)]

@@ -1,1 +1,1 @@
-"""Networks on devices of their own, fed in batches by many threads."""
+"""Run networks on devices with their own threads, fed in batches by many callers."""

@@ -1,4 +1,7 @@
-"""A network on a GPU whose inputs and outputs lie in page-locked memory: the GPU reads and writes them by itself, beside other work."""
+"""Run a network on a GPU with inputs and outputs in page-locked memory.
+
+The GPU then copies them by itself, in parallel with other work.
+"""
 
 from __future__ import annotations
 
@@ -16,27 +19,27 @@ from facecli.vision.serving.pooling import Blank
 
 FixedShape = tuple[int, ...]
 SHRINK = "memory.enable_memory_arena_shrinkage"
-"""ONNX Runtime's name for a run at the end of which an arena gives back what nothing uses."""
+"""ONNX Runtime's run option that shrinks a memory arena after the run."""
 
 
 class Own(Struct, eq=False):
-    """What one thread has: the shapes of outputs that it knows, and buffers that it uses again."""
+    """Known output shapes and reusable buffers of a thread."""
 
     shapes: dict[FixedShape, list[FixedShape]] = field(default_factory=dict)
     buffers: dict[tuple[str, FixedShape], NDArray[Any]] = field(default_factory=dict)
 
 
 class BoundSession:
-    """A Session that runs by I/O binding; a shape's first run, which tells how large its outputs are, goes the ordinary way."""
+    """A Session that uses I/O binding; the first run of each shape is an ordinary one, which shows the output sizes."""
 
     def __init__(self, session: OnnxSession, blank: Blank, arena: str) -> None:
-        """Run `session` from and into arrays that `blank` gives; `arena` is ONNX Runtime's name of the device's memory, such as gpu:0."""
+        """Run `session` with buffers from `blank`; `arena` is ONNX Runtime's name of a memory, such as gpu:0."""
         self.provider, self.input, self.outputs = session.provider, session.input, session.outputs
         self._session, self._blank, self._arena = session, blank, arena
         self._own = threading.local()
 
     def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
-        """Evaluate the network on `feed`; a failure is a DeviceError."""
+        """Evaluate the network on `feed`, a batch of the input's shape and dtype; raises DeviceError."""
         own: Own = self._own.__dict__.setdefault("own", Own())
         shapes = own.shapes.get(feed.shape)
         if shapes is None:
@@ -52,11 +55,7 @@ class BoundSession:
         return [view.copy() for view in views]
 
     def give_back_memory(self, row: FixedShape) -> None:
-        """Let the device have back what no run uses now, by one run over a row of the shape `row`.
-
-        The arena keeps what it once took, piece by piece. The pieces of small batches are of no use to a larger one,
-        and a network that has grown from one row by doubling would hold twice what it needs.
-        """
+        """Return unused memory of the arena to the device, by one run over a row of the shape `row`."""
         options = load_onnxruntime().RunOptions()
         options.add_run_config_entry(SHRINK, self._arena)
         try:

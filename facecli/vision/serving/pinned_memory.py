@@ -1,4 +1,4 @@
-"""Host memory that a GPU reads by itself: page-locked, so that a copy needs no detour and runs beside the work."""
+"""Page-locked host memory, which a GPU reads without an intermediate copy, in parallel with other work."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from facecli.vision.runtime.providers import Device
 from facecli.vision.serving.pooling import Blank
 
 PORTABLE = 1
-"""The memory counts as page-locked for every device, not only for the one it was asked from."""
+"""The memory is page-locked for every device, not only for the one that it was allocated with."""
 
 
 def blank_for(device: Device) -> Blank:
-    """What gives the arrays that batches for a device are gathered in."""
+    """The function that allocates buffers for a device's batches."""
     if device.kind not in GPU_KINDS:
         return np.empty
     driver = load_driver()
@@ -27,7 +27,7 @@ def blank_for(device: Device) -> Blank:
 
 
 class PageLocked:
-    """Arrays in page-locked memory, given back with their last view; ordinary ones where the driver has none to give."""
+    """Allocates arrays in page-locked memory, freed with their last view; in ordinary memory if the driver has none."""
 
     def __init__(self, driver: Any, number: int) -> None:
         self._driver, self._number = driver, number

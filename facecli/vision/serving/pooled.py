@@ -1,7 +1,7 @@
-"""A pack's networks on devices that want batches: fed by many threads, each with one photo, which share the devices' batches.
+"""Run a pack's networks on devices that need batches: many threads, one photo each, share the devices' batches.
 
-The workers stay what they are on the CPU, only there are more of them than cores: one that waits for the device holds
-its photo and takes no processor. So batches fill up without a stage of its own that collects photos.
+The workers are the same as on the CPU, but there are more of them than cores: one that waits for the device keeps its
+photo and uses no processor. So batches fill up without a separate stage that collects photos.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from facecli.vision.serving.roster import Roster
 from facecli.vision.serving.warming import Warming
 
 SERVING_THREADS = 2
-"""One gathers and copies a batch while the device computes the other's."""
+"""Threads per device: one assembles and copies a batch while the device computes the other's."""
 COLOURS = 3
 Opened = TypeVar("Opened")
 
 
 class Pooling(Struct, frozen=True):
-    """How the devices of a run are fed."""
+    """How the devices of a run are used."""
 
     report: Reporter
     batch_size: int = 64
@@ -48,7 +48,7 @@ class Pooling(Struct, frozen=True):
 
 
 class PooledModels(FaceModels, frozen=True, eq=False):
-    """Models whose networks run on devices of their own."""
+    """Models on devices with their own threads."""
 
     pool: DevicePool
 
@@ -62,7 +62,7 @@ class PooledModels(FaceModels, frozen=True, eq=False):
 def open_models_on(
     pack: ModelPack, devices: Sequence[Device], detection: DetectionOptions, precision: Precision, pooling: Pooling
 ) -> FaceModels:
-    """Open both networks of `pack` on every device; a CPU alone runs them in the threads that ask, without a queue."""
+    """Open both networks of `pack` on every device; a single CPU runs them in the caller's threads, without a queue."""
     if not devices_apart(devices):
         return open_models(pack, devices[0], detection, precision, pooling.report)
     pool = DevicePool(devices, pooling, precision)
@@ -86,16 +86,16 @@ def open_models_on(
 
 
 def devices_apart(devices: Sequence[Device]) -> int:
-    """How many devices work beside the threads that ask; 0 for a CPU alone, which is those threads."""
+    """The number of devices with their own threads; 0 for a single CPU, which works in the caller's threads."""
     return 0 if len(devices) == 1 and devices[0].provider == CPU else len(devices)
 
 
 def batching_for(device: Device, batch_size: int) -> Batching:
-    """How batches are made for a kind of device.
+    """Batching for a kind of device.
 
-    A CPU gains nothing from larger batches, and the last bits of an embedding depend on how many share its batch: so
-    each request stays its own, and the answers are those of a CPU without a queue. Other devices are tuned for each
-    size anew (seconds on some), so theirs are few: the powers of two.
+    On a CPU larger batches are not faster, and the last bits of an embedding depend on the batch size: so requests are
+    not joined, and results are the same as without a queue. Other devices are tuned for each batch size (seconds on
+    some), so they use few sizes: the powers of two.
     """
     if device.provider == CPU:
         return Batching(batch_size, joins=False)
@@ -106,19 +106,19 @@ def batching_for(device: Device, batch_size: int) -> Batching:
 
 
 def joint_name(devices: Sequence[Device]) -> str:
-    """All devices of a kind in one name: cuda:0,1."""
+    """The name of all devices together: cuda:0,1."""
     first = devices[0]
     return first.name if len(devices) == 1 else f"{first.kind}:{','.join(str(device.number) for device in devices)}"
 
 
 class DevicePool:
-    """A source of networks that run on several devices as if they were one."""
+    """A source of networks that run on several devices as if these were one."""
 
     def __init__(self, devices: Sequence[Device], pooling: Pooling, precision: Precision = Precision.EXACT) -> None:
         self.devices, self.pooling, self.precision, self.report = devices, pooling, precision, pooling.report
         self.roster = Roster([device.name for device in devices], pooling.report)
         self.sessions: dict[str, PooledSession] = {}
-        """The networks by the stage that they serve."""
+        """The sessions by stage."""
         self.in_half: set[str] = set()
         """The names of the devices whose recogniser computes in half precision."""
         self.warmings: list[Warming] = []
@@ -141,13 +141,13 @@ class DevicePool:
         return self._pool("embed", sessions)
 
     def _on_each(self, action: Callable[[Device], Opened]) -> list[Opened]:
-        """The first device alone, since it leaves in the cache what the others then take from there; those all at once."""
+        """Open on the first device, then on all others in parallel: they use what the first one left in the cache."""
         first = action(self.devices[0])
         with ThreadPoolExecutor(max(1, len(self.devices) - 1)) as others:
             return [first, *others.map(action, self.devices[1:])]
 
     def _pool(self, stage: str, sessions: Sequence[Session]) -> PooledSession:
-        """One session over those of the devices, of which all must give the same."""
+        """One session for those of the devices, which must all give the same outputs."""
         batching = batching_for(self.devices[0], self.pooling.batch_size)
         if sessions[0].input.shape[0] is not None:
             batching = replace(batching, most=1, sizes=batching.sizes[:1])
@@ -171,7 +171,7 @@ class DevicePool:
         return Member(session, device.name, batching, blank)
 
     def fit_memory(self, pack: ModelPack, side: int) -> None:
-        """Plan no larger batches than a GPU has the memory for, where its driver tells how much is free; `side` is that of the detector's input."""
+        """Limit batches to the free memory of each GPU, if known; `side` is that of the detector's input."""
         for number, device in enumerate(self.devices):
             gpu = read_gpu(device.number) if device.kind in GPU_KINDS else None
             if gpu is None:
@@ -187,7 +187,7 @@ class DevicePool:
             )
 
     def warm_up(self, shapes: dict[str, list[tuple[int, ...]]]) -> None:
-        """Run each size of batch once on each device before it is used, beside the work."""
+        """Run each batch size once on each device before it is used, in parallel with the work."""
         if not self.sessions["detect"].members[0].sizes:
             return
         for number in range(len(self.devices)):
@@ -196,7 +196,7 @@ class DevicePool:
             self.warmings[-1].start()
 
     def seconds(self) -> dict[str, float]:
-        """How long the devices were in use, by stage."""
+        """Seconds in which the devices were busy, by stage."""
         return {stage: session.busy_seconds for stage, session in self.sessions.items()}
 
     def close(self) -> None:

@@ -18,16 +18,16 @@ from facecli.vision.serving.roster import Roster
 
 CLOSING_SECONDS = 5.0
 Blank = Callable[[tuple[int, ...], "np.dtype[Any]"], Feed]
-"""Gives an array of a shape and type with any content."""
+"""Allocates an uninitialised array of a shape and dtype."""
 
 
 class Batching(Struct, frozen=True):
-    """How requests are made into batches."""
+    """How requests are joined into batches."""
 
     most: int
     """Rows of the largest batch."""
     sizes: tuple[int, ...] = ()
-    """The only sizes of batches, ascending from 1, filled up with zeros; empty for any."""
+    """The allowed batch sizes, ascending from 1, padded with zeros; empty if any is allowed."""
     joins: bool = True
     """Whether requests of several threads share a batch."""
     threads: int = 1
@@ -35,13 +35,13 @@ class Batching(Struct, frozen=True):
 
 
 class Member:
-    """A device as one network uses it."""
+    """A device in its use by one network."""
 
     def __init__(self, session: Session, name: str, batching: Batching, blank: Blank = np.empty) -> None:
         self.session, self.name, self.blank = session, name, blank
         self.most, self.sizes, self.serving = batching.most, batching.sizes, batching.threads
         self.full = False
-        """Whether the device has shown how much it can take."""
+        """Whether the device's limit is known."""
         self._wish: Callable[[Member], None] = lambda _: None
         self._lock = threading.Lock()
         self._running, self._since, self._busy = 0, 0.0, 0.0
@@ -56,22 +56,22 @@ class Member:
         self.most = min(self.most, size)
 
     def begin_small(self, wish: Callable[[Member], None]) -> None:
-        """Take single rows only, until the device has been seen to take more; `wish` is called where a batch was full."""
+        """Take single rows until the device has shown that it can take more; `wish` is called after a full batch."""
         self.most, self._wish = self.sizes[0], wish
 
     def note(self, rows: int) -> None:
-        """See how many rows a batch has."""
+        """Check whether a batch of `rows` was full; if so, call `wish`."""
         if rows >= self.most and not self.full and self.sizes and self.most < self.sizes[-1]:
             self._wish(self)
 
     def take_more(self, size: int) -> None:
-        """Take up to `size` rows, unless the memory has ended before."""
+        """Take up to `size` rows, unless the device has run out of memory before."""
         with self._lock:
             if not self.full:
                 self.most = max(self.most, size)
 
     def take_less(self, size: int) -> bool:
-        """Halve what the device takes, since it has not the memory for `size`; whether that is news."""
+        """Halve the batch size, since the device has no memory for `size`; gives whether the limit changed."""
         with self._lock:
             self.full = True
             least = max((s for s in self.sizes if s <= size // 2), default=size // 2)
@@ -79,14 +79,14 @@ class Member:
             return news
 
     def leave(self) -> bool:
-        """One of the serving threads goes; whether another stays."""
+        """End one of the serving threads; gives whether another remains."""
         with self._lock:
             self.serving -= 1
             return self.serving > 0
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Count the block as time in which the device is in use, once for all threads."""
+        """Count the block as busy time of the device, once for all threads."""
         with self._lock:
             self._running += 1
             if self._running == 1:
@@ -101,20 +101,20 @@ class Member:
 
     @property
     def busy_seconds(self) -> float:
-        """How long the device has been in use by this network."""
+        """Seconds in which the device was busy with this network."""
         return self._busy
 
 
 class PooledSession:
-    """A Session whose runs are gathered into batches and served by the first device that is free.
+    """A Session that gathers runs into batches, served by the first free device.
 
-    A device works on whatever waits when it gets free, so that batches grow with the load and none waits for company.
-    Fast devices come back sooner and so get more. A device that has not enough memory takes half as much from then on;
-    one that fails is left out, and its batch is done by the others. The roster says both.
+    A device takes all that is waiting when it becomes free, so batches grow with the load and no request waits for
+    others. Fast devices are free sooner and so get more work. A device that is out of memory takes half as much from
+    then on; one that fails is dropped, and the others do its batch. The roster reports both.
     """
 
     def __init__(self, members: Sequence[Member], batching: Batching, roster: Roster) -> None:
-        """Serve by `members`, which are made for the same batching."""
+        """Serve with `members`, all created with the same batching."""
         first = members[0].session
         self.provider, self.input, self.outputs, self.members = (
             first.provider,
@@ -135,7 +135,7 @@ class PooledSession:
             thread.start()
 
     def run(self, feed: Feed) -> Outputs:
-        """Evaluate the network on `feed`, (rows, …); raises DeviceError once no device is left."""
+        """Evaluate the network on `feed`, (rows, …); raises DeviceError if no device is left."""
         most = self._batching.most
         requests = [Request(feed[start : start + most]) for start in range(0, len(feed), most)]
         for request in requests:
@@ -208,7 +208,10 @@ class PooledSession:
 
 
 def _gather(requests: Sequence[Request], size: int, blank: Blank, buffers: dict[tuple[int, ...], Feed]) -> Feed:
-    """The feeds of a batch one after the other, then zeros up to `size`, in this thread's buffer for their shape; one that fits stays."""
+    """The feeds of a batch, concatenated and padded with zeros to `size`, in this thread's buffer for their shape.
+
+    A single feed of that size is returned as it is.
+    """
     first = requests[0].feed
     if len(first) == size:
         return first

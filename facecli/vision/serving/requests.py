@@ -1,4 +1,4 @@
-"""What threads want of a network, until a device has answered it."""
+"""Requests of threads to a network, until a device answers them."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Outputs = list[NDArray[Any]]
 
 
 class Request(Struct, eq=False):
-    """A feed (rows, ...) that a thread waits for."""
+    """A feed, (rows, ...), whose outputs a thread waits for."""
 
     feed: Feed
     answer: Future[Outputs] = field(default_factory=Future)
 
     def fail(self, error: BaseException) -> None:
-        """Answer with an error, unless it is answered."""
+        """Answer with an error, unless already answered."""
         if not self.answer.done():
             self.answer.set_exception(error)
 
 
 class Waiting:
-    """Requests that no device has taken yet, by the shape of what they feed; those of one shape can share a batch."""
+    """Requests that wait for a device, by shape of their rows; those of one shape can share a batch."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -37,7 +37,7 @@ class Waiting:
         self._end: BaseException | None = None
 
     def put(self, request: Request, *, first: bool = False) -> None:
-        """Add a request; `first` puts it back before the others. Once no device is left it fails at once."""
+        """Add a request, with `first` in front of the others; it fails at once if no device is left."""
         with self._changed:
             if self._end is not None:
                 request.answer.set_exception(self._end)
@@ -52,7 +52,10 @@ class Waiting:
             self.put(request, first=True)
 
     def take(self, most: int) -> list[Request]:
-        """Wait for requests and take those of the fullest queue, `most` rows together, at least one; none once it has ended."""
+        """Wait for requests, and take up to `most` rows (at least one request) of the fullest queue.
+
+        Gives an empty list at the end.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._end is not None or any(self._queues.values()))
             if not any(self._queues.values()):
@@ -66,7 +69,7 @@ class Waiting:
             return taken
 
     def end(self, why: BaseException) -> None:
-        """Fail what waits and whatever comes."""
+        """Fail all waiting and all future requests."""
         with self._changed:
             self._end = why
             for queue in self._queues.values():
@@ -76,7 +79,7 @@ class Waiting:
 
 
 def split(requests: Sequence[Request]) -> list[Request]:
-    """The same requests with none of several rows, so that a smaller batch can be made of them."""
+    """Split requests into single rows, so that a smaller batch can be made of them."""
     parts: list[Request] = []
     for request in requests:
         if len(request.feed) == 1:
@@ -110,7 +113,7 @@ class _Joint:
 
 
 def share(requests: Sequence[Request], outputs: Outputs, size: int) -> list[Outputs]:
-    """Each request's rows of the outputs of a batch of `size`; some exports merge the axes of batch and anchors."""
+    """Split the outputs of a batch of `size` by request; some exports merge the axes of batch and anchors."""
     shares: list[Outputs] = []
     start = 0
     for request in requests:

@@ -1,4 +1,4 @@
-"""The devices of a run: which are still there, and who is told when one is lost."""
+"""The devices of a run: which are available, and warnings when one is lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from facecli.reporting import Reporter
 
 
 class Roster:
-    """Names of devices, shared by the networks that run on them: one that fails for one network is left out by the others too."""
+    """The devices' names, shared by all networks: a device that fails for one network is dropped by the others too."""
 
     def __init__(self, names: Sequence[str], report: Reporter) -> None:
         self._names, self._report = tuple(dict.fromkeys(names)), report
@@ -18,11 +18,11 @@ class Roster:
         self._lock = threading.Lock()
 
     def has_lost(self, name: str) -> bool:
-        """Whether a device is out."""
+        """Whether a device was lost."""
         return name in self._lost
 
     def lose(self, name: str, error: Exception) -> None:
-        """Go on without a device; said once, and not where it was the last: then that is the end, which has an error of its own."""
+        """Drop a device, with one warning; none for the last device, whose loss ends the run with an error."""
         with self._lock:
             if name in self._lost:
                 return
@@ -30,15 +30,16 @@ class Roster:
             left = len(self._names) - len(self._lost)
         if left:
             self._report.warn(
-                f"{name} failed and is left out; its batch is done by {'the other' if left == 1 else 'the others'}: {_reason(error)}"
+                f"{name} failed and is left out; its batch is done by "
+                f"{'the other' if left == 1 else 'the others'}: {_reason(error)}"
             )
 
     def shrink(self, name: str, rows: int) -> None:
-        """Say that a device takes no more than `rows` at once from now on."""
+        """Warn that a device takes at most `rows` rows at once from now on."""
         self._report.warn(f"{name} has not the memory for a batch of that size; going on with {rows} at once")
 
     def end(self) -> DeviceError:
-        """The error of a run that has no device left."""
+        """The error of a run with no device left."""
         with self._lock:
             last = list(self._lost.values())[-1:]
         return last[0] if last else DeviceError("the devices are closed", ", ".join(self._names))

@@ -1,4 +1,4 @@
-"""Run each size of batch once before it is used: a device tunes itself for a shape, and shows what its memory holds."""
+"""Run each batch size once before it is used: the device tunes itself for its shape and shows whether it fits."""
 
 from __future__ import annotations
 
@@ -14,24 +14,22 @@ from facecli.vision.serving.pooling import Member
 
 Shapes = Sequence[tuple[int, ...]]
 CLOSING_SECONDS = 60.0
-"""A run that is being tuned cannot be broken off, and a process must not end under it."""
+"""Seconds to wait for a tuning run: it cannot be interrupted, and the process must not end during it."""
 
 
 class Warming(threading.Thread):
-    """Lets the networks of one device grow into their batches, beside the work: from one row on, doubled where a batch was full.
+    """Increases the batch sizes of a device's networks in parallel with the work.
 
-    So no network takes memory that it has no use for, in which another could not run at all, and a short run waits for
-    nothing. Where the memory ends, a network stays at the size before, without a word: nothing was asked for that it
-    could not do.
+    They start with one row and are doubled after a full batch.
     """
 
     def __init__(self, networks: Sequence[tuple[Member, Shapes]]) -> None:
-        """Warm up members of one device, each with the shapes of its rows, the largest first; they take one row at a time from now on."""
+        """Warm up the members of one device, each with its row shapes, the largest first; they start with one row."""
         super().__init__(name=f"warming-{networks[0][0].name}", daemon=True)
         self._networks = networks
         self._changed = threading.Condition()
         self._wishes: dict[Member, int] = {}
-        """Members, and how much each took when its batch was full."""
+        """Members whose batch was full, with their batch size then."""
         self._over = False
         for member, _ in networks:
             member.begin_small(self._wish)
@@ -48,7 +46,7 @@ class Warming(threading.Thread):
                     self._grow(member, next(shapes for known, shapes in self._networks if known is member), larger[0])
 
     def close(self) -> None:
-        """Take no more wishes, and wait for what is being run."""
+        """Stop, and wait for the present run."""
         with self._changed:
             self._over = True
             self._changed.notify()

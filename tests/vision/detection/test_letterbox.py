@@ -1,4 +1,4 @@
-"""The detector's input is the one that InsightFace makes, from copies and from views."""
+"""The detector's input equals InsightFace's, from contiguous photos and from views."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from facecli.vision.pixels import copy_upright, view_of
 
 
 def reference(pixels: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
-    """What insightface.model_zoo.scrfd feeds, from RGB."""
+    """The input that insightface.model_zoo.scrfd computes, from RGB."""
     height, width = pixels.shape[:2]
     ratio = float(height) / width
     new_height, new_width = (side, int(side / ratio)) if ratio > 1 else (int(side * ratio), side)

@@ -1,4 +1,4 @@
-"""Turned photos and tiles: the geometry, and faces that only such a look finds."""
+"""Rotated photos and tiles: the geometry, and faces that only such a pass finds."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_strip_is_cut_into_squares(size: tuple[int, int], counts: list[int]) -
 def test_in_a_strip_each_face_lies_whole_in_some_look_that_shows_it_large_enough(
     size: tuple[int, int], side: int
 ) -> None:
-    """By geometry alone: a face may be as wide as the strip, or as high where that lies, and stand anywhere along it."""
+    """Checks geometry only: a face may be as wide as an upright strip, or as high as a lying one, at any position."""
     along = int(size[1] > size[0])
     longer, shorter = max(size), min(size)
     looks = [[Tile(0, 0, size[1], size[0])], *tiles_of(*size, side, small_faces=False)]
@@ -144,7 +144,7 @@ def open_with(cpu: Device, models: FaceModels) -> Open:
 def searchable(
     models: FaceModels, photo: NDArray[np.uint8], found: Detections, known: NDArray[np.float32]
 ) -> NDArray[np.bool_]:
-    """Whether some face that was found is like each of the known embeddings."""
+    """Whether a found face matches each of the known embeddings."""
     alike: NDArray[np.bool_] = (models.embedder.embed(align_faces(photo, found.landmarks)) @ known.T).max(axis=0) > 0.5
     return alike
 
@@ -211,7 +211,7 @@ def test_tiles_add_small_faces_and_change_no_other(open_with: Open, models: Face
 
 
 def test_tiles_find_the_spectators_behind_the_team(open_with: Open, read_rgb: Read) -> None:
-    """By eye, all that is found in them is a head: 22 in the whole photo, over a hundred in its tiles."""
+    """Checked by eye, every detection is a head: 22 in the whole photo, over a hundred in its tiles."""
     assert len(open_with(DetectionOptions(tiles=True)).detector.detect([read_rgb("players.jpg")])[0]) > 100
 
 
@@ -230,7 +230,10 @@ def test_options_work_together(open_with: Open, models: FaceModels, read_rgb: Re
 def test_a_face_is_found_at_every_position_along_a_strip(
     size: tuple[int, int], share: float, models: FaceModels, read_rgb: Read
 ) -> None:
-    """Two faces by turns, `share` of the strip's breadth wide or as small as is promised, spaced so that borders fall everywhere."""
+    """Two faces alternate, spaced so that tile borders fall everywhere.
+
+    They are `share` of the strip's shorter side wide, or as small as promised.
+    """
     along = int(size[1] > size[0])
     least = 20 * max(640, min(size)) / 640
     strip, places = np.full((*size, 3), 118, np.uint8), []
@@ -257,7 +260,7 @@ def test_a_face_is_found_at_every_position_along_a_strip(
 
 
 def lone_face(models: FaceModels, photo: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """The surest face of a photo with what is around it, and its box in there."""
+    """The face with the best score and its surroundings, and its box in that crop."""
     box = models.detector.detect([photo])[0].boxes[0]
     middle, reach = (box[:2] + box[2:]) / 2, 0.9 * (box[3] - box[1])
     (left, top), (right, bottom) = np.maximum(0, middle - reach).astype(int), (middle + reach).astype(int)
@@ -265,7 +268,7 @@ def lone_face(models: FaceModels, photo: NDArray[np.uint8]) -> tuple[NDArray[np.
 
 
 def put(canvas: NDArray[np.uint8], picture: NDArray[np.uint8], corner: list[int]) -> None:
-    """Lay a picture on a canvas, its upper left at `corner` (y, x); what stands out is cut off."""
+    """Paste an image on a canvas, upper left at `corner` (y, x); what exceeds the canvas is cut off."""
     top, left = (max(0, c) for c in corner)
     part = picture[top - corner[0] :, left - corner[1] :][: canvas.shape[0] - top, : canvas.shape[1] - left]
     canvas[top : top + part.shape[0], left : left + part.shape[1]] = part

@@ -1,4 +1,4 @@
-"""Decoding and suppression against slow references written from the definition."""
+"""Decoding and suppression against slow reference implementations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from facecli.vision.detection.scrfd import LAYOUTS, Candidates
 
 
 def naive_suppress(boxes: NDArray[np.float32]) -> list[int]:
-    """Keep a box unless one that was kept before overlaps it by more than 0.4, counting pixels inclusively."""
+    """Keep a box unless a kept one overlaps it by more than 0.4; areas include both edge pixels."""
     kept: list[int] = []
     for i, a in enumerate(boxes.astype(np.float64)):
         for j in kept:

@@ -1,4 +1,4 @@
-"""Devices by name: what is taken, what is refused, and with which way out."""
+"""Devices by name: which are accepted, which are rejected, and with which hint."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def with_cuda(monkeypatch: pytest.MonkeyPatch) -> Callable[[CudaDriver], None]:
-    """An ONNX Runtime that has the CUDA provider, over a driver of one's choice."""
+    """An ONNX Runtime with the CUDA provider and a given driver."""
 
     def pretend(driver: CudaDriver) -> None:
         monkeypatch.setattr(select, "built_in_providers", lambda: [CUDA, CPU])
@@ -185,7 +185,7 @@ def test_a_session_that_fell_back_is_an_error_and_quiet(capfd: pytest.CaptureFix
 
 
 class FakeDriver:
-    """What libcuda answers."""
+    """A fake libcuda with given answers."""
 
     def __init__(self, version: int, result: int, gpus: int) -> None:
         self.cuInit = lambda _flags: result
@@ -222,7 +222,7 @@ def test_the_driver_tells_its_troubles_apart(
 
 
 def put_plug_in(place: Path, body: str) -> None:
-    """Install the plug-in of a maker that nobody knows."""
+    """Install a plug-in of an unknown vendor."""
     info = place / "onnxruntime_ep_mine-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: onnxruntime-ep-mine\nVersion: 1.0\n")
@@ -273,7 +273,7 @@ def test_a_plug_in_is_a_device_by_its_packages_name(plug_in_place: Path, monkeyp
 def test_openvino_takes_processors_that_its_plug_in_does_not(
     plug_in_place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on AMD's: only the recogniser runs by OpenVINO there, so `auto` does not count it among the devices."""
+    """As on AMD processors: OpenVINO runs only the recogniser there, so `auto` does not count it as a device."""
     put_plug_in(
         plug_in_place,
         "def get_ep_name(): return 'OpenVINOExecutionProvider'\ndef get_library_path(): return '/mine.so'\n",
@@ -366,7 +366,10 @@ def test_a_trial_runs_both_models() -> None:
 
 
 def test_onnx_runtime_starts_without_telemetry_and_without_noise(tmp_path: Path) -> None:
-    code = "import os; from facecli.vision.runtime.libraries import load_onnxruntime as load; load(); print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    code = (
+        "import os; from facecli.vision.runtime.libraries import load_onnxruntime as load; load(); "
+        "print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ORT_")} | {"XDG_CACHE_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True, text=True)
     assert (done.stdout, done.stderr) == ("1\n", "")

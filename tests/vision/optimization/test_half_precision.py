@@ -1,4 +1,4 @@
-"""A recogniser in half precision: converted, held to what it gave before, timed, kept; the processor stands for the accelerator."""
+"""Half precision for a recogniser: converted, compared, timed, cached; the CPU stands in for the accelerator."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PROCESSOR = Device("cpu", CPU)
 
 
 class Slow:
-    """A session that takes its time."""
+    """A slow session."""
 
     def __init__(self, session: Session, seconds: float = 0.1) -> None:
         self.provider, self.input, self.outputs = session.provider, session.input, session.outputs
@@ -71,7 +71,7 @@ def single(shop: RewriteTarget) -> Session:
 
 
 def choose(shop: RewriteTarget, precision: Precision = Precision.EXACT, *, slow: bool = True) -> Session:
-    """Choose beside a session in single precision, which is slow or not."""
+    """Choose a precision, compared with a session in single precision that is slow or not."""
     return choose_precision(shop, precision, lambda: Slow(single(shop)) if slow else single(shop))
 
 
@@ -83,10 +83,10 @@ def halved(data: bytes) -> onnx.ModelProto:
 
 
 def rounded(model: onnx.ModelProto, feed: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What a model gives where every value between two nodes is rounded as its type says.
+    """Outputs of a model with every intermediate value rounded to its type.
 
-    ONNX Runtime's processor has no kernels in half precision, and rounds nothing between those that it casts; so each
-    node is run alone.
+    ONNX Runtime has no half precision kernels for the CPU and does not round between the nodes that it casts; so each
+    node is run separately.
     """
     values = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
     values[next(i.name for i in model.graph.input if i.name not in values)] = feed
@@ -155,7 +155,7 @@ def test_what_is_no_faster_is_left_told_and_not_tried_again(
     monkeypatch.setattr(half_precision, "open_rewrite", lambda *made: (Slow(opened(*made)[0]), opened(*made)[1]))
     assert type(choose(shop, slow=False)) is OnnxSession
     [line] = said(shop)
-    assert line.startswith("w600k_mbf.onnx on cpu computes in single precision, for in half precision it takes ")
+    assert line.startswith("w600k_mbf.onnx on cpu computes in single precision; in half precision it takes ")
     assert line.endswith("% of the time")
     monkeypatch.setattr(half_precision, "maker", pytest.fail)
     assert type(choose(shop, slow=False)) is OnnxSession
@@ -163,7 +163,7 @@ def test_what_is_no_faster_is_left_told_and_not_tried_again(
 
 
 def spoil(change: Callable[[NDArray[Any]], NDArray[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the conversion get weights wrong."""
+    """Make the conversion produce wrong weights."""
 
     def wrong(graph: Graph) -> bool:
         done = halve(graph)
@@ -175,7 +175,7 @@ def spoil(change: Callable[[NDArray[Any]], NDArray[Any]], monkeypatch: pytest.Mo
 
 
 def coarse(weights: NDArray[Any]) -> NDArray[Any]:
-    """Two of the ten bits that half precision has."""
+    """Keep only two of the ten mantissa bits of half precision."""
     return (weights.view(np.uint16) & 0xFF00).view(np.float16)
 
 
@@ -189,7 +189,7 @@ def test_embeddings_that_differ_or_are_no_numbers_are_refused(
 ) -> None:
     spoil(change, monkeypatch)
     assert isinstance(choose(shop), Slow)
-    assert "single precision, for in half precision its embeddings differ (cosine " in said(shop)[0]
+    assert "single precision; in half precision its embeddings differ (cosine " in said(shop)[0]
     assert [f.suffix for f in cache.iterdir()] == [""], "the refusal is kept, no model"
 
 
@@ -199,7 +199,7 @@ def test_a_graph_that_the_converter_does_not_take_stays(shop: RewriteTarget, mon
 
     monkeypatch.setattr(half, "convert_float_to_float16", fail)
     assert isinstance(choose(shop), Slow)
-    assert said(shop)[0].endswith("for in half precision its graph cannot be written")
+    assert said(shop)[0].endswith("; in half precision its graph cannot be written")
 
 
 def test_a_device_that_does_not_run_it_stays(shop: RewriteTarget, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,11 +208,11 @@ def test_a_device_that_does_not_run_it_stays(shop: RewriteTarget, monkeypatch: p
 
     monkeypatch.setattr(half_precision, "open_rewrite", fail)
     assert isinstance(choose(shop), Slow)
-    assert "for in half precision it fails (" in said(shop)[0]
+    assert "; in half precision it fails (" in said(shop)[0]
 
 
 class Lost(Slow):
-    """A session whose device has gone."""
+    """A session whose device is lost."""
 
     def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
         raise DeviceError("the network failed", "test", hint="fell off the bus")
@@ -228,7 +228,7 @@ def test_a_device_that_is_lost_in_the_trial_is_not_held_against_half_precision(
 
 
 class Narrow(Slow):
-    """A session that has room for some rows."""
+    """A session with memory for some rows only."""
 
     def __init__(self, session: Session, room: int) -> None:
         super().__init__(session)
@@ -236,7 +236,7 @@ class Narrow(Slow):
 
     def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
         if len(feed) > self.room:
-            raise DeviceFull("the device has not the memory", "test", hint="out of memory")
+            raise DeviceFull("the device is out of memory", "test", hint="out of memory")
         self.seen.append(len(feed))
         return super().run(feed)
 
@@ -246,7 +246,7 @@ def test_the_trial_takes_fewer_rows_where_memory_is_short_and_comes_again_where_
 ) -> None:
     full = Narrow(single(shop), 0)
     assert choose_precision(shop, Precision.EXACT, lambda: full) is full
-    assert "it has not the memory now (out of memory)" in said(shop)[0]
+    assert "it is out of memory now (out of memory)" in said(shop)[0]
     assert not cache.exists() or not [f for f in cache.iterdir() if "half" in f.name]
     narrow = Narrow(single(shop), 2)
     assert isinstance(choose_precision(shop, Precision.EXACT, lambda: narrow), HalfSession)
@@ -283,7 +283,10 @@ def test_what_is_no_direction_has_no_cosine() -> None:
 
 @pytest.fixture
 def as_accelerators(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[PooledModels, Notes]]:
-    """A function that opens the default pack on two processors as if they were accelerators, with half precision faster there or not."""
+    """A function that opens the default pack on two CPUs treated as accelerators.
+
+    Half precision is faster there or not.
+    """
     monkeypatch.setattr(optimized, "CPU", "")
 
     def start(precision: Precision, *, faster: bool) -> tuple[PooledModels, Notes]:

@@ -1,4 +1,4 @@
-"""Rewritten models are made once, proved, and kept in a cache that may be missing, damaged or forbidden."""
+"""Rewritten models are made once, verified, and cached; the cache may be missing, damaged or not writable."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_rewrite_that_is_not_proved_is_left_aside_and_not_tried_again(
     told = Notes()
     assert isinstance(optimized.open_detector(pack.detector, cpu, told), PlainNetwork)
     assert len(told.details) == 2
-    assert all("left aside" in d for d in told.details)
+    assert all("rewrite not used" in d for d in told.details)
     again = Notes()
     assert isinstance(optimized.open_detector(pack.detector, cpu, again), PlainNetwork)
     assert again.details == []

@@ -1,4 +1,4 @@
-"""Each rewrite on small graphs with the patterns of real packs: what they give stays the same."""
+"""Each rewrite on small graphs with the patterns of real packs: the outputs stay the same."""
 
 from __future__ import annotations
 

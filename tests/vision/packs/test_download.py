@@ -1,4 +1,4 @@
-"""Fetching a pack from a server: progress, resumption, wrong content, unsafe archives, no network."""
+"""Downloading a pack from a server: progress, resumption, wrong content, unsafe archives, no network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DETECTOR, RECOGNISER, EXTRA = b"a detector " * 300_000, b"a recogniser " * 200_0
 
 @dataclass
 class Server:
-    """A place for archives that can misbehave."""
+    """A server of archives that can fail on request."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     requests: list[tuple[str, str | None]] = field(default_factory=list)
@@ -67,7 +67,7 @@ def server() -> Iterator[Server]:
 
     class Listener(http.server.ThreadingHTTPServer):
         def handle_error(self, *_: object) -> None:
-            """A client that hangs up early is part of the game."""
+            """Clients may close the connection early."""
 
     with Listener(("127.0.0.1", 0), Handler) as listening:
         place.address = f"http://127.0.0.1:{listening.server_port}"
@@ -79,7 +79,7 @@ def server() -> Iterator[Server]:
 
 
 class Counting(SilentReporter):
-    """Remembers the progress."""
+    """Records the progress."""
 
     def __init__(self) -> None:
         self.totals: list[tuple[str, int | None]] = []
@@ -127,7 +127,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def files_below(home: Path) -> list[str]:
-    """All files but the lock, which holds nothing."""
+    """All files except the lock file, which is empty."""
     return sorted(str(p.relative_to(home)) for p in home.rglob("*") if p.is_file() and p.suffix != ".lock")
 
 
@@ -288,7 +288,7 @@ def test_the_second_source_serves_where_the_first_has_none(server: Server, home:
 def test_a_server_without_the_pack_and_no_server_are_told_in_one_line(server: Server, home: Path) -> None:
     with pytest.raises(PackError, match="answers 404"):
         pull_pack(published_as(GOOD), SilentReporter(), [server.address])
-    with pytest.raises(PackError, match="cannot be fetched") as caught:
+    with pytest.raises(PackError, match="cannot be downloaded") as caught:
         pull_pack(published_as(GOOD), SilentReporter(), ["http://127.0.0.1:9"])
     assert "check the network" in caught.value.hint
     assert files_below(home) == []

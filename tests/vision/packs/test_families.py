@@ -1,4 +1,4 @@
-"""What a model file is that facecli does not run: one true line for each kind, through the very way that `-m DIR` goes."""
+"""Model files that facecli does not run: each kind gets one correct line, through the same code path as `-m DIR`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 def put_network(path: Path, takes: Shapes, gives: Shapes, last: str = "Reshape") -> Path:
-    """A network that takes and gives what a family's does; what lies between is not looked at."""
+    """A network with the inputs and outputs of a model family; the layers in between do not matter."""
     shape = helper.make_tensor("shape", TensorProto.INT64, [1], [-1])
     extra = [] if last == "Softmax" else ["shape"]
     nodes = [helper.make_node(last, [next(iter(takes)), *extra], [name]) for name in gives]
@@ -77,15 +77,15 @@ DETECTORS: dict[str, tuple[Shapes, Shapes, str]] = {
     "UltraFace": (
         picture(240, 320),
         {"scores": [1, 4420, 2], "boxes": [1, 4420, 4]},
-        "an UltraFace or SSD detector, which gives no landmarks",
+        "an UltraFace or SSD detector, without landmarks",
     ),
-    "YOLOv8-face": (picture(640, 640), {"output0": [1, 20, 8400]}, "a detector of the YOLO family"),
-    "YOLOv8 of any size": (picture("h", "w"), {"output0": [1, 5, "anchors"]}, "a detector of the YOLO family"),
-    "YOLOv5-face": (picture(640, 640), {"output": [1, 25200, 16]}, "a detector of the YOLO family"),
+    "YOLOv8-face": (picture(640, 640), {"output0": [1, 20, 8400]}, "a YOLO detector"),
+    "YOLOv8 of any size": (picture("h", "w"), {"output0": [1, 5, "anchors"]}, "a YOLO detector"),
+    "YOLOv5-face": (picture(640, 640), {"output": [1, 25200, 16]}, "a YOLO detector"),
     "YOLO in maps": (
         picture(640, 640),
         {f"o{s}": [1, 3, 640 // s, 640 // s, 16] for s in (8, 16, 32)},
-        "a detector of the YOLO family",
+        "a YOLO detector",
     ),
     "BlazeFace": (
         picture(128, 128),
@@ -95,7 +95,7 @@ DETECTORS: dict[str, tuple[Shapes, Shapes, str]] = {
     "CenterFace": (
         picture(32, 32),
         {n: [10, c, 8, 8] for n, c in (("537", 1), ("538", 2), ("539", 2), ("540", 10))},
-        "a detector of heat maps",
+        "a heat map detector",
     ),
     "another": (
         picture(300, 300),
@@ -114,17 +114,17 @@ def test_a_detector_of_another_family_is_called_what_it_is(
         find_pack(str(directory))
     assert caught.value.where == str(path)
     assert caught.value.hint.startswith(f"it is {words}")
-    assert caught.value.hint.endswith("facecli runs SCRFD detectors")
+    assert caught.value.hint.endswith("facecli runs SCRFD detectors only")
 
 
 OTHERS: dict[str, tuple[Shapes, Shapes, str, str]] = {
-    "a classifier": (picture(224, 224), {"prob": [1, 1000]}, "Softmax", "it is a classifier of 1000 classes"),
-    "a classifier of crops": (picture(112, 112), {"prob": ["n", 8]}, "Softmax", "it is a classifier of 8 classes"),
-    "gray": ({"x": [1, 1, 64, 64]}, {"y": [1, 8]}, "Reshape", "it takes 1 colours"),
-    "colours last": ({"x": ["n", 160, 160, 3]}, {"y": ["n", 512]}, "Reshape", "it takes colours last"),
-    "no picture": ({"x": [1, 512]}, {"y": [1, 1]}, "Reshape", "it takes no picture"),
+    "a classifier": (picture(224, 224), {"prob": [1, 1000]}, "Softmax", "it is a classifier with 1000 classes"),
+    "a classifier of crops": (picture(112, 112), {"prob": ["n", 8]}, "Softmax", "it is a classifier with 8 classes"),
+    "gray": ({"x": [1, 1, 64, 64]}, {"y": [1, 8]}, "Reshape", "its input has 1 colour channels"),
+    "colours last": ({"x": ["n", 160, 160, 3]}, {"y": ["n", 512]}, "Reshape", "its input has the colour channels last"),
+    "no picture": ({"x": [1, 512]}, {"y": [1, 1]}, "Reshape", "its input is not an image"),
     "two inputs": (picture(128, 128) | {"source": [1, 512]}, {"y": [1, 3, 128, 128]}, "Reshape", "it takes 2 inputs"),
-    "a picture": (picture(512, 512), {"y": [1, 3, 512, 512]}, "Reshape", "it gives a picture or a map"),
+    "a picture": (picture(512, 512), {"y": [1, 3, 512, 512]}, "Reshape", "its output is an image or a map"),
 }
 
 
@@ -145,7 +145,7 @@ def test_a_recogniser_for_other_crops_or_a_classifier_is_not_taken_for_sure_for_
 ) -> None:
     found = find_foreign(str(put_network(tmp_path / "x.onnx", picture(side, side), {"y": ["n", 512]})))
     assert found is not None
-    assert "512 numbers for a picture of " + ("any size" if side == "side" else f"{side}x{side} pixels") in found.words
+    assert "512 numbers for an image of " + ("any size" if side == "side" else f"{side}x{side} pixels") in found.words
     assert "112x112" in found.words
 
 
@@ -157,7 +157,7 @@ CONTENTS = {
     b"<!DOCTYPE html>": "a web page",
     b"\x1c\x00\x00\x00TFL3": "a TensorFlow Lite file",
     b"\x89HDF\r\n\x1a\n": "a Keras file",
-    b"\x00\x01\x02 anything": "no ONNX file, or one that is cut off",
+    b"\x00\x01\x02 anything": "not an ONNX file, or it is truncated",
 }
 
 
@@ -175,7 +175,7 @@ def test_a_model_that_is_cut_off_is_called_so(share: float, directory: Path) -> 
     (directory / "cut.onnx").write_bytes(data[: int(share * len(data))])
     with pytest.raises(PackError, match="no detector") as caught:
         find_pack(str(directory))
-    assert "cut.onnx: it is no ONNX file, or one that is cut off or damaged" in caught.value.hint
+    assert "cut.onnx: it is not an ONNX file, or it is truncated or damaged" in caught.value.hint
 
 
 def test_a_model_with_its_weights_elsewhere_is_refused_since_its_hash_would_not_cover_them(directory: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_directory_without_onnx_files_is_told_what_it_holds(tmp_path: Path) ->
     (tmp_path / "yolo.pt").touch()
     with pytest.raises(PackError, match="no detector") as caught:
         find_pack(str(tmp_path))
-    assert caught.value.hint == "yolo.pt: facecli reads ONNX files (.onnx) alone"
+    assert caught.value.hint == "yolo.pt: facecli reads only ONNX files (.onnx)"
 
 
 def test_a_file_in_place_of_a_directory_is_told_so(directory: Path) -> None:

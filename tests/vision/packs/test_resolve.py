@@ -1,4 +1,4 @@
-"""Finding packs: the known ones by their files' hashes, wherever they lie."""
+"""Finding packs: known ones are identified by file hash in any directory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The default pair as if InsightFace published it as antelopev2 too."""
+    """The default pack's files, as if InsightFace published them as antelopev2 too."""
     monkeypatch.setattr(known, "PACKS", (known.PACKS[0], KnownPack("antelopev2", *PAIR, "aa")))
 
 

@@ -1,4 +1,4 @@
-"""Packs that facecli does not know: InsightFace says what they are, once, and the user has to have named them."""
+"""Packs that facecli does not know: InsightFace identifies them once, and the user must have named them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """The default pack's pair, the recogniser under another hash."""
+    """The default pack's files, the recogniser with another hash."""
     place = tmp_path / "other-pack"
     place.mkdir()
     shutil.copyfile(os.path.join(wheel_directory(), SCRFD_500M.file), place / SCRFD_500M.file)
@@ -153,7 +153,7 @@ def test_a_recogniser_that_cannot_be_run_right_is_refused(
 
 
 def put_manifest(directory: Path, recogniser: str, preprocessing: object) -> None:
-    """Declare the directory's models as InsightFace's manifest packs do."""
+    """Describe the directory's models in a manifest like those of InsightFace's packs."""
     tasks = {
         "detection": {"file": SCRFD_500M.file, "preprocessing": {"mean": 127.5, "std": 128.0}},
         "recognition": {"file": recogniser, "preprocessing": preprocessing, "embedding_dimension": 3},
@@ -181,5 +181,5 @@ def test_a_manifest_whose_model_takes_bytes_is_refused_by_name(directory: Path) 
 
 def test_a_manifest_that_is_not_sound_is_named(directory: Path) -> None:
     put_manifest(directory, "../elsewhere.onnx", "embedded")
-    with pytest.raises(PackError, match="manifest is not sound"):
+    with pytest.raises(PackError, match="manifest is not valid"):
         find_pack(str(directory))

@@ -10,7 +10,7 @@ from facecli.vision.recognition.alignment import TEMPLATE, align_faces, fit_simi
 
 
 def some_landmarks(count: int) -> NDArray[np.float32]:
-    """Faces of many sizes, places and inclinations, each a little out of shape."""
+    """Faces of many sizes, positions and rotations, each slightly distorted."""
     rng = np.random.default_rng(3)
     angle, size = rng.uniform(-np.pi, np.pi, count), rng.uniform(0.1, 8, count)
     turn = (

@@ -1,4 +1,4 @@
-"""A run changes over to OpenVINO where that is better here, and stays with ONNX Runtime where it is not."""
+"""A run switches to OpenVINO if that is faster here, and stays with ONNX Runtime if not."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_openvino_gives_the_same_embeddings(session: Session, shop: RewriteTarge
 
 @needs_openvino
 def test_openvino_calls_nobody_and_writes_nothing_home(tmp_path: Path) -> None:
-    """Imported as it is, it looks up a host of its telemetry and writes an identifier to the home directory."""
+    """By default, OpenVINO looks up a telemetry host on import and writes an identifier to the home directory."""
     home = tmp_path / "home"
     home.mkdir()
     code = f"""
@@ -143,7 +143,7 @@ print(calls, [name for name in sys.modules if "telemetry" in name])
 
 @needs_openvino
 def test_short_numbers_keep_the_promise_of_fast_precision(session: Session, shop: RewriteTarget) -> None:
-    """On every face that the tests have, not only on those of the proof."""
+    """Checked on every face of the tests, not only on those of the trial."""
     crops = faces_of_samples()
     found = cosines(session.run(crops)[0], OpenVinoSession(_form(shop), session, "bf16").run(crops)[0])
     assert len(found) > 30
@@ -165,7 +165,7 @@ def test_openvino_that_was_asked_for_runs_from_the_first_crop_on(
 def test_openvino_that_was_asked_for_and_is_wrong_is_an_error(
     session: Session, shop: RewriteTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openvino_choice.proving, "is_kept", lambda *_: False)
+    monkeypatch.setattr(openvino_choice.equivalence, "is_kept", lambda *_: False)
     with pytest.raises(
         DeviceError, match="device openvino cannot be used: it does not give the embeddings of exact precision here"
     ):

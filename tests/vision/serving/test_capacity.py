@@ -1,4 +1,4 @@
-"""Batches are planned by what a driver says is free: one with little, one with next to none, one that does not answer."""
+"""Batches are planned by the driver's free memory: little, next to none, or no answer from the driver."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _cache(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[MadeUpDriver | None], None]:
-    """A function that puts a driver into the machine, or takes it out."""
+    """A function that installs a fake driver, or removes it."""
 
     def put(driver: MadeUpDriver | None) -> None:
         for module in (cuda, pinned_memory):
@@ -50,7 +50,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[MadeUpDriver | None], 
 def open_on_gpus(
     install: Callable[[MadeUpDriver | None], None], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., PooledModels]]:
-    """A function that opens the default pack on GPUs, which are the processor under another name."""
+    """A function that opens the default pack on GPUs, which are the CPU under another name."""
     begun: list[FaceModels] = []
     monkeypatch.setattr(pooled, "CPU", "")  # so that the pool takes the processor for an accelerator
 
@@ -163,7 +163,7 @@ def test_without_an_answer_the_batches_are_found_out_by_trying(
 
 
 def alive_bytes(data: bytes, shape: tuple[int, ...]) -> int:
-    """The most bytes of values that are needed at once while a graph is worked out for an input of `shape`."""
+    """Peak bytes of live values during the evaluation of a graph for an input of `shape`."""
     graph = Graph.read(data)
     model, name = graph.model, graph.input
     dimensions = next(i for i in model.graph.input if i.name == name).type.tensor_type.shape.dim

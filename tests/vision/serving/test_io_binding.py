@@ -1,4 +1,4 @@
-"""Runs by I/O binding, on the processor: what they give is what ordinary runs give."""
+"""Runs with I/O binding, on the CPU, give the same outputs as ordinary runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several devices behind one session: the same answers, whatever they do to each other."""
+"""Several devices behind one session give the same answers, even if some of them fail."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from facecli.vision.serving.roster import Roster
 
 
 class Device:
-    """A session that sums its rows, as slowly and as faultily as it is told."""
+    """A session that sums its rows, with given delays and faults."""
 
     provider = "TestExecutionProvider"
     input = Tensor("in", (None, 3))
@@ -42,7 +42,7 @@ class Device:
 
 
 def ask(pool: PooledSession, rows: int, seed: int) -> bool:
-    """Whether the pool answers a feed as a device of its own would."""
+    """Whether the pool gives the same answer as a single device."""
     feed = np.random.default_rng(seed).random((rows, 3), np.float32)
     summed, merged = pool.run(feed)
     return bool(
@@ -212,7 +212,7 @@ def test_no_thread_is_left() -> None:
 
 
 class BrokenNotes(Notes):
-    """A reporter whose way out is full."""
+    """A reporter that cannot write."""
 
     def warn(self, message: str) -> None:
         raise OSError(28, "No space left on device")

@@ -1,4 +1,4 @@
-"""How a device grows into its batches, and the page-locked memory that they are gathered in."""
+"""Growing batch sizes of a device, and page-locked memory for its batches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIZES = Batching(8, (1, 2, 4, 8))
 
 
 class Network:
-    """A session that has room for some bytes, its own and those of others on the device."""
+    """A session on a device with limited memory, shared with other sessions."""
 
     provider = "TestExecutionProvider"
     input = Tensor("in", (None, None))
@@ -46,7 +46,7 @@ class Network:
 
 
 class Warmed:
-    """A device that is warmed up with some networks; each batch that is noted is waited for."""
+    """A device that is warmed up with some networks; waits until each recorded batch is processed."""
 
     def __init__(self, networks: list[Network], shapes: list[list[tuple[int, ...]]]) -> None:
         self.members = [Member(network, "test:0", SIZES) for network in networks]
@@ -57,7 +57,7 @@ class Warmed:
         self.warming.start()
 
     def fill(self, number: int) -> None:
-        """Let a member's batch be full, and wait until the device has grown by that or shown that it cannot."""
+        """Fill a member's batch, and wait until the device takes more or has shown that it cannot."""
         member = self.members[number]
         before = member.most
         member.note(before)

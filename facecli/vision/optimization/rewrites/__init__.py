@@ -1,1 +1,1 @@
-"""Rewrites of ONNX graphs that change how a network is evaluated, not what it gives. Only they import onnx."""
+"""Rewrites of ONNX graphs that compute the same results in another way. Only this package imports onnx."""

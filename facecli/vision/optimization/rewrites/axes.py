@@ -1,4 +1,4 @@
-"""Axes that an export fixed although the network itself does not need them fixed."""
+"""Make axes dynamic that an export fixed without need."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ BATCH = "batch"
 
 
 def open_batch(graph: Graph) -> None:
-    """Declare the first axis of the input open, and nothing of the outputs but their last axis.
+    """Declare the batch axis of the input, and all axes of the outputs but the last, as dynamic.
 
-    Whether the network then takes a batch is for a check to tell: a Reshape inside may still hold the old size.
+    Whether the network then really accepts batches must be checked: a Reshape inside may still contain the old size.
     """
     for value in graph.model.graph.input:
         if value.name == graph.input:
@@ -27,10 +27,10 @@ def open_batch(graph: Graph) -> None:
 
 
 def free_reshapes(graph: Graph) -> int:
-    """Let the first axis of constant shapes (1, ...) follow the data; how many there were.
+    """Let the first axis of constant shapes (1, ...) follow the data; gives the number of changes.
 
-    Reshape takes 0 for "as in the input"; it stands only where the rest of the shape is complete or has one axis to be
-    inferred.
+    A 0 in a Reshape's shape means "as in the input"; it is valid only if the rest of the shape is complete or has one
+    inferred axis.
     """
     count = 0
     for node in graph.nodes:
@@ -44,11 +44,7 @@ def free_reshapes(graph: Graph) -> int:
 
 
 def double_by_factor(graph: Graph) -> int:
-    """Let each Resize that doubles a map say so by factors instead of by a size computed from shapes; how many there were.
-
-    A detector's neck adds a map to one of twice its sides, so the size that its export computes is that factor wherever
-    the input is a multiple of the coarsest stride.
-    """
+    """Let each Resize that doubles a map use factors instead of a computed size; gives the number of changes."""
     count = 0
     for node in list(graph.nodes):
         settings = attributes(node)

@@ -1,4 +1,4 @@
-"""An ONNX graph as something that can be asked and changed."""
+"""Query and change an ONNX graph."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 
 class ConvShape(Struct, frozen=True):
-    """How a convolution moves over its input."""
+    """Attributes of a convolution: groups, padding, strides and dilations."""
 
     group: int = 1
     pads: tuple[int, ...] = (0, 0, 0, 0)
@@ -24,17 +24,17 @@ class ConvShape(Struct, frozen=True):
 
 
 class Graph(Struct):
-    """A model's main graph; nodes are told apart by identity, values by name."""
+    """A model's main graph; nodes are identified by object identity, values by name."""
 
     model: Any
     nodes: list[Any] = field(default_factory=list)
     _constants: dict[str, Any] = field(default_factory=dict)
-    """The initializers by name, left in their packed form: a large model's would fill the memory twice."""
+    """The initializers by name, in their serialised form: decoded, a large model would need twice the memory."""
     _count: int = 0
 
     @classmethod
     def read(cls, data: bytes) -> Graph:
-        """Parse a model; raises ValueError where the bytes are none."""
+        """Parse a model; raises ValueError if the bytes are not a model."""
         try:
             model = onnx.load_model_from_string(data)
         except Exception as error:
@@ -49,11 +49,11 @@ class Graph(Struct):
 
     @property
     def input(self) -> str:
-        """The name of the one input that is no constant."""
+        """The name of the input that is not a constant."""
         return next(str(i.name) for i in self.model.graph.input if i.name not in self._constants)
 
     def constant(self, name: str) -> Array | None:
-        """The value of an initializer or of a Constant node."""
+        """The value of an initializer or of a Constant node, with its own shape and dtype; None for other values."""
         if name in self._constants:
             return numpy_helper.to_array(self._constants[name])
         node = self.producer(name)
@@ -63,32 +63,35 @@ class Graph(Struct):
         return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else None
 
     def producer(self, name: str) -> Any | None:
-        """The node that gives the value `name`."""
+        """The node that computes the value `name`; None for inputs and constants."""
         return next((n for n in self.nodes if name in n.output), None)
 
     def consumers(self, name: str) -> list[Any]:
-        """The nodes that take the value `name`."""
+        """The nodes that read the value `name`."""
         return [n for n in self.nodes if name in n.input]
 
     def only_consumer(self, name: str) -> Any | None:
-        """The node that alone takes the value `name`; None where several do, or where it is an output of the graph."""
+        """The only node that reads the value `name`; None if several do, or if it is an output of the graph."""
         found = self.consumers(name)
         return found[0] if len(found) == 1 and name not in self.outputs else None
 
     def fresh(self, word: str) -> str:
-        """A name that no value has."""
+        """An unused name for a value."""
         self._count += 1
         return f"facecli_{word}_{self._count}"
 
     def add_constant(self, word: str, value: Array) -> str:
-        """Keep a value in the graph; its name."""
+        """Add a constant of any shape and dtype to the graph and give its name."""
         name = self.fresh(word)
         self.model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         self._constants[name] = self.model.graph.initializer[-1]
         return name
 
     def conv(self, source: str, weights: Array, bias: Array | None, shape: ConvShape, target: str = "") -> Any:
-        """A convolution of `source` by weights (out, in / group, h, w)."""
+        """A Conv node over `source`; not yet added to the graph.
+
+        weights: (out, in / group, h, w). bias: (out,). Both are stored as float32.
+        """
         inputs = [source, self.add_constant("weights", weights.astype(np.float32))]
         if bias is not None:
             inputs.append(self.add_constant("bias", bias.astype(np.float32)))
@@ -105,26 +108,26 @@ class Graph(Struct):
         )
 
     def node(self, kind: str, inputs: Sequence[str], target: str = "", **settings: Any) -> Any:
-        """A node of one output."""
+        """A node with one output; not yet added to the graph."""
         return helper.make_node(
             kind, list(inputs), [target or self.fresh(kind.lower())], name=self.fresh("node"), **settings
         )
 
     def replace(self, old: Collection[Any], new: Sequence[Any]) -> None:
-        """Put `new` in the place of the last of `old`."""
+        """Replace the nodes `old` with `new`, at the position of the last of `old`."""
         gone = {id(n) for n in old}
         place = max(i for i, n in enumerate(self.nodes) if id(n) in gone)
         kept = [[n for n in part if id(n) not in gone] for part in (self.nodes[:place], self.nodes[place:])]
         self.nodes = [*kept[0], *new, *kept[1]]
 
     def keep_outputs(self, names: Sequence[str]) -> None:
-        """Make `names` the outputs, and drop what none of them needs."""
+        """Make `names` the outputs, and remove what they do not need."""
         del self.model.graph.output[:]
         self.model.graph.output.extend(helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in names)
         self.prune()
 
     def prune(self) -> None:
-        """Drop nodes and constants that no output needs."""
+        """Remove nodes and constants that no output needs."""
         needed, kept = set(self.outputs), []
         for node in reversed(self.nodes):
             if needed.intersection(node.output):
@@ -138,7 +141,7 @@ class Graph(Struct):
         self._constants = {i.name: i for i in initializers}
 
     def to_bytes(self) -> bytes:
-        """The model, with shapes of inner values left for ONNX Runtime to infer."""
+        """Serialise the model; ONNX Runtime infers the shapes of inner values itself."""
         del self.model.graph.node[:]
         self.model.graph.node.extend(self.nodes)
         del self.model.graph.value_info[:]
@@ -151,7 +154,7 @@ def attributes(node: Any) -> dict[str, Any]:
 
 
 def conv_shape(node: Any) -> ConvShape | None:
-    """How a Conv node moves over its input; None for any other node, and for padding that depends on the input."""
+    """The attributes of a Conv node; None for other nodes, and for padding that depends on the input."""
     if node is None or node.op_type != "Conv":
         return None
     found = attributes(node)
@@ -166,7 +169,10 @@ def conv_shape(node: Any) -> ConvShape | None:
 
 
 def conv_weights(graph: Graph, node: Any) -> tuple[Array, Array] | None:
-    """A Conv node's weights and bias (zeros where it has none); None where they are no constants."""
+    """A Conv node's weights (out, in / group, h, w) and bias (out,); None if they are not constants.
+
+    Without a bias it is zeros.
+    """
     weights = graph.constant(node.input[1])
     if weights is None:
         return None

@@ -1,7 +1,7 @@
-"""A convolution in groups of two channels, as depthwise ones over the even and the odd channels.
+"""Rewrite a convolution in groups of two channels as depthwise convolutions over the even and the odd channels.
 
-ONNX Runtime has fast kernels for one group and for as many groups as channels, and a slow one between. The halves are
-kept apart from the convolution before to the one after, so that no channel is ever moved.
+ONNX Runtime has fast kernels for one group and for as many groups as channels, but a slow one in between. Even and odd
+channels stay separate from the convolution before to the one after, so that no channel has to be moved.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HALVES = (slice(0, None, 2), slice(1, None, 2))
 
 
 class PairedChain(Struct):
-    """Conv, PRelu, Conv in pairs, PRelu, Conv: each the only consumer of the one before."""
+    """Conv, PRelu, Conv in pairs, PRelu, Conv: each is the only consumer of the one before."""
 
     before: Any
     first_prelu: Any
@@ -32,7 +32,7 @@ class PairedChain(Struct):
 
 
 def split_pairs(graph: Graph) -> int:
-    """Split every convolution in pairs that stands in such a chain; how many there were."""
+    """Split every convolution in pairs that is part of such a chain; gives the number of changes."""
     count = 0
     for node in list(graph.nodes):
         chain = _chain_around(graph, node)
@@ -80,13 +80,13 @@ def _split(graph: Graph, chain: PairedChain) -> list[Any]:
 
 
 def _conv_part(graph: Graph, node: Any, half: slice) -> Any:
-    """A convolution that gives only the channels of `half`."""
+    """A convolution that computes only the channels of `half`."""
     weights, bias = _weights(graph, node)
     return graph.conv(node.input[0], weights[half], bias[half], _shape(node))
 
 
 def _pair_part(graph: Graph, node: Any, half: slice, sources: list[str]) -> list[Any]:
-    """What a convolution in pairs gives in the channels of `half`, from the even and the odd channels of its input."""
+    """The channels of `half` of a convolution in pairs, computed from the even and the odd channels of its input."""
     weights, bias = _weights(graph, node)
     shape = _shape(node)
     parts = [

@@ -1,4 +1,4 @@
-"""A network in half precision between an input and outputs in single precision."""
+"""Convert a network to half precision, with input and outputs in single precision."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from facecli.vision.optimization.rewrites.graph import Graph
 
 
 def halve(graph: Graph) -> bool:
-    """Let all values of a network be float16, but for its input and outputs; whether that could be done.
+    """Convert all values to float16, except input and outputs; False if the graph cannot be converted.
 
-    The graph is left as it was where it could not.
+    Then the graph is unchanged.
     """
     try:
-        # Inner shapes are inferred anew, since what was declared of them may hold the old batch.
+        # to_bytes drops declared inner shapes, which may contain the old batch size; the converter infers them.
         converted = convert_float_to_float16(onnx.load_model_from_string(graph.to_bytes()), keep_io_types=True)
-    except Exception:  # noqa: BLE001 (a graph that the converter does not expect raises whatever it meets)
+    except Exception:  # noqa: BLE001 (the converter can raise any exception for unexpected graphs)
         return False
     graph.model, graph.nodes = converted, list(converted.graph.node)
     return True

@@ -1,9 +1,9 @@
-"""A detector without its last convolutions: boxes and landmarks are worked out only where a score says that there is a face.
+"""Remove a detector's last convolutions: boxes and landmarks are then computed only where the score shows a face.
 
-The graph gives, for each stride, the scores before the sigmoid and the feature map that all three last convolutions
-read. The scores' convolution has few channels (two anchors), where ONNX Runtime's blocks of 16 would waste most of the
-work: its nine taps become the channels of a 1x1 convolution, which a depthwise one shifts into place and a last one
-adds up.
+The outputs of the graph become, for each stride, the logits of the scores and the feature map that all three last
+convolutions read. The scores' convolution has few channels (two anchors), and ONNX Runtime's blocks of 16 channels
+would waste most of the work. So its nine taps become the channels of a 1x1 convolution, a depthwise convolution shifts
+them into place, and a last one adds them up.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from facecli.vision.detection.scrfd import Layout
 from facecli.vision.optimization.rewrites.graph import Array, ConvShape, Graph, attributes, conv_shape, conv_weights
 
 BLOCK = 16
-"""ONNX Runtime's blocks of channels on processors with AVX-512; a multiple costs nothing elsewhere."""
+"""ONNX Runtime's block of channels on processors with AVX-512; a multiple costs nothing on others."""
 
 
 class _Head(Struct, frozen=True, eq=False):
@@ -29,9 +29,9 @@ class _Head(Struct, frozen=True, eq=False):
 
 
 def take_heads(graph: Graph, layout: Layout) -> list[HeadWeights] | None:
-    """Cut the heads off: the outputs become the score maps of each stride, then the feature maps; None where the pattern is another.
+    """Remove the heads: outputs become the logits of each stride, then the feature maps.
 
-    The graph is left as it was where None is given.
+    If the pattern differs, gives None and leaves the graph unchanged.
     """
     heads = [_head_of(graph, name) for name in graph.outputs]
     count = len(layout.strides)
@@ -51,7 +51,7 @@ def take_heads(graph: Graph, layout: Layout) -> list[HeadWeights] | None:
 
 
 def _agree(found: list[_Head], layout: Layout) -> bool:
-    """Whether the three convolutions of each stride read the same map, and give what the layout says."""
+    """Whether the three convolutions of each stride read the same map and have the layout's channels."""
     count = len(layout.strides)
     channels = [layout.anchors * n for n in (1, 4, 10) for _ in layout.strides]
     same = all(
@@ -66,7 +66,11 @@ def _agree(found: list[_Head], layout: Layout) -> bool:
 
 
 def _head_of(graph: Graph, output: str) -> _Head | None:
-    """Follow an output back to its convolution: reshape, transposition to channels last, a factor or none, a sigmoid on either side or none."""
+    """Follow an output back to its convolution; None if the pattern differs.
+
+    The pattern, from the output: Reshape, Transpose to channels last, an optional factor, and an optional Sigmoid
+    before or after Reshape and Transpose.
+    """
     node, after = _without_sigmoid(graph, graph.producer(output))
     if node is None or node.op_type != "Reshape":
         return None
@@ -88,7 +92,7 @@ def _without_sigmoid(graph: Graph, node: Any) -> tuple[Any, bool]:
 
 
 def _without_factor(graph: Graph, node: Any) -> tuple[Any, np.float32]:
-    """A learnt factor for a stride's boxes, folded into the convolution before."""
+    """Fold a stride's learnt factor for boxes into the convolution before it."""
     if node is None or node.op_type != "Mul":
         return node, np.float32(1)
     for factor, source in (node.input, reversed(node.input)):
@@ -99,7 +103,7 @@ def _without_factor(graph: Graph, node: Any) -> tuple[Any, np.float32]:
 
 
 def _score_taps(graph: Graph, head: _Head) -> list[Any]:
-    """The convolution of the scores as taps, shifts and a sum."""
+    """The scores' convolution as taps, shifts and a sum."""
     anchors, channels = head.weights.shape[:2]
     taps = 9 * anchors
     width = -(-taps // BLOCK) * BLOCK

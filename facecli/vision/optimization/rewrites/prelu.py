@@ -1,9 +1,9 @@
-"""PRelu by means of convolutions.
+"""Rewrite PRelu as convolutions.
 
-ONNX Runtime evaluates PRelu one value at a time, and takes a convolution's result out of its blocked layout to do so.
-The same function as y = x + (1 - a) relu(-x) is two depthwise 1x1 convolutions, which stay in that layout, are
-vectorised, and swallow the Relu and the sum. Where x itself comes from a depthwise convolution, y = a x + relu((1 - a)
-x) is that convolution twice with other weights, and saves a pass over memory; this form needs slopes of at most 1.
+ONNX Runtime computes PRelu value by value, and for that converts a convolution's result out of its blocked layout. The
+same function y = x + (1 - a) relu(-x) is two depthwise 1x1 convolutions, which stay in that layout, are vectorised, and
+absorb the Relu and the sum. If x itself comes from a depthwise convolution, y = a x + relu((1 - a) x) is that
+convolution twice with other weights, and saves a pass over memory; this form needs slopes of at most 1.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from facecli.vision.optimization.rewrites.graph import Array, ConvShape, Graph, 
 
 
 def channel_slopes(graph: Graph, node: Any) -> Array | None:
-    """The slopes, float32 (channels,), of a PRelu that has one for each channel of an image."""
+    """The slopes, float32 (channels,), of a PRelu with one slope per channel; None for other nodes."""
     if node is None or node.op_type != "PRelu":
         return None
     slopes = graph.constant(node.input[1])
@@ -26,7 +26,7 @@ def channel_slopes(graph: Graph, node: Any) -> Array | None:
 
 
 def replace_prelus(graph: Graph) -> int:
-    """Replace each PRelu over channels; how many there were."""
+    """Replace each PRelu with slopes per channel; gives the number of changes."""
     count = 0
     for node in list(graph.nodes):
         slopes = channel_slopes(graph, node)
@@ -42,7 +42,7 @@ def replace_prelus(graph: Graph) -> int:
 
 
 def _depthwise_source(graph: Graph, node: Any, slopes: Array) -> Any | None:
-    """The depthwise convolution that only this PRelu reads, where the second form holds."""
+    """The depthwise convolution that only this PRelu reads, if the second form is possible; else None."""
     source = graph.producer(node.input[0])
     shape = conv_shape(source)
     if (

@@ -1,4 +1,4 @@
-"""Which rewrites make a recogniser, and which a detector."""
+"""The sequences of rewrites for recognisers and detectors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from facecli.vision.optimization.rewrites.prelu import replace_prelus
 
 
 def read_graph(data: bytes) -> Graph | None:
-    """Parse a model; None where it is none, which is for others to say."""
+    """Parse a model; None if the bytes are not a model."""
     try:
         return Graph.read(data)
     except ValueError:
@@ -22,13 +22,13 @@ def read_graph(data: bytes) -> Graph | None:
 
 
 def open_axes(graph: Graph) -> None:
-    """Let the network take a batch."""
+    """Make the batch axis dynamic."""
     open_batch(graph)
     free_reshapes(graph)
 
 
 def rewrite_recogniser(graph: Graph) -> list[HeadWeights] | None:
-    """Open the batch, split convolutions in pairs, replace PRelus; None where there is none of either."""
+    """Make the batch axis dynamic, split convolutions in pairs, replace PRelus; None if the model has none of them."""
     open_axes(graph)
     found = split_pairs(graph) + replace_prelus(graph)
     graph.prune()
@@ -36,10 +36,11 @@ def rewrite_recogniser(graph: Graph) -> list[HeadWeights] | None:
 
 
 def rewrite_for_openvino(graph: Graph, factor: float) -> list[HeadWeights] | None:
-    """Open the batch, split convolutions in pairs, and take an input that is `factor` times as large; None where the first layer is no convolution.
+    """Make the batch axis dynamic, split convolutions in pairs, and expect an input that is `factor` times as large.
 
-    OpenVINO has fast PRelus of its own. Pixels less their mean, not yet divided by their scale, are halves of odd
-    numbers below 256, which bfloat16 holds exactly; divided, they would be rounded before the first layer.
+    Gives None if the first layer is not a convolution. PRelus stay, because OpenVINO computes them fast. Pixels minus
+    their mean, not yet divided by their scale, are halves of odd numbers below 256, which bfloat16 represents exactly;
+    divided, they would be rounded before the first layer.
     """
     for node in graph.consumers(graph.input):
         weights = graph.constant(node.input[1]) if node.op_type == "Conv" else None
@@ -53,7 +54,7 @@ def rewrite_for_openvino(graph: Graph, factor: float) -> list[HeadWeights] | Non
 
 
 def rewrite_detector(graph: Graph) -> list[HeadWeights] | None:
-    """Open the batch and cut the heads off; None where they are others."""
+    """Make the batch axis dynamic and remove the heads; None if the heads have another form."""
     layout = LAYOUTS.get(len(graph.outputs))
     if layout is None or not layout.landmarks:
         return None
