@@ -51,7 +51,7 @@ SMUGGLED = (
 def test_whatever_facecli_did_not_make_is_refused_by_any_name(index: Path, statement: str) -> None:
     change_catalogue(index, statement)
     for opening in OPENINGS:
-        with pytest.raises(IndexDamaged, match="not those that facecli makes"):
+        with pytest.raises(IndexDamaged, match="not the ones that facecli creates"):
             opening(index)
 
 

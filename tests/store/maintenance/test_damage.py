@@ -121,7 +121,7 @@ def test_an_embedding_damaged_in_the_catalogue_comes_back_from_the_vector_file(i
     (found,) = problems(index)
     assert "face:5 fails its checksum" in found
     assert "0001.jpg" in found
-    assert ["back from the vector file" in line for line in repair_index(index)] == [True]
+    assert ["restored from the vector file" in line for line in repair_index(index)] == [True]
     assert problems(index) == []
     assert everything(index) == before
 
@@ -187,7 +187,7 @@ def test_rows_that_do_not_agree_are_found_and_mended(index: Path, damage: str) -
 def test_foreign_tables_and_triggers_are_refused(index: Path) -> None:
     change_catalogue(index, "CREATE TRIGGER mine AFTER INSERT ON photos BEGIN DELETE FROM faces; END")
     for action in (open_reader, open_writer, repair_index):
-        with pytest.raises(IndexDamaged, match="not those that facecli makes"):
+        with pytest.raises(IndexDamaged, match="not the ones that facecli creates"):
             action(index)
 
 

@@ -146,7 +146,7 @@ def test_an_empty_index_has_no_match(tmp_path: Path, scan: str, monkeypatch: pyt
 
 
 def test_a_query_of_another_length_is_an_error(index: Path) -> None:
-    with open_reader(index) as reader, pytest.raises(StoreError, match="3 numbers, the index 64"):
+    with open_reader(index) as reader, pytest.raises(StoreError, match="3 dimensions, the index 64"):
         reader.nearest(np.ones((1, 3), np.float32), top=1, minimum=None, by=By.FACE)
 
 
