@@ -121,7 +121,7 @@ class SetQueries:
         if not isinstance(record, dict):
             raise TypeError("no settings")
         if unknown := Fingerprint.unknown(record):
-            hint = "use the facecli version that made it, or -i DIR for another index"
+            hint = "use the facecli that made it, or -i DIR for another index"
             raise StoreError(
                 f"the index has settings of a newer facecli ({', '.join(unknown)[:80]})", self.path, hint=hint
             )

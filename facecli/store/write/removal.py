@@ -24,7 +24,7 @@ def plan_removal(catalogue: Catalogue, paths: Sequence[str], face_ids: Sequence[
     skips: list[str] = []
     for path in paths:
         # An empty path would match everything in the catalogue.
-        here = {photo.photo_id: photo for photo in catalogue.photos(check_name(path, "what is to be removed"))}
+        here = {photo.photo_id: photo for photo in catalogue.photos(check_name(path, "a path to remove"))}
         unread = [known.file.path for known in catalogue.under(path) if known.skip is not None]
         if not here and not unread:
             raise StoreError("not in the index", path, hint="facecli info --photos lists what is there")

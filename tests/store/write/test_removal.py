@@ -1,4 +1,4 @@
-"""What is removed is gone from every byte of the index, and stays out until it is let back."""
+"""Removed data is erased from every byte of the index, and stays removed until it is allowed again."""
 
 from __future__ import annotations
 
