@@ -47,7 +47,7 @@ def _from_sqlite(error: sqlite3.Error, path: object) -> StoreError:
         return _full(path)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return IndexLocked(
-            "another process holds the catalogue", path, hint="wait for it to end and run the command again"
+            "another process has locked the catalogue", path, hint="wait for it to end and run the command again"
         )
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         return _denied(path)

@@ -155,7 +155,7 @@ class StoredCodes:
         while done < len(room):
             read = os.preadv(self._descriptor, [room[done:]], self._file.place(first) + done)
             if not read:
-                raise VectorsDamaged("the vector file was cut while it was read", self._file.path)
+                raise VectorsDamaged("the vector file was truncated while it was read", self._file.path)
             done += read
         return into
 

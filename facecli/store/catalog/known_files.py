@@ -62,7 +62,7 @@ class FileQueries(SetQueries):
                         again = True  # noqa: PLW2901
                         (skip,) = next(skips, (None,))
                     if b"\0" in path:
-                        raise ValueError("no path")
+                        raise ValueError("not a stored path")
                     yield before + path, -1 if again else size, mtime_ns, ctime_ns, inode, photo_id
                 while skip is not None:
                     yield before + skip, -1, -1, None, None, None

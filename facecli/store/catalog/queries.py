@@ -71,7 +71,7 @@ class Catalogue(FileQueries):
         with trusted(self.path):
             file = PhotoFile(self.paths.unpack(as_bytes(path)), as_int(size), as_int(mtime_ns))
             if len(as_bytes(digest)) != DIGEST_SIZE:
-                raise ValueError("no digest")
+                raise ValueError("not a digest")
             return StoredPhoto(as_int(photo_id), file, as_bytes(digest), as_int(width), as_int(height), as_int(faces))
 
     def photo_of(self, face_id: int) -> int:
@@ -118,7 +118,7 @@ class Catalogue(FileQueries):
             codes = read_codes([as_bytes(embedding)], len(as_bytes(embedding)) // 2)
             marks = read_landmarks(as_bytes(landmarks))
             if not are_unit(codes).all():
-                raise ValueError("no embedding")
+                raise ValueError("not an embedding")
             numbers: FloatArray = codes[0].astype("float32")
             return StoredFace(
                 as_int(face_id),

@@ -103,7 +103,7 @@ class SetQueries:
         kind = self._fingerprint(str(fingerprint))
         named = None if model_directory is None else self.paths.unpack(as_bytes(model_directory))
         if len(as_bytes(mark)) != 16 or as_count(epoch) != epoch or as_count(slots) != slots:
-            raise ValueError("no set of embeddings")
+            raise ValueError("not a set of embeddings")
         file = VectorFile(self.directory, as_int(epoch), as_bytes(mark), kind.dimension)
         return SetRow(
             as_int(set_id),
@@ -119,7 +119,7 @@ class SetQueries:
     def _fingerprint(self, text: str) -> Fingerprint:
         record = json.loads(text)
         if not isinstance(record, dict):
-            raise TypeError("no settings")
+            raise TypeError("not settings")
         if unknown := Fingerprint.unknown(record):
             hint = "use the facecli that made it, or -i DIR for another index"
             raise StoreError(

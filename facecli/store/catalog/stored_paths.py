@@ -33,7 +33,7 @@ class StoredPaths:
     def unpack(self, stored: bytes) -> str:
         """The absolute path of a stored form; raises ValueError where that is not valid."""
         if not self.is_stored(stored):
-            raise ValueError("no path")
+            raise ValueError("not a stored path")
         if stored.startswith(b"/"):
             return os.fsdecode(stored)
         return os.fsdecode(self.base[:-1] or b"/") if stored == b"." else os.fsdecode(self.base + stored)

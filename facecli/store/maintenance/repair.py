@@ -30,7 +30,7 @@ def mend_rows(catalogue: Catalogue, disk: Disk) -> list[str]:
         return []
     said: list[str] = []
     connection = catalogue.connection
-    with transaction(connection, disk, "mending"):
+    with transaction(connection, disk, "repair"):
         connection.execute("REINDEX")
         connection.execute("DELETE FROM photos WHERE set_id NOT IN (SELECT set_id FROM sets)")
         connection.execute("DELETE FROM faces WHERE set_id NOT IN (SELECT set_id FROM sets)")

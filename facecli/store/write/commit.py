@@ -239,7 +239,7 @@ class BatchCommit:
         last = row[0] if row else 0
         with trusted(self._catalogue.path):
             if as_count(last) != last:
-                raise ValueError("no id")
+                raise ValueError("not an id")
             return as_int(last)
 
 

@@ -27,7 +27,7 @@ def plan_removal(catalogue: Catalogue, paths: Sequence[str], face_ids: Sequence[
         here = {photo.photo_id: photo for photo in catalogue.photos(check_name(path, "a path to remove"))}
         unread = [known.file.path for known in catalogue.under(path) if known.skip is not None]
         if not here and not unread:
-            raise StoreError("not in the index", path, hint="facecli info --photos lists what is there")
+            raise StoreError("not in the index", path, hint="facecli info --photos lists the photos in it")
         named |= here
         skips += unread
     copies = _copies(catalogue, named)

@@ -293,7 +293,7 @@ def test_a_vector_file_that_is_cut_while_it_is_read_is_answered_from_the_catalog
             with vectors_of(index).open("r+b") as file:
                 file.truncate(200)
             assert reader.nearest(query, top=0, minimum=None, by=By.FACE) == [before]
-            assert "was cut" in reader.notice
+            assert "was truncated" in reader.notice
             assert any("vector" in str(problem) for problem in reader.check())
 
     assert in_child(act) == 0
