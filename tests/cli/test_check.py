@@ -34,7 +34,7 @@ def test_sound_damaged_mended(shell: Shell, index: Path) -> None:
     assert "face:12 fails its checksum: album/space/astronaut.png" in ran.text
     ran = shell("check", "--repair")
     assert ran.text.endswith("sound: 4 photos, 33 faces\n")
-    assert "face:9 has its embedding back" in ran.errors
+    assert "face:9 has its embedding restored" in ran.errors
     assert "face:12 is dropped" in ran.errors
     assert "the vector file is rebuilt" in ran.errors
     assert "1 changed" in shell("index", "album").errors
