@@ -1,4 +1,4 @@
-"""What the tests share: the sample photos of the installed packages, and the command run as its users run it."""
+"""Shared fixtures: sample photos from the installed packages, and the command as users run it."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ ALBUM = {
     "party/t1.jpg": "t1.jpg",
     "space/astronaut.png": "astronaut.png",
 }
-"""An album of four photos with 34 faces; yaoming.jpg stays out as the query."""
+"""An album of four photos with 34 faces; yaoming.jpg is not in it and serves as the query."""
 
 
 def sample(name: str) -> Path:
-    """The path of a sample photo, found through the package that carries it, without importing it."""
+    """The path of a sample photo, found through the package that contains it, without importing that."""
     for file in importlib.metadata.files(SAMPLES[name]) or []:
         if file.name == name:
             return Path(str(file.locate()))
@@ -52,7 +52,7 @@ def put_album(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Ran:
-    """A command that has ended."""
+    """The result of a command."""
 
     code: int
     out: bytes
@@ -64,7 +64,7 @@ class Ran:
 
 
 class Shell:
-    """The installed command, run in a directory of its own."""
+    """Runs the installed command in its own directory."""
 
     def __init__(self, work: Path, home: Path) -> None:
         self.work = work
@@ -126,7 +126,7 @@ def album(shell: Shell) -> Path:
 
 @pytest.fixture(scope="session")
 def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photos of one, two or three faces, none like another."""
+    """Photos of one, two or three faces, all different."""
     from misbehaving import make_crowd
 
     return make_crowd(tmp_path_factory.mktemp("crowd"), sample("t1.jpg"))
@@ -134,7 +134,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def behave(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Behaviour]], dict[str, int]]:
-    """A function that lets devices behave in some way; it gives how often each was used, filled during the run."""
+    """A function that makes devices behave by name; returns how often each was used, updated during the run."""
     from misbehaving import let_behave
 
     return lambda behaviours: let_behave(monkeypatch, behaviours)
@@ -142,11 +142,11 @@ def behave(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Behaviour]], 
 
 @pytest.fixture(scope="session")
 def make_album() -> Callable[[Path], Path]:
-    """A function that copies the album into a folder, and gives the folder."""
+    """A function that copies the album into a folder, and returns the folder."""
     return put_album
 
 
 @pytest.fixture(scope="session")
 def find_sample() -> Callable[[str], Path]:
-    """A function that gives the path of a sample photo by its name."""
+    """A function that returns the path of a sample photo by its name."""
     return sample

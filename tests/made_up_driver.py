@@ -1,4 +1,4 @@
-"""A driver of GPUs that are not there: its page-locked memory is ordinary memory, and it tells of the memory that a test gives it."""
+"""A fake NVIDIA driver: page-locked memory is ordinary memory, and GPUs have as much memory as a test sets."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ NO_CONTEXT = 201
 
 
 class MadeUpDriver:
-    """What facecli calls of NVIDIA's driver, by the driver's names."""
+    """The functions of NVIDIA's driver that facecli calls, under their own names."""
 
     def __init__(
         self, *, gpus: int = 1, free: int = 20 * GB, total: int = 24 * GB, full: bool = False, broken: bool = False
     ) -> None:
-        """Offer `gpus` GPUs of so many bytes; `full`: no page-locked memory is left, `broken`: no context can be had."""
+        """Offer `gpus` GPUs of the given bytes; with `full` no page-locked memory is left, with `broken` no context."""
         self.blocks: dict[int, ctypes.Array[ctypes.c_char]] = {}
         self.entered: list[int | None] = []
         self.gpus, self.free, self.total, self.full, self.broken = gpus, free, total, full, broken

@@ -1,4 +1,4 @@
-"""Devices that misbehave: sessions on the processor that are slow, get lost or lack memory, and photos for them to look at."""
+"""Devices that misbehave: CPU sessions that are slow, get lost or run out of memory, and photos for them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from facecli.vision.runtime.session import Session
 from facecli.vision.serving import pooled
 
 FACES = [(110, 330), (320, 210), (520, 340), (795, 410), (955, 130), (1170, 340)]
-"""Where the faces of t1.jpg are: x, y."""
+"""The positions of the faces in t1.jpg: x, y in pixels."""
 PHOTOS = 24
 Behaviour = Callable[[NDArray[Any], int], None]
-"""Called with what a device is fed and how often it was fed before: may wait, and may raise."""
+"""Called with the input of a device and the number of its earlier runs; may wait or raise."""
 
 
 class Behaved:
-    """A session that does something else first."""
+    """A session that runs a given behaviour before each run."""
 
     def __init__(self, session: Session, behaviour: Behaviour, counts: dict[str, int], name: str) -> None:
         self.provider, self.input, self.outputs = session.provider, session.input, session.outputs
@@ -39,7 +39,7 @@ class Behaved:
 
 
 def let_behave(patch: pytest.MonkeyPatch, behaviours: dict[str, Behaviour]) -> dict[str, int]:
-    """Let devices behave in some way by their names; gives how often each was used, filled during the run."""
+    """Make devices behave by name; returns how often each was used, updated during the run."""
     counts: dict[str, int] = {}
     open_detector, open_recogniser = pooled.open_detector, pooled.open_recogniser
 
@@ -78,7 +78,7 @@ def small(feed: NDArray[Any], _before: int) -> None:
 
 
 def make_crowd(folder: Path, group: Path) -> Path:
-    """Put photos of one, two or three faces into `folder`, cut out of a photo of six, none like another."""
+    """Put different photos of one, two or three faces, cut out of a photo of six, into `folder`."""
     faces_of = Image.open(group)
     for number in range(PHOTOS):
         faces = [FACES[(number + i) % len(FACES)] for i in range(1 + number % 3)]

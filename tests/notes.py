@@ -1,4 +1,4 @@
-"""A reporter that keeps what it is told."""
+"""A reporter that records its messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from facecli.reporting import SilentReporter
 
 
 class Notes(SilentReporter):
-    """Keeps the warnings, and what --verbose would show."""
+    """Records the warnings, and the messages that --verbose shows."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []

@@ -1,4 +1,4 @@
-"""The rules of the house, held by walking the imports of every module: arrows down only, no cycles, each library in its room."""
+"""Architecture rules, checked on the imports of every module: downward only, no cycles, each library in its package."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ MAY_IMPORT = {
     "output": LEAVES,
     "removing": ("indexing", "pipeline", *WORLDS, *LEAVES),
 }
-"""What each room may import beside itself; a use case (a module at the top) may import the pipeline and all below
-it, cli everything."""
+"""The imports allowed to each package besides itself. A use case (a module at the top) may import the pipeline and all
+below it, cli everything."""
 USE_CASE = ("pipeline", *WORLDS, *LEAVES)
 _UNDER_MODELS = ("pixels", "runtime", "packs", "detection", "recognition", "devices", "optimization")
 _UNDER_READER = ("errors", "records", "locate", "disk", "vector_file", "catalog", "search", "maintenance", "write")
@@ -82,9 +82,9 @@ INSIDE: dict[str, dict[str, tuple[str, ...]]] = {
         "writer": (*_UNDER_READER, "reader"),
     },
 }
-"""What each room within a room, or module beside such rooms, may import of the same world."""
+"""The imports allowed to each sub-package, or module beside sub-packages, within the same package."""
 DOORS = {"store": ("libraries", "locate", "reader", "records", "writer")}
-"""The modules through which others enter a room, where not every one is open."""
+"""The modules of a package that other packages may import, where not all are open."""
 LIBRARY_IN = {
     "click": ("cli",),
     "tqdm": ("cli",),
@@ -104,7 +104,7 @@ def tree_of(path: Path) -> ast.Module:
 
 
 def module_files() -> dict[str, Path]:
-    """Every module of the package by its dotted name."""
+    """Every module of facecli by its dotted name."""
     files = {}
     for path in sorted(ROOT.rglob("*.py")):
         parts = path.relative_to(ROOT.parent).with_suffix("").parts
@@ -116,7 +116,7 @@ MODULES = module_files()
 
 
 def imports_of(name: str) -> Iterator[tuple[str, int]]:
-    """The modules that a module imports anywhere in its text, lazy imports and those for type checking too, with their lines."""
+    """The modules that a module imports anywhere, including lazy and type-checking imports, with their lines."""
     for node in ast.walk(tree_of(MODULES[name])):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
@@ -129,7 +129,7 @@ def imports_of(name: str) -> Iterator[tuple[str, int]]:
 
 
 def room_of(module: str) -> str:
-    """The room of a module of facecli: its first part below the package; empty for the package itself."""
+    """The top-level package or module that a module of facecli belongs to; empty for facecli itself."""
     return module.split(".")[1] if "." in module else ""
 
 
@@ -138,8 +138,8 @@ def own_imports(name: str) -> Iterator[tuple[str, int]]:
 
 
 def allowed_rooms(room: str) -> tuple[str, ...] | None:
-    """The rooms that a room may import; None for all of them."""
-    if room in ("cli", "__main__", "library"):  # the two ways in
+    """The packages that a package may import; None for all of them."""
+    if room in ("cli", "__main__", "library"):  # the entry points
         return None
     if room == "":
         return tuple(sorted({room_of(m) for m in MODULES} - {"", "cli", "__main__"}))
@@ -153,7 +153,7 @@ def test_imports_go_down_only(name: str) -> None:
     wrong = []
     for target, line in own_imports(name):
         there = room_of(target)
-        # The package itself is the public API on top of everything; from below only its version is read.
+        # The package itself is the public API above everything else; other modules only read its version.
         if there == "":
             wrong += (
                 [f"{name}:{line} imports the public API"]
@@ -166,14 +166,14 @@ def test_imports_go_down_only(name: str) -> None:
 
 
 def place_in(module: str) -> str:
-    """The room within its room, or the module, that a module belongs to: `detection` of facecli.vision.detection.scrfd."""
+    """The sub-package or module that a module belongs to: `detection` for facecli.vision.detection.scrfd."""
     return [*module.split("."), "", ""][2]
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if room_of(name) in INSIDE and place_in(name)])
 def test_arrows_go_down_within_a_room(name: str) -> None:
     room, place = room_of(name), place_in(name)
-    assert place in INSIDE[room], "a room within a room has its line in INSIDE"
+    assert place in INSIDE[room], "a sub-package needs a line in INSIDE"
     allowed = (place, "", *INSIDE[room][place])
     wrong = [
         (target, line)
@@ -203,7 +203,7 @@ def test_every_room_says_what_it_is_for() -> None:
 
 
 def test_no_name_is_defined_twice() -> None:
-    """Public classes, functions and types; a command of the command line is named as its user calls it."""
+    """Checks public classes, functions and types; click commands are named as users call them."""
     homes: dict[str, list[str]] = {}
     for module, path in MODULES.items():
         for node in tree_of(path).body:
@@ -223,13 +223,13 @@ def test_no_name_is_defined_twice() -> None:
 
 
 def is_type(node: ast.AnnAssign | ast.Assign) -> bool:
-    """Whether a statement names a type: CamelCase."""
+    """Whether a statement defines a type alias: CamelCase."""
     name = ast.unparse(node.target if isinstance(node, ast.AnnAssign) else node.targets[0])
     return name[0].isupper() and not name.isupper()
 
 
 def test_tests_mirror_the_rooms() -> None:
-    """A folder of tests is a room, or holds what no room does."""
+    """A folder of tests has the name of a package, or is on the list of exceptions."""
     apart = {"benchmarks", "fuzz", "golden", "gpu"}
     tests = Path(__file__).parent
     rooms = {"/".join(module.split(".")[1:]) for module, path in MODULES.items() if path.name == "__init__.py"}
@@ -249,8 +249,8 @@ def reads_version_only(name: str, line: int) -> bool:
 
 
 def test_no_cycles() -> None:
-    # An imported module brings its package along, so an edge to the module is also an edge to each package above it,
-    # but for its own packages.
+    # Importing a module imports its packages, so an edge to the module is also an edge to each package above it,
+    # except those that the importing module is in.
     graph = {
         name: {target for target, _ in own_imports(name) if target not in (name, "facecli")}
         for name in MODULES
@@ -285,7 +285,7 @@ def test_only_the_command_line_exits_and_nobody_prints(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name != "facecli.cli.streams"])
 def test_all_output_goes_through_the_two_streams(name: str) -> None:
-    """What is written elsewhere dies of a full disk, a locale or a reader that has gone, or steers a terminal."""
+    """Output written elsewhere fails on a full disk, a locale or a closed pipe, or sends control codes to terminals."""
     written = (
         "print(",
         "click.echo(",
@@ -320,7 +320,7 @@ def test_files_and_functions_stay_small(name: str) -> None:
 
 
 def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """The lines of a function without its docstring and its decorators."""
+    """The number of lines of a function without its docstring and decorators."""
     documented = ast.get_docstring(function, clean=False) is not None
     first = function.body[0]
     docstring = (first.end_lineno or first.lineno) - first.lineno + 1 if documented else 0
@@ -329,7 +329,7 @@ def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_nothing_happens_at_import(name: str) -> None:
-    """A module's body defines; it does not open, read or run anything."""
+    """The body of a module only defines; it does not open, read or run anything."""
     busy = {"open", "os.makedirs", "os.environ.setdefault", "subprocess.run", "logging.basicConfig"}
     body = [
         n
@@ -341,7 +341,7 @@ def test_nothing_happens_at_import(name: str) -> None:
 
 
 def test_the_walk_sees_what_it_must() -> None:
-    """The walk itself: the package is there with its rooms, and a forbidden arrow would be found."""
+    """The check itself: it sees all packages, and would find a forbidden import."""
     assert {"facecli", "facecli.errors", "facecli.cli.main"} <= set(MODULES)
     assert {target for target, _ in imports_of("facecli.cli.main")} >= {"click", "facecli.errors"}
     assert "cli" not in (allowed_rooms("indexing") or ())

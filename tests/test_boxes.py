@@ -1,4 +1,4 @@
-"""How much boxes have in common."""
+"""The overlap of boxes."""
 
 from __future__ import annotations
 
@@ -46,4 +46,4 @@ def test_damaged_boxes_of_an_index_overlap_nothing() -> None:
         shares = face_matching.overlaps_of_numbers(stored, stored[:1])
     assert shares.dtype == np.float64
     assert np.isfinite(shares).all()
-    assert shares[:3, 0].tolist() == [1, 1, 0], "what is no number counts as 0"
+    assert shares[:3, 0].tolist() == [1, 1, 0], "NaN counts as 0"

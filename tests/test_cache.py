@@ -1,4 +1,4 @@
-"""The user's cache: what killed runs leave there, answers of trials that grow old, and no cache at all."""
+"""The user's cache: leftovers of killed runs, trial results that expire, and a missing cache."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_a_user_without_a_home_directory_has_no_cache_and_no_packs(
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that everybody reaches and may write to; pytest closes its own to all others, whenever it starts."""
+    """A folder that every user can write to; pytest makes its own folders private."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o777)

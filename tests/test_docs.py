@@ -1,4 +1,4 @@
-"""The documents against the code: commands, options, the help block, outputs, links."""
+"""The documents agree with the code: commands, options, the help block, outputs, links."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
 
 def shell_of(path: Path) -> str:
-    """The shell commands of a document: its sh blocks, the lines after `$ ` of its console blocks; of a script all of it."""
+    """The shell commands of a document: sh blocks, lines after `$ ` in console blocks; the whole text of a script."""
     text = path.read_text("utf-8")
     if path.suffix != ".md":
         return text
@@ -50,11 +50,11 @@ def shell_of(path: Path) -> str:
 
 
 def calls_of(path: Path) -> Iterator[list[str]]:
-    """The arguments of every `facecli` of a document, each up to the end of its simple command."""
+    """The arguments of every `facecli` call in a document, each up to the end of its simple command."""
     for line in shell_of(path).replace("\\\n", " ").splitlines():
         if "facecli" not in line or line.lstrip().startswith("#"):
             continue
-        whole = line.removesuffix("'") if line.count("'") % 2 else line  # a string that goes on in the next line
+        whole = line.removesuffix("'") if line.count("'") % 2 else line  # a string that continues on the next line
         lexer = shlex.shlex(whole, posix=True, punctuation_chars=True)
         lexer.whitespace_split = True
         words = list(lexer)
@@ -72,7 +72,7 @@ def command_named(name: str) -> click.Command:
 
 
 def context_of(command: click.Command) -> click.Context:
-    """The context in which a command runs; click keeps what it makes in the first one."""
+    """The context in which a command runs; click caches data in the first one."""
     top = click.Context(facecli, info_name="facecli", terminal_width=80, **facecli.context_settings)
     return top if command is facecli else click.Context(command, parent=top)
 
@@ -89,7 +89,7 @@ def options_of(command: click.Command) -> set[str]:
 
 
 def unknown_words(arguments: list[str]) -> list[str]:
-    """The command and the options of a call that facecli does not have."""
+    """The command and options of a call that do not exist in facecli."""
     if not arguments or arguments[0].startswith("-"):
         return [word for word in arguments if word.startswith("-") and word not in options_of(facecli)]
     if arguments[0] not in COMMANDS:
@@ -106,7 +106,7 @@ def test_every_command_is_real(path: Path) -> None:
 
 
 def test_the_commands_are_seen() -> None:
-    """The reader of commands itself: pipes, substitutions and comments."""
+    """The parser of commands handles pipes, substitutions and comments."""
     assert len(list(calls_of(README))) >= 8
     assert ["search", "--top", "0", "--paths", "$1"] in list(calls_of(ROOT / "examples/recipes/together.sh"))
     assert unknown_words(["search", "--no-such", "x"]) == ["--no-such"]
@@ -118,7 +118,7 @@ def test_the_help_block_is_the_help() -> None:
 
 
 def block_after(mark: str) -> str:
-    """The content of the README's first block after a mark."""
+    """The content of the README's first code block after a marker."""
     found = BLOCK.search(README.read_text("utf-8"), README.read_text("utf-8").index(mark))
     assert found is not None
     return found[2]
@@ -193,7 +193,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_the_quickstart_block_is_what_the_commands_print(
     shell: Shell, album: Path, find_sample: Callable[[str], Path]
 ) -> None:
-    """The same lines; similarities to two decimals, the run's times and its bottleneck left open."""
+    """Compare the lines, similarities to two decimals; the times and the bottleneck of the run are not compared."""
     shutil.copyfile(find_sample("yaoming.jpg"), shell.work / "yaoming.jpg")
     indexing, searching = block_after("<!-- quickstart -->").removeprefix("$ ").split("$ ")
     assert indexing.startswith("facecli index album\n")
@@ -206,7 +206,7 @@ def test_the_quickstart_block_is_what_the_commands_print(
 
 
 def test_the_python_of_the_readme_runs(shell: Shell, album: Path, find_sample: Callable[[str], Path]) -> None:
-    """As it stands, but for the places."""
+    """Runs the code unchanged, except for the paths."""
     (program,) = [body for kind, body in BLOCK.findall(README.read_text("utf-8")) if kind == "python"]
     program = program.replace("/srv/photos", str(album)).replace("portrait.jpg", str(find_sample("yaoming.jpg")))
     done = subprocess.run(
@@ -223,7 +223,7 @@ def test_the_python_of_the_readme_runs(shell: Shell, album: Path, find_sample: C
 
 
 def test_the_python_of_the_manual_runs(shell: Shell, album: Path, find_sample: Callable[[str], Path]) -> None:
-    """As it stands; every statement of its text is there."""
+    """Runs the code unchanged; every statement of the manual is covered."""
     shutil.copyfile(find_sample("yaoming.jpg"), shell.work / "portrait.jpg")
     (program,) = [
         body for kind, body in BLOCK.findall((ROOT / "docs/python.md").read_text("utf-8")) if kind == "python"

@@ -1,4 +1,4 @@
-"""Packages in each other's way: found through what is installed, and mended by the command that is named."""
+"""Conflicting packages are found in the installed distributions, and fixed by the command that is shown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PIP = f"{sys.executable} -P -m pip"
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Let nothing but the named packages be installed, and the module onnxruntime be that of `winner`."""
+    """Pretend that only the named packages are installed, and that the module onnxruntime is that of `winner`."""
 
     def put(*packages: str, winner: str = "") -> None:
         for package in packages:

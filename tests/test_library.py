@@ -1,4 +1,4 @@
-"""The library: an index from Python, the faces of a photo, whether two photos show one person."""
+"""The library: an index from Python, the faces of a photo, whether two photos show the same person."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MakeAlbum = Callable[[Path], Path]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, make_album: MakeAlbum) -> Path:
-    """An index of the album; its tests only read it."""
+    """An index of the album, which tests only read."""
     folder = tmp_path_factory.mktemp("library")
     make_album(folder / "album")
     with Index(folder / "faces.index") as index:
@@ -83,7 +83,7 @@ def test_a_face_of_the_index_leaves_itself_out(index: Index, portrait: Path) -> 
 
 
 def test_several_queries_are_one_person(index: Index, portrait: Path) -> None:
-    """The mean of two references is nearer to each than they are to one another."""
+    """The mean of two references is more similar to each than they are to each other."""
     best = index.search(portrait, top=1, threshold="none")[0]
     first = facecli.find_faces(portrait)[0].embedding
     other = next(face.embedding for face in index if face.face_id == best.face_id)

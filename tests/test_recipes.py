@@ -1,4 +1,4 @@
-"""The recipes of examples/recipes, run on the sample album; one whose tool is missing is skipped with that reason."""
+"""The recipes of examples/recipes run on the sample album; one whose tool is missing is skipped with that reason."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Kitchen:
         }
 
     def __call__(self, recipe: str, *arguments: str | Path, code: int = 0, needs: str = "sh") -> str:
-        """Run a recipe; its stdout."""
+        """Run a recipe and return its stdout."""
         if shutil.which(needs) is None:
             pytest.skip(f"{needs} is not installed")
         command = ["bash", str(RECIPES / recipe), *map(str, arguments)]
@@ -55,7 +55,7 @@ def test_person_to_folder(kitchen: Kitchen) -> None:
 
 
 def test_together(kitchen: Kitchen, shell: Shell) -> None:
-    """Two guests of the party, cut out of its photo, meet in that photo alone; one of them and the player meet nowhere."""
+    """Two guests, cut out of the party photo, are together only in that photo; a guest and the player in none."""
     party = kitchen.work / "album/party/gdp.jpg"
     rows = [
         line.split("\t") for line in shell("search", "-k", "0", "-t", "none", "--by", "face", party).text.splitlines()
@@ -72,7 +72,7 @@ def test_together(kitchen: Kitchen, shell: Shell) -> None:
 
 
 def test_newest(kitchen: Kitchen, shell: Shell) -> None:
-    """The player on three photos of different ages: the newest come first, no more than asked for."""
+    """The player is on three photos of different ages; the newest come first, as many as requested."""
     photos = [kitchen.work / f"album/{name}.jpg" for name in ("old", "newest", "line\tbreak")]
     for number, (photo, age) in enumerate(zip(photos, (1_000, 3_000, 2_000), strict=True)):
         with Image.open(kitchen.work / "yaoming.jpg") as picture:
@@ -85,7 +85,7 @@ def test_newest(kitchen: Kitchen, shell: Shell) -> None:
 
 
 def test_nightly(kitchen: Kitchen) -> None:
-    """A photo that cannot be read is told in the first night alone."""
+    """A photo that cannot be read is reported only in the first night."""
     (kitchen.work / "broken.jpg").write_text("no image\n" * 20)
     first = kitchen("nightly.sh", kitchen.work, needs="jq")
     assert first.startswith("broken.jpg: not-an-image: ")
@@ -106,7 +106,7 @@ def test_faces_per_photo(kitchen: Kitchen) -> None:
 
 
 def test_keywords(kitchen: Kitchen, shell: Shell) -> None:
-    """The photo carries the name afterwards, once after two runs, and the next index run keeps its faces under their ids."""
+    """The name is written to the photo, only once in two runs, and the next index run keeps the face ids."""
     before = shell("search", "yaoming.jpg").out
     for _ in range(2):
         kitchen("keywords.sh", "yaoming.jpg", "Yao Ming", needs="exiftool")

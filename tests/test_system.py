@@ -1,4 +1,4 @@
-"""Processors and memory, by made-up trees of control groups such as containers and services have, and by this very machine."""
+"""Processors and memory, with fake cgroup trees as in containers and services, and on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Put = Callable[..., str]
 
 @pytest.fixture
 def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
-    """A function that makes a tree, with 64 processors by affinity and 256 GB of memory; it gives the tree's root."""
+    """A function that makes a cgroup tree and returns its root, with 64 processors by affinity and 256 GB of memory."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
     monkeypatch.setattr(os, "sysconf", lambda name: {"SC_PHYS_PAGES": 256 * GB // 4096, "SC_PAGE_SIZE": 4096}[name])
 
@@ -84,7 +84,7 @@ def test_the_older_version_has_a_tree_for_each_controller(put: Put) -> None:
 
 
 def test_in_a_container_the_top_is_its_own_group(put: Put) -> None:
-    """Of the older version without a name space: the group's path is the machine's, and what is mounted is the group itself."""
+    """With cgroup v1 without a namespace, the path is the host's and the group itself is mounted at the top."""
     mounts = [V1.format(base="/docker/123", name="cpu"), V1.format(base="/docker/123", name="memory")]
     files = {
         "cpu/cpu.cfs_quota_us": "200000",
@@ -132,5 +132,5 @@ def test_nobody_else_counts_processors_or_memory() -> None:
         if (isinstance(node, ast.Attribute) and ast.unparse(node) in asked)
         or (isinstance(node, ast.Constant) and "/cgroup" in str(node.value))
     }
-    # The clock's ticks are no memory.
+    # The clock's ticks are not memory.
     assert {name for name, _ in found - {("cli/interrupt.py", "os.sysconf")}} == {"system.py"}

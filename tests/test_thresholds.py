@@ -1,4 +1,4 @@
-"""What similarities mean: interpolation, presets, the automatic threshold, judgements."""
+"""The meaning of similarities: interpolation, presets, the automatic threshold, judgements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How counts are said."""
+"""The wording of counts."""
 
 from __future__ import annotations
 

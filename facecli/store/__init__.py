@@ -1,1 +1,1 @@
-"""The index on disk: a SQLite catalogue that holds the truth, and a FAISS file derived from it."""
+"""The index on disk: a SQLite catalogue, which is authoritative, and a FAISS file derived from it."""

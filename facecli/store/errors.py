@@ -1,4 +1,4 @@
-"""What goes wrong below the store, in the words of errors.py: full disks, lost rights, damage, locks."""
+"""Turn low-level errors into those of facecli/errors.py: full disks, missing permissions, damage, locks."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from contextlib import contextmanager
 
 from facecli.errors import IndexDamaged, IndexLocked, StoreError
 
-REPAIR = "facecli check --repair mends what can be mended"
+REPAIR = "facecli check --repair repairs what it can"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextmanager
 def explained(path: object) -> Iterator[None]:
-    """Turn the errors of SQLite and of the system into a StoreError about `path`."""
+    """Turn errors of SQLite and the operating system into a StoreError about `path`."""
     try:
         yield
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
-            # What a signal's handler raised within a statement was lost in SQLite; nothing else interrupts one.
+            # SQLite loses what a signal handler raised during a statement; nothing else interrupts one.
             raise KeyboardInterrupt from error
         raise _from_sqlite(error, path) from error
     except (UnicodeDecodeError, OverflowError) as error:
@@ -34,7 +34,7 @@ def explained(path: object) -> Iterator[None]:
 
 @contextmanager
 def trusted(path: object) -> Iterator[None]:
-    """Turn what a hostile or damaged row does to the code that reads it into IndexDamaged."""
+    """Turn the errors that a forged or damaged row causes in the code that reads it into IndexDamaged."""
     try:
         yield
     except (struct.error, ValueError, TypeError, KeyError, OverflowError, IndexError, RecursionError) as error:
@@ -47,7 +47,7 @@ def _from_sqlite(error: sqlite3.Error, path: object) -> StoreError:
         return _full(path)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return IndexLocked(
-            "another process holds the catalogue", path, hint="wait for it to end and run the command again"
+            "another process has locked the catalogue", path, hint="wait for it to end and run the command again"
         )
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         return _denied(path)
@@ -55,13 +55,13 @@ def _from_sqlite(error: sqlite3.Error, path: object) -> StoreError:
         return StoreError(
             f"the catalogue cannot be read or written ({error})",
             path,
-            hint="look at the disk: its space, its limits, its health",
+            hint="check the disk: its space, its limits, its health",
         )
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return IndexDamaged(
             f"the catalogue is damaged ({error})",
             path,
-            hint=f"{REPAIR}; else move the index away and index the photos anew",
+            hint=f"{REPAIR}; otherwise move the index away and index the photos again",
         )
     return IndexDamaged(f"the catalogue cannot be used ({error})", path, hint=REPAIR)
 
@@ -73,13 +73,15 @@ def _from_system(error: OSError, path: object) -> StoreError:
     if error.errno in _DENIED:
         return _denied(place)
     if error.errno == errno.ELOOP:
-        return IndexDamaged("a symbolic link stands in the index", place, hint="remove it; facecli keeps none there")
+        return IndexDamaged("the index contains a symbolic link", place, hint="remove it; facecli creates none there")
     return StoreError(f"the index cannot be read or written ({error.strerror})", place)
 
 
 def _full(path: object) -> StoreError:
     return StoreError(
-        "no space left for the index", path, hint="free some space and run the command again; what is committed is kept"
+        "no space left for the index",
+        path,
+        hint="free some space and run the command again; committed batches are kept",
     )
 
 

@@ -1,4 +1,4 @@
-"""What the store runs on: the build of FAISS, and SQLite's version."""
+"""The installed FAISS build and SQLite version."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from msgspec import Struct
 
 
 class FaissBuild(Struct, frozen=True):
-    """The FAISS that is installed."""
+    """The installed FAISS."""
 
     version: str
     options: str
-    """What it was compiled for, such as AVX2."""
+    """Its compile options, such as AVX2."""
     gpus: int
     """How many GPUs it can use; 0 for a build without them."""
 
 
 def faiss_build() -> FaissBuild:
-    """Ask the FAISS that is installed; raises ImportError where it cannot be loaded."""
-    # Imported here, so that the rest can be told where FAISS is broken.
+    """Describe the installed FAISS; raises ImportError where it cannot be loaded."""
+    # Imported here, so that everything else can be reported when FAISS is broken.
     import faiss  # noqa: PLC0415
 
     count: Callable[[], int] = getattr(faiss, "get_num_gpus", lambda: 0)

@@ -1,4 +1,4 @@
-"""Where the index is: named, or the nearest .facecli at or above the working directory."""
+"""Find the index: a named directory, or the nearest .facecli at or above the working directory."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ MAKE_ONE = "facecli index PHOTOS makes one; -i DIR names another"
 
 
 def find_index(named: str | None, working_directory: str) -> Path:
-    """The directory of an index that is there: `named` (-i, FACECLI_INDEX), else the nearest .facecli at or above.
+    """Find the directory of an existing index: `named` (-i, FACECLI_INDEX), else the nearest .facecli at or above.
 
-    One found by walking up must belong to the user, as git asks of its own: whoever can write to a directory above
-    could else choose what facecli reads.
+    A .facecli found by walking up must belong to the user, as git requires of repositories: otherwise anyone who can
+    write to a directory above could choose what facecli reads. Raises IndexMissing where there is no index, StoreError
+    where it is not a directory, cannot be opened or belongs to another user.
     """
     if named is not None:
         directory = named_directory(named, working_directory)
@@ -30,28 +31,28 @@ def find_index(named: str | None, working_directory: str) -> Path:
 
 
 def place_index(named: str | None, working_directory: str) -> Path:
-    """The directory that `facecli index` writes to: like `find_index`, and ./.facecli where there is none."""
+    """The directory that `facecli index` writes to: as in `find_index`, or ./.facecli where there is none."""
     if named is not None:
         return named_directory(named, working_directory)
     return _nearest(working_directory) or Path(working_directory) / INDEX_NAME
 
 
 def named_directory(named: str | os.PathLike[str], working_directory: str = "") -> Path:
-    """The absolute path of an index that is named."""
+    """The absolute path of a named index; raises StoreError where the name is empty."""
     if not os.fspath(named):
-        raise StoreError("the index is named by an empty string", hint="-i DIR or FACECLI_INDEX=DIR names one")
+        raise StoreError("the name of the index is an empty string", hint="-i DIR or FACECLI_INDEX=DIR names one")
     return Path(os.path.abspath(os.path.join(working_directory, named)))
 
 
 def _nearest(working_directory: str) -> Path | None:
-    """The nearest .facecli at or above, if it is the user's own."""
+    """The nearest .facecli at or above; raises StoreError where it belongs to another user."""
     above = Path(working_directory)
     for directory in (above, *above.parents):
         candidate = directory / INDEX_NAME
         if candidate.is_dir():
             if candidate.stat().st_uid != os.geteuid():
                 raise StoreError(
-                    "the index belongs to another user", candidate, hint=f"use it all the same with -i {candidate}"
+                    "the index belongs to another user", candidate, hint=f"use it anyway with -i {candidate}"
                 )
             return candidate
     return None
@@ -73,7 +74,7 @@ def is_index(directory: Path) -> bool:
 
 
 def belongs_to_another(directory: Path) -> bool:
-    """Whether another user made an index, or the catalogue in it."""
+    """Whether the index directory or its catalogue belongs to another user."""
     return any(
         os.stat(path, follow_symlinks=False).st_uid != os.geteuid() for path in (directory, directory / CATALOGUE_NAME)
     )

@@ -1,4 +1,4 @@
-"""An index that is read."""
+"""Read access to an index."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from facecli.types import Detections, FloatArray, IndexedPhoto, Match, PhotoFile
 
 
 class IndexReader:
-    """An index that is read; a context manager. Its methods may be called from any thread.
+    """An index opened for reading; a context manager whose methods may be called from any thread.
 
-    A reader shows one state from its opening to its end, whatever is written meanwhile.
+    A reader shows one state from opening to closing, whatever is written meanwhile.
     """
 
     def __init__(self, catalogue: Catalogue, *, keeps_state: bool = True) -> None:
@@ -41,7 +41,7 @@ class IndexReader:
         self._info: IndexInfo | None = None
         self._scan: VectorScan | None = None
         self.notice = ""
-        """Why the vector file cannot be used, so that a search scans the catalogue; empty where it can."""
+        """Why the vector file cannot be used, so that searches scan the catalogue; empty where it can."""
 
     def __enter__(self) -> Self:
         return self
@@ -52,13 +52,13 @@ class IndexReader:
         self.close()
 
     def close(self) -> None:
-        """Let go of the index."""
+        """Close the index."""
         self._codes = self._scan = None
         self._catalogue.connection.close()
 
     @property
     def info(self) -> IndexInfo:
-        """The index at a glance."""
+        """Summary of the index."""
         if self._info is None or not self._keeps_state:
             self._info = self._ask_info()
         return self._info
@@ -68,7 +68,7 @@ class IndexReader:
         with catalogue.steady():
             sets = catalogue.sets()
             row, other = sets[True], sets.get(False)
-            # "WHERE true" keeps SQLite from counting in one step, in which no signal would reach it.
+            # "WHERE true" stops SQLite from counting in a single step, which no signal could interrupt.
             return IndexInfo(
                 directory=str(catalogue.directory),
                 photos=row.photos,
@@ -93,19 +93,20 @@ class IndexReader:
     def nearest(
         self, queries: FloatArray, *, top: int, minimum: float | None, by: By, leave_out: Sequence[Labels] = ()
     ) -> list[list[Match]]:
-        """The nearest faces to each query, similarity falling, then face id.
+        """The nearest faces to each query, by falling similarity, then by face id.
 
-        `queries` is float32 (q, d), unit length. `top` 0 gives all. `leave_out` has the ids of the faces that must not
-        answer, for each query, or is empty. `by` photo gives the best face of each photo.
+        `queries` is float32 (q, d) of unit length; similarity is the cosine. `top` 0 returns all faces; `minimum` is
+        the lowest similarity returned. `leave_out` holds, for each query, the ids (int64) of faces to leave out, or is
+        empty. `by` photo returns the best face of each photo. Raises StoreError where d is not the index's dimension.
         """
         with self._catalogue.steady():
             row = self._catalogue.sets()[True]
             vectors = np.ascontiguousarray(queries, np.float32).reshape(-1, queries.shape[-1])
             if vectors.shape[1] != row.file.dimension:
                 raise StoreError(
-                    f"the query has {vectors.shape[1]} numbers, the index {row.file.dimension} a face",
+                    f"the query embedding has {vectors.shape[1]} dimensions, the index {row.file.dimension}",
                     self._catalogue.directory,
-                    hint="search with the model that the index was made with",
+                    hint="search with the pack that the index was made with",
                 )
             if self._scan is None or not self._keeps_state:
                 self._scan = open_scan(self._catalogue, row, self._vectors(row))
@@ -119,14 +120,14 @@ class IndexReader:
             return [self._matches(hits) for hits in answers]
 
     def _vectors(self, row: SetRow) -> StoredCodes | None:
-        """The vector file of the state that this reader shows."""
+        """The vector file of the state that this reader shows, None where it cannot be used."""
         if self._keeps_state:
             return self._codes
         codes, self.notice = open_vectors(row)
         return codes
 
     def _matches(self, hits: list[Hit]) -> list[Match]:
-        """Look up box and path of the faces that are given out."""
+        """Look up the boxes and paths of the hits."""
         found: dict[int, tuple[object, ...]] = {}
         query = "SELECT face_id, box, score, path FROM faces JOIN photos USING (photo_id) WHERE face_id IN"
         for i in range(0, len(hits), 500):
@@ -147,10 +148,10 @@ class IndexReader:
             as_float(score),
         )
 
-    # what is stored
+    # stored photos and faces
 
     def face(self, face_id: int) -> StoredFace:
-        """One face; raises QueryError where there is none."""
+        """Return one face, with its embedding as float32 (d,); raises QueryError where there is none."""
         return self._catalogue.face(face_id)
 
     def photos(self, root: str = "/") -> Iterator[StoredPhoto]:
@@ -158,15 +159,15 @@ class IndexReader:
         return self._catalogue.photos(root)
 
     def photo_paths(self, root: str) -> Iterator[str]:
-        """The paths of the photos below a path, those of a migration too."""
+        """The paths of the photos at and below a path, including those of a migration in progress."""
         return self._catalogue.photo_paths(root)
 
     def photo(self, photo_id: int) -> StoredPhoto | None:
-        """One photo."""
+        """One photo; None where there is none."""
         return self._catalogue.photo(photo_id)
 
     def last_photo_id(self) -> int:
-        """The highest id of a photo; those that come later get higher ones."""
+        """The highest photo id; photos added later get higher ones."""
         return self._catalogue.number("SELECT max(photo_id) FROM photos")
 
     def photo_of(self, face_id: int) -> StoredPhoto:
@@ -178,81 +179,87 @@ class IndexReader:
         return self._catalogue.faces_of(photo_id)
 
     def faces(self) -> Iterator[StoredFace]:
-        """All faces, ascending by id; in memory stands a page of them."""
+        """All faces, ascending by id; one page of them is in memory at a time."""
         return self._catalogue.faces()
 
     def photos_with_faces(self) -> Iterator[tuple[StoredPhoto, list[StoredFace]]]:
-        """All photos, ascending by path, each with its faces, ascending by id; in memory stands a page of them."""
+        """All photos, ascending by path, each with its faces, ascending by id; one page is in memory at a time."""
         return self._catalogue.photos_with_faces()
 
     def skips(self) -> Iterator[Skipped]:
-        """The recorded skips (`known` set), ascending by path."""
+        """The skipped files on record (`known` set), ascending by path."""
         return self._catalogue.skips()
 
     def load(self, photo_id: int, file: PhotoFile) -> IndexedPhoto:
-        """A stored photo with its faces as if found in `file`: for a copy of it."""
+        """A stored photo with its faces, as if found in `file`, which is a copy of it.
+
+        Raises StoreError where there is no such photo.
+        """
         with self._catalogue.steady():
             photo, faces = self._catalogue.photo(photo_id), self._catalogue.faces_of(photo_id)
         if photo is None:
             raise StoreError("no such photo in the index", file.path)
         return IndexedPhoto(file, photo.digest, photo.width, photo.height, _detections(faces), _embeddings(faces))
 
-    # what an index run asks
+    # for index runs
 
     def stats_under(self, root: str) -> Iterator[FileStat]:
-        """The paths at or below a path, ascending by os.fsencode(path), photos and skips together; `at` tells all that is known of one.
+        """Photos and skipped files at and below a path, ascending by os.fsencode(path); `at` has the whole record.
 
-        Read a page at a time: paths beyond the one reached are given as they are when they are reached.
+        Read one page at a time: later paths appear in the state in which they are when they are reached.
         """
         return self._catalogue.stats_under(root)
 
     def at(self, path: str) -> KnownFile | None:
-        """What is known of one path."""
+        """The record of one path, None where there is none."""
         return self._catalogue.at(path)
 
     def with_digest(self, digest: bytes) -> list[KnownFile]:
-        """The photos with this content, ascending by path; none that must be embedded again."""
+        """The photos with this content, ascending by path, without those that must be embedded again."""
         return self._catalogue.with_digest(digest)
 
     def shares_content(self, root: str, first: int) -> bool:
-        """Whether a photo from the id `first` on has the content of an earlier one below a root."""
+        """Whether a photo with id `first` or higher has the same content as an earlier one below a root."""
         return self._catalogue.shares_content(root, first)
 
     def photo_of_content(self, digest: bytes) -> int | None:
-        """The id of any one photo of `with_digest`, at the same cost however many there are; None where there is none."""
+        """The id of any photo of `with_digest`, at the same cost however many there are; None where there is none."""
         return self._catalogue.photo_of_content(digest)
 
     def kept_out(self, digest: bytes) -> KeptOut:
-        """What `remove` keeps out of this content."""
+        """What was removed of this content, and stays removed."""
         return self._catalogue.kept_out(digest)
 
     def kept_out_faces(self, face_ids: Sequence[int]) -> int:
-        """How many of these faces `remove` keeps out."""
+        """How many of these faces were removed and stay removed."""
         known = [face_id for face_id in face_ids if face_id < 1 << 63]
         return sum(
             self._catalogue.number("SELECT count(*) FROM kept_out WHERE face_id = ?", (face_id,)) for face_id in known
         )
 
     def plan_removal(self, paths: Sequence[str], face_ids: Sequence[int] = ()) -> Removal:
-        """What `remove` would take out: photos at and below paths, and faces; raises StoreError where one is not in the index."""
+        """What `remove` would remove: photos at and below paths, and faces.
+
+        Raises StoreError or QueryError where one is not in the index.
+        """
         with self._catalogue.steady():
             return plan_removal(self._catalogue, paths, face_ids)
 
     def check(self) -> Iterator[Problem]:
-        """Everything that does not agree in the index."""
+        """All inconsistencies in the index."""
         return check_all(self._catalogue)
 
     def roots(self) -> tuple[str, ...]:
-        """The directories that were indexed, absolute, sorted."""
+        """The indexed directories, absolute, sorted."""
         return self._catalogue.roots()
 
     def mounts(self) -> dict[str, int | None]:
-        """The mount points that were seen below, at and above them, absolute, each with the number of the file system that was there."""
+        """The mount points seen below, at and above the roots, absolute, each with the file system's device number."""
         return self._catalogue.mounts()
 
 
 def open_reader(directory: str | os.PathLike[str]) -> IndexReader:
-    """Open an index for reading; it shows one state until it is closed."""
+    """Open an index for reading; the reader shows one state until it is closed."""
     directory = named_directory(directory)
     path = directory / CATALOGUE
     with explained(path):
@@ -261,7 +268,7 @@ def open_reader(directory: str | os.PathLike[str]) -> IndexReader:
         with explained(path):
             catalogue.version = schema_version(catalogue.connection, path)
         reader = IndexReader(catalogue)
-        reader._codes, reader.notice = _settle(catalogue)  # noqa: SLF001 (its own maker)
+        reader._codes, reader.notice = _settle(catalogue)  # noqa: SLF001 (this function constructs it)
     except BaseException:
         catalogue.connection.close()
         raise
@@ -269,9 +276,9 @@ def open_reader(directory: str | os.PathLike[str]) -> IndexReader:
 
 
 def _settle(catalogue: Catalogue) -> tuple[StoredCodes | None, str]:
-    """Begin the state that a reader shows, with the vector file that belongs to it.
+    """Begin the reader's transaction, and open the vector file that belongs to its state.
 
-    Where that file is gone, it was replaced between the two steps, and the next state names another.
+    Where that file is missing, a writer replaced it between the two steps; the next state names the new one.
     """
     for attempt in range(3):
         with explained(catalogue.path):
@@ -288,7 +295,7 @@ def _settle(catalogue: Catalogue) -> tuple[StoredCodes | None, str]:
 
 
 def open_vectors(row: SetRow) -> tuple[StoredCodes | None, str]:
-    """The codes of a set, or None and the reason."""
+    """The codes of a set, or None and the reason why they cannot be read."""
     try:
         return row.file.read(row.slots), ""
     except IndexDamaged as error:

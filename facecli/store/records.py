@@ -1,4 +1,4 @@
-"""What the store takes and gives."""
+"""Records that the store takes and returns."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from facecli.types import FloatArray, FoundBy, IndexedPhoto, PhotoFile, Skipped,
 
 
 class EmbeddingKind(Struct, frozen=True):
-    """What the embeddings of an index are made with."""
+    """The pack and settings that the embeddings of an index are made with."""
 
     fingerprint: Fingerprint
     licence: str
     model_directory: str | None = None
-    """Where the pack was named by its directory; None where its name finds it."""
+    """The pack's directory where it was given as one; None where it is found by name."""
 
 
 class KnownFile(Struct):
-    """A path that the index knows: a stored photo, a recorded lasting skip, or both where a stored photo became unreadable.
+    """A path in the index: a stored photo, a permanently skipped file, or both where a photo became unreadable.
 
-    Where `skip` is set, `file` is what the skipped file looked like. A photo that must be embedded again though its
-    file may be unchanged (`again`) has size and time -1 and an empty digest, so that it equals no file.
+    Where `skip` is set, `file` is the file as it was skipped. A photo that must be embedded again although its file may
+    be unchanged (`again`) has size and time -1 and an empty digest, so that no file matches it.
     """
 
     photo_id: int | None
@@ -35,9 +35,10 @@ class KnownFile(Struct):
 
 
 FileStat: TypeAlias = tuple[bytes, int, int, int | None, int | None, int | None]
-"""A known path as its bytes, absolute, with size, time, time of change, inode and photo id.
+"""A known path: absolute path as bytes, size, mtime in ns, ctime in ns, inode, photo id.
 
-Size -1 where `at` has more to say, no id for a skipped file, None for a time of change and an inode that are not on record.
+The size is -1 where only `at` has the whole record, the id is None for a skipped file, ctime and inode are None where
+not on record.
 """
 
 
@@ -53,7 +54,7 @@ class StoredFace(Struct, frozen=True, eq=False):
     landmarks: FloatArray
     """float32 (5, 2), x, y in pixels of the upright photo."""
     embedding: FloatArray
-    """float32 (d,): the float16 values that are stored."""
+    """float32 (d,): the stored float16 values."""
 
     def __repr__(self) -> str:
         return f"<face {self.face_id} of {self.path!r}, score {self.score:.2f}, box {shown_box(self.box)}>"
@@ -71,33 +72,32 @@ class StoredPhoto(Struct, frozen=True):
 
 
 class KeptOut(Struct, frozen=True, eq=False):
-    """What `remove` keeps out of one content."""
+    """What was removed of one content, and stays removed."""
 
     photo: bool
-    """Whether the whole photo stays out."""
+    """Whether the whole photo stays removed."""
     boxes: FloatArray
-    """float32 (n, 4): the boxes of the faces that stay out."""
+    """float32 (n, 4): the boxes of the faces that stay removed, x1, y1, x2, y2 in pixels."""
 
     def __bool__(self) -> bool:
         return self.photo or len(self.boxes) > 0
 
 
 class Batch(Struct, frozen=True):
-    """One unit of durability: all of it stands after a commit, or nothing."""
+    """One unit of durability: after a commit all of it is stored, or nothing."""
 
     photos: tuple[IndexedPhoto, ...] = ()
-    """New photos, and those whose content changed (told by their path)."""
+    """New photos, and those whose content changed (matched by path)."""
     moves: tuple[tuple[int, PhotoFile], ...] = ()
-    """Photo ids and the files that they are now; faces stay."""
+    """Photo ids and their new files; the faces stay."""
     touches: tuple[tuple[int, PhotoFile], ...] = ()
-    """Photo ids whose file has the same content but another size or time on record."""
+    """Photo ids and files with the same content, but with a size or time other than recorded."""
     skips: tuple[Skipped, ...] = ()
-    """Files that could not be read; those whose reason lasts are recorded, and a photo stored under their path
-    stays."""
+    """Files that could not be read. Those with a permanent reason are recorded; a photo stored under the path stays."""
 
 
 class Committed(Struct, frozen=True):
-    """What a commit did."""
+    """The result of a commit."""
 
     faces_added: int = 0
     faces_removed: int = 0
@@ -106,29 +106,29 @@ class Committed(Struct, frozen=True):
 
 
 class Finished(Struct, frozen=True):
-    """What the end of a run did."""
+    """The result of finishing a run."""
 
     erased: bool = True
-    """Whether everything deleted is provably gone; False where a reader still holds an older state open."""
+    """Whether all deleted data is verified to be erased; False where a reader still holds an older state open."""
     rebuilt: bool = False
-    """Whether the vector file was written anew."""
+    """Whether the vector file was rebuilt."""
 
 
 class IndexInfo(Struct, frozen=True):
-    """An index at a glance."""
+    """Summary of an index."""
 
     directory: str
     photos: int
     faces: int
     skipped: int
     kept_out: int
-    """Photos and faces that `remove` keeps out."""
+    """The number of photos and faces that were removed and stay removed."""
     generation: int
     epoch: int
     slots: int
     holes: int
     pending: bool
-    """Whether an erasure waits for the next write to finish it."""
+    """Whether the next writer has an erasure to finish."""
     fingerprint: Fingerprint
     licence: str
     model_directory: str | None
@@ -139,22 +139,22 @@ class IndexInfo(Struct, frozen=True):
 
 
 class Removal(Struct, frozen=True):
-    """What a removal takes out."""
+    """What a removal removes."""
 
     photos: tuple[StoredPhoto, ...] = ()
-    """Photos that were named, or lie below a directory that was."""
+    """Photos that were named, or lie below a named directory."""
     copies: tuple[StoredPhoto, ...] = ()
-    """Further photos of the same content."""
+    """Other photos with the same content."""
     faces: tuple[StoredFace, ...] = ()
     """Faces that were named, and the same ones in copies of their photos."""
     skips: tuple[str, ...] = ()
-    """Files that could not be read, whose record goes too."""
+    """Skipped files whose record is deleted too."""
     paths: tuple[str, ...] = ()
-    """What was named; roots and mount points there are forgotten."""
+    """The named paths; roots and mount points at and below them are deleted."""
 
 
 class Problem(Struct, frozen=True):
-    """Something that does not agree."""
+    """An inconsistency in the index."""
 
     what: str
     where: str

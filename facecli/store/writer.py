@@ -1,4 +1,4 @@
-"""An index that is written, under its lock."""
+"""Write access to an index, under its lock."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ from facecli.types import PhotoFile
 
 
 class IndexWriter(IndexReader):
-    """An index that is written, under its lock. Only one thread calls the methods that write; its reading methods see what is committed."""
+    """An index opened for writing, under its lock.
+
+    Only one thread may call the methods that write. The reading methods see the last committed state.
+    """
 
     def __init__(self, opened: OpenedIndex, reading: Catalogue, lock: WriterLock, disk: Disk) -> None:
         super().__init__(reading, keeps_state=False)
@@ -40,7 +43,7 @@ class IndexWriter(IndexReader):
         self._migration = Migration(opened, disk)
 
     def close(self) -> None:
-        """Let go of the index and its lock."""
+        """Close the index and release its lock."""
         try:
             super().close()
             with explained(self._writing.path):
@@ -50,19 +53,19 @@ class IndexWriter(IndexReader):
 
     @property
     def mended(self) -> list[str]:
-        """What had to be mended when the index was opened, in words."""
+        """Messages about what was repaired when the index was opened."""
         return self._opened.mended
 
     def open_journal(self) -> CrashJournal:
-        """Where a run notes what it is decoding, for the next one to know should it die."""
+        """Open the journal in which a run records what it is decoding, so that after a crash the next run knows."""
         with explained(self._writing.path):
             return CrashJournal(self._writing.directory, self._catalogue.token)
 
     def commit(self, batch: Batch) -> Committed:
-        """Make a batch durable. Faces that are the same as before (IoU >= 0.9, cosine >= 0.98) keep their ids.
+        """Commit a batch durably; faces that are the same as before (IoU >= 0.9, cosine >= 0.98) keep their ids.
 
-        The codes are durable in the vector file before the transaction that names them: it may be longer than the
-        catalogue says, never shorter.
+        The codes are synced to the vector file before the transaction that refers to them is committed, so that file
+        may be longer than the catalogue says, never shorter.
         """
         set_id = self._writing.set_id
         with explained(self._writing.path), transaction(self._writing.connection, self._disk, "batch"):
@@ -79,7 +82,7 @@ class IndexWriter(IndexReader):
         return done
 
     def note_changes(self, files: Sequence[PhotoFile]) -> None:
-        """Put the time of change and the inode of unchanged files on record, where an older facecli left none."""
+        """Record ctime and inode of unchanged files where an older facecli did not."""
         if not files:
             return
         pack, mine = self._writing.paths.pack, self._writing.set_id
@@ -90,7 +93,10 @@ class IndexWriter(IndexReader):
             self._writing.connection.executemany(f"UPDATE skips {query}", rows)
 
     def prune(self, photo_ids: Sequence[int], skipped_paths: Sequence[str] = ()) -> int:
-        """Drop photos, and the records of skipped files, that are gone; the number of faces dropped. Erased by `finish`."""
+        """Drop photos and records of skipped files that no longer exist; returns the number of faces dropped.
+
+        `finish` erases them.
+        """
         if not photo_ids and not skipped_paths:
             return 0
         with explained(self._writing.path), transaction(self._writing.connection, self._disk, "prune"):
@@ -103,7 +109,10 @@ class IndexWriter(IndexReader):
         return deletions.faces
 
     def drop_roots(self, places: Sequence[str], photo_ids: Sequence[int], skipped_paths: Sequence[str]) -> int:
-        """Forget roots or mount points with these photos and skips, without a mark; the number of faces dropped. Erased by `finish`."""
+        """Drop roots or mount points with these photos and skipped files; returns the number of faces dropped.
+
+        They are not recorded as removed, so indexing the roots again adds them again. `finish` erases them.
+        """
         with explained(self._writing.path), transaction(self._writing.connection, self._disk, "root"):
             deletions, pack = Deletions(self._writing, self._traces), self._writing.paths.pack
             for photo_id in photo_ids:
@@ -116,10 +125,10 @@ class IndexWriter(IndexReader):
         return deletions.faces
 
     def remove(self, removal: Removal, wait_readers: float = 10.0) -> bool:
-        """Take photos and faces out and keep them out; whether it is proved that nothing of them is left.
+        """Remove photos and faces for good; returns whether all their data is verified to be erased.
 
-        It is not where a reader keeps an older state open for longer than `wait_readers`; the next writer then finishes
-        it.
+        It is not where a reader keeps an older state open for longer than `wait_readers` seconds; the next writer then
+        finishes the erasure.
         """
         with explained(self._writing.path), transaction(self._writing.connection, self._disk, "removal"):
             RemovalWork(self._writing, Deletions(self._writing, self._traces)).carry_out(removal)
@@ -127,7 +136,7 @@ class IndexWriter(IndexReader):
         return self.finish(wait_readers).erased
 
     def let_back(self, digests: Sequence[bytes], face_ids: Sequence[int]) -> int:
-        """Let contents and faces back in that `remove` keeps out, with the next run over their files; how many marks that were."""
+        """Allow removed contents and faces again, from the next run over their files; returns the number of records."""
         with explained(self._writing.path), transaction(self._writing.connection, self._disk, "forgetting"):
             count = RemovalWork(self._writing, Deletions(self._writing, self._traces)).let_back(digests, face_ids)
             if count:
@@ -138,7 +147,7 @@ class IndexWriter(IndexReader):
         self._writing.connection.execute("UPDATE state SET generation = generation + 1")
 
     def set_roots(self, roots: Sequence[str], mounts: Mapping[str, int | None]) -> None:
-        """Remember these roots and mount points in place of all earlier ones."""
+        """Replace the recorded roots and mount points by these."""
         pack = self._writing.paths.pack
         wanted = {(pack(root), 0, None) for root in roots} | {
             (pack(mount), 1, number) for mount, number in mounts.items()
@@ -152,20 +161,23 @@ class IndexWriter(IndexReader):
             )
 
     def begin_migration(self, kind: EmbeddingKind) -> None:
-        """Start, or go on with, embedding all photos anew by another kind, beside the current set, which goes on answering.
+        """Start or resume a migration: all photos are embedded again as `kind`, into a new set.
 
-        From here on `under`, `at`, `with_digest`, `load` and `commit` act on the new set. Nothing is to be migrated
-        where the index is of this kind already.
+        Searches use the current set until the switch. From here on `under`, `at`, `with_digest`, `load` and `commit`
+        act on the new set. Where the index is of this kind already, there is nothing to migrate.
         """
         with explained(self._writing.path):
             self._writing.set_id = self._catalogue.set_id = self._migration.begin(kind)
 
     def unmigrated(self) -> Iterator[StoredPhoto]:
-        """The photos of the old set that the new one lacks, ascending by path."""
+        """The photos of the old set that are missing in the new one, ascending by path."""
         return self._migration.lacking()
 
     def finish_migration(self, *, drop_unreachable: bool) -> int:
-        """Switch to the new set in one transaction; the number of photos dropped. Raises StoreError while some are not migrated."""
+        """Switch to the new set in one transaction; returns the number of photos dropped.
+
+        Raises StoreError while some are not migrated, unless `drop_unreachable`.
+        """
         with explained(self._writing.path):
             dropped = self._migration.switch(drop_unreachable=drop_unreachable)
             self._writing.set_id = self._catalogue.set_id = self._writing.sets()[True].set_id
@@ -173,7 +185,7 @@ class IndexWriter(IndexReader):
         return dropped
 
     def finish(self, wait_readers: float = 0.0) -> Finished:
-        """End a run: erase provably what was dropped, and rebuild the vector file where over a fifth of it is holes."""
+        """End a run: erase dropped data verifiably, and rebuild a vector file of which over a fifth is holes."""
         rebuilt = False
         with explained(self._writing.path):
             for row in self._writing.sets().values():
@@ -184,7 +196,10 @@ class IndexWriter(IndexReader):
         return Finished(self._erase(wait_readers), rebuilt)
 
     def settle(self) -> None:
-        """Finish what an earlier writer deleted and did not erase; of that there is no record, so that the catalogue is written anew."""
+        """Finish the erasure that an earlier writer left pending.
+
+        There is no record of what it deleted, so the whole catalogue is rewritten.
+        """
         self._traces.complete = False
         self._traces = Residue(complete=self._erase(0.0))
 
@@ -204,13 +219,13 @@ def open_writer(
     wait_seconds: float = 0.0,
     at: Step = no_step,
 ) -> IndexWriter:
-    """Lock an index for writing; `create` makes one of `kind` where there is none.
+    """Lock an index for writing; `create` creates one of `kind` where there is none.
 
-    Raises IndexMismatch where `kind` is given and the index is of another; IndexLocked where another process writes for
-    longer than `wait_seconds`. `at` is called before and after each step to the disk, for tests.
+    Raises IndexMismatch where the index is of another kind than `kind`, IndexLocked where another process holds the
+    lock for longer than `wait_seconds`. `at` is called before and after each disk operation, for tests.
     """
     if create and kind is None:
-        raise StoreError("an index is made with a kind of embeddings", directory)
+        raise StoreError("creating an index needs a kind of embeddings", directory)
     with explained(directory):
         if create:
             make_index_directory(directory)
@@ -220,7 +235,10 @@ def open_writer(
 
 
 def repair_index(directory: Path, *, wait_seconds: float = 0.0, at: Step = no_step) -> list[str]:
-    """Mend what can be mended; what was done, in words. What is derived is written anew, damaged photos are marked to be embedded again."""
+    """Repair an index, and return messages about what was done.
+
+    Derived data is rebuilt; damaged photos are marked to be embedded again.
+    """
     if not is_index(directory):
         raise IndexMissing("there is no index", directory, hint=MAKE_ONE)
     with _open(directory, Disk(at), wait_seconds, lambda disk: prepare(directory, disk, None, repair=True)) as writer:
@@ -229,7 +247,7 @@ def repair_index(directory: Path, *, wait_seconds: float = 0.0, at: Step = no_st
 
 
 def _open(directory: Path, disk: Disk, wait_seconds: float, prepared: Callable[[Disk], OpenedIndex]) -> IndexWriter:
-    """Take the lock, and open the index under it."""
+    """Take the lock and open the index."""
     lock = WriterLock(directory)
     with explained(directory):
         refuse_links(directory, (LOCK, JOURNAL))

@@ -29,14 +29,14 @@ def test_sound_damaged_mended(shell: Shell, index: Path) -> None:
         database.execute("UPDATE embeddings SET embedding = zeroblob(1024) WHERE face_id = 9")
         database.execute("UPDATE faces SET score = 0.25 WHERE face_id = 12")
     ran = shell("check", code=1)
-    assert "face:4 has another vector in the vector file: album/party/gdp.jpg" in ran.text
+    assert "face:4 has a different embedding in the vector file: album/party/gdp.jpg" in ran.text
     assert "face:9 fails its checksum: album/party/t1.jpg" in ran.text
     assert "face:12 fails its checksum: album/space/astronaut.png" in ran.text
     ran = shell("check", "--repair")
     assert ran.text.endswith("sound: 4 photos, 33 faces\n")
-    assert "face:9 has its embedding back" in ran.errors
+    assert "face:9 has its embedding restored" in ran.errors
     assert "face:12 is dropped" in ran.errors
-    assert "the vector file is written anew" in ran.errors
+    assert "the vector file is rebuilt" in ran.errors
     assert "1 changed" in shell("index", "album").errors
     assert shell("check").text == "sound: 4 photos, 34 faces\n"
 

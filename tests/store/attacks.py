@@ -1,4 +1,4 @@
-"""What tests do to an index that is damaged or forged: change its catalogue, ask everything of it, within bounds."""
+"""Tools for tests of damaged and forged indexes: change the catalogue, run every query, limit memory and rights."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def change_catalogue(index: Path, *statements: str) -> None:
 
 
 def with_every_question(index: Path) -> int:
-    """Ask an index everything; how many questions ended in an error of ours. Any other error fails the test."""
+    """Run every query on an index; returns how many raised one of our errors. Any other error fails the test."""
     refused = 0
     try:
         reader = open_reader(index)
@@ -65,7 +65,7 @@ def with_every_question(index: Path) -> int:
 
 @contextmanager
 def limited_memory() -> Iterator[None]:
-    """Let a huge allocation fail: what is used so far and a gigabyte is to be had."""
+    """Limit memory to the current use and a gigabyte, so that a huge allocation fails."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), before[1]))
@@ -76,7 +76,7 @@ def limited_memory() -> Iterator[None]:
 
 
 def in_child(action: Callable[[], object]) -> int:
-    """Run something in a child whose memory is limited; 0, 1 for an exception, less than 0 for a crash."""
+    """Run something in a child process with limited memory; returns 0, 1 for an exception, below 0 for a crash."""
     child = os.fork()
     if not child:
         try:
@@ -92,7 +92,7 @@ def in_child(action: Callable[[], object]) -> int:
 
 
 def write_something(writer: IndexWriter, folder: Path) -> None:
-    """All that a run may write: new, changed, moved and pruned photos, a removal, the end of a run."""
+    """Write everything that a run may write: new, changed, moved and pruned photos, a removal, the end of a run."""
     with writer:
         moved = make_photo(folder / "moved.jpg").file
         changed = at_path(make_photo("changed"), folder / "0001.jpg")
@@ -107,7 +107,7 @@ def write_something(writer: IndexWriter, folder: Path) -> None:
 
 
 def drop_rights(action: Callable[[], None]) -> int:
-    """Run something in a child that file permissions bind; its exit code."""
+    """Run something in a child process that file permissions apply to; returns its exit code."""
     child = os.fork()
     if not child:
         try:

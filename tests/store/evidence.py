@@ -1,4 +1,4 @@
-"""The search for traces of what was removed, in every byte of an index."""
+"""Search every byte of an index for traces of removed data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from facecli.types import IndexedPhoto
 
 
 def pieces_of(photos: Iterable[IndexedPhoto]) -> list[bytes]:
-    """The names and the 16-byte pieces of all embeddings of photos: what no file may hold after their removal."""
+    """The names of photos and the 16-byte pieces of their embeddings, which no file may hold after their removal."""
     found = []
     for photo in photos:
         found.append(os.fsencode(Path(photo.file.path).name))
@@ -22,7 +22,7 @@ def pieces_of(photos: Iterable[IndexedPhoto]) -> list[bytes]:
 
 
 def traces(index: Path, pieces: list[bytes]) -> list[str]:
-    """What of the pieces stands in any file of an index.
+    """The pieces that are found in any file of an index.
 
     Pieces are looked up by their first eight bytes at every offset; the few hits are compared whole.
     """

@@ -1,4 +1,4 @@
-"""Photos and faces made by chance, the same for the same seed, and small indexes of them."""
+"""Random photos and faces, reproducible by seed, and small indexes of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OTHER_KIND = EmbeddingKind(Fingerprint("other", "f" * 64, "a" * 64, DIMENSION), 
 
 
 def unit(numbers: FloatArray) -> FloatArray:
-    """Rows of unit length."""
+    """Scale rows of numbers (…, d) to unit length."""
     return numbers / np.linalg.norm(numbers, axis=-1, keepdims=True)
 
 
@@ -68,7 +68,7 @@ def ids_of(reader: IndexReader, path: str | Path) -> list[int]:
 
 
 def contents(reader: IndexReader) -> list[tuple[object, ...]]:
-    """Everything that an index says of its photos and faces, to the bit."""
+    """All data of the photos and faces of an index, bit by bit."""
     return [
         (
             photo,
@@ -90,7 +90,7 @@ def photo_id(reader: IndexReader, path: str | Path) -> int:
 
 
 def known_under(reader: IndexReader, root: str | Path) -> Iterator[KnownFile]:
-    """What the index knows at or below a path, each path as it is when it is reached."""
+    """The records at and below a path, each in the state in which it is when it is reached."""
     for path, *_ in reader.stats_under(str(root)):
         if (known := reader.at(os.fsdecode(path))) is not None:
             yield known

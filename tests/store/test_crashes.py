@@ -1,8 +1,8 @@
-"""A process that ends at any step, by a kill or with the machine's power: the next open is sound, and the work can be finished.
+"""After a kill or a power loss at any disk operation, the index is sound at the next opening, and the work can go on.
 
-Each scenario is run in a child process that ends at the n-th step to the disk, for every n. What is left must be sound
-by `check` and answer a search; then the scenario is run again to its end, and must give what it gives uninterrupted, to
-the bit.
+Each scenario runs in a child process that is killed at the n-th disk operation, for every n. The remaining index must
+pass `check` and answer a search; then the scenario runs again to its end, and must give the same result, bit by bit, as
+an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ KILLED = 9
 
 @dataclass(frozen=True)
 class Scenario:
-    """What stands before, and what is done; `act` finds out for itself how far an earlier run came."""
+    """A starting state and an action on it; `act` finds out how far an interrupted run came."""
 
     before: Callable[[Path], None]
     act: Callable[[Path, Step], None]
@@ -46,7 +46,7 @@ def photos_of(index: Path, count: int = 8) -> list[IndexedPhoto]:
 
 
 def commit_missing(writer: IndexWriter, photos: list[IndexedPhoto], size: int = 4) -> None:
-    """What an index run does: commit in batches whatever is not there with this content."""
+    """Do as an index run: commit all photos that are not in the index with this content, in batches."""
     for start in range(0, len(photos), size):
         known = {photo.file.path: writer.at(photo.file.path) for photo in photos[start : start + size]}
         new = [
@@ -92,7 +92,7 @@ def remove(index: Path, at: Step) -> None:
 
 
 def rebuild(index: Path, at: Step) -> None:
-    """So much is pruned that the vector file is written anew."""
+    """Prune so many photos that the vector file is rebuilt."""
     with open_writer(index, at=at) as writer:
         writer.prune(
             [
@@ -105,7 +105,7 @@ def rebuild(index: Path, at: Step) -> None:
 
 
 def migrate(index: Path, at: Step) -> None:
-    """All photos but one anew, by another model."""
+    """Embed all photos but one again with another model."""
     anew = [at_path(make_photo(f"anew-{i}", 2), photo.file.path) for i, photo in enumerate(photos_of(index))][:-1]
     with open_writer(index, at=at) as writer:
         writer.begin_migration(OTHER_KIND)
@@ -119,7 +119,7 @@ def repair(index: Path, at: Step) -> None:
 
 
 def damage(index: Path) -> None:
-    """A vector file that is damaged, and a face whose embedding is."""
+    """Damage the vector file and the embedding of a face."""
     write(index, photos_of(index))
     with next(index.glob("vectors-*")).open("r+b") as file:
         file.seek(81 + 5 * 2 * DIMENSION)
@@ -156,7 +156,7 @@ SCENARIOS = {
 
 
 class Bomb:
-    """Ends the process at the n-th step; `power` takes back first what was written and not yet synced."""
+    """Kills the process at the n-th step; `power` first undoes all writes that are not synced."""
 
     def __init__(self, index: Path, number: int, *, power: bool) -> None:
         self._index, self._left, self._power = index, number, power
@@ -183,7 +183,7 @@ class Bomb:
 
 
 def run_in_child(action: Callable[[], None]) -> int:
-    """Run something in a child process; its exit code, 1 for an exception."""
+    """Run something in a child process; returns its exit code, 1 for an exception."""
     child = os.fork()
     if not child:
         try:
@@ -198,7 +198,7 @@ def run_in_child(action: Callable[[], None]) -> int:
 
 
 def state_of(index: Path) -> tuple[object, ...]:
-    """All that an index holds, to the bit, but for the numbers of chance in it."""
+    """All data of an index, bit by bit, except the random numbers in it."""
     with open_reader(index) as reader:
         catalogue, info = reader._catalogue, reader.info
         slots = catalogue.rows("SELECT face_id, slot FROM faces ORDER BY face_id")
@@ -227,7 +227,7 @@ def state_of(index: Path) -> tuple[object, ...]:
 
 
 def ask_sound(index: Path) -> None:
-    """The index is whole, and a search answers as the catalogue alone does."""
+    """Fail unless the index is sound and a search gives the same answer as the catalogue alone."""
     with open_reader(index) as reader:
         assert list(map(str, reader.check())) == []
         query = np.ones((1, DIMENSION), np.float32) / np.float32(8)
@@ -281,7 +281,7 @@ def test_every_step(
 
 
 def test_the_bomb_goes_off_where_it_should(tmp_path: Path) -> None:
-    """The harness itself: codes that were written and not synced are gone after a loss of power, and stand after a kill."""
+    """The test harness: unsynced codes are lost after a power loss, and kept after a kill."""
     index = tmp_path / ".facecli"
     write(index, photos_of(index))
     size = next(index.glob("vectors-*")).stat().st_size

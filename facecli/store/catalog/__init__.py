@@ -1,1 +1,1 @@
-"""The SQLite catalogue: its tables, connections and questions."""
+"""The SQLite catalogue: tables, connections and queries."""

@@ -1,4 +1,4 @@
-"""Connections to the catalogue: how it is opened for writing and, in each state that a directory can be in, for reading."""
+"""Connections to the catalogue: opened for writing, or for reading in every state that a directory can be in."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ from facecli.store.locate import MAKE_ONE
 CATALOGUE = CATALOGUE_NAME
 BUSY_SECONDS = 30.0
 _MOST_BYTES = 1 << 20
-"""The longest row that is read; a forged length beyond it is refused before memory is taken."""
+"""The longest row that is read; a longer (forged) one is refused before memory is allocated."""
 _STEPS = 100_000
-"""Steps of SQLite's machine between two moments at which a statement can be ended: some milliseconds."""
+"""Steps of SQLite's virtual machine between two points at which a statement can be interrupted: some milliseconds."""
 _TROUBLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
 
 
 def connect(path: Path, **parameters: str) -> sqlite3.Connection:
-    """Open a database file by URI parameters, guarded against what forged files could ask for.
+    """Open a database file with URI parameters, protected against forged files.
 
-    Nothing of what it holds goes to a temporary file: what a removal overwrites would stand in one, outside of the
-    index.
+    Its content never goes to a temporary file: data that a removal overwrites would stay there, outside the index.
     """
     if sqlite3.sqlite_version_info < (3, 37):
         raise StoreError(
@@ -43,20 +42,18 @@ def connect(path: Path, **parameters: str) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
-    # Python calls the handlers of signals between two steps of its own, of which a statement of minutes has none but
-    # these.
+    # Python runs signal handlers only between its own bytecodes; during a long statement this callback is the only one.
     connection.set_progress_handler(lambda: 0, _STEPS)
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute(
-        "PRAGMA mmap_size = 0"
-    )  # some builds map by default, and a mapped file that is cut ends the process
+    # Some builds map files by default, and truncating a mapped file kills the process.
+    connection.execute("PRAGMA mmap_size = 0")
     return connection
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
-    """Open the catalogue under the writer's lock."""
+    """Open the catalogue for writing; the caller holds the writer's lock."""
     refuse_links(path.parent)
     may_roll_back(path)
     connection = connect(path, mode="rw")
@@ -64,7 +61,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA page_size = 8192")
         connection.execute("PRAGMA secure_delete = ON")
         wanted = "TRUNCATE" if is_network(path.parent) else "WAL"
-        with suppress(sqlite3.OperationalError):  # a reader keeps the mode that is
+        with suppress(sqlite3.OperationalError):  # the mode cannot change while a reader is open
             connection.execute(f"PRAGMA journal_mode = {wanted}")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA fullfsync = ON")
@@ -76,10 +73,10 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
-    """Open the catalogue without ever changing it, also where its directory cannot be written.
+    """Open the catalogue read-only, even in a directory that cannot be written.
 
-    There, without a WAL, the file is all there is (`immutable`); with a WAL and its shm SQLite can share them; a WAL
-    alone is read with its index kept in memory, under no lock, since nobody can write there.
+    In such a directory: without a WAL the file is opened as `immutable`; with a WAL and its shm file SQLite shares
+    them; a WAL alone is read with its index in memory and without a lock, since nobody can write there.
     """
     refuse_links(path.parent)
     if not os.path.lexists(path):
@@ -103,7 +100,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
 
 
 def _begin(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """Make sure that the file can really be read."""
+    """Read from the file once, so that errors appear at opening."""
     try:
         connection.execute("PRAGMA query_only = ON")
         connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
@@ -114,8 +111,11 @@ def _begin(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 
 def _roll_back(path: Path) -> None:
-    """Undo what a writer died in, which only a connection that may write can do; under the writer's lock, as all writing is."""
-    from facecli.store.disk.lock import WriterLock  # noqa: PLC0415 (rare, and no search is to wait for this import)
+    """Roll back the transaction of a writer that died.
+
+    Only a connection that may write can do that, so it happens under the writer's lock.
+    """
+    from facecli.store.disk.lock import WriterLock  # noqa: PLC0415 (rare; searches do not pay for this import)
 
     may_roll_back(path)
     lock = WriterLock(path.parent)
@@ -127,47 +127,51 @@ def _roll_back(path: Path) -> None:
 
 
 def refuse_links(directory: Path, written: tuple[str, ...] = ()) -> None:
-    """Raise IndexDamaged where something in the index is neither a file nor a directory: a symbolic link could lead anywhere.
+    """Raise IndexDamaged where an entry of the index is neither a regular file nor a directory.
 
-    So could a hard link among the names that are about to be written over, whatever stands in them.
+    A symbolic link could lead anywhere. So could a hard link under one of the names in `written`, which are about to be
+    overwritten.
     """
     with os.scandir(directory) as entries:
         for entry in entries:
             found = entry.stat(follow_symlinks=False)
             if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
                 raise IndexDamaged(
-                    "something stands in the index that is no file",
+                    "an entry of the index is not a regular file",
                     entry.path,
-                    hint="remove it; facecli keeps none there",
+                    hint="remove it; facecli creates only regular files there",
                 )
             if entry.name in written and found.st_nlink > 1:
                 raise IndexDamaged(
-                    "a file of the index has another name, too", entry.path, hint="use a copy of the index (cp -r)"
+                    "a file of the index has a second hard link", entry.path, hint="use a copy of the index (cp -r)"
                 )
 
 
 def schema_version(connection: sqlite3.Connection, path: Path) -> int:
-    """The catalogue's version; raises where a newer facecli or another program made it."""
+    """Return the catalogue's version.
+
+    Raises StoreError where a newer facecli made it, IndexDamaged where another program did or where it is empty.
+    """
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     mark = int(connection.execute("PRAGMA application_id").fetchone()[0])
     if version == 0 and not definitions(connection):
-        raise IndexDamaged("the catalogue is empty", path, hint="move the index away and index the photos anew")
+        raise IndexDamaged("the catalogue is empty", path, hint="move the index away and index the photos again")
     if mark != APPLICATION_ID:
         raise IndexDamaged("the catalogue was made by another program", path)
     if version < 1:
         raise IndexDamaged("the catalogue has no version", path)
     if version > len(MIGRATIONS):
         raise StoreError(
-            "the index was made by a newer facecli", path, hint="use that one, or -i DIR for another index"
+            "the index was made by a newer facecli", path, hint="use that version, or -i DIR for another index"
         )
     if definitions(connection) != expected(MIGRATIONS[:version]):
-        raise IndexDamaged("the catalogue's tables are not those that facecli makes", path)
+        raise IndexDamaged("the catalogue's tables are not the ones that facecli creates", path)
     return version
 
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, disk: Disk, what: str) -> Iterator[None]:
-    """All of what is done inside, or nothing."""
+    """Run the block in a transaction: commit at its end, roll back on any exception."""
     with disk.step(f"begin {what}"):
         connection.execute("BEGIN IMMEDIATE")
     try:
@@ -182,7 +186,7 @@ def transaction(connection: sqlite3.Connection, disk: Disk, what: str) -> Iterat
 
 @contextmanager
 def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
-    """One state of the catalogue for all that is read inside."""
+    """Run the block in a read transaction, so that all reads in it see one state."""
     if connection.in_transaction:
         yield
         return

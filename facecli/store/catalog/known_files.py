@@ -1,4 +1,4 @@
-"""What the catalogue knows of files: photos and skipped ones by their paths and contents, roots and mount points."""
+"""Files in the catalogue: photos and skipped files by path and content, roots and mount points."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from facecli.types import PhotoFile, Skipped, SkipReason
 
 
 class FileQueries(SetQueries):
-    """Questions about files."""
+    """Queries about files."""
 
     @property
     def _stat(self) -> str:
-        """The columns that tell whether a file is what it was."""
+        """The columns that show whether a file is unchanged."""
         return "size, mtime_ns, ctime_ns, inode" if self.version >= CHANGES_FROM else "size, mtime_ns, NULL, NULL"
 
     def under(self, root: str) -> Iterator[KnownFile]:
-        """Photos and skips at and below a path, in the order of the paths."""
+        """Photos and skipped files at and below a path, ascending by path."""
         for low, high in self.paths.ranges(root):
             skips = self._pages(
                 f"SELECT path, {self._stat}, reason, detail, refused_by FROM skips WHERE path >= ? AND path < ?",
@@ -32,12 +32,18 @@ class FileQueries(SetQueries):
                 low,
                 high,
             )
-            query = f"SELECT path, {self._stat}, photo_id, digest, again FROM photos WHERE set_id = ? AND path >= ? AND path < ?"
+            query = (
+                f"SELECT path, {self._stat}, photo_id, digest, again FROM photos "
+                "WHERE set_id = ? AND path >= ? AND path < ?"
+            )
             photos = self._pages(query, (self.set_id,), low, high)
             yield from self._merge(photos, skips)
 
     def stats_under(self, root: str) -> Iterator[FileStat]:
-        """The paths of `under` as plain rows, a fifth of the cost, which a run over unchanged files needs to see by the million."""
+        """The paths of `under` as plain rows, at a fifth of the cost.
+
+        A run over unchanged files reads millions of them.
+        """
         for low, high in self.paths.ranges(root):
             before = b"" if low.startswith(b"/") else self.paths.base
             skips: Iterator[Any] = self._pages("SELECT path FROM skips WHERE path >= ? AND path < ?", (), low, high)
@@ -52,10 +58,11 @@ class FileQueries(SetQueries):
                         yield before + skip, -1, -1, None, None, None
                         (skip,) = next(skips, (None,))
                     if skip == path:
-                        again = True  # noqa: PLW2901 (a skipped file is to be looked up whole, as one to be embedded again is)
+                        # Look up the whole record of a skipped file, as of one that must be embedded again.
+                        again = True  # noqa: PLW2901
                         (skip,) = next(skips, (None,))
                     if b"\0" in path:
-                        raise ValueError("no path")
+                        raise ValueError("not a stored path")
                     yield before + path, -1 if again else size, mtime_ns, ctime_ns, inode, photo_id
                 while skip is not None:
                     yield before + skip, -1, -1, None, None, None
@@ -82,12 +89,12 @@ class FileQueries(SetQueries):
         with trusted(self.path):
             if again:
                 return KnownFile(
-                    as_int(photo_id), PhotoFile(self.paths.unpack(as_bytes(file[0])), -1, -1), b"", None, True
+                    as_int(photo_id), PhotoFile(self.paths.unpack(as_bytes(file[0])), -1, -1), b"", again=True
                 )
             return KnownFile(as_int(photo_id), self._file(*file), as_bytes(digest))
 
     def _file(self, path: object, size: object, mtime_ns: object, *change: object) -> PhotoFile:
-        """A file as it is on record; `change` are its time of change and inode, both None where they are not known."""
+        """A file as recorded; `change` holds its ctime in ns and its inode, both None where not known."""
         known = () if None in change else map(as_int, change)
         return PhotoFile(self.paths.unpack(as_bytes(path)), as_int(size), as_int(mtime_ns), *known)
 
@@ -101,7 +108,7 @@ class FileQueries(SetQueries):
             return Skipped(self._file(*file), SkipReason(str(reason)), str(detail), str(refused_by), known=True)
 
     def at(self, path: str) -> KnownFile | None:
-        """What is known of one path."""
+        """The record of one path, None where there is none."""
         stored = self.paths.pack(path)
         query = f"SELECT path, {self._stat}, photo_id, digest, again FROM photos WHERE set_id = ? AND path = ?"
         photos = self.rows(query, (self.set_id, stored))
@@ -110,22 +117,28 @@ class FileQueries(SetQueries):
 
     def with_digest(self, digest: bytes) -> list[KnownFile]:
         """The photos with this content, ascending by path."""
-        query = f"SELECT path, {self._stat}, photo_id, digest, again FROM photos WHERE digest = ? AND set_id = ? AND NOT again"
+        query = (
+            f"SELECT path, {self._stat}, photo_id, digest, again FROM photos "
+            "WHERE digest = ? AND set_id = ? AND NOT again"
+        )
         found = [self._known_photo(row) for row in self.rows(query, (digest, self.set_id))]
         return sorted(found, key=lambda known: os.fsencode(known.file.path)) if len(found) > 1 else found
 
     def shares_content(self, root: str, first: int) -> bool:
-        """Whether a photo from the id `first` on has the content of an earlier one below a root."""
-        # Left to itself SQLite would walk over all photos for n, and over all below the root for each of them.
+        """Whether a photo with id `first` or higher has the same content as an earlier one below a root."""
+        # Without the hints SQLite would scan all photos for n, and all below the root for each of them.
         earlier = (
             "photos o INDEXED BY photos_by_digest WHERE o.digest = n.digest AND o.set_id = n.set_id AND o.photo_id < ?"
         )
-        late = f"photos n NOT INDEXED WHERE n.photo_id >= ? AND n.set_id = ? AND EXISTS (SELECT 1 FROM {earlier} AND o.path >= ? AND o.path < ?)"
+        late = (
+            "photos n NOT INDEXED WHERE n.photo_id >= ? AND n.set_id = ? "
+            f"AND EXISTS (SELECT 1 FROM {earlier} AND o.path >= ? AND o.path < ?)"
+        )
         query = f"SELECT 1 FROM {late} LIMIT 1"
         return any(self.rows(query, (first, self.set_id, first, low, high)) for low, high in self.paths.ranges(root))
 
     def photo_of_content(self, digest: bytes) -> int | None:
-        """One of the photos with this content."""
+        """The id of any photo with this content, None where there is none."""
         rows = self.rows(
             "SELECT photo_id FROM photos WHERE digest = ? AND set_id = ? AND NOT again LIMIT 1", (digest, self.set_id)
         )
@@ -133,13 +146,13 @@ class FileQueries(SetQueries):
             return as_int(rows[0][0]) if rows else None
 
     def skips(self) -> Iterator[Skipped]:
-        """The recorded skips, ascending by path."""
+        """The skipped files on record, ascending by path."""
         for low, high in self.paths.ranges("/"):
             query = f"SELECT path, {self._stat}, reason, detail, refused_by FROM skips WHERE path >= ? AND path < ?"
             yield from map(self._skip, self._pages(query, (), low, high))
 
     def unreadable(self) -> Iterator[tuple[str, object]]:
-        """Table and path of each skipped file and root whose record cannot be read."""
+        """The table and path of each skipped file and root whose record cannot be read."""
         for row in self.rows(f"SELECT path, {self._stat}, reason, detail, refused_by FROM skips"):
             try:
                 self._skip(row)
@@ -156,7 +169,7 @@ class FileQueries(SetQueries):
             return tuple(sorted((self.paths.unpack(as_bytes(path)) for (path,) in rows), key=os.fsencode))
 
     def mounts(self) -> dict[str, int | None]:
-        """The mount points of the roots, each with the number of the file system that was there."""
+        """The mount points of the roots, each with the device number of the file system that was mounted there."""
         number = "file_system" if self.version >= CHANGES_FROM else "NULL"
         rows = self.rows(f"SELECT path, {number} FROM roots WHERE mount ORDER BY path")
         with trusted(self.path):

@@ -1,4 +1,4 @@
-"""What the catalogue answers: photos, faces, and what is kept out."""
+"""Queries of the catalogue: photos, faces, and what was removed."""
 
 from __future__ import annotations
 
@@ -27,32 +27,35 @@ FACE_PAGE = 1024
 PHOTO_PAGE = 256
 _FACE = "f.face_id, p.path, f.box, f.score, f.found_by, f.landmarks, e.embedding, f.photo_id"
 _FACES = f"SELECT {_FACE} FROM faces f JOIN photos p USING (photo_id) JOIN embeddings e USING (face_id)"
-PHOTO_COLUMNS = "path, photo_id, size, mtime_ns, digest, width, height, (SELECT count(*) FROM faces f WHERE f.photo_id = p.photo_id)"
-"""The columns of a StoredPhoto, of a table `photos p`."""
+PHOTO_COLUMNS = (
+    "path, photo_id, size, mtime_ns, digest, width, height, "
+    "(SELECT count(*) FROM faces f WHERE f.photo_id = p.photo_id)"
+)
+"""The columns of a StoredPhoto, for a table `photos p`."""
 _PHOTOS = f"SELECT {PHOTO_COLUMNS} FROM photos p"
 
 
 class Catalogue(FileQueries):
-    """All that a reader asks of a catalogue."""
+    """All queries that a reader needs."""
 
     def photos(self, root: str = "/") -> Iterator[StoredPhoto]:
         """The photos at and below a path, ascending by path."""
         yield from self.photos_of(f"{_PHOTOS} WHERE set_id = ? AND path >= ? AND path < ?", (self.set_id,), root)
 
     def photo_paths(self, root: str) -> Iterator[str]:
-        """The paths of the photos at and below a path, of both sets of a migration."""
+        """The paths of the photos at and below a path, in both sets during a migration."""
         query = "SELECT DISTINCT path FROM photos WHERE set_id IN (SELECT set_id FROM sets) AND path >= ? AND path < ?"
         for low, high in self.paths.ranges(root):
             with trusted(self.path):
                 yield from (self.paths.unpack(as_bytes(path)) for (path,) in self._pages(query, (), low, high))
 
     def photos_of(self, query: str, parameters: tuple[object, ...], root: str = "/") -> Iterator[StoredPhoto]:
-        """The photos of a query for PHOTO_COLUMNS whose last two parameters are a range of paths."""
+        """The photos that a query for PHOTO_COLUMNS selects; its last two parameters are a range of paths."""
         for low, high in self.paths.ranges(root):
             yield from map(self._photo, self._pages(query, parameters, low, high))
 
     def photo(self, photo_id: int) -> StoredPhoto | None:
-        """One photo, of any set."""
+        """One photo, of any set; None where there is none."""
         rows = self.rows(f"{_PHOTOS} WHERE photo_id = ?", (photo_id,))
         return self._photo(rows[0]) if rows else None
 
@@ -68,7 +71,7 @@ class Catalogue(FileQueries):
         with trusted(self.path):
             file = PhotoFile(self.paths.unpack(as_bytes(path)), as_int(size), as_int(mtime_ns))
             if len(as_bytes(digest)) != DIGEST_SIZE:
-                raise ValueError("no digest")
+                raise ValueError("not a digest")
             return StoredPhoto(as_int(photo_id), file, as_bytes(digest), as_int(width), as_int(height), as_int(faces))
 
     def photo_of(self, face_id: int) -> int:
@@ -88,7 +91,7 @@ class Catalogue(FileQueries):
         return [self._face(row) for row in self.rows(f"{_FACES} WHERE f.photo_id = ? ORDER BY f.face_id", (photo_id,))]
 
     def faces(self) -> Iterator[StoredFace]:
-        """All faces, ascending by id, read a page at a time."""
+        """All faces, ascending by id, read one page at a time."""
         after = 0
         while page := self.rows(
             f"{_FACES} WHERE f.set_id = ? AND f.face_id > ? ORDER BY f.face_id LIMIT {FACE_PAGE}", (self.set_id, after)
@@ -97,7 +100,7 @@ class Catalogue(FileQueries):
             after = as_int(page[-1][0])
 
     def photos_with_faces(self) -> Iterator[tuple[StoredPhoto, list[StoredFace]]]:
-        """All photos, ascending by path, with their faces, ascending by id; read a page at a time."""
+        """All photos, ascending by path, with their faces, ascending by id; read one page at a time."""
         photos = self.photos()
         while page := list(itertools.islice(photos, PHOTO_PAGE)):
             marks = ",".join("?" * len(page))
@@ -115,7 +118,7 @@ class Catalogue(FileQueries):
             codes = read_codes([as_bytes(embedding)], len(as_bytes(embedding)) // 2)
             marks = read_landmarks(as_bytes(landmarks))
             if not are_unit(codes).all():
-                raise ValueError("no embedding")
+                raise ValueError("not an embedding")
             numbers: FloatArray = codes[0].astype("float32")
             return StoredFace(
                 as_int(face_id),
@@ -128,21 +131,21 @@ class Catalogue(FileQueries):
             )
 
     def token(self, digest: bytes) -> bytes:
-        """The keyed hash that stands for a content which `remove` keeps out.
+        """The keyed hash (BLAKE2b, 16 bytes) under which a removed content is recorded.
 
-        The key is this index's own and stands in it: marks of two indexes cannot be compared, but whoever has the index
-        can ask it for a content.
+        Each index has its own key, stored in it. So the records of two indexes cannot be compared, but anyone who has
+        the index can check whether a given content was removed from it.
         """
         if not self._key:
             rows = self.rows("SELECT keep_out_key FROM state")
             with trusted(self.path):
                 self._key = as_bytes(rows[0][0])[:64]
-        import hashlib  # noqa: PLC0415  # it loads OpenSSL, and a search hashes nothing
+        import hashlib  # noqa: PLC0415  # it loads OpenSSL, and searches do not hash
 
         return hashlib.blake2b(digest, key=self._key, digest_size=16).digest()
 
     def kept_out(self, digest: bytes) -> KeptOut:
-        """What `remove` keeps out of this content."""
+        """What was removed of this content, and stays removed."""
         rows = self.rows("SELECT box FROM kept_out WHERE token = ?", (self.token(digest),))
         with trusted(self.path):
             boxes = read_boxes([as_bytes(box) for (box,) in rows if box is not None])

@@ -1,4 +1,4 @@
-"""Between rows of the catalogue and records: the blobs of a face, and the checksums that each face and photo carries."""
+"""Convert between rows of the catalogue and records: the blobs of a face, the checksums of faces and photos."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _FACE, _PHOTO = struct.Struct("<qqdq"), struct.Struct("<qqqqqq")
 _MOST = 1e38
 _MOST_COUNTED = 1 << 40
 _NEARLY_ONE = 0.05
-"""How far the squared length of an embedding may be from 1; 16 bits for each number take it to 0.002."""
+"""How far the squared length of an embedding may be from 1; rounding to float16 alone moves it by up to 0.002."""
 Numbers = TypeVar("Numbers", bound=tuple[float, ...])
 
 
 class FaceRow(Struct, frozen=True):
-    """A face as it is stored, without its id and place."""
+    """A face as it is stored, without its id and slot."""
 
     box: bytes
     score: float
@@ -33,7 +33,7 @@ class FaceRow(Struct, frozen=True):
     embedding: bytes
 
     def checksum(self, face_id: int, photo_id: int) -> int:
-        """A signed 64-bit checksum over all that the face is."""
+        """A signed 64-bit checksum (XXH3) over all fields, the id and the photo's id."""
         head = _FACE.pack(face_id, photo_id, self.score, self.found_by)
         return _signed(head + self.box + self.landmarks + self.embedding)
 
@@ -52,74 +52,86 @@ def face_rows(photo: IndexedPhoto) -> list[FaceRow]:
 
 
 def photo_checksum(photo_id: int, digest: bytes, path: bytes, *numbers: int) -> int:
-    """A signed 64-bit checksum over all that a photo is; `numbers` are set, size, mtime_ns, width and height."""
+    """A signed 64-bit checksum (XXH3) over a photo; `numbers` are set, size, mtime_ns, width and height."""
     return _signed(_PHOTO.pack(photo_id, *numbers) + digest + path)
 
 
 def read_box(blob: bytes) -> Box:
-    """x1, y1, x2, y2; raises struct.error on anything but 16 bytes, ValueError on what is no number."""
+    """Read a box x1, y1, x2, y2 in pixels.
+
+    Raises struct.error unless the blob has 16 bytes, ValueError for a NaN, an infinity or a number of 1e38 and above.
+    """
     return _finite(_BOX.unpack(blob))
 
 
 def pack_box(box: Box) -> bytes:
-    """The blob of a box."""
+    """Return the blob of a box."""
     return _BOX.pack(*box)
 
 
 def read_landmarks(blob: bytes) -> FloatArray:
-    """float32 (5, 2); raises struct.error on anything but 40 bytes, ValueError on what is no number."""
+    """Read landmarks as float32 (5, 2): x, y in pixels.
+
+    Raises struct.error unless the blob has 40 bytes, ValueError for a NaN, an infinity or a number of 1e38 and above.
+    """
     return np.array(_finite(_LANDMARKS.unpack(blob)), np.float32).reshape(5, 2)
 
 
 def _finite(numbers: Numbers) -> Numbers:
-    """The numbers, each one that a float32 holds with room to reckon."""
+    """Return the numbers; raises ValueError unless float32 holds each of them with room for arithmetic."""
     if not all(abs(number) < _MOST for number in numbers):
         raise ValueError("a number out of bounds")
     return numbers
 
 
 def read_codes(blobs: list[bytes], dimension: int) -> Codes:
-    """float16 (n, d); raises ValueError where a blob has another length."""
+    """Read embeddings as float16 (n, `dimension`); raises ValueError where a blob has another length."""
     if any(len(blob) != 2 * dimension for blob in blobs):
         raise ValueError("an embedding of another length")
     return np.frombuffer(b"".join(blobs), "<f2").reshape(len(blobs), dimension)
 
 
 def are_unit(codes: Codes) -> NDArray[np.bool_]:
-    """Which of some codes (n, d) are of unit length, as all embeddings are: longer ones would be similar to everything."""
+    """Return bool (n,): which codes, float16 (n, d), have unit length.
+
+    All embeddings do; a longer one would be similar to everything.
+    """
     wide = codes.astype(np.float32)
     squared: NDArray[np.float32] = np.einsum("nd,nd->n", wide, wide)
     return np.abs(squared - 1) < _NEARLY_ONE
 
 
 def read_boxes(blobs: list[bytes]) -> FloatArray:
-    """float32 (n, 4), in which damage may have left no number; raises struct.error where a blob has another length than 16."""
+    """Read boxes as float32 (n, 4): x1, y1, x2, y2 in pixels; damaged ones may hold NaN or infinity.
+
+    Raises struct.error where a blob does not have 16 bytes.
+    """
     return np.array([_BOX.unpack(blob) for blob in blobs], np.float32).reshape(len(blobs), 4)
 
 
 def as_bytes(value: object) -> bytes:
-    """A value of a row that must be bytes."""
+    """Return a value that must be bytes; raises TypeError otherwise."""
     if not isinstance(value, bytes):
-        raise TypeError("no bytes")
+        raise TypeError("not bytes")
     return value
 
 
 def as_int(value: object) -> int:
-    """A value of a row that must be a whole number."""
+    """Return a value that must be an integer; raises TypeError otherwise."""
     if not isinstance(value, int):
-        raise TypeError("no whole number")
+        raise TypeError("not an integer")
     return value
 
 
 def as_count(value: object) -> int:
-    """A value of a row that counts something, brought into the bounds of what can be counted."""
+    """Return a count, clipped to 0 to 2^40; raises TypeError where it is not an integer."""
     return min(max(0, as_int(value)), _MOST_COUNTED)
 
 
 def as_float(value: object) -> float:
-    """A value of a row that must be a number, and one that a float32 can hold."""
+    """Return a value that must be a number; raises TypeError otherwise, ValueError from 1e38 on."""
     if not isinstance(value, int | float):
-        raise TypeError("no number")
+        raise TypeError("not a number")
     if not abs(value) < _MOST:
         raise ValueError("a number out of bounds")
     return float(value)

@@ -1,4 +1,4 @@
-"""The catalogue's tables, by numbered migrations, each of which runs in one transaction."""
+"""The tables of the catalogue, created by numbered migrations, each in one transaction."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from functools import cache
 from facecli.config import INDEX_MARK
 
 APPLICATION_ID = INDEX_MARK
-"""The SQLite header's mark of a facecli catalogue ("face")."""
+"""The application id in the SQLite header of a facecli catalogue ("face")."""
 
+# SQLite stores these texts, and every opening compares them: not a character may change, so a backslash breaks lines.
 FIRST = """
 CREATE TABLE state (
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -58,7 +59,8 @@ CREATE TABLE faces (
 ) STRICT;
 CREATE INDEX faces_by_photo ON faces (photo_id);
 CREATE TABLE embeddings (face_id INTEGER PRIMARY KEY, embedding BLOB NOT NULL) STRICT;
-CREATE TABLE holes (set_id INTEGER, slot INTEGER, erased INTEGER NOT NULL, PRIMARY KEY (set_id, slot)) STRICT, WITHOUT ROWID;
+CREATE TABLE holes (set_id INTEGER, slot INTEGER, erased INTEGER NOT NULL, PRIMARY KEY (set_id, slot)) \
+STRICT, WITHOUT ROWID;
 CREATE TABLE skips (
     path BLOB PRIMARY KEY,
     size INTEGER NOT NULL,
@@ -95,17 +97,16 @@ ALTER TABLE skips ADD COLUMN ctime_ns INTEGER;
 ALTER TABLE skips ADD COLUMN inode INTEGER;
 ALTER TABLE roots ADD COLUMN file_system INTEGER;
 """
-"""Time of change and inode, by which a file is known that was replaced by one of the same size and time; and what is
-mounted at a mount point, so that another disk there is told from it. NULL where it is not known."""
+"""Columns for ctime and inode, which reveal that a file was replaced by one of the same size and mtime, and for the
+file system at a mount point, which reveals that another disk is mounted there. NULL where not known."""
 MIGRATIONS: tuple[str, ...] = (FIRST, CHANGES)
-"""Script n takes a catalogue from version n to n + 1. A reader, which cannot migrate, reads NULL where a column is
-not there yet."""
+"""Script n takes a catalogue from version n to n + 1. A reader cannot migrate; it reads NULL for missing columns."""
 CHANGES_FROM = 2
-"""The version from which on these columns are there."""
+"""The first version that has these columns."""
 
 
 def migrate(connection: sqlite3.Connection, number: int, script: str) -> None:
-    """Run one migration inside the transaction that the caller holds, and record it."""
+    """Run one migration inside the caller's transaction, and record its version."""
     for statement in _statements(script):
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {number:d}")
@@ -117,9 +118,9 @@ Definitions = tuple[tuple[str, ...], ...]
 
 @cache
 def expected(migrations: tuple[str, ...]) -> Definitions:
-    """The definitions of everything that these migrations make, with what SQLite itself adds to it.
+    """The definitions of everything that these migrations create, including what SQLite adds.
 
-    A catalogue with anything else in it was not written by facecli, and its triggers and views are not to run.
+    A catalogue with any other definition was not written by facecli; its triggers and views must not run.
     """
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
@@ -131,13 +132,16 @@ def expected(migrations: tuple[str, ...]) -> Definitions:
 
 
 def definitions(connection: sqlite3.Connection) -> Definitions:
-    """Type, name, table and definition of everything in a catalogue, sorted; of a thousand things, which are far too many."""
+    """Type, name, table and definition of everything in a catalogue, sorted.
+
+    At most 1000 rows are read, far more than facecli creates.
+    """
     rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema LIMIT 1000")
     return tuple(sorted(tuple(map(str, row)) for row in rows))
 
 
 def _statements(script: str) -> list[str]:
-    """The statements of a script; `executescript` would commit the caller's transaction."""
+    """Split a script into statements; `executescript` would commit the caller's transaction."""
     found, part = [], ""
     for line in script.splitlines(keepends=True):
         part += line

@@ -1,4 +1,4 @@
-"""The sets of embeddings that a catalogue holds, and how it is asked: each question one query, from any thread."""
+"""The sets of embeddings in a catalogue, and the base of all its queries, which any thread may run."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from facecli.store.vector_file import VectorFile
 
 PAGE = 4096
 MANY = 1_000_000
-"""Rows from which on it is asked whether a file of this size can hold so many."""
+"""The number of rows from which a result is checked against the size of the file."""
 LONGEST_LICENCE = 500
 Row = tuple[object, ...]
 
 
 class SetRow(Struct, frozen=True):
-    """One set of embeddings: the current one, or that which a migration builds."""
+    """One set of embeddings: the current one, or the one that a migration builds."""
 
     set_id: int
     fingerprint: Fingerprint
@@ -41,7 +41,7 @@ class SetRow(Struct, frozen=True):
 
 
 class SetQueries:
-    """Questions about the sets of a catalogue; `set_id` picks the set that all others are about."""
+    """Queries about the sets of a catalogue; `set_id` selects the set that all other queries use."""
 
     def __init__(self, connection: sqlite3.Connection, directory: Path) -> None:
         self.connection = connection
@@ -61,7 +61,10 @@ class SetQueries:
             return found if len(found) < MANY else [*found, *self._rest(cursor)]
 
     def _rest(self, cursor: sqlite3.Cursor) -> list[Row]:
-        """What comes after many rows; raises IndexDamaged where it does not end: pages that name each other give more rows than they have bytes."""
+        """The remaining rows of a long result; raises IndexDamaged where there are more rows than the file has bytes.
+
+        That happens where forged pages point at each other.
+        """
         size = self.connection.execute(
             "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
         ).fetchone()[0]
@@ -72,26 +75,27 @@ class SetQueries:
         return found
 
     def number(self, query: str, parameters: Sequence[object] = ()) -> int:
-        """The one number that a query gives; 0 where it gives none."""
+        """The single number that a query returns; 0 where it returns no row or NULL."""
         rows = self.rows(query, parameters)
         with trusted(self.path):
             return int(rows[0][0] or 0) if rows else 0  # type: ignore[call-overload]
 
     @contextmanager
     def steady(self) -> Iterator[None]:
-        """One state of the catalogue for all that is asked inside."""
+        """Run the block in a read transaction, so that all its queries see one state."""
         with self._lock, explained(self.path), snapshot(self.connection):
             yield
 
     def sets(self) -> dict[bool, SetRow]:
-        """The sets by whether they are current."""
+        """The sets: the current one under True, the one that a migration builds under False."""
         rows = self.rows(
-            "SELECT current, set_id, fingerprint, licence, model_directory, epoch, mark, slots, photos, faces FROM sets LIMIT 3"
+            "SELECT current, set_id, fingerprint, licence, model_directory, epoch, mark, slots, photos, faces "
+            "FROM sets LIMIT 3"
         )
         with trusted(self.path):
             found = {bool(row[0]): self._set(row) for row in rows}
         if True not in found:
-            raise IndexDamaged("the catalogue names no set of embeddings", self.path, hint=REPAIR)
+            raise IndexDamaged("the catalogue has no current set of embeddings", self.path, hint=REPAIR)
         return found
 
     def _set(self, row: Row) -> SetRow:
@@ -99,7 +103,7 @@ class SetQueries:
         kind = self._fingerprint(str(fingerprint))
         named = None if model_directory is None else self.paths.unpack(as_bytes(model_directory))
         if len(as_bytes(mark)) != 16 or as_count(epoch) != epoch or as_count(slots) != slots:
-            raise ValueError("no set of embeddings")
+            raise ValueError("not a set of embeddings")
         file = VectorFile(self.directory, as_int(epoch), as_bytes(mark), kind.dimension)
         return SetRow(
             as_int(set_id),
@@ -115,7 +119,7 @@ class SetQueries:
     def _fingerprint(self, text: str) -> Fingerprint:
         record = json.loads(text)
         if not isinstance(record, dict):
-            raise TypeError("no settings")
+            raise TypeError("not settings")
         if unknown := Fingerprint.unknown(record):
             hint = "use the facecli that made it, or -i DIR for another index"
             raise StoreError(
@@ -124,11 +128,11 @@ class SetQueries:
         return Fingerprint.from_record(record)
 
     def holes(self, set_id: int) -> list[int]:
-        """The slots that no face holds any more."""
+        """The slots whose faces were deleted."""
         return [as_int(slot) for (slot,) in self.rows("SELECT slot FROM holes WHERE set_id = ?", (set_id,))]
 
     def _pages(self, query: str, first: tuple[object, ...], low: bytes, high: bytes) -> Iterator[Row]:
-        """The rows of a range of paths, read a page at a time, so that no reading is open while a batch is committed."""
+        """The rows of a range of paths, read one page at a time, so that no read is open while a batch is committed."""
         while True:
             page = self.rows(f"{query} ORDER BY path LIMIT {PAGE}", (*first, low, high))
             yield from page

@@ -1,4 +1,4 @@
-"""How the catalogue writes paths: as bytes, relative to the directory that holds the index where they lie below it."""
+"""Paths in the catalogue: bytes, relative to the parent directory of the index where they lie below it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import os
 from pathlib import Path
 
 Range = tuple[bytes, bytes]
-"""Stored paths from the first to before the second."""
+"""A half-open range of stored paths: from the first up to, but not including, the second."""
 
 
 class StoredPaths:
-    """Translates between absolute paths and what the catalogue holds."""
+    """Converts between absolute paths and their stored form."""
 
     def __init__(self, directory: Path) -> None:
         parent = os.fsencode(directory.parent)
         self.base = parent if parent.endswith(b"/") else parent + b"/"
-        """What stands before a relative path, with its slash."""
+        """The prefix of relative paths, with its slash."""
         self._after = self.base[:-1] + b"0"
 
     def pack(self, path: str) -> bytes:
-        """The stored form of an absolute path; the index's parent itself is a dot."""
+        """The stored form of an absolute path; the parent of the index itself is stored as a dot."""
         raw = os.fsencode(path)
         if raw.startswith(self.base) and len(raw) > len(self.base):
             return raw[len(self.base) :]
@@ -27,13 +27,13 @@ class StoredPaths:
 
     @staticmethod
     def is_stored(stored: bytes) -> bool:
-        """Whether bytes are what some path is stored as: none that leads up again, and none that the system would not take."""
+        """Whether bytes are a valid stored path: not empty, without NUL and without `..`."""
         return bool(stored) and b"\0" not in stored and b".." not in stored.split(b"/")
 
     def unpack(self, stored: bytes) -> str:
-        """The absolute path of a stored form; raises ValueError on what no path is stored as."""
+        """The absolute path of a stored form; raises ValueError where that is not valid."""
         if not self.is_stored(stored):
-            raise ValueError("no path")
+            raise ValueError("not a stored path")
         if stored.startswith(b"/"):
             return os.fsdecode(stored)
         return os.fsdecode(self.base[:-1] or b"/") if stored == b"." else os.fsdecode(self.base + stored)
@@ -45,11 +45,11 @@ class StoredPaths:
         return point + self._split(raw + b"/", raw + b"0")
 
     def misplaced(self) -> Range:
-        """The range of absolute stored paths that lie below the index's parent, as after the index was moved there."""
+        """The range of absolute stored paths below the parent of the index, as after the index was moved there."""
         return (self.base, self._after)
 
     def _split(self, low: bytes, high: bytes) -> list[Range]:
-        """One range of absolute paths as ranges of stored ones."""
+        """Convert one range of absolute paths to ranges of stored ones."""
         base = self.base
         if low.startswith(base):
             end = high[len(base) :] if high.startswith(base) else b"\xff" * 16
@@ -60,6 +60,6 @@ class StoredPaths:
 
 
 def _without_absolute(low: bytes, high: bytes) -> list[Range]:
-    """A range of relative paths, less those that begin with a slash."""
+    """A range of relative paths without those that begin with a slash."""
     parts = [(low, min(high, b"/")), (max(low, b"0"), high)]
     return [(a, b) for a, b in parts if a < b]

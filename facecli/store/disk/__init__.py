@@ -1,1 +1,1 @@
-"""Durable writes, locks, file systems and the files that a crash leaves."""
+"""Durable writes, locks, file system types and recovery after crashes."""

@@ -1,4 +1,4 @@
-"""Which contents were being decoded when a run died, so that they are decoded apart the next time."""
+"""A journal of the contents being decoded, so that after a crash the next run decodes them in isolation."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from pathlib import Path
 JOURNAL = "in-flight"
 _RECORD = 17
 _MOST = 1024
-"""Records that a journal may hold; the threads of a run need one each, and those beyond go without."""
+"""The most records in a journal. Each thread of a run needs one; any further threads do without."""
 _ABSENT = -1
-"""Stands for a file that could not be opened, and for a record that there is no place for."""
+"""The descriptor of a file that could not be opened, and the slot of a record for which there is no room."""
 
 
 class CrashJournal:
-    """A small file of records, one for each content that is being decoded or was when a run died; thread-safe.
+    """A small file with a record for each content that is being decoded or was when a run died; thread-safe.
 
-    A record is the number of runs that died with this content in flight, were this one to die now, and a keyed hash of
-    the content: of a photo that is removed nothing else remains here. Nothing is synced, for the death of a process
-    loses no write, and after the death of the machine a photo is merely decoded as any other. For the same reason no
-    run ends for want of it: where it cannot be read or written, photos are decoded as if no run had died.
+    A record is one byte, the number of runs that died with this content in flight (counting the current run as if it
+    died now), and a keyed hash of the content; nothing else about a removed photo is kept here. Nothing is synced: a
+    process that dies loses no writes, and after a power loss photos are simply decoded as usual. Errors of the file do
+    not end a run either: photos are then decoded as if no run had died.
     """
 
     def __init__(self, directory: Path, token: Callable[[bytes], bytes]) -> None:
-        """Open the journal of the index in `directory`; `token` gives the keyed hash of a content's digest, 16 bytes."""
+        """Open the journal of the index in `directory`; `token` maps a content's digest to its keyed hash, 16 bytes."""
         self._path, self._token = directory / JOURNAL, token
         self._lock = threading.Lock()
         self.trouble = ""
-        """Why the journal is not whole, in words; empty where it is."""
+        """A message about why the journal is not complete; empty where it is."""
         self._descriptor, data = _ABSENT, b""
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -41,12 +41,12 @@ class CrashJournal:
         whole = len(data) // _RECORD * _RECORD
         records = [data[i : i + _RECORD] for i in range(0, whole, _RECORD)]
         self._suspects = {record[1:]: (slot, record[0]) for slot, record in enumerate(records) if record[0]}
-        """Slot and number of deaths of each content that an earlier run died with."""
+        """The slot and the number of deaths of each content that was in flight when an earlier run died."""
         self._free = [slot for slot in reversed(range(_MOST)) if slot >= len(records) or not records[slot][0]]
 
     @contextmanager
     def in_flight(self, digest: bytes) -> Iterator[int]:
-        """Note a content while the block runs; gives the number of runs that died with it in flight."""
+        """Record a content while the block runs; yields the number of earlier runs that died with it in flight."""
         token = self._token(digest)
         with self._lock:
             slot, deaths = self._suspects.pop(token, (_ABSENT, 0))
@@ -62,7 +62,10 @@ class CrashJournal:
                     self._free.append(slot)
 
     def _forget_a_suspect(self) -> int:
-        """The slot of the suspect that has stood longest: its photo has not come by for a thousand others; none where all are in flight."""
+        """Free the slot of the oldest suspect, whose photo did not appear among a thousand others.
+
+        Returns _ABSENT where there is no suspect, because all records are in flight.
+        """
         oldest = next(iter(self._suspects), None)
         return _ABSENT if oldest is None else self._suspects.pop(oldest)[0]
 
@@ -75,10 +78,13 @@ class CrashJournal:
             self._note(error)
 
     def _note(self, error: OSError) -> None:
-        self.trouble = f"what is being decoded cannot be noted, for the next run to know should this one die ({error.strerror}): {self._path}"
+        self.trouble = (
+            f"cannot record which photos are being decoded, so after a crash the next run will not know them "
+            f"({error.strerror}): {self._path}"
+        )
 
     def close(self) -> None:
-        """Let go of the file, and take it away where it says nothing."""
+        """Close the file, and delete it where no suspects are left."""
         try:
             if self._descriptor != _ABSENT:
                 os.close(self._descriptor)

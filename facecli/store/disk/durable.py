@@ -1,4 +1,4 @@
-"""Durable writes, each between two calls of a hook at which tests end the process."""
+"""Durable writes; a hook before and after each lets tests kill the process there."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Step = Callable[[str], None]
 
 
 def no_step(step: str) -> None:
-    """The hook of everyday: nothing happens at a step."""
+    """The default hook, which does nothing."""
 
 
 class Disk:
-    """The store's way to the disk."""
+    """The disk operations of the store."""
 
     def __init__(self, at: Step = no_step) -> None:
         self._at = at
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
-        """Name what happens inside: the hook is called before and after it."""
+        """Call the hook before and after the block."""
         self._at(f"before {what}")
         yield
         self._at(f"after {what}")
@@ -37,7 +37,7 @@ class Disk:
                 rest, offset = rest[done:], offset + done
 
     def sync(self, descriptor: int, what: str) -> None:
-        """Wait until a file's bytes are on the disk itself."""
+        """Wait until a file's data is on the disk (fsync, or F_FULLFSYNC where there is one)."""
         with self.step(f"fsync {what}"):
             full = getattr(fcntl, "F_FULLFSYNC", None)
             if full is None:
@@ -46,7 +46,7 @@ class Disk:
                 fcntl.fcntl(descriptor, full)
 
     def sync_directory(self, directory: Path) -> None:
-        """Make the names in a directory durable."""
+        """Make the entries of a directory durable."""
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             with self.step("fsync directory"), suppress(PermissionError):
@@ -60,13 +60,13 @@ class Disk:
             source.replace(target)
 
     def unlink(self, path: Path, what: str) -> None:
-        """Take a file away, if it is there."""
+        """Delete a file if it exists."""
         with self.step(f"unlink {what}"):
             path.unlink(missing_ok=True)
 
 
 def create_private(path: Path) -> int:
-    """Make a new file that its owner alone can read, whatever the umask; the descriptor, open for reading and writing."""
+    """Create a file with mode 0600, whatever the umask, and return its descriptor, open for reading and writing."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     os.fchmod(descriptor, 0o600)
     return descriptor

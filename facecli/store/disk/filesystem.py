@@ -1,4 +1,4 @@
-"""Whether a directory lies on a network file system, where SQLite's shared memory cannot be trusted."""
+"""Detect network file systems, where SQLite's shared memory is not reliable."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _KERNEL_TABLE = "/proc/self/mountinfo"
 
 
 def is_network(directory: Path) -> bool:
-    """Whether the kernel's table of mounts says so; a system without that table is taken to be local."""
+    """Whether a directory is on a network or FUSE file system by the kernel's mount table; False without that table."""
     try:
         with open(_KERNEL_TABLE, "rb") as table:
             kinds = mount_kinds(table.read())
@@ -40,7 +40,7 @@ def is_network(directory: Path) -> bool:
 
 
 def mount_kinds(table: bytes) -> dict[str, str]:
-    """The kind of file system of each device, by "major:minor", from the text of /proc/self/mountinfo."""
+    """The file system type of each device, by "major:minor", from the text of /proc/self/mountinfo."""
     kinds: dict[str, str] = {}
     for line in table.decode("utf-8", "replace").splitlines():
         before, _, after = line.partition(" - ")

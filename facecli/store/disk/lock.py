@@ -1,4 +1,4 @@
-"""The one writer's lock, which ends with the process that holds it, and who holds it."""
+"""The writer's lock, which ends with the process that holds it, and a record of that process."""
 
 from __future__ import annotations
 
@@ -19,16 +19,20 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 class WriterLock:
-    """An flock on a file of the index; the kernel takes it back from a process that dies."""
+    """An flock on a file of the index; the kernel releases it when the process dies."""
 
     def __init__(self, directory: Path) -> None:
-        from filelock import FileLock  # noqa: PLC0415 (readers take no lock and need not wait for this import)
+        from filelock import FileLock  # noqa: PLC0415 (readers take no lock and do not pay for this import)
 
         self._directory = directory
         self._lock = FileLock(directory / LOCK, mode=0o600, thread_local=False, fallback_to_soft=False)
 
     def acquire(self, wait_seconds: float) -> None:
-        """Take the lock; raises IndexLocked, naming the holder, where another process keeps it for longer than `wait_seconds`."""
+        """Take the lock.
+
+        Raises IndexLocked, which names the holder, where another process holds it for longer than `wait_seconds`, and
+        StoreError where the file system does not support locks.
+        """
         from filelock import Timeout  # noqa: PLC0415 (as above)
 
         try:
@@ -48,13 +52,13 @@ class WriterLock:
         self._sign()
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         with suppress(OSError):
             (self._directory / HOLDER).unlink(missing_ok=True)
         self._lock.release()
 
     def _sign(self) -> None:
-        """Write down who holds the lock; a full disk must not keep a removal from running, so failing is no error."""
+        """Record who holds the lock; errors are ignored, since a full disk must not prevent a removal."""
         record = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         path = self._directory / HOLDER
         with suppress(OSError):
@@ -74,12 +78,12 @@ class WriterLock:
                 os.close(descriptor)
             return f"process {record['pid']} on {record['host']} since {record['since']}"
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return "it has not said which"
+            return "unknown process"
 
 
 def _no_locks(directory: Path) -> StoreError:
     return StoreError(
-        "the file system of the index has no locks",
+        "the file system of the index does not support locks",
         directory,
         hint="keep the index on another disk and name it with -i DIR",
     )

@@ -1,8 +1,8 @@
-"""SQLite's recovery files (journal, WAL, SHM) beside a database: input like any other, looked at before SQLite opens anything.
+"""SQLite's recovery files (journal, WAL, shm) beside a database are untrusted input, checked before SQLite opens them.
 
-SQLite plays a rollback journal back by itself, and then deletes the file that the journal's last record names: the
-super-journal of a transaction over several databases. facecli makes no such transaction, so that a journal with such a
-record was made to delete somebody's file.
+SQLite plays back a rollback journal on its own, and then deletes the file that the journal's last record names: the
+super-journal of a transaction over several databases. facecli makes no such transactions, so a journal with such a
+record was forged to delete a file.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ from facecli.errors import IndexDamaged, StoreError
 from facecli.store.disk.filesystem import is_network
 
 JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
-"""Begins a journal, and ends one that names a super-journal (SQLite's file format, 3; `readSuperJournal` of its
-pager)."""
+"""The first bytes of a journal, and the last ones of a journal that names a super-journal (SQLite's file format,
+section 3; `readSuperJournal` in its pager)."""
 _HEADER = struct.Struct(">8sIIIII")
 _FILES = {"-journal": "journal", "-wal": "write-ahead log", "-shm": "shared memory"}
-_NO_INDEX_OF_OURS = "facecli leaves none such: have the index sent anew, or index the photos"
+_NO_INDEX_OF_OURS = "facecli leaves no such file: get a new copy of the index, or index the photos again"
 
 
 def refuse_forged(database: Path) -> None:
-    """Raise IndexDamaged where a file that SQLite would read or write beside a database is none that it left there."""
+    """Raise IndexDamaged where a recovery file beside a database was not left there by SQLite.
+
+    Each must be a regular file with one hard link and the database's owner, and a journal must name no super-journal.
+    """
     for suffix, kind in _FILES.items():
         path = _beside(database, suffix)
         try:
@@ -32,21 +35,19 @@ def refuse_forged(database: Path) -> None:
         except FileNotFoundError:
             continue
         if not stat.S_ISREG(found.st_mode):
-            raise IndexDamaged(f"the {kind} is no file", path, hint="remove it; facecli keeps none there")
+            raise IndexDamaged(f"the {kind} is not a regular file", path, hint="remove it; facecli creates none there")
         if found.st_nlink > 1:
-            raise IndexDamaged(
-                f"the {kind} is a file of another name, too", path, hint="use a copy of the index (cp -r)"
-            )
+            raise IndexDamaged(f"the {kind} has a second hard link", path, hint="use a copy of the index (cp -r)")
         if found.st_uid != os.lstat(database).st_uid:
             raise IndexDamaged(f"the {kind} belongs to another user than the catalogue", path, hint=_NO_INDEX_OF_OURS)
     _refuse_super_journal(_beside(database, "-journal"))
 
 
 def may_roll_back(database: Path) -> None:
-    """Raise unless this user may have SQLite play back the journal of a database, to be asked under the writer's lock.
+    """Raise unless SQLite may play back the journal of a database; the caller holds the writer's lock.
 
-    StoreError where the index is another's or cannot be written; IndexDamaged where the journal is none of this
-    database.
+    Raises StoreError where the index belongs to another user or cannot be written, IndexDamaged where the journal does
+    not belong to this database.
     """
     refuse_forged(database)
     journal = _beside(database, "-journal")
@@ -54,13 +55,13 @@ def may_roll_back(database: Path) -> None:
     if not head or not head[0]:
         return
     if not _is_own(database):
-        hint = "its owner finishes that with `facecli check --repair`"
+        hint = "its owner can finish that with `facecli check --repair`"
         raise StoreError("a process died while it wrote to the index", database.parent, hint=hint)
     if len(head) == _HEADER.size and head.startswith(JOURNAL_MAGIC):
         _, _, _, pages, _, page_size = _HEADER.unpack(head)
-        # What the transaction cut off stands in the journal; a database that would grow beyond that is another's.
+        # The journal holds the pages that the transaction truncated; the database cannot grow beyond them.
         if pages * page_size > _size(database) + size:
-            raise IndexDamaged("the journal is none of this catalogue", journal, hint=_NO_INDEX_OF_OURS)
+            raise IndexDamaged("the journal does not belong to this catalogue", journal, hint=_NO_INDEX_OF_OURS)
 
 
 def _refuse_super_journal(journal: Path) -> None:
@@ -70,7 +71,7 @@ def _refuse_super_journal(journal: Path) -> None:
 
 
 def _is_own(database: Path) -> bool:
-    """Whether the index is this user's, who may write there."""
+    """Whether the index belongs to this user and is writable."""
     files = (database.parent, database)
     return all(os.access(path, os.W_OK) for path in files) and {os.stat(path).st_uid for path in files} == {
         _own_number(database.parent)
@@ -78,7 +79,7 @@ def _is_own(database: Path) -> bool:
 
 
 def _own_number(directory: Path) -> int:
-    """The number that this user has where a directory lies: the server of a network file system may know all its clients by one."""
+    """This user's uid on the file system of a directory; a network server may map all users to one uid."""
     if not is_network(directory):
         return os.geteuid()
     from tempfile import TemporaryFile  # noqa: PLC0415  # rare
@@ -99,7 +100,7 @@ def _size(path: Path) -> int:
 
 
 def _read(path: Path, at: int, length: int) -> bytes:
-    """Some bytes of a file, never through a link; none where there is no such file."""
+    """Read bytes of a file, never through a symbolic link; empty where there is no such file."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -1,1 +1,1 @@
-"""An index made, prepared for writing, checked and repaired."""
+"""Create an index, prepare it for writing, check and repair it."""

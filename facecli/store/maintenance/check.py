@@ -1,4 +1,4 @@
-"""The proof that an index is whole: every face has its vector and every vector its face, and all checksums agree."""
+"""Verify that an index is complete: faces and slots of the vector file match one to one, and all checksums hold."""
 
 from __future__ import annotations
 
@@ -29,35 +29,39 @@ from facecli.store.vector_file import StoredCodes
 
 PAGE = 2048
 _FACES = (
-    "SELECT f.slot, f.face_id, f.photo_id, f.box, f.score, f.found_by, f.landmarks, f.checksum, e.embedding, p.path FROM faces f "
+    "SELECT f.slot, f.face_id, f.photo_id, f.box, f.score, f.found_by, f.landmarks, f.checksum, e.embedding, p.path "
+    "FROM faces f "
     "LEFT JOIN embeddings e USING (face_id) LEFT JOIN photos p ON p.photo_id = f.photo_id AND p.set_id = f.set_id "
     "WHERE f.set_id = ? AND f.slot > ? ORDER BY f.slot LIMIT ?"
 )
-_PHOTOS = "SELECT photo_id, digest, path, checksum, set_id, size, mtime_ns, width, height FROM photos WHERE photo_id > ? ORDER BY photo_id LIMIT ?"
+_PHOTOS = (
+    "SELECT photo_id, digest, path, checksum, set_id, size, mtime_ns, width, height FROM photos "
+    "WHERE photo_id > ? ORDER BY photo_id LIMIT ?"
+)
 
 
 class CheckedFace(Struct, frozen=True):
-    """A face as it was read for the check."""
+    """A face as read for the check."""
 
     slot: int
     face_id: int
     photo_id: int
     where: str
     row: FaceRow | None
-    """None where a part of the face is missing or is none of its kind."""
+    """None where a field of the face is missing or invalid."""
     checksum: int
     has_photo: bool
 
     @property
     def is_whole(self) -> bool:
-        """Whether the face has its photo, all its parts, and agrees with its checksum."""
+        """Whether the face has its photo, all its fields, a matching checksum and an embedding of unit length."""
         if not self.has_photo or self.row is None or self.row.checksum(self.face_id, self.photo_id) != self.checksum:
             return False
         return bool(are_unit(read_codes([self.row.embedding], len(self.row.embedding) // 2)).all())
 
 
 def check_all(catalogue: Catalogue) -> Iterator[Problem]:
-    """All problems of an index, in one state of it."""
+    """All problems of an index."""
     parts = (_check_structure, _check_photos, _check_sets)
     for part in parts:
         try:
@@ -67,7 +71,7 @@ def check_all(catalogue: Catalogue) -> Iterator[Problem]:
 
 
 def _check_structure(catalogue: Catalogue) -> Iterator[Problem]:
-    """What SQLite itself finds, and rows that belong to nothing."""
+    """Problems that SQLite's integrity check finds, and orphaned rows."""
     for (line,) in catalogue.rows("PRAGMA integrity_check(100)"):
         if line != "ok":
             yield Problem(f"the catalogue's structure is damaged ({line})", str(catalogue.path))
@@ -75,7 +79,7 @@ def _check_structure(catalogue: Catalogue) -> Iterator[Problem]:
     loose += catalogue.number("SELECT count(*) FROM faces WHERE set_id NOT IN (SELECT set_id FROM sets)")
     loose += catalogue.number("SELECT count(*) FROM photos WHERE set_id NOT IN (SELECT set_id FROM sets)")
     if loose:
-        yield Problem(f"{loose} rows belong to nothing", str(catalogue.path))
+        yield Problem(f"{loose} rows are orphaned", str(catalogue.path))
     if unreadable := sum(1 for _ in catalogue.unreadable()):
         yield Problem(f"{unreadable} records of skipped files and roots are damaged", str(catalogue.path))
 
@@ -95,7 +99,7 @@ def _check_photos(catalogue: Catalogue) -> Iterator[Problem]:
 
 
 def _shown(catalogue: Catalogue, path: object) -> str:
-    """A stored path for a message, also one that is none; the catalogue where there is none."""
+    """A stored path for a message, even an invalid one; the catalogue's path where it is not bytes."""
     if not isinstance(path, bytes):
         return str(catalogue.path)
     return catalogue.paths.unpack(path) if catalogue.paths.is_stored(path) else os.fsdecode(path.replace(b"\0", b"?"))
@@ -107,12 +111,12 @@ def _check_sets(catalogue: Catalogue) -> Iterator[Problem]:
 
 
 def check_set(catalogue: Catalogue, row: SetRow) -> Iterator[Problem]:
-    """The problems of one set: its counts, its faces, its vector file and how they go together."""
+    """The problems of one set: its counts, faces and vector file, and whether they match."""
     photos = catalogue.number("SELECT count(*) FROM photos WHERE set_id = ?", (row.set_id,))
     faces = catalogue.number("SELECT count(*) FROM faces WHERE set_id = ?", (row.set_id,))
     if (photos, faces) != (row.photos, row.faces):
         yield Problem(
-            f"{photos} photos and {faces} faces stand where {row.photos} and {row.faces} are recorded",
+            f"the catalogue has {photos} photos and {faces} faces, but records {row.photos} and {row.faces}",
             str(catalogue.path),
         )
     codes: StoredCodes | None = None
@@ -128,7 +132,7 @@ def check_set(catalogue: Catalogue, row: SetRow) -> Iterator[Problem]:
 
 
 def _check_faces(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -> Iterator[Problem]:
-    """Each face against its checksum and its code."""
+    """Check each face against its checksum and its code in the vector file."""
     for page in face_pages(catalogue, row):
         for face in page:
             if not face.is_whole:
@@ -137,7 +141,7 @@ def _check_faces(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -
                 not 0 <= face.slot < len(codes) or face.row is None or codes.code(face.slot) != face.row.embedding
             ):
                 yield Problem(
-                    f"face:{face.face_id} has another vector in the vector file",
+                    f"face:{face.face_id} has a different embedding in the vector file",
                     face.where,
                     face.face_id,
                     face.photo_id,
@@ -145,7 +149,7 @@ def _check_faces(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -
 
 
 def _check_slots(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -> Iterator[Problem]:
-    """Each slot is a face's or a hole, and what was erased is zero."""
+    """Check that each slot is either a face's or a hole, and that erased slots are zero."""
     uses = np.zeros(row.slots if codes is not None else 0, np.uint8)
     with trusted(catalogue.path):
         holes = [
@@ -155,18 +159,18 @@ def _check_slots(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -
         slots = [as_int(slot) for (slot,) in catalogue.rows("SELECT slot FROM faces WHERE set_id = ?", (row.set_id,))]
     taken = np.array([*slots, *(slot for slot, _ in holes)], np.int64)
     if len(taken) != row.slots or (len(taken) and (taken.min() < 0 or taken.max() >= row.slots)):
-        yield Problem(f"{len(taken)} faces and holes share {row.slots} vectors", str(row.file.path))
+        yield Problem(f"{len(taken)} faces and holes do not fit {row.slots} slots", str(row.file.path))
     elif codes is not None:
         np.add.at(uses, taken, 1)
         for slot in np.flatnonzero(uses != 1).tolist():
-            yield Problem(f"vector {slot} has no face, or two", str(row.file.path))
+            yield Problem(f"slot {slot} has no face, or several", str(row.file.path))
         for slot, erased in holes:
             if erased and any(codes.code(slot)):
-                yield Problem(f"vector {slot} was erased and is not zero", str(row.file.path))
+                yield Problem(f"slot {slot} was erased but is not zero", str(row.file.path))
 
 
 def face_pages(catalogue: Catalogue, row: SetRow) -> Iterator[list[CheckedFace]]:
-    """All faces of a set in the order of their slots."""
+    """All faces of a set, ascending by slot, in pages."""
     last = -(1 << 62)
     while rows := catalogue.rows(_FACES, (row.set_id, last, PAGE)):
         yield [_read_face(catalogue, row, values) for values in rows]

@@ -1,4 +1,4 @@
-"""A new index: its directory, its first vector file, and a catalogue that appears under its name only when it is whole."""
+"""Create an index: its directory, its first vector file, and a catalogue that gets its name only when complete."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ from facecli.store.records import EmbeddingKind
 from facecli.store.vector_file import BESIDE, VectorFile, VectorWriter
 
 BEFORE = "catalog.before-"
-"""The beginning of the name of a copy made before the catalogue is brought up to date."""
+"""The prefix of the name of a copy made before the catalogue is migrated."""
 OWN = re.compile(
     rf"{re.escape(CATALOGUE)}({re.escape(BESIDE)})?(-wal|-shm|-journal)?|{LOCK}|{HOLDER}|{JOURNAL}|"
     rf"{re.escape(BEFORE)}\d+(-journal)?|vectors-\d+\.faiss({re.escape(BESIDE)})?"
 )
-"""The names of an index's files."""
+"""The names of all files of an index."""
 
 
 def make_index_directory(directory: Path) -> None:
-    """Make the directory of an index, or take an empty one; private, whatever the umask."""
+    """Create the directory of an index with mode 0700, or accept an existing one that is empty or holds an index.
+
+    Raises StoreError where that is not possible, or the directory holds other files and no index.
+    """
     try:
         directory.mkdir(mode=0o700)
     except FileExistsError:
@@ -47,7 +50,7 @@ def make_index_directory(directory: Path) -> None:
 
 
 def make_private(directory: Path) -> None:
-    """Take all rights from others, as after a copy that had lost them."""
+    """Restrict the directory and files of an index to their owner, since a copy may have lost the permissions."""
     with suppress(PermissionError):
         directory.chmod(0o700)
         for name in os.listdir(directory):
@@ -56,7 +59,7 @@ def make_private(directory: Path) -> None:
 
 
 def make_index(directory: Path, disk: Disk, kind: EmbeddingKind) -> None:
-    """Make the first vector file, then the catalogue beside its place, and rename it into it."""
+    """Create the first vector file, then the catalogue under a temporary name, and rename it."""
     file = VectorFile(directory, 1, new_mark(1), kind.fingerprint.dimension)
     VectorWriter.create(file, disk).close()
     beside = directory / f"{CATALOGUE}{BESIDE}"
@@ -70,8 +73,7 @@ def make_index(directory: Path, disk: Disk, kind: EmbeddingKind) -> None:
                 migrate(catalogue.connection, number, script)
             catalogue.connection.execute("INSERT INTO state VALUES (1, 1, 1, 0, ?)", (os.urandom(32),))
             add_set(catalogue, kind, file, current=True)
-        # Closing moves the log into the file too, but says nothing where the disk is full: then the file is not whole
-        # yet.
+        # Closing checkpoints the WAL too, but does not report a full disk, which leaves the file incomplete.
         with disk.step("checkpoint catalogue"):
             catalogue.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     finally:
@@ -83,6 +85,9 @@ def make_index(directory: Path, disk: Disk, kind: EmbeddingKind) -> None:
 def add_set(catalogue: Catalogue, kind: EmbeddingKind, file: VectorFile, *, current: bool) -> None:
     """Record a set of embeddings and its empty vector file."""
     named = None if kind.model_directory is None else os.fsencode(kind.model_directory)
-    query = "INSERT INTO sets (current, fingerprint, licence, model_directory, epoch, mark, slots) VALUES (?, ?, ?, ?, ?, ?, 0)"
+    query = (
+        "INSERT INTO sets (current, fingerprint, licence, model_directory, epoch, mark, slots) "
+        "VALUES (?, ?, ?, ?, ?, ?, 0)"
+    )
     record = json.dumps(kind.fingerprint.to_record())
     catalogue.connection.execute(query, (int(current), record, kind.licence, named, file.epoch, file.mark))

@@ -1,4 +1,4 @@
-"""How a writer begins: the lock, the catalogue made or brought up to date, leftovers of a killed run cleared."""
+"""Prepare an index for a writer: create or migrate the catalogue, clear the leftovers of a killed run."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from facecli.store.vector_file import BESIDE, VectorWriter
 
 
 class OpenedIndex(Struct):
-    """A catalogue that is ready to be written, and the vector files of its sets."""
+    """A catalogue that is ready for writing, and the vector files of its sets."""
 
     catalogue: Catalogue
     vectors: dict[int, VectorWriter] = field(default_factory=dict)
     mended: list[str] = field(default_factory=list)
-    """What a repair did, in words."""
+    """Messages about what was repaired."""
 
     def close(self) -> None:
         for writer in self.vectors.values():
@@ -41,7 +41,7 @@ class OpenedIndex(Struct):
 def prepare(
     directory: Path, disk: Disk, kind: EmbeddingKind | None, *, create: bool = False, repair: bool = False
 ) -> OpenedIndex:
-    """Open the catalogue under the lock, and finish or clear what an earlier writer left."""
+    """Open the catalogue under the lock, and finish or clear what an earlier writer left behind."""
     path = directory / CATALOGUE
     with explained(path):
         if not is_index(directory):
@@ -69,7 +69,7 @@ def prepare(
 
 
 def _bring_up_to_date(catalogue: Catalogue, disk: Disk) -> None:
-    """Migrate the catalogue of an older facecli, after a copy."""
+    """Migrate the catalogue of an older facecli, after making a copy."""
     version = schema_version(catalogue.connection, catalogue.path)
     if version < len(MIGRATIONS):
         copy = _copy(catalogue, disk, version)
@@ -80,7 +80,7 @@ def _bring_up_to_date(catalogue: Catalogue, disk: Disk) -> None:
 
 
 def _copy(catalogue: Catalogue, disk: Disk, version: int) -> Path:
-    """A whole, durable copy of the catalogue beside it, kept until its migration has succeeded."""
+    """Make a durable copy of the catalogue beside it, which is kept until the migration has succeeded."""
     copy = catalogue.directory / f"{BEFORE}{version}"
     for leftover in (copy, *catalogue.directory.glob(f"{copy.name}-*")):
         disk.unlink(leftover, "older copy")
@@ -101,13 +101,13 @@ def _copy(catalogue: Catalogue, disk: Disk, version: int) -> Path:
 
 
 def refuse_other_kind(row: SetRow, kind: EmbeddingKind) -> None:
-    """Raise IndexMismatch where the index is of another kind: two kinds of embeddings never stand in one set."""
-    hint = "--migrate embeds the whole index anew, -i DIR names another index"
+    """Raise IndexMismatch where the index is of another kind: one set never mixes two kinds of embeddings."""
+    hint = "--migrate embeds the whole index again, -i DIR names another index"
     row.fingerprint.ask_same(kind.fingerprint, row.file.directory, hint)
 
 
 def _clear_leftovers(directory: Path, disk: Disk, sets: list[SetRow]) -> None:
-    """Unlink vector files that no set names, copies made before a migration, and what a creation left."""
+    """Delete vector files that no set names, copies made before a migration, and leftovers of a creation."""
     named = {row.file.path.name for row in sets}
     for name in sorted(os.listdir(directory)):
         if OWN.fullmatch(name) and name.startswith(("vectors-", BEFORE, f"{CATALOGUE}{BESIDE}")) and name not in named:
@@ -115,7 +115,7 @@ def _clear_leftovers(directory: Path, disk: Disk, sets: list[SetRow]) -> None:
 
 
 def _adopt_paths(catalogue: Catalogue, disk: Disk) -> None:
-    """Store paths relative that lie below the index's parent now, as after index and photos were brought together."""
+    """Make stored absolute paths relative that now lie below the index's parent, as after moving the index there."""
     low, high = catalogue.paths.misplaced()
     where = "path >= ? AND path < ?"
     if not catalogue.rows(
@@ -141,20 +141,20 @@ def _adopt_paths(catalogue: Catalogue, disk: Disk) -> None:
 
 
 def _open_vectors(opened: OpenedIndex, disk: Disk, row: SetRow, *, thorough: bool) -> VectorWriter:
-    """The vector file of a set without the tail of a killed batch; written anew where it cannot be used.
+    """Open the vector file of a set, and clear the tail left by a killed batch; rebuild it where it cannot be used.
 
-    `thorough`: also where not every vector in it is that of its face.
+    With `thorough` it is also rebuilt where the check of the set finds any problem.
     """
     catalogue = opened.catalogue
     try:
         writer = VectorWriter.open(row.file, disk, row.slots)
     except (IndexDamaged, FileNotFoundError, IsADirectoryError):
-        opened.mended.append(f"the vector file is written anew: {row.file.path}")
+        opened.mended.append(f"the vector file is rebuilt: {row.file.path}")
         return restore(catalogue, disk, row)
     try:
         if thorough and next(check_set(catalogue, row), None) is not None:
             writer.close()
-            opened.mended.append(f"the vector file is written anew: {row.file.path}")
+            opened.mended.append(f"the vector file is rebuilt: {row.file.path}")
             return restore(catalogue, disk, row)
         writer.clear_tail(row.slots)
     except BaseException:

@@ -1,4 +1,4 @@
-"""A set's vector file written anew from the catalogue: as it was, or without its holes as a new epoch."""
+"""Rebuild a set's vector file from the catalogue: as it was, or without holes as a new epoch."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from facecli.store.vector_file import BLOCK, Codes, VectorFile, VectorWriter
 
 
 def new_mark(epoch: int) -> bytes:
-    """The mark that a vector file and its catalogue know each other by: the epoch, and eight bytes of chance."""
+    """The mark that ties a vector file to its catalogue: the epoch and eight random bytes."""
     return epoch.to_bytes(8, "little") + os.urandom(8)
 
 
 def rebuild(catalogue: Catalogue, disk: Disk, row: SetRow) -> VectorWriter:
-    """Write the next epoch beside the current file, switch in one transaction, and take the old file away."""
+    """Write the next epoch beside the current file, switch to it in one transaction, and delete the old file."""
     connection = catalogue.connection
     epoch = catalogue.number("SELECT last_epoch FROM state") + 1
     file = VectorFile(row.file.directory, epoch, new_mark(epoch), row.file.dimension)
@@ -44,11 +44,14 @@ def rebuild(catalogue: Catalogue, disk: Disk, row: SetRow) -> VectorWriter:
 
 
 def restore(catalogue: Catalogue, disk: Disk, row: SetRow) -> VectorWriter:
-    """Write the very file that the catalogue describes: nothing in the catalogue changes, and readers of any state may use it.
+    """Rewrite the file that the catalogue describes; the catalogue does not change, and open readers can use the file.
 
-    Where faces and holes don't fill the slots, there is no such file, and a new epoch takes its place.
+    Where faces and holes do not fill the slots exactly, that is not possible, and a new epoch is written.
     """
-    query = "SELECT count(*), count(DISTINCT slot), min(slot), max(slot) FROM (SELECT slot, set_id FROM faces UNION ALL SELECT slot, set_id FROM holes)"
+    query = (
+        "SELECT count(*), count(DISTINCT slot), min(slot), max(slot) "
+        "FROM (SELECT slot, set_id FROM faces UNION ALL SELECT slot, set_id FROM holes)"
+    )
     rows = catalogue.rows(f"{query} WHERE set_id = ?", (row.set_id,))
     if rows[0] != (row.slots, row.slots, 0 if row.slots else None, row.slots - 1 if row.slots else None):
         return rebuild(catalogue, disk, row)
@@ -56,7 +59,7 @@ def restore(catalogue: Catalogue, disk: Disk, row: SetRow) -> VectorWriter:
 
 
 def _with_holes(catalogue: Catalogue, row: SetRow) -> Iterator[Codes]:
-    """The codes of all slots from 0 on, zeros for the holes."""
+    """The codes of all slots from 0 on, with zeros for the holes."""
     first = 0
     for slots, codes in _pages(catalogue, row):
         block = np.zeros((slots[-1] + 1 - first, row.file.dimension), "<f2")
@@ -67,8 +70,11 @@ def _with_holes(catalogue: Catalogue, row: SetRow) -> Iterator[Codes]:
 
 
 def _pages(catalogue: Catalogue, row: SetRow) -> Iterator[tuple[list[int], Codes]]:
-    """The slots of a set's faces in their order, and their embeddings, a page at a time."""
-    query = "SELECT slot, embedding FROM faces LEFT JOIN embeddings USING (face_id) WHERE set_id = ? AND slot > ? ORDER BY slot LIMIT ?"
+    """The slots of a set's faces, ascending, and their embeddings, one page at a time."""
+    query = (
+        "SELECT slot, embedding FROM faces LEFT JOIN embeddings USING (face_id) "
+        "WHERE set_id = ? AND slot > ? ORDER BY slot LIMIT ?"
+    )
     step, last = max(1, BLOCK // row.file.code_size), -(1 << 62)
     while rows := catalogue.rows(query, (row.set_id, last, step)):
         with trusted(catalogue.path):
@@ -79,7 +85,10 @@ def _pages(catalogue: Catalogue, row: SetRow) -> Iterator[tuple[list[int], Codes
 
 
 def _compact_slots(connection: sqlite3.Connection, set_id: int) -> int:
-    """Number the faces of a set from slot 0 in their order; each takes a slot that the ones before it have left. How many there are."""
+    """Renumber the slots of a set's faces from 0 in their order, and return the number of faces.
+
+    The order ensures that each new slot is free when a face moves there.
+    """
     slots = connection.execute("SELECT face_id, slot FROM faces WHERE set_id = ? ORDER BY slot", (set_id,)).fetchall()
     moved = [(new, face) for new, (face, old) in enumerate(slots) if new != old]
     connection.executemany("UPDATE faces SET slot = ? WHERE face_id = ?", moved)

@@ -1,4 +1,4 @@
-"""What can be mended in a catalogue: derived things are made anew, damaged photos are marked to be embedded again."""
+"""Repair a catalogue: rebuild derived data, mark damaged photos to be embedded again."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from facecli.store.vector_file import StoredCodes
 
 
 def mend_rows(catalogue: Catalogue, disk: Disk) -> list[str]:
-    """Mend the catalogue's rows in one transaction; what was done about each, in words.
+    """Repair the catalogue's rows in one transaction, and return messages about what was done.
 
-    Indexes of SQLite's are made anew. A face that fails its checksum gets its embedding back from the vector file where
-    that agrees with the checksum; else it is dropped, and its photo marked to be embedded again, as is a photo whose
-    own record fails.
+    SQLite's indexes are rebuilt. A face that fails its checksum gets its embedding from the vector file if that matches
+    the checksum; otherwise it is dropped, and its photo is marked to be embedded again. So is a photo whose own record
+    fails its checksum.
     """
     found = list(check_all(catalogue))
     if not found:
         return []
     said: list[str] = []
     connection = catalogue.connection
-    with transaction(connection, disk, "mending"):
+    with transaction(connection, disk, "repair"):
         connection.execute("REINDEX")
         connection.execute("DELETE FROM photos WHERE set_id NOT IN (SELECT set_id FROM sets)")
         connection.execute("DELETE FROM faces WHERE set_id NOT IN (SELECT set_id FROM sets)")
@@ -39,7 +39,10 @@ def mend_rows(catalogue: Catalogue, disk: Disk) -> list[str]:
             _lift_slots(connection, row.set_id)
             said += _mend_faces(catalogue, row)
             counts = (row.set_id, row.set_id, row.set_id)
-            query = "UPDATE sets SET photos = (SELECT count(*) FROM photos WHERE set_id = ?), faces = (SELECT count(*) FROM faces WHERE set_id = ?)"
+            query = (
+                "UPDATE sets SET photos = (SELECT count(*) FROM photos WHERE set_id = ?), "
+                "faces = (SELECT count(*) FROM faces WHERE set_id = ?)"
+            )
             connection.execute(f"{query} WHERE set_id = ?", counts)
         said += _drop_unreadable(catalogue)
         said += [_mend_photo(catalogue, problem) for problem in found if problem.photo_id and not problem.face_id]
@@ -48,7 +51,7 @@ def mend_rows(catalogue: Catalogue, disk: Disk) -> list[str]:
 
 
 def _lift_slots(connection: sqlite3.Connection, set_id: int) -> None:
-    """Put faces whose slot is below 0 behind all others, where a new vector file can number them."""
+    """Move faces whose slot is negative behind all others, so that a new vector file can renumber them."""
     last = "(SELECT max(max(slot), -1) + 1 FROM faces WHERE set_id = ?)"
     for (face,) in connection.execute("SELECT face_id FROM faces WHERE set_id = ? AND slot < 0", (set_id,)).fetchall():
         connection.execute(f"UPDATE faces SET slot = {last} WHERE face_id = ?", (set_id, face))
@@ -65,7 +68,7 @@ def _mend_faces(catalogue: Catalogue, row: SetRow) -> list[str]:
 
 
 def _mend_face(catalogue: Catalogue, face: CheckedFace, codes: StoredCodes | None) -> str:
-    """Give a face its embedding back, or give it up."""
+    """Restore a face's embedding from the vector file, or drop the face."""
     connection = catalogue.connection
     if codes is not None and 0 <= face.slot < len(codes) and face.row is not None and face.has_photo:
         healed = replace(face, row=replace(face.row, embedding=codes.code(face.slot)))
@@ -73,14 +76,14 @@ def _mend_face(catalogue: Catalogue, face: CheckedFace, codes: StoredCodes | Non
             connection.execute(
                 "UPDATE embeddings SET embedding = ? WHERE face_id = ?", (healed.row.embedding, face.face_id)
             )
-            return f"face:{face.face_id} has its embedding back from the vector file: {face.where}"
+            return f"face:{face.face_id} has its embedding restored from the vector file: {face.where}"
     connection.execute("DELETE FROM faces WHERE face_id = ?", (face.face_id,))
     connection.execute("UPDATE photos SET again = 1 WHERE photo_id = ?", (face.photo_id,))
-    return f"face:{face.face_id} is dropped, the next index run looks at its photo again: {face.where}"
+    return f"face:{face.face_id} is dropped, the next index run embeds its photo again: {face.where}"
 
 
 def _drop_unreadable(catalogue: Catalogue) -> list[str]:
-    """Give up records of skipped files and roots; the next run makes them anew."""
+    """Drop unreadable records of skipped files and roots; the next run records them again."""
     found = list(catalogue.unreadable())
     for table, path in found:
         catalogue.connection.execute(f"DELETE FROM {table} WHERE path IS ?", (path,))
@@ -88,14 +91,14 @@ def _drop_unreadable(catalogue: Catalogue) -> list[str]:
 
 
 def _mend_photo(catalogue: Catalogue, problem: Problem) -> str:
-    """Take a photo's record as it is, and have the next run look whether it is true; without a path there is nothing to look at."""
+    """Accept a photo's record and mark the photo to be embedded again; drop it where its path is invalid."""
     query = "SELECT digest, path, set_id, size, mtime_ns, width, height FROM photos WHERE photo_id = ?"
     row = catalogue.connection.execute(query, (problem.photo_id,)).fetchone()
     if row is None:
-        return f"the photo is no longer there: {problem.where}"
+        return f"the photo is no longer in the index: {problem.where}"
     if not catalogue.paths.is_stored(as_bytes(row[1])):
         catalogue.connection.execute("DELETE FROM photos WHERE photo_id = ?", (problem.photo_id,))
-        return f"a photo whose path is none is dropped: {problem.where}"
+        return f"a photo with an invalid path is dropped: {problem.where}"
     with trusted(catalogue.path):
         checksum = photo_checksum(
             problem.photo_id, as_bytes(row[0]), as_bytes(row[1]), *(as_int(number) for number in row[2:])
@@ -103,4 +106,4 @@ def _mend_photo(catalogue: Catalogue, problem: Problem) -> str:
     catalogue.connection.execute(
         "UPDATE photos SET again = 1, checksum = ? WHERE photo_id = ?", (checksum, problem.photo_id)
     )
-    return f"the next index run looks at the photo again: {problem.where}"
+    return f"the next index run embeds the photo again: {problem.where}"

@@ -1,1 +1,1 @@
-"""The nearest faces: exact scans by numpy, by FAISS and on GPUs."""
+"""Search for the nearest faces: exact scans with numpy, FAISS and GPUs."""

@@ -1,4 +1,4 @@
-"""The ways to scan all codes of a set: the vector file by numpy or by FAISS, and, without a usable file, the catalogue."""
+"""Scans over all codes of a set: the vector file with numpy or FAISS, or the catalogue without a usable file."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from facecli.system import count_processors
 from facecli.types import FloatArray
 
 FAISS_FROM = 150_000
-"""The number of slots from which FAISS answers one query sooner than numpy, its import of about 80 ms counted."""
+"""The number of slots from which FAISS answers one query faster than numpy, including its import of about 80 ms."""
 _FAISS_TRIES = 3
 _FAISS_QUERIES = 1 << 22
-"""The most candidates that FAISS is asked for at once, over all queries."""
+"""The most candidates requested from FAISS in one call, over all queries."""
 
 
 def open_cpu_scan(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -> VectorScan:
-    """The quickest way to the codes of a set; `codes` is its vector file, None where that cannot be used."""
+    """The fastest scan of a set on the CPU; `codes` is its vector file, None where that cannot be used."""
     if codes is None:
         return CatalogueScan(catalogue, row)
     return (FaissScan if row.slots >= FAISS_FROM else FileScan)(catalogue, row, codes)
 
 
 class FileScan:
-    """numpy over the vector file; labels are slots."""
+    """Scan the vector file with numpy; labels are slots."""
 
     def __init__(self, catalogue: Catalogue, row: SetRow, codes: StoredCodes) -> None:
         self.total = row.slots
@@ -48,7 +48,7 @@ class FileScan:
         self._codes = codes
 
     def holes(self) -> NDArray[np.int64]:
-        """The slots that no face holds."""
+        """The slots without a face, int64 (n,)."""
         slots = np.array(self._catalogue.holes(self._row.set_id), np.int64)
         return slots[(slots >= 0) & (slots < self.total)]
 
@@ -61,7 +61,7 @@ class FileScan:
         return pick_best(rough, count)
 
     def identify(self, labels: Labels) -> Identified:
-        """By `faces.slot`: one look-up for each of a few labels, one reading of the table for many."""
+        """Look up the faces of labels, int64 (n,): by slot for few labels, by reading the whole table for many."""
         faces, photos = np.full(len(labels), -1, np.int64), np.full(len(labels), -1, np.int64)
         place = {int(label): i for i, label in enumerate(labels)}
         for slot, face_id, photo_id in self._faces_at(list(place)):
@@ -85,10 +85,10 @@ class FileScan:
 
 
 class FaissScan(FileScan):
-    """FAISS over the same file, which it maps for itself; numpy where it cannot.
+    """Scan the vector file with FAISS, which maps it into memory; with numpy where that is not possible.
 
-    Whatever cuts a mapped file ends the process, so that the file is measured before each search, and one that another
-    machine can change is not mapped.
+    Truncating a mapped file kills the process. So the size of the file is checked before each search, and a file that
+    another machine can change is not mapped.
     """
 
     def __init__(self, catalogue: Catalogue, row: SetRow, codes: StoredCodes) -> None:
@@ -116,7 +116,7 @@ class FaissScan(FileScan):
         return labels, np.where(labels < 0, np.float32(-np.inf), rough)
 
     def _index(self) -> Any:
-        """The file as FAISS reads it, checked before; None where it has been replaced, or is being grown at this very moment."""
+        """The file as a FAISS index, after a check; None where it was replaced or is just being extended."""
         import faiss  # noqa: PLC0415 (as above)
 
         for _ in range(_FAISS_TRIES if self._read is None else 0):
@@ -132,8 +132,8 @@ class FaissScan(FileScan):
         try:
             self._row.file.check(descriptor, self.total)
             index = faiss.read_index(f"/dev/fd/{descriptor}", faiss.IO_FLAG_MMAP_IFC)
-            # OpenMP knows the affinity and no quota; more threads than a quota grants are all halted together once it
-            # is used up.
+            # OpenMP respects the CPU affinity but no quota (cgroups); with more threads than the quota allows, all are
+            # throttled together once it is used up.
             faiss.omp_set_num_threads(min(faiss.omp_get_max_threads(), count_processors()))
             _read_ahead(int(index.codes.data()), int(index.codes.size()))
             return index
@@ -142,15 +142,14 @@ class FaissScan(FileScan):
 
 
 def _sane(found: Identified) -> Identified:
-    """Take the face from what is no embedding, whose similarity would say nothing."""
+    """Set the face id to -1 where the code is not of unit length, since its similarity would be meaningless."""
     return replace(found, face_ids=np.where(are_unit(found.codes), found.face_ids, -1))
 
 
 def _read_ahead(address: int, length: int) -> None:
-    """Let the kernel read ahead in a mapping again.
+    """Turn the kernel's read-ahead for a mapping on again.
 
-    FAISS tells it not to; a scan from the first byte to the last then waits for the disk at every page (5 s instead of
-    0.2 for 200 MB).
+    FAISS turns it off, and a sequential scan then waits for the disk at every page (5 s instead of 0.2 s for 200 MB).
     """
     start = address // mmap.PAGESIZE * mmap.PAGESIZE
     madvise = getattr(ctypes.CDLL(None), "madvise", None)
@@ -159,7 +158,7 @@ def _read_ahead(address: int, length: int) -> None:
 
 
 class CatalogueScan:
-    """numpy over the catalogue's own embeddings; labels are the order of the reading."""
+    """Scan the embeddings in the catalogue with numpy; labels are positions in the order of face ids."""
 
     def __init__(self, catalogue: Catalogue, row: SetRow) -> None:
         self._catalogue = catalogue
@@ -187,12 +186,12 @@ class CatalogueScan:
             yield start, self._read(self._faces[start : start + step])
 
     def _read(self, faces: Labels) -> Codes:
-        """The codes of some faces; raises IndexDamaged where one is missing."""
+        """The codes float16 (n, d) of faces, int64 (n,); raises IndexDamaged where one is missing."""
         found: dict[object, object] = {}
         for i in range(0, len(faces), 500):
             ids = faces[i : i + 500].tolist()
             marks = ",".join("?" * len(ids))
             rows = self._catalogue.rows(f"SELECT face_id, embedding FROM embeddings WHERE face_id IN ({marks})", ids)
-            found |= {face: code for face, code in rows}
+            found.update((face, code) for face, code in rows)
         with trusted(self._catalogue.path):
             return read_codes([as_bytes(found[face]) for face in faces.tolist()], self._row.file.dimension)

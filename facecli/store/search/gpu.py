@@ -1,8 +1,7 @@
-"""Many queries at once: an exact scan on the GPUs, where FAISS has them; else as ever.
+"""Exact scans on GPUs for many queries at once, where FAISS supports them.
 
-A GPU compares a million codes with thousands of queries in the time in which it receives the codes, and it receives
-them anew each time: so it is asked only where there are queries enough to pay for that, and a single query never waits
-for it.
+A GPU compares a million codes with thousands of queries in the time that it takes to send it the codes, and they are
+sent again for each scan. So GPUs are used only where there are enough queries to pay for that, never for a single one.
 """
 
 from __future__ import annotations
@@ -23,29 +22,29 @@ from facecli.store.vector_file import Codes, StoredCodes
 from facecli.types import FloatArray
 
 QUERIES_FROM = 256
-"""From so many queries on a GPU may be asked. Reckoned, not measured: 1 GB of codes goes to a GPU in 0.1 to 0.3 s,
-in which 16 cores answer some 50 queries, and the GPU itself takes about a second to be ready."""
+"""The least number of queries for a GPU. Estimated, not measured: sending 1 GB of codes to a GPU takes 0.1 to 0.3 s,
+in which 16 cores answer about 50 queries, and the GPU takes about a second to initialise."""
 COMPARISONS_FROM = 1_000_000_000
-"""Queries times codes: what 16 cores compare in some three seconds."""
+"""The least number of queries times codes for a GPU: 16 cores compare that many in about three seconds."""
 MOST_CANDIDATES = 2048
-"""The largest k of FAISS on a GPU."""
+"""The largest k that FAISS supports on a GPU."""
 PORTION = 4096
-"""Queries that a GPU answers at once."""
+"""The number of queries sent to a GPU at once."""
 SHARD_BYTES = 256 << 20
-"""Codes that go to a GPU at once, so that a small one has the room."""
+"""The bytes of codes sent to a GPU at once, so that they fit a small one."""
 TEMPORARY_BYTES = 256 << 20
-"""What FAISS sets aside on each GPU; its own default is up to 1.5 GB."""
+"""The memory that FAISS reserves on each GPU, in bytes; its default is up to 1.5 GB."""
 
 
 def open_scan(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -> VectorScan:
-    """The quickest way to the codes of a set; `codes` is its vector file, None where that cannot be used."""
+    """The fastest scan of a set; `codes` is its vector file, None where that cannot be used."""
     if codes is not None and row.slots >= backends.FAISS_FROM:
         return AcceleratedScan(catalogue, row, codes)
     return backends.open_cpu_scan(catalogue, row, codes)
 
 
 class AcceleratedScan(FaissScan):
-    """FAISS over the vector file; on the GPUs where many queries come together."""
+    """Scan the vector file with FAISS, on the GPUs where there are many queries."""
 
     def __init__(self, catalogue: Catalogue, row: SetRow, codes: StoredCodes) -> None:
         super().__init__(catalogue, row, codes)
@@ -59,7 +58,7 @@ class AcceleratedScan(FaissScan):
             try:
                 return self._ask_gpus(queries, count)
             except RuntimeError:
-                # A GPU without memory, or none that works after all: the processor gives the same.
+                # A GPU that is out of memory or does not work: the CPU gives the same results.
                 self._gpus = 0
         step = super().portion(len(queries))
         return _stack(
@@ -67,18 +66,18 @@ class AcceleratedScan(FaissScan):
         )
 
     def _pays(self, queries: int) -> bool:
-        """Whether so many queries are answered sooner by a GPU."""
+        """Whether a GPU answers so many queries faster."""
         if queries < QUERIES_FROM or queries * self.total < COMPARISONS_FROM:
             return False
         if self._gpus is None:
-            import faiss  # noqa: PLC0415 (few queries are answered without a look at GPUs)
+            import faiss  # noqa: PLC0415 (few queries need no GPU)
 
             count: Callable[[], int] = getattr(faiss, "get_num_gpus", lambda: 0)
             self._gpus = int(count())
         return self._gpus > 0
 
     def _ask_gpus(self, queries: FloatArray, count: int) -> tuple[Labels, FloatArray]:
-        """Each shard is done by the first GPU that is free, and the best of all shards are the best."""
+        """Search each shard on the first free GPU, and merge the results of all shards."""
         assert self._gpus
         halves = queries.astype(np.float16)
         free: queue.SimpleQueue[FaissGpu] = queue.SimpleQueue()
@@ -96,14 +95,14 @@ class AcceleratedScan(FaissScan):
 
         with ThreadPoolExecutor(self._gpus) as workers:
             parts = list(workers.map(search, self._shards()))
-        # Queries are rounded to 16 bits there, as the codes are: what that can take from a similarity is added, so that
-        # nothing is missed.
+        # The GPU rounds queries to float16, as the codes are. The most that this can take from a similarity is added
+        # back, so that no face is missed.
         lost = np.linalg.norm(queries - halves.astype(np.float32), axis=1, keepdims=True)
         labels, rough = _merge(parts, count)
         return labels, rough + lost
 
     def _shards(self) -> Iterator[tuple[Labels, Codes]]:
-        """The labels and codes of the slots that faces hold, in portions."""
+        """The labels and codes of the slots with faces, in shards of at most SHARD_BYTES."""
         held = np.ones(self.total, bool)
         held[self.holes()] = False
         step = max(1, SHARD_BYTES // self._row.file.code_size)
@@ -115,7 +114,7 @@ class AcceleratedScan(FaissScan):
 
 
 class FaissGpu:
-    """One GPU as FAISS uses it."""
+    """One GPU, used through FAISS."""
 
     def __init__(self, number: int) -> None:
         import faiss  # noqa: PLC0415 (as above)
@@ -127,7 +126,12 @@ class FaissGpu:
     def search(
         self, queries: NDArray[np.float16], shard: tuple[Labels, Codes], count: int
     ) -> tuple[Labels, FloatArray]:
-        """The most similar of a shard to each query, falling: labels and similarities (q, up to `count`)."""
+        """The most similar codes of a shard to each query, by falling similarity.
+
+        `queries` is float16 (q, d) of unit length; `shard` holds labels int64 (n,) and codes float16 (n, d). Returns
+        labels int64 and cosine similarities float32, both (q, k) with k = min(`count`, n); -1 and -inf where there are
+        fewer. Raises RuntimeError where the GPU fails.
+        """
         labels, codes = shard
         metric = self._faiss.METRIC_INNER_PRODUCT
         least = min(count, len(labels))
@@ -139,7 +143,10 @@ class FaissGpu:
 
 
 def _merge(parts: list[tuple[Labels, FloatArray]], count: int) -> tuple[Labels, FloatArray]:
-    """The best of several answers to the same queries; -1 where there are fewer than `count`."""
+    """Merge results for the same queries: labels int64 and similarities float32, (q, `count`).
+
+    They are padded with -1 and -inf where there are fewer than `count`.
+    """
     labels, rough = (np.concatenate([part[i] for part in parts], axis=1) for i in (0, 1))
     order = np.argsort(-rough, axis=1, kind="stable")[:, :count]
     labels, rough = np.take_along_axis(labels, order, axis=1), np.take_along_axis(rough, order, axis=1)
@@ -148,6 +155,6 @@ def _merge(parts: list[tuple[Labels, FloatArray]], count: int) -> tuple[Labels, 
 
 
 def _stack(parts: list[tuple[Labels, FloatArray]]) -> tuple[Labels, FloatArray]:
-    """The answers to several portions of queries, one after the other."""
+    """Concatenate the results of several portions of queries."""
     labels, rough = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
     return labels, rough

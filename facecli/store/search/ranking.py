@@ -1,8 +1,8 @@
-"""The exact nearest faces to each query: a scan of all codes, by numpy or by FAISS, then the best re-scored in one way.
+"""The exact nearest faces to each query: scan all codes with numpy or FAISS, then re-score the best in float64.
 
-Both scans sum in another order, and their last bits differ. So what they give is only a selection: the similarities
-that are shown, compared with the threshold and sorted by are computed once more in float64, and no answer depends on
-who scanned.
+The two scans sum in a different order, so their results differ in the last bits. They only select candidates: the
+similarities that are shown, sorted and compared with the threshold are computed again in float64, so the answer does
+not depend on the scan.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from facecli.types import FloatArray
 Labels = NDArray[np.int64]
 FIRST_CANDIDATES = 64
 SLACK = 1e-4
-"""More than the scans' sums can differ by, twice over."""
+"""More than twice the largest difference between the scans' sums."""
 _BLOCK_ROWS = 256
 _QUERY_BYTES = 64 << 20
 _SIGN_AND_CODE = np.int32(-0x70002000)
-"""The bits of a float32 that a float16 can set once it is widened: its sign, five bits of exponent, ten of fraction."""
+"""The bits of a float32 that a widened float16 can set: the sign, five bits of exponent, ten bits of fraction."""
 
 
 class Wanted(Struct, frozen=True):
-    """What is asked of a search."""
+    """The parameters of a search."""
 
     top: int
-    """Rows of an answer; 0 for all."""
+    """The number of rows of an answer; 0 for all."""
     minimum: float | None
     by: By
 
 
 class Identified(Struct, frozen=True):
-    """Who the labels of a scan are."""
+    """The faces that the labels of a scan stand for: ids int64 (n,) and codes float16 (n, d)."""
 
     face_ids: Labels
     photo_ids: Labels
@@ -46,31 +46,35 @@ class Identified(Struct, frozen=True):
 
 
 class Hit(Struct, frozen=True):
-    """A face and how similar it is."""
+    """A face and its similarity (cosine)."""
 
     face_id: int
     similarity: float
 
 
 class VectorScan(Protocol):
-    """A way to the codes: the vector file or the catalogue."""
+    """A scan over the codes in the vector file or the catalogue."""
 
     total: int
 
     def portion(self, queries: int) -> int:
-        """How many of so many queries it answers at once in bounded memory."""
+        """How many of `queries` queries it answers at once in bounded memory."""
 
     def best(self, queries: FloatArray, count: int) -> tuple[Labels, FloatArray]:
-        """The `count` most similar of each query (q, d), falling: labels (q, count), -1 where there is none, and rough similarities."""
+        """The `count` most similar codes to each query, float32 (q, d), by falling similarity.
+
+        Returns labels int64 (q, count), -1 where there are fewer, and approximate similarities float32 (q, count).
+        """
 
     def identify(self, labels: Labels) -> Identified:
-        """The faces of labels; a face id of -1 where a label has none."""
+        """The faces of labels, int64 (n,); the face id is -1 where a label has none."""
 
 
 def find_nearest(scan: VectorScan, queries: FloatArray, wanted: Wanted, leave_out: Sequence[Labels]) -> list[list[Hit]]:
-    """The answer to each query; similarity falling, then face id. `queries` float32 (q, d), unit length.
+    """The answer to each query, by falling similarity, then by face id.
 
-    `leave_out` has the faces that must not answer, for each query, or is empty.
+    `queries` is float32 (q, d) of unit length. `leave_out` holds, for each query, the ids (int64) of faces to leave
+    out, or is empty.
     """
     step = scan.portion(len(queries))
     answers: list[list[Hit]] = []
@@ -82,7 +86,7 @@ def find_nearest(scan: VectorScan, queries: FloatArray, wanted: Wanted, leave_ou
 def _answer_block(
     scan: VectorScan, queries: FloatArray, wanted: Wanted, leave_out: Sequence[Labels]
 ) -> list[list[Hit]]:
-    """Ask for some candidates, and for eight times as many where they may not be enough."""
+    """Request some candidates, and eight times as many for queries where they may not be enough."""
     answers: list[list[Hit]] = [[] for _ in queries]
     open_queries = list(range(len(queries))) if scan.total else []
     left_out = leave_out or [np.zeros(0, np.int64)] * len(queries)
@@ -108,10 +112,10 @@ def _first_count(wanted: Wanted, total: int, left_out: int) -> int:
 
 
 def _rank(found: Identified, query: FloatArray, wanted: Wanted, limits: tuple[Labels, float]) -> tuple[list[Hit], bool]:
-    """The best of some candidates, and whether no other face could be among them.
+    """The best candidates, and whether it is certain that no other face belongs among them.
 
-    `limits` are the faces to leave out, and the similarity under which there may be faces that were not fetched. A face
-    is left out before photos are formed: another face of the same photo stands for it then.
+    `limits` holds the faces to leave out, and the similarity below which there may be faces that were not fetched.
+    Faces are left out before grouping by photo, so another face of the same photo can represent it.
     """
     left_out, floor = limits
     similarities = rescore(found.codes, query)
@@ -134,7 +138,10 @@ def _rank(found: Identified, query: FloatArray, wanted: Wanted, limits: tuple[La
 
 
 def rescore(codes: Codes, query: FloatArray) -> FloatArray:
-    """Cosine similarities float32 (n,) of codes (n, d) to one query (d,), summed in float64, within -1 to 1."""
+    """Cosine similarities of codes, float16 (n, d), to one query, float32 (d,), both of unit length.
+
+    Returns float32 (n,), summed in float64 and clipped to -1 to 1.
+    """
     out = np.empty(len(codes), np.float32)
     wide = query.astype(np.float64)
     for start in range(0, len(codes), 4096):
@@ -143,12 +150,15 @@ def rescore(codes: Codes, query: FloatArray) -> FloatArray:
 
 
 def portion(total: int) -> int:
-    """How many queries have room for a similarity to each of `total` codes."""
+    """How many queries fit in memory with a similarity to each of `total` codes."""
     return max(1, _QUERY_BYTES // (4 * max(1, total)))
 
 
 def similarities(blocks: Iterator[tuple[int, Codes]], queries: FloatArray, total: int) -> FloatArray:
-    """Rough similarities float32 (q, total) of codes, given in blocks (first label, codes (n, d)), to queries (q, d)."""
+    """Approximate cosine similarities, float32 (q, total), of codes to queries, float32 (q, d).
+
+    The codes come in blocks: first label, codes float16 (n, d). Labels in no block get -inf.
+    """
     out = np.full((len(queries), total), -np.inf, np.float32)
     scaled = np.ascontiguousarray((queries * np.float32(2.0**100)).T)
     wide = np.empty((_BLOCK_ROWS, queries.shape[1]), np.int32)
@@ -161,11 +171,11 @@ def similarities(blocks: Iterator[tuple[int, Codes]], queries: FloatArray, total
 
 
 def widen(codes: Codes, into: NDArray[np.int32]) -> FloatArray:
-    """float16 (n, d) as float32 times 2^-112, written into an int32 buffer (n, d).
+    """Convert float16 (n, d) to float32 scaled by 2^-112, in an int32 buffer (n, d), of which a view is returned.
 
-    numpy widens a float16 in 2.6 ns; moving its bits to where a float32 has them takes 0.4, and what is left, the
-    difference of the exponents' biases (127 - 15), is a factor. Finite values only, which a test of the numbers'
-    exponents would not change: others come out as large finite ones.
+    numpy converts a float16 in 2.6 ns; shifting its bits to their place in a float32 takes 0.4 ns, and the difference
+    of the exponent biases (127 - 15) remains as a factor. For finite values only; infinity and NaN become large finite
+    numbers.
     """
     np.copyto(into, codes.view("<i2"))
     np.left_shift(into, 13, out=into)
@@ -174,7 +184,10 @@ def widen(codes: Codes, into: NDArray[np.int32]) -> FloatArray:
 
 
 def pick_best(rough: FloatArray, count: int) -> tuple[Labels, FloatArray]:
-    """The `count` largest of each row (q, total), falling: labels (q, count), -1 where a value is -inf, and the values."""
+    """The `count` largest values of each row of float32 (q, total), falling.
+
+    Returns labels int64 (q, k), -1 where a value is -inf, and the values float32 (q, k), with k = min(`count`, total).
+    """
     count = min(count, rough.shape[1])
     if count < rough.shape[1]:
         labels = np.argpartition(-rough, count - 1, axis=1)[:, :count]

@@ -1,1 +1,1 @@
-"""What a writer does to the catalogue and the vectors: batches, deletions, removals, migrations."""
+"""Changes to the catalogue and the vector files: batches, deletions, removals, migrations."""

@@ -1,4 +1,4 @@
-"""One batch inside its transaction: rows dropped, moved, kept and added, and the codes that go to the vector file."""
+"""Apply one batch inside its transaction: drop, move, keep and add rows, and collect codes for the vector file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _OldFace(Struct, frozen=True):
 
 
 class BatchCommit:
-    """A batch on its way into the catalogue; used once, within a transaction."""
+    """Applies one batch to the catalogue; used once, within a transaction."""
 
     def __init__(self, catalogue: Catalogue, row: SetRow, traces: Residue) -> None:
         self._catalogue = catalogue
@@ -52,7 +52,7 @@ class BatchCommit:
         self._added = self._photos_out = self._faces_out = 0
 
     def apply(self, batch: Batch) -> Committed:
-        """Write the batch's rows; the codes are left to the caller."""
+        """Write the batch's rows; the caller writes the codes."""
         self._place([*batch.moves, *batch.touches])
         for photo in batch.photos:
             self._store(photo)
@@ -62,7 +62,7 @@ class BatchCommit:
     # moves and touches
 
     def _place(self, placed: Sequence[tuple[int, PhotoFile]]) -> None:
-        """Give photos the files that they are now; whoever stood at such a path and is not placed himself is gone."""
+        """Set the files of photos; another photo at such a path that is not placed itself is dropped."""
         known = [(photo_id, file, row) for photo_id, file in placed if (row := self._photo_row(photo_id)) is not None]
         at_path = "SELECT photo_id FROM photos WHERE set_id = ? AND path = ?"
         moving = {photo_id for photo_id, _, _ in known}
@@ -79,7 +79,10 @@ class BatchCommit:
             checksum = photo_checksum(
                 photo_id, digest, stored, self._row.set_id, file.size, file.mtime_ns, width, height
             )
-            query = "UPDATE photos SET path = ?, size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, checksum = ? WHERE photo_id = ?"
+            query = (
+                "UPDATE photos SET path = ?, size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, checksum = ? "
+                "WHERE photo_id = ?"
+            )
             self._connection.execute(query, (stored, *_stat(file), checksum, photo_id))
             self._forget_skip(stored)
 
@@ -92,7 +95,7 @@ class BatchCommit:
     # photos
 
     def _store(self, photo: IndexedPhoto) -> None:
-        """Add a photo, or put it in place of the one that its path held."""
+        """Add a photo, or replace the one at its path; what was removed earlier stays removed."""
         stored = self._catalogue.paths.pack(photo.file.path)
         self._forget_skip(stored)
         kept_out = self._catalogue.kept_out(photo.digest)
@@ -132,7 +135,7 @@ class BatchCommit:
             self._deletions.lost(blob=earlier_digest)
 
     def _write_faces(self, photo_id: int, faces: list[FaceRow], *, is_new: bool) -> None:
-        """Keep the faces that are the same, drop those that are gone, add the new ones."""
+        """Keep the faces that are the same, drop the missing ones, add the new ones."""
         old = [] if is_new else self._old_faces(photo_id)
         size = 2 * self._row.file.dimension
         with trusted(self._catalogue.path):
@@ -151,7 +154,10 @@ class BatchCommit:
                 self._add_face(face, photo_id)
 
     def _old_faces(self, photo_id: int) -> list[_OldFace]:
-        query = "SELECT face_id, slot, box, embedding FROM faces LEFT JOIN embeddings USING (face_id) WHERE photo_id = ? ORDER BY face_id"
+        query = (
+            "SELECT face_id, slot, box, embedding FROM faces LEFT JOIN embeddings USING (face_id) "
+            "WHERE photo_id = ? ORDER BY face_id"
+        )
         rows = self._connection.execute(query, (photo_id,)).fetchall()
         with trusted(self._catalogue.path):
             return [
@@ -160,7 +166,10 @@ class BatchCommit:
             ]
 
     def _keep_face(self, old: _OldFace, face: FaceRow, photo_id: int) -> None:
-        """The same face, perhaps a little elsewhere; another embedding takes a new slot, since slots in use are never written."""
+        """Update a face that is the same as before.
+
+        A changed embedding gets a new slot, since slots in use are never overwritten.
+        """
         slot = old.slot
         if face.embedding != old.embedding:
             slot = self._new_slot(face)
@@ -193,7 +202,10 @@ class BatchCommit:
             face.found_by,
             face.landmarks,
         )
-        query = "INSERT INTO faces (face_id, set_id, photo_id, slot, box, score, found_by, landmarks, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        query = (
+            "INSERT INTO faces (face_id, set_id, photo_id, slot, box, score, found_by, landmarks, checksum) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        )
         self._connection.execute(query, (*values, face.checksum(face_id, photo_id)))
         self._connection.execute("INSERT INTO embeddings (face_id, embedding) VALUES (?, ?)", (face_id, face.embedding))
 
@@ -207,7 +219,10 @@ class BatchCommit:
         self._connection.execute("DELETE FROM skips WHERE path = ?", (stored,))
 
     def _record_skips(self, skips: Iterable[Skipped]) -> None:
-        query = f"INSERT OR REPLACE INTO skips (path, {', '.join(_STAT)}, reason, detail, refused_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        query = (
+            f"INSERT OR REPLACE INTO skips (path, {', '.join(_STAT)}, reason, detail, refused_by) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        )
         for skip in skips:
             if skip.reason.lasts:
                 values = (
@@ -224,15 +239,15 @@ class BatchCommit:
         last = row[0] if row else 0
         with trusted(self._catalogue.path):
             if as_count(last) != last:
-                raise ValueError("no id")
+                raise ValueError("not an id")
             return as_int(last)
 
 
 def _stat(file: PhotoFile) -> tuple[int, int, int | None, int | None]:
-    """What tells later whether a file is what it was, as the columns of _STAT."""
+    """The columns of _STAT, which show later whether a file is unchanged."""
     return file.size, file.mtime_ns, file.ctime_ns, file.inode
 
 
 def code_array(codes: list[bytes], dimension: int) -> np.ndarray[tuple[int, int], np.dtype[np.float16]]:
-    """The embeddings of new slots as float16 (n, d)."""
+    """Join the embeddings of new slots to a float16 (n, `dimension`)."""
     return np.frombuffer(b"".join(codes), "<f2").reshape(len(codes), dimension)

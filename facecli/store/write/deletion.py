@@ -1,4 +1,4 @@
-"""Rows that go, of every set, and the traces that they may leave; within the caller's transaction."""
+"""Delete rows, in every set, and collect the traces that they may leave; within the caller's transaction."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from facecli.store.write.residue import Residue
 
 
 class Deletions:
-    """Deletes photos, faces, skips and roots, and counts the faces.
+    """Deletes photos, faces, skipped files and roots, and counts the faces.
 
-    The tables' triggers take a photo's faces, a face's embedding, turn its slot into a hole, and note that an erasure
-    is due.
+    The tables' triggers delete a photo's faces and a face's embedding, turn its slot into a hole, and record that an
+    erasure is pending.
     """
 
     def __init__(self, catalogue: Catalogue, traces: Residue) -> None:
@@ -22,7 +22,7 @@ class Deletions:
         self.faces = 0
 
     def drop_photo(self, photo_id: int) -> None:
-        """Delete a photo with its faces; nothing where there is none."""
+        """Delete a photo with its faces; does nothing where there is no such photo."""
         row = self._connection.execute(
             "SELECT path, digest, set_id FROM photos WHERE photo_id = ?", (photo_id,)
         ).fetchone()
@@ -33,7 +33,7 @@ class Deletions:
         blobs = [blob for (blob,) in self._connection.execute(query, (photo_id,))]
         self.faces += self._count("SELECT count(*) FROM faces WHERE photo_id = ?", photo_id)
         self._connection.execute("DELETE FROM photos WHERE photo_id = ?", (photo_id,))
-        # Asked for one row, not counted: of a hundred thousand copies that go each would count all the others.
+        # EXISTS, not count: when a hundred thousand copies are dropped, each would count all the others.
         if self._count("SELECT EXISTS (SELECT 1 FROM photos WHERE digest = ? AND set_id = ?)", digest, set_id):
             blobs = []
         if not self._count("SELECT EXISTS (SELECT 1 FROM photos WHERE digest = ?)", digest):
@@ -42,8 +42,11 @@ class Deletions:
             self._traces.add([as_bytes(path)], map(as_bytes, blobs))
 
     def drop_path_of(self, photo_id: int) -> None:
-        """Delete a photo, and what the other set of a migration holds under its path."""
-        query = "SELECT photo_id FROM photos WHERE set_id IN (SELECT set_id FROM sets) AND path = (SELECT path FROM photos WHERE photo_id = ?)"
+        """Delete a photo, and the one at its path in the other set of a migration."""
+        query = (
+            "SELECT photo_id FROM photos WHERE set_id IN (SELECT set_id FROM sets) "
+            "AND path = (SELECT path FROM photos WHERE photo_id = ?)"
+        )
         for (standing,) in self._connection.execute(query, (photo_id,)).fetchall():
             self.drop_photo(standing)
 
@@ -56,12 +59,12 @@ class Deletions:
         self._connection.execute("DELETE FROM faces WHERE face_id = ?", (face_id,))
 
     def drop_skip(self, stored: bytes) -> None:
-        """Forget that a file could not be read."""
+        """Delete the record of a skipped file."""
         if self._connection.execute("DELETE FROM skips WHERE path = ?", (stored,)).rowcount:
             self.lost(stored)
 
     def drop_roots(self, low: bytes, high: bytes) -> None:
-        """Forget the roots and mount points in a range of stored paths."""
+        """Delete the roots and mount points in a range of stored paths."""
         rows = self._connection.execute(
             "DELETE FROM roots WHERE path >= ? AND path < ? RETURNING path", (low, high)
         ).fetchall()
@@ -69,12 +72,12 @@ class Deletions:
             self.lost(as_bytes(path))
 
     def drop_root(self, stored: bytes) -> None:
-        """Forget a root or mount point, but none below it."""
+        """Delete a root or mount point, but none below it."""
         if self._connection.execute("DELETE FROM roots WHERE path = ?", (stored,)).rowcount:
             self.lost(stored)
 
     def lost(self, path: bytes = b"", blob: bytes = b"") -> None:
-        """Note that a path or a blob went by other means than those above."""
+        """Record a path or a blob that was deleted by other means than those above."""
         self._traces.add([path] if path else [], [blob] if blob else [])
         self._connection.execute("UPDATE state SET pending = 1")
 

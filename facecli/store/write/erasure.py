@@ -1,4 +1,4 @@
-"""The provable end of a deletion: slots zeroed, the WAL emptied, the catalogue's bytes searched, and a record that it is done."""
+"""Erase deleted data verifiably: zero the slots, empty the WAL, search the catalogue's bytes, record the completion."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ from facecli.store.vector_file import VectorWriter
 from facecli.store.write.residue import Residue, file_size
 
 SMALL = 16 << 20
-"""Bytes of a catalogue that is written anew rather than searched: it takes less than a second."""
+"""Catalogues up to this size in bytes are rewritten rather than searched, which takes less than a second."""
 _POLL_SECONDS = 0.02
-_UNERASED = "SELECT slot FROM holes h JOIN sets s USING (set_id) WHERE set_id = ? AND NOT erased AND slot >= 0 AND slot < s.slots"
+_UNERASED = (
+    "SELECT slot FROM holes h JOIN sets s USING (set_id) "
+    "WHERE set_id = ? AND NOT erased AND slot >= 0 AND slot < s.slots"
+)
 
 
 def erase(
     catalogue: Catalogue, disk: Disk, vectors: dict[int, VectorWriter], traces: Residue, wait_readers: float
 ) -> bool:
-    """Finish what deletions began; whether it is proved, or a reader still holds an older state open.
+    """Erase deleted data; returns False where a reader still holds an older state open after `wait_readers` seconds.
 
-    The transaction that deleted came before: a crash from here on leaves work pending, which the next writer does.
+    The transaction that deleted is committed before: after a crash here the erasure is pending, and the next writer
+    finishes it.
     """
     with explained(catalogue.path):
         for set_id, writer in vectors.items():
@@ -48,13 +52,16 @@ def erase(
 
 
 def _must_rewrite(catalogue: Catalogue, traces: Residue) -> bool:
-    """Whether stale copies may stand in the catalogue's gaps."""
+    """Whether the catalogue's unused bytes may hold copies of deleted data."""
     return not traces.complete or file_size(catalogue.path) <= SMALL or traces.found_in(catalogue.path)
 
 
 @contextmanager
 def _spilling_beside(catalogue: Catalogue) -> Iterator[None]:
-    """Within the block a large catalogue passes through a nameless file in the index, in place of memory: only what stays goes that way."""
+    """In the block, VACUUM of a large catalogue uses an unnamed file in the index directory instead of memory.
+
+    Only data that stays in the index is written to it.
+    """
     connection, raw = catalogue.connection, os.fsencode(catalogue.directory)
     place = raw.decode("utf-8", "replace")
     if file_size(catalogue.path) <= SMALL or place.encode() != raw:
@@ -62,7 +69,7 @@ def _spilling_beside(catalogue: Catalogue) -> Iterator[None]:
         return
     quoted = place.replace("'", "''")
     connection.execute(f"PRAGMA temp_store_directory = '{quoted}'")
-    # A build of SQLite without that pragma gives nothing back, and would write elsewhere.
+    # A SQLite build without that pragma returns nothing, and would write to another directory.
     named = connection.execute("PRAGMA temp_store_directory").fetchone()
     connection.execute(f"PRAGMA temp_store = {'FILE' if named == (place,) else 'MEMORY'}")
     try:
@@ -73,7 +80,7 @@ def _spilling_beside(catalogue: Catalogue) -> Iterator[None]:
 
 
 def _empty_wal(connection: sqlite3.Connection, disk: Disk, wait_seconds: float) -> bool:
-    """Move the WAL into the catalogue and truncate it; False where readers hold it for longer than `wait_seconds`."""
+    """Checkpoint and truncate the WAL; returns False where readers hold it for longer than `wait_seconds`."""
     deadline = time.monotonic() + wait_seconds
     connection.execute("PRAGMA busy_timeout = 0")
     try:

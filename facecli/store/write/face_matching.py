@@ -1,4 +1,4 @@
-"""Which faces of a photo are the same as before."""
+"""Match the faces of a photo with those found before."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ from facecli.types import FloatArray
 SAME_IOU = 0.9
 SAME_COSINE = 0.98
 KEPT_OUT_IOU = 0.5
-"""A face that `remove` keeps out may be found a little differently by other settings."""
+"""The IoU from which a face counts as a removed one; low, since other settings may detect it a bit differently."""
 
 
 def overlaps_of_numbers(first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
-    """Intersection over union, float64 (n, m), of boxes (n, 4) and (m, 4), x1, y1, x2, y2 in pixels, in which damage may have left no number."""
+    """Intersection over union, float64 (n, m), of boxes float32 (n, 4) and (m, 4): x1, y1, x2, y2 in pixels.
+
+    NaN and infinity, which damaged boxes may hold, are replaced by numbers first.
+    """
     return boxes.overlaps(np.nan_to_num(first.astype(np.float64)), np.nan_to_num(second.astype(np.float64)))
 
 
 def match_faces(old: tuple[FloatArray, Codes], new: tuple[FloatArray, Codes]) -> dict[int, int]:
-    """For each new face that is an old one, which: index of the new one to index of the old one, each at most once.
+    """Map the index of each new face that is the same as an old one to the index of that; each is used at most once.
 
-    Faces are given as boxes float32 (n, 4) and embeddings float16 (n, d); the pairs that overlap most are taken first.
+    Faces are given as boxes float32 (n, 4), x1, y1, x2, y2 in pixels, and embeddings float16 (n, d). Two faces are the
+    same with an IoU of at least 0.9 and a cosine of at least 0.98; pairs are matched by falling IoU.
     """
     if not len(old[0]) or not len(new[0]):
         return {}

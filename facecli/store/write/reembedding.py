@@ -1,4 +1,4 @@
-"""A second set of embeddings, of another model or other settings, built beside the current one until it takes its place."""
+"""Migration: build a second set of embeddings, of another pack or other settings, and replace the current one."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from facecli.wording import counted
 _LACKING = "photos p WHERE p.set_id = ? AND NOT EXISTS (SELECT 1 FROM photos n WHERE n.set_id = ? AND n.path = p.path)"
 
 _PORTION = 1000
-"""Photos that one statement deletes."""
+"""The number of photos that one statement deletes."""
 
 
 class Migration:
-    """The steps of a migration over an opened index."""
+    """The steps of a migration of an opened index."""
 
     def __init__(self, opened: OpenedIndex, disk: Disk) -> None:
         self._opened = opened
@@ -31,7 +31,10 @@ class Migration:
         self._disk = disk
 
     def begin(self, kind: EmbeddingKind) -> int:
-        """The set to write to: the one that an earlier run began for this kind, a new one, or the current one if that is of this kind."""
+        """The id of the set to write to.
+
+        It is the one that an earlier run began for this kind, or the current one if that is of this kind, or a new one.
+        """
         sets = self._catalogue.sets()
         other = sets.get(False)
         if other is not None:
@@ -58,14 +61,17 @@ class Migration:
         return set_id
 
     def lacking(self) -> Iterator[StoredPhoto]:
-        """The photos of the current set that the second one lacks, ascending by path."""
+        """The photos of the current set that are missing in the second one, ascending by path."""
         sets = self._catalogue.sets()
         if False in sets:
             query = f"SELECT {PHOTO_COLUMNS} FROM {_LACKING} AND p.path >= ? AND p.path < ?"
             yield from self._catalogue.photos_of(query, (sets[True].set_id, sets[False].set_id))
 
     def switch(self, *, drop_unreachable: bool) -> int:
-        """Put the second set in the place of the current one, in one transaction; how many photos were dropped with the old one."""
+        """Replace the current set by the second one in one transaction; returns the number of photos dropped.
+
+        Raises StoreError while photos are missing in the second set, unless `drop_unreachable`.
+        """
         sets = self._catalogue.sets()
         if False not in sets:
             return 0
@@ -73,18 +79,18 @@ class Migration:
         left = self._catalogue.number(f"SELECT count(*) FROM {_LACKING}", (old.set_id, new.set_id))
         if left and not drop_unreachable:
             raise StoreError(
-                f"{counted(left, 'photo')} could not be reached, so that the old embeddings stay in use",
+                f"{counted(left, 'photo')} could not be reached, so the old embeddings stay in use",
                 self._catalogue.directory,
-                hint="run it again when they can be read, or give them up with --drop-unreachable",
+                hint="run it again when they can be read, or drop them with --drop-unreachable",
             )
         self._drop(old)
         return left
 
     def _drop(self, row: SetRow) -> None:
-        """Delete a set with all that belongs to it; what is left is the current one."""
+        """Delete a set with all its data; the remaining set becomes the current one."""
         connection = self._catalogue.connection
         with transaction(connection, self._disk, "switch"):
-            # In portions, since SQLite keeps what a statement changes until it ends, and does so in memory.
+            # In portions, since SQLite keeps the changes of a statement in memory until it ends.
             some = f"SELECT photo_id FROM photos WHERE set_id = ? LIMIT {_PORTION}"
             while connection.execute(f"DELETE FROM photos WHERE photo_id IN ({some})", (row.set_id,)).rowcount:
                 pass

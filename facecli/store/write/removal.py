@@ -1,4 +1,4 @@
-"""Taking photos and faces out for good: what goes, what is kept out from then on, and what is let back."""
+"""Remove photos and faces for good: plan, carry out, record what stays removed, and allow it again."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _AT_PATH = "SELECT digest FROM photos WHERE set_id IN (SELECT set_id FROM sets) 
 
 
 def plan_removal(catalogue: Catalogue, paths: Sequence[str], face_ids: Sequence[int]) -> Removal:
-    """What goes where these paths and faces are removed; raises StoreError or QueryError where one is not in the index."""
+    """Plan the removal of paths and faces; raises StoreError or QueryError where one is not in the index."""
     named: dict[int, StoredPhoto] = {}
     skips: list[str] = []
     for path in paths:
-        # Every path of the catalogue lies below an empty one.
-        here = {photo.photo_id: photo for photo in catalogue.photos(check_name(path, "what is to be removed"))}
+        # An empty path would match everything in the catalogue.
+        here = {photo.photo_id: photo for photo in catalogue.photos(check_name(path, "a path to remove"))}
         unread = [known.file.path for known in catalogue.under(path) if known.skip is not None]
         if not here and not unread:
-            raise StoreError("not in the index", path, hint="facecli info --photos lists what is there")
+            raise StoreError("not in the index", path, hint="facecli info --photos lists the photos in it")
         named |= here
         skips += unread
     copies = _copies(catalogue, named)
@@ -45,7 +45,7 @@ def plan_removal(catalogue: Catalogue, paths: Sequence[str], face_ids: Sequence[
 
 
 def _copies(catalogue: Catalogue, named: dict[int, StoredPhoto]) -> dict[int, StoredPhoto]:
-    """The photos with the same contents as the named ones."""
+    """The other photos with the same content as the named ones."""
     found: dict[int, StoredPhoto] = {}
     for digest in dict.fromkeys(photo.digest for photo in named.values()):
         rows = catalogue.rows("SELECT photo_id FROM photos WHERE digest = ? AND set_id = ?", (digest, catalogue.set_id))
@@ -58,14 +58,17 @@ def _copies(catalogue: Catalogue, named: dict[int, StoredPhoto]) -> dict[int, St
 
 
 def _twins(catalogue: Catalogue, face: StoredFace) -> list[StoredFace]:
-    """A face, and the same one in each copy of its photo."""
-    query = "SELECT photo_id FROM photos WHERE digest = (SELECT digest FROM faces JOIN photos USING (photo_id) WHERE face_id = ?) AND set_id = ?"
+    """A face, and the same face in each copy of its photo."""
+    query = (
+        "SELECT photo_id FROM photos "
+        "WHERE digest = (SELECT digest FROM faces JOIN photos USING (photo_id) WHERE face_id = ?) AND set_id = ?"
+    )
     rows = catalogue.rows(query, (face.face_id, catalogue.set_id))
     return [other for (number,) in rows for other in catalogue.faces_of(as_int(number)) if other.box == face.box]
 
 
 class RemovalWork:
-    """A removal on its way into the catalogue, within a transaction; it reaches the sets of a migration alike."""
+    """Carries out a removal within a transaction, in both sets of a migration."""
 
     def __init__(self, catalogue: Catalogue, deletions: Deletions) -> None:
         self._catalogue = catalogue
@@ -73,7 +76,7 @@ class RemovalWork:
         self._deletions = deletions
 
     def carry_out(self, removal: Removal) -> None:
-        """Put down what stays out, and delete the rows."""
+        """Record what was removed, and delete the rows."""
         paths = self._catalogue.paths
         for photo in (*removal.photos, *removal.copies):
             self._drop_content(photo.digest)
@@ -88,7 +91,7 @@ class RemovalWork:
             self._deletions.drop_roots(low, high)
 
     def _drop_content(self, digest: bytes) -> None:
-        """Keep a content out, and delete every photo of it."""
+        """Record a content as removed, and delete every photo of it."""
         rows = self._connection.execute("SELECT photo_id FROM photos WHERE digest = ?", (digest,)).fetchall()
         if rows:
             self._connection.execute("DELETE FROM kept_out WHERE token = ?", (self._catalogue.token(digest),))
@@ -97,13 +100,17 @@ class RemovalWork:
             self._deletions.drop_photo(photo_id)
 
     def _drop_face(self, face: StoredFace) -> None:
-        """Keep a face out of its content, and delete it; in a set of other embeddings whatever overlaps it."""
+        """Record a face as removed from its content, and delete it.
+
+        In the other set of a migration, the faces that overlap it (IoU >= 0.5) are deleted.
+        """
         query = "SELECT digest, set_id FROM faces JOIN photos USING (photo_id, set_id) WHERE face_id = ?"
         row = self._connection.execute(query, (face.face_id,)).fetchone()
         if row is None:
             return
         self._keep_out(as_bytes(row[0]), face.face_id, pack_box(face.box))
-        others_of = "digest = ? AND photos.set_id IN (SELECT set_id FROM sets WHERE set_id != ?)"  # by the index, past the copies of this set
+        # IN, so that SQLite uses the index on (digest, set_id) and skips the copies in this set.
+        others_of = "digest = ? AND photos.set_id IN (SELECT set_id FROM sets WHERE set_id != ?)"
         query = f"SELECT face_id, box FROM faces JOIN photos USING (photo_id) WHERE {others_of}"
         others = self._connection.execute(query, row).fetchall()
         with trusted(self._catalogue.path):
@@ -121,7 +128,10 @@ class RemovalWork:
         self._connection.execute(query, (self._catalogue.token(digest), face_id, box))
 
     def let_back(self, digests: Iterable[bytes], face_ids: Iterable[int]) -> int:
-        """Forget that contents or faces are kept out, and have their photos embedded again; how many marks that were."""
+        """Delete the records of removed contents or faces; returns how many there were.
+
+        Their photos are embedded again by the next run.
+        """
         faces = [face for face in face_ids if -(1 << 63) <= face < 1 << 63]
         tokens = {self._catalogue.token(digest): digest for digest in digests}
         marked = [

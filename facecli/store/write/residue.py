@@ -1,6 +1,6 @@
-"""What a deletion may have left in the catalogue's bytes: its traces are collected, and looked for in the file.
+"""Search the catalogue file for traces of deleted data.
 
-SQLite's secure_delete zeroes what it frees, but a page whose cells were moved to another keeps stale copies in its
+SQLite's secure_delete zeroes freed cells, but a page whose cells were moved to another page keeps stale copies in its
 gaps.
 """
 
@@ -15,35 +15,35 @@ from msgspec import Struct, field
 from numpy.typing import NDArray
 
 MOST_ITEMS = 20_000
-"""Deletions beyond which the file is written anew without a search."""
+"""The number of deletions beyond which the file is rewritten without a search."""
 _WORD = 8
 _CHUNK = 8 << 20
 _TREES = (2, 5, 10, 13)
-"""The first byte of a page that belongs to a tree: inner and leaf pages of indexes and tables."""
+"""The first byte of a B-tree page: interior and leaf pages of indexes and tables."""
 _LEAST_LEAF = 8
 _LEAST_PAGE = 512
 _TAIL = 24
-"""Bytes of a path's end that are looked for as well, since a stale copy may have lost its beginning."""
+"""The length of a path's end that is searched for as well, since a stale copy may have lost its beginning."""
 Words = NDArray[np.uint64]
 
 
 class Residue(Struct):
-    """Bytes that were deleted: paths, and blobs (embeddings, digests) of which any piece counts."""
+    """Deleted data: paths, and blobs (embeddings, digests), of which any piece counts."""
 
     paths: list[bytes] = field(default_factory=list)
     blobs: list[bytes] = field(default_factory=list)
     complete: bool = True
-    """Whether all deletions since the last proof are in here."""
+    """Whether this holds all deletions since the last erasure."""
 
     def add(self, paths: Iterable[bytes] = (), blobs: Iterable[bytes] = ()) -> None:
-        """Remember what was deleted; too much to look for makes the record incomplete."""
+        """Add deleted data; beyond MOST_ITEMS all of it is discarded and `complete` becomes False."""
         self.paths += paths
         self.blobs += blobs
         if len(self.paths) + len(self.blobs) > MOST_ITEMS:
             self.paths, self.blobs, self.complete = [], [], False
 
     def found_in(self, path: Path) -> bool:
-        """Whether a catalogue holds, outside of its rows, any of the paths (or the end of one), or 16 bytes in a row of any blob."""
+        """Whether a catalogue holds, outside its rows, a path (or the end of one) or 16 consecutive bytes of a blob."""
         texts = {text for item in self.paths for text in (item, item[-_TAIL:])}
         words: Words | None = None
         for rest in leftovers(path):
@@ -56,10 +56,10 @@ class Residue(Struct):
 
 
 def leftovers(path: Path) -> Iterator[bytes]:
-    """What stands in a database file beside its rows, without the zeros around each piece, some megabytes of the file at a time.
+    """The bytes of a database file outside its rows, stripped of zeros, for some megabytes of the file at a time.
 
-    By SQLite's file format a page of a tree says in its header how many cells it has and where they begin; between the
-    pointers to the cells and the cells is a gap. Pages of no tree are given whole.
+    By SQLite's file format the header of a B-tree page says how many cells it has and where they begin; between the
+    cell pointers and the cells is a gap. Other pages are returned whole.
     """
     with path.open("rb", buffering=0) as file:
         size = int.from_bytes(file.read(18)[16:18], "big")
@@ -73,7 +73,7 @@ def leftovers(path: Path) -> Iterator[bytes]:
 
 
 def _gaps(chunk: bytes, size: int) -> bytes:
-    """The gaps of whole pages, stripped of zeros, one after the other."""
+    """The gaps of complete pages, stripped of zeros and joined."""
     pages = np.frombuffer(chunk, np.uint8, count=len(chunk) // size * size).reshape(-1, size)
     kinds, cells = pages[:, 0], pages[:, 3:5].astype(np.int64) @ (256, 1)
     content = pages[:, 5:7].astype(np.int64) @ (256, 1)
@@ -87,9 +87,9 @@ def _gaps(chunk: bytes, size: int) -> bytes:
 
 
 def _sliding_words(blobs: list[bytes]) -> Words:
-    """Every run of eight bytes of the blobs, at any offset, sorted.
+    """Every run of eight bytes of the blobs, at any offset, as sorted uint64 (n,).
 
-    Whatever piece of 15 bytes or more stands anywhere holds a run that begins at a multiple of eight.
+    A piece of 15 bytes or more, at any offset in the file, contains such a run at a multiple of eight.
     """
     parts: list[Words] = [np.zeros(0, np.uint64)]
     for blob in blobs:
@@ -104,7 +104,7 @@ def _sliding_words(blobs: list[bytes]) -> Words:
 
 
 def _holds_word(rest: bytes, words: Words) -> bool:
-    """Whether eight bytes at a multiple of eight are one of the sorted words; zeros are nobody's."""
+    """Whether eight bytes at a multiple of eight are one of the sorted words; zeros are ignored."""
     aligned = np.frombuffer(rest, "<u8", count=len(rest) // _WORD)
     aligned = aligned[aligned != 0]
     if not len(words) or not len(aligned):
@@ -114,7 +114,7 @@ def _holds_word(rest: bytes, words: Words) -> bool:
 
 
 def file_size(path: Path) -> int:
-    """The size of a file; 0 where there is none."""
+    """The size of a file in bytes; 0 where there is none."""
     try:
         return os.stat(path, follow_symlinks=False).st_size
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""An index that somebody else made: its tables, settings and values are what facecli writes, or are refused in words of ours."""
+"""A forged index: its tables, settings and values are what facecli writes, or are refused with one of our errors."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ SMUGGLED = (
 def test_whatever_facecli_did_not_make_is_refused_by_any_name(index: Path, statement: str) -> None:
     change_catalogue(index, statement)
     for opening in OPENINGS:
-        with pytest.raises(IndexDamaged, match="not those that facecli makes"):
+        with pytest.raises(IndexDamaged, match="not the ones that facecli creates"):
             opening(index)
 
 
@@ -69,11 +69,12 @@ def test_a_name_of_sqlites_own_hides_nothing(index: Path, name: str) -> None:
 
 
 def test_a_definition_that_stands_twice_is_refused(index: Path) -> None:
-    """A thousand of the same, behind which another would not be read."""
+    """A thousand equal definitions, after which another one would not be read."""
     with contextlib.closing(sqlite3.connect(index / "catalog.db", isolation_level=None)) as base:
         base.execute("PRAGMA writable_schema = ON")
         base.execute(
-            "INSERT INTO sqlite_schema SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema WHERE name = 'photo_added'"
+            "INSERT INTO sqlite_schema "
+            "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema WHERE name = 'photo_added'"
         )
     for opening in OPENINGS:
         with pytest.raises(StoreError):
@@ -92,7 +93,7 @@ def test_a_version_that_is_none_is_refused(index: Path, version: int) -> None:
 
 
 def forge_setting(index: Path, **settings: Any) -> None:
-    """Write settings into the fingerprint as they are; None takes one away."""
+    """Write settings into the fingerprint unchecked; None deletes one."""
     with contextlib.closing(sqlite3.connect(index / "catalog.db", isolation_level=None)) as base:
         record = json.loads(base.execute("SELECT fingerprint FROM sets").fetchone()[0]) | settings
         text = json.dumps({name: value for name, value in record.items() if value is not None})
@@ -154,7 +155,7 @@ def test_a_setting_that_an_older_index_lacks_is_what_versions_did_without_it(ind
 
 
 def test_every_setting_says_what_was_before_it() -> None:
-    """Who adds a setting says what an index is that was made without it."""
+    """Each added setting has a value for indexes made without it."""
     record = KIND.fingerprint.to_record()
     assert Fingerprint.unknown(record) == []
     assert set(record) - set(fingerprint.BEFORE) == {"model", "detector_sha256", "recogniser_sha256", "dimension"}
@@ -195,8 +196,14 @@ FORGED_VALUES = (
     "INSERT INTO roots (path, mount) VALUES (x'', 0)",
     "INSERT INTO roots (path, mount) VALUES (CAST('/a' || char(0) || 'b' AS BLOB), 0)",
     "INSERT INTO roots (path, mount) VALUES (CAST('../..' AS BLOB), 1)",
-    "INSERT INTO skips (path, size, mtime_ns, reason, detail, refused_by) VALUES (CAST('x' || char(0) AS BLOB), 1, 2, 'truncated', '', '')",
-    "INSERT INTO skips (path, size, mtime_ns, reason, detail, refused_by) VALUES (CAST('x' AS BLOB), 1, 2, 'moon', '', '')",
+    (
+        "INSERT INTO skips (path, size, mtime_ns, reason, detail, refused_by) "
+        "VALUES (CAST('x' || char(0) AS BLOB), 1, 2, 'truncated', '', '')"
+    ),
+    (
+        "INSERT INTO skips (path, size, mtime_ns, reason, detail, refused_by) "
+        "VALUES (CAST('x' AS BLOB), 1, 2, 'moon', '', '')"
+    ),
     "INSERT INTO kept_out VALUES (x'00', 5, x'00')",
 )
 
@@ -219,7 +226,7 @@ def test_a_forged_value_is_an_answer_or_an_error_of_ours(index: Path, tmp_path: 
 
 @pytest.mark.parametrize("change", [change for change in FORGED_VALUES if "path" in change or "roots" in change])
 def test_a_path_that_is_none_is_found_and_given_up(index: Path, change: str) -> None:
-    """Nothing outside is named by a way up, and one record that the system would not take does not cost the index."""
+    """A path with `..` cannot lead outside, and one invalid record does not make the index unusable."""
     change_catalogue(index, change)
     with open_reader(index) as reader:
         assert list(reader.check()) != []
@@ -234,7 +241,7 @@ def test_a_path_that_is_none_is_found_and_given_up(index: Path, change: str) -> 
 
 
 def forge_code(index: Path, face_id: int, code: np.ndarray[Any, Any]) -> None:
-    """Give a face another embedding, in the catalogue, in the vector file and in its checksum: nothing disagrees."""
+    """Give a face another embedding in the catalogue, the vector file and the checksum, so that all of them agree."""
     from facecli.store.catalog.rows import FaceRow
 
     with contextlib.closing(sqlite3.connect(index / "catalog.db", isolation_level=None)) as base:
@@ -253,7 +260,7 @@ def forge_code(index: Path, face_id: int, code: np.ndarray[Any, Any]) -> None:
 def test_what_is_no_embedding_is_like_nobody(
     index: Path, value: float, scan: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A vector of another length would be as similar to every query as can be; it does not hide the others either."""
+    """An embedding that is not of unit length could match every query; it must not match, nor hide the others."""
     code = np.full(DIMENSION, value, "<f2")
     for face_id in range(3, 24):
         forge_code(index, face_id, code)
@@ -286,7 +293,7 @@ def test_a_vector_file_that_is_cut_while_it_is_read_is_answered_from_the_catalog
             with vectors_of(index).open("r+b") as file:
                 file.truncate(200)
             assert reader.nearest(query, top=0, minimum=None, by=By.FACE) == [before]
-            assert "was cut" in reader.notice
+            assert "was truncated" in reader.notice
             assert any("vector" in str(problem) for problem in reader.check())
 
     assert in_child(act) == 0
@@ -310,7 +317,7 @@ with open_reader(Path(sys.argv[1])) as reader:
 
 @pytest.mark.parametrize("network", [False, True])
 def test_a_cut_file_does_not_end_a_search_by_faiss(index: Path, *, network: bool) -> None:
-    """FAISS maps the file: it is measured before each search, and not mapped where another machine may cut it."""
+    """FAISS maps the file, so its size is checked before each search; on network file systems it is not mapped."""
     subprocess.run([sys.executable, "-c", CUT, index, str(network)], check=True, timeout=120)
 
 

@@ -1,4 +1,4 @@
-"""Contents that were in flight when a run died."""
+"""The journal of contents that were in flight when a run died."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_more_suspects_than_the_file_holds_push_out_the_oldest(tmp_path: Path) -
 
 
 class FaultyDisk:
-    """The system's calls, of which one fails as on a disk that is going."""
+    """System calls of which one fails, as on a failing disk."""
 
     def __init__(self, call: str) -> None:
         self._call = call

@@ -1,4 +1,4 @@
-"""A disk that gets full, or files that may not grow: each is an error that names its way out, and with room again the index is whole."""
+"""A full disk or a file size limit is an error with a hint; with space again the index is sound."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PHOTOS = 60
 
 
 def fill(index: Path, start: int = 0) -> None:
-    """Make an index and commit photos to it one by one."""
+    """Create an index and commit photos to it one by one."""
     with open_writer(index, KIND, create=True) as writer:
         for number in range(start, PHOTOS):
             writer.commit(Batch(photos=(make_photo(f"{index.parent}/{number:02}.jpg"),)))
@@ -28,7 +28,7 @@ def fill(index: Path, start: int = 0) -> None:
 
 
 def ask_whole(index: Path) -> None:
-    """Go on where the room ended, and fail unless the index is sound and holds everything."""
+    """Continue where the space ran out, and fail unless the index is sound and complete."""
     done = 0
     if (index / "catalog.db").exists():
         with open_reader(index) as reader:
@@ -41,7 +41,7 @@ def ask_whole(index: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """A function that mounts a disk of some bytes, and resizes it when it is called again."""
+    """A function that mounts a disk of the given bytes, and resizes it when called again."""
     disk = tmp_path / "disk"
     disk.mkdir()
 
@@ -68,7 +68,7 @@ def test_a_full_disk_loses_nothing(small_disk: Callable[[int], Path], kilobytes:
 
 
 def fill_within(index: Path, most: int) -> int:
-    """`fill` in a child process whose files may hold no more than `most` bytes: 0 done, 2 a StoreError, 1 another end."""
+    """Run `fill` in a child process with files of at most `most` bytes; returns 0, 2 for a StoreError, 1 otherwise."""
     child = os.fork()
     if not child:
         code = 1

@@ -1,4 +1,4 @@
-"""What stands beside a catalogue for SQLite to recover from is input: a journal, a write-ahead log and a shared memory may come from anybody."""
+"""SQLite's recovery files beside a catalogue (journal, WAL, shm) are untrusted input."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ def header(pages: int, size: int) -> bytes:
 
 
 def record(first: bytes) -> bytes:
-    """The record that puts the first page back."""
+    """The record that restores the first page."""
     total = 777 + sum(first[i] for i in range(len(first) - 200, 0, -200))
     return struct.pack(">I", 1) + first + struct.pack(">I", total & 0xFFFFFFFF)
 
 
 def super_record(victim: Path, size: int) -> bytes:
-    """The record that names a super-journal, with which a journal ends."""
+    """The last record of a journal, which names a super-journal."""
     name = os.fsencode(victim)
     letters = sum(struct.unpack(f"{len(name)}b", name)) & 0xFFFFFFFF
     return struct.pack(">I", 0x40000000 // size + 1) + name + struct.pack(">II", len(name), letters) + MAGIC
 
 
 def hot_journal(index: Path, tail: bytes = b"", *, pages: int = 0) -> bytes:
-    """A journal that SQLite plays back: the catalogue's first page as it is."""
+    """A journal that SQLite plays back, with the catalogue's current first page."""
     data = (index / "catalog.db").read_bytes()
     size = int.from_bytes(data[16:18], "big")
     return header(pages or len(data) // size, size) + record(data[:size]) + tail
 
 
 def test_the_forged_journal_is_one_that_sqlite_obeys(index: Path, tmp_path: Path) -> None:
-    """The forgery itself: SQLite deletes the file that it names."""
+    """The forged journal works: SQLite deletes the file that it names."""
     victim = tmp_path / "thesis.txt"
     victim.write_text("years of work")
     (index / "catalog.db-journal").write_bytes(hot_journal(index, super_record(victim, 8192)))
@@ -130,7 +130,7 @@ def test_a_recovery_file_that_is_none_is_refused(
         make[kind](victim)
     else:
         os.mkfifo(path) if kind == "fifo" else path.mkdir()
-    with pytest.raises(IndexDamaged, match=r"is no file|another name"):
+    with pytest.raises(IndexDamaged, match=r"is not a regular file|second hard link"):
         opening(index)
     assert victim.read_text() == "years of work"
 
@@ -142,7 +142,7 @@ def test_a_hard_link_under_a_name_that_is_written_over_is_refused(index: Path, t
     (index / name).unlink(missing_ok=True)
     (index / name).hardlink_to(victim)
     for opening in (open_writer, repair_index):
-        with pytest.raises(IndexDamaged, match="another name"):
+        with pytest.raises(IndexDamaged, match="second hard link"):
             opening(index)
     assert victim.read_text() == "years of work"
     with open_reader(index) as reader:
@@ -159,7 +159,7 @@ def test_a_recovery_file_of_another_user_is_refused(index: Path) -> None:
 
 
 def test_the_log_of_another_database_is_an_error_or_an_answer_of_ours(index: Path, tmp_path: Path) -> None:
-    """SQLite takes any log whose checksums hold; what comes of it is looked at like everything else."""
+    """SQLite accepts any WAL with valid checksums; its content is checked like everything else."""
     other = sqlite3.connect(tmp_path / "other.db", isolation_level=None)
     other.execute("PRAGMA page_size = 8192")
     other.execute("PRAGMA journal_mode = WAL")
@@ -177,7 +177,7 @@ def test_the_log_of_another_database_is_an_error_or_an_answer_of_ours(index: Pat
 
 @pytest.fixture
 def cut_off(index: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An index on a network file system whose writer died within a transaction, after it wrote into the catalogue itself."""
+    """An index on a network file system whose writer died in a transaction, after it wrote to the catalogue."""
     monkeypatch.setattr(connection, "is_network", lambda _: True)
     open_writer(index).close()
     child = os.fork()
@@ -219,7 +219,7 @@ def test_only_the_owner_undoes_it(cut_off: Path, opening: Action, monkeypatch: p
 
 
 def test_a_server_may_know_the_owner_by_another_number(cut_off: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network file system that maps all users to one: the index is that one's, and so is what this user makes there."""
+    """A network file system that maps all users to one, which owns the index and all files that this user creates."""
     monkeypatch.setattr(os, "geteuid", lambda: cut_off.stat().st_uid + 1)
     monkeypatch.setattr("facecli.store.disk.recovery.is_network", lambda _: True)
     with open_reader(cut_off) as reader:
@@ -248,7 +248,7 @@ def test_a_journal_that_lets_the_catalogue_grow_is_refused(index: Path) -> None:
     size = (index / "catalog.db").stat().st_size
     (index / "catalog.db-journal").write_bytes(hot_journal(index, pages=1 << 30))
     for opening in OPENINGS[:3]:
-        with pytest.raises(IndexDamaged, match="none of this catalogue"):
+        with pytest.raises(IndexDamaged, match="does not belong to this catalogue"):
             opening(index)
     assert (index / "catalog.db").stat().st_size == size
 
@@ -257,7 +257,7 @@ def test_a_journal_that_lets_the_catalogue_grow_is_refused(index: Path) -> None:
 
 
 def rows_without_end(index: Path, tree: str) -> None:
-    """Give a tree of the catalogue more rows than could ever be read: pages of which each names the next a hundred times."""
+    """Give a B-tree of the catalogue too many rows to read: each page points to the next a hundred times."""
     base = sqlite3.connect(index / "catalog.db", isolation_level=None)
     base.execute("INSERT INTO kept_out (token) VALUES (x'00')")
     base.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -275,7 +275,7 @@ def rows_without_end(index: Path, tree: str) -> None:
         head = struct.pack(">BHHHB", kind, 0, 100, places[-1], 0) + child + struct.pack(">100H", *places)
         data += head.ljust(places[-1], b"\0") + cells
     data += leaf
-    # The tree's own page becomes the first of them.
+    # The root page of the tree becomes the first of them.
     data[(root - 1) * size : root * size] = data[(first - 1) * size : first * size]
     data[28:32] = struct.pack(">I", len(data) // size)
     data[92:96] = data[24:28]
@@ -283,7 +283,7 @@ def rows_without_end(index: Path, tree: str) -> None:
 
 
 def ends_by_a_signal(action: Callable[[], object]) -> bool:
-    """Whether an interrupt ends something that runs without an end; the alarm ends a child that does not hear."""
+    """Whether SIGINT ends something endless; an alarm ends a child process that ignores it."""
     child = os.fork()
     if not child:
         signal.alarm(60)

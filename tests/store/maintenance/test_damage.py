@@ -1,4 +1,4 @@
-"""Damage: what `check` finds, what a repair mends, and that no forged byte crashes a reader or makes it claim memory."""
+"""Damage: `check` finds it, a repair fixes it, and no forged byte crashes a reader or makes it allocate memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CODE = 2 * DIMENSION
 
 @pytest.fixture
 def index(tmp_path: Path) -> Path:
-    """Eight photos with three faces each, of which one is gone, so that there are holes."""
+    """Eight photos with three faces each, one of them dropped, so that there are holes."""
     write(tmp_path / ".facecli", make_photos(tmp_path, 9))
     with open_writer(tmp_path / ".facecli") as writer:
         writer.prune([photo_id(writer, tmp_path / "0004.jpg")])
@@ -121,7 +121,7 @@ def test_an_embedding_damaged_in_the_catalogue_comes_back_from_the_vector_file(i
     (found,) = problems(index)
     assert "face:5 fails its checksum" in found
     assert "0001.jpg" in found
-    assert ["back from the vector file" in line for line in repair_index(index)] == [True]
+    assert ["restored from the vector file" in line for line in repair_index(index)] == [True]
     assert problems(index) == []
     assert everything(index) == before
 
@@ -187,7 +187,7 @@ def test_rows_that_do_not_agree_are_found_and_mended(index: Path, damage: str) -
 def test_foreign_tables_and_triggers_are_refused(index: Path) -> None:
     change_catalogue(index, "CREATE TRIGGER mine AFTER INSERT ON photos BEGIN DELETE FROM faces; END")
     for action in (open_reader, open_writer, repair_index):
-        with pytest.raises(IndexDamaged, match="not those that facecli makes"):
+        with pytest.raises(IndexDamaged, match="not the ones that facecli creates"):
             action(index)
 
 
@@ -232,14 +232,15 @@ def test_a_catalogue_that_is_none_is_an_error_for_all(index: Path, data: bytes) 
 def test_forged_values_are_errors_of_ours(index: Path, change: str) -> None:
     change_catalogue(
         index,
-        "INSERT INTO skips (path, size, mtime_ns, reason, detail, refused_by) VALUES (CAST('x' AS BLOB), 1, 2, 'truncated', '', '')",
+        "INSERT INTO skips (path, size, mtime_ns, reason, detail, refused_by) "
+        "VALUES (CAST('x' AS BLOB), 1, 2, 'truncated', '', '')",
         change,
     )
     with_every_question(index)
 
 
 def test_no_byte_of_the_vector_files_header_can_do_harm(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every byte of the header takes some bad values; FAISS itself is asked wherever we would ask it."""
+    """Try bad values in every byte of the header; FAISS reads the file wherever facecli would let it."""
     monkeypatch.setattr("facecli.store.search.backends.FAISS_FROM", 0)
     file, answered = vectors_of(index), answer(index)
     whole = file.read_bytes()

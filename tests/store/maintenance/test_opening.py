@@ -1,4 +1,4 @@
-"""Where the index is found, who may open it, and in which states of the disk it can be read."""
+"""Finding the index, permissions, and the states of the disk in which it can be read."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_symbolic_link_in_the_index_is_refused(index: Path, tmp_path: Path, na
     before = target.read_bytes()
     (index / name).symlink_to(target)
     for action in (open_reader, open_writer):
-        with pytest.raises(IndexDamaged, match=r"is no file|symbolic link"):
+        with pytest.raises(IndexDamaged, match=r"is not a regular file|symbolic link"):
             action(index)
     assert target.read_bytes() == before
 
@@ -176,7 +176,7 @@ def test_a_holder_that_cannot_be_read_is_no_trouble(index: Path) -> None:
     with open_writer(index):
         for said in (b"\xff{", b"[]", b"[" * 4096, b"9" * 4096):
             (index / "lock-holder").write_bytes(said)
-            with pytest.raises(IndexLocked, match="has not said which"):
+            with pytest.raises(IndexLocked, match="unknown process"):
                 open_writer(index)
 
 
@@ -188,7 +188,7 @@ def test_a_file_system_without_locks_is_an_error(index: Path, monkeypatch: pytes
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(StoreError, match="has no locks"):
+    with pytest.raises(StoreError, match="does not support locks"):
         open_writer(index)
 
 
@@ -197,7 +197,7 @@ def test_a_file_system_without_locks_is_an_error(index: Path, monkeypatch: pytes
 
 @pytest.fixture
 def readable(tmp_path: Path) -> Iterator[Path]:
-    """A directory that a process without rights can reach, but not write."""
+    """A directory that an unprivileged process can read, but not write."""
     for path in (tmp_path, *tmp_path.parents):
         if path.stat().st_uid == os.geteuid() and path != Path("/"):
             path.chmod(path.stat().st_mode | 0o055)
@@ -242,7 +242,7 @@ def test_a_directory_that_cannot_be_written_is_read_to_the_last_commit(
 
 
 def test_a_journal_left_by_a_killed_writer_is_rolled_back(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a network file system: a process dies within its transaction, after it wrote into the catalogue itself."""
+    """On a network file system a process dies in its transaction, after it wrote to the catalogue."""
     monkeypatch.setattr(connection, "is_network", lambda _: True)
     open_writer(index).close()
     assert sqlite3.connect(index / "catalog.db").execute("PRAGMA journal_mode").fetchone() == ("delete",)
@@ -349,7 +349,7 @@ def test_an_index_of_0_1_0_is_read_as_it_is_and_written_after_it_is_brought_up_t
         known, skip = writer.at(changed.path), writer.at(bad.path)
         assert known is not None
         assert skip is not None
-        assert (known.file, skip.file) == (changed, bad), "what is on record stays"
+        assert (known.file, skip.file) == (changed, bad), "the record stays"
         assert list(writer.check()) == []
 
 
@@ -385,7 +385,8 @@ def test_a_migration_that_fails_changes_nothing(index: Path, monkeypatch: pytest
 
 def test_a_search_of_a_small_index_imports_no_faiss(index: Path) -> None:
     script = (
-        "import sys, numpy; from pathlib import Path; from facecli.config import By; from facecli.store.reader import open_reader\n"
+        "import sys, numpy; from pathlib import Path; from facecli.config import By\n"
+        "from facecli.store.reader import open_reader\n"
         "with open_reader(Path(sys.argv[1])) as reader:\n"
         "    assert reader.nearest(numpy.ones((1, 64), 'f4'), top=1, minimum=None, by=By.FACE)[0]\n"
         "print(sorted({'faiss', 'filelock', 'onnxruntime', 'cv2'} & set(sys.modules)))"

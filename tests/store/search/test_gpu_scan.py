@@ -1,4 +1,4 @@
-"""Many queries on GPUs, which here are made up: the neighbours are the processor's, and few queries never ask them."""
+"""Many queries on (fake) GPUs give the same neighbours as the CPU, and few queries do not use GPUs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ FACES = 360
 
 @dataclass
 class FakeGpus:
-    """What FAISS does on GPUs, done by numpy; counts what each one was asked."""
+    """FAISS on GPUs, imitated with numpy; records the calls of each GPU."""
 
     count: int
     fails: bool = False
     asked: list[tuple[int, int, int]] = field(default_factory=list)
-    """The GPU, the queries, the codes."""
+    """GPU, number of queries, number of codes of each call."""
 
     def get_num_gpus(self) -> int:
         return self.count
@@ -62,7 +62,7 @@ class FakeGpus:
 
 @pytest.fixture
 def index(tmp_path: Path) -> Path:
-    """120 photos with three faces each, of which some have gone, and two copies."""
+    """120 photos with three faces each, of which some were dropped, and two copies."""
     photos = make_photos(tmp_path, 120)
     write(
         tmp_path / ".facecli",
@@ -76,7 +76,7 @@ def index(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeGpus]:
-    """A function that gives FAISS some GPUs, and makes few queries and codes enough for them."""
+    """A function that gives FAISS some GPUs, and lowers the numbers of queries and codes from which they are used."""
 
     def give(count: int, *, fails: bool = False) -> FakeGpus:
         fake = FakeGpus(count, fails)
@@ -114,7 +114,7 @@ def test_the_neighbours_are_those_of_the_processor(
     assert max(codes for _, _, codes in fake.asked) <= 100, "in shards"
     assert max(number for _, number, _ in fake.asked) == len(asked), "all queries together"
     whole = sum(codes for _, number, codes in fake.asked[:4] if number == len(asked))
-    assert whole == FACES + 6 - 9, "the faces that are gone do not go there"
+    assert whole == FACES + 6 - 9, "dropped faces are not sent"
 
 
 def test_few_queries_never_wait_for_a_gpu(

@@ -1,4 +1,4 @@
-"""A search is exact, whoever scans: numpy over the vector file, FAISS over the same mapped, or the catalogue without one."""
+"""A search is exact with every scan: numpy on the vector file, FAISS on the mapped file, numpy on the catalogue."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SCANS = ("numpy", "faiss", "catalogue")
 
 @contextmanager
 def reading(index: Path, scan: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[IndexReader]:
-    """A reader that scans in one of the three ways."""
+    """A reader with one of the three scans."""
     monkeypatch.setattr("facecli.store.search.backends.FAISS_FROM", 0 if scan == "faiss" else 1 << 60)
     if scan == "catalogue":
         for file in index.glob("vectors-*"):
@@ -37,14 +37,14 @@ def reading(index: Path, scan: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.fixture
 def photos(tmp_path: Path) -> list[IndexedPhoto]:
-    """120 photos with three faces each, and copies of two of them, so that similarities tie."""
+    """120 photos with three faces each, and copies of two photos, so that there are equal similarities."""
     found = make_photos(tmp_path, 120)
     return [*found, at_path(found[7], tmp_path / "copy.jpg"), at_path(found[90], tmp_path / "another.jpg")]
 
 
 @pytest.fixture
 def index(tmp_path: Path, photos: list[IndexedPhoto]) -> Path:
-    """The photos' index with some holes."""
+    """An index of the photos with some holes."""
     write(tmp_path / ".facecli", photos)
     with open_writer(tmp_path / ".facecli") as writer:
         writer.prune([photo_id(writer, photos[i].file.path) for i in (3, 4, 50)])
@@ -53,7 +53,7 @@ def index(tmp_path: Path, photos: list[IndexedPhoto]) -> Path:
 
 
 def expected(reader: IndexReader, query: FloatArray, by: By) -> list[tuple[float, int, str]]:
-    """Similarity, face id and path of every match by the plain definition."""
+    """The similarity, face id and path of every match, computed directly from the definition."""
     found = []
     for photo in reader.photos():
         for face in reader.faces_of(photo.photo_id):
@@ -146,7 +146,7 @@ def test_an_empty_index_has_no_match(tmp_path: Path, scan: str, monkeypatch: pyt
 
 
 def test_a_query_of_another_length_is_an_error(index: Path) -> None:
-    with open_reader(index) as reader, pytest.raises(StoreError, match="3 numbers, the index 64"):
+    with open_reader(index) as reader, pytest.raises(StoreError, match="3 dimensions, the index 64"):
         reader.nearest(np.ones((1, 3), np.float32), top=1, minimum=None, by=By.FACE)
 
 
@@ -222,7 +222,7 @@ def test_faiss_steps_aside_where_the_file_is_replaced_under_an_older_state(
 
 @pytest.mark.parametrize("scan", SCANS[:2])
 def test_codes_beyond_the_catalogue_are_not_searched(index: Path, scan: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch that wrote its codes and was killed before its transaction."""
+    """A batch wrote its codes and was killed before its transaction."""
     new = make_photo("/new.jpg")
 
     class Killed(BaseException):

@@ -1,4 +1,4 @@
-"""What a batch does to an index: new, changed, moved, touched and skipped files, copies, and the ids that stay."""
+"""Batches: new, changed, moved, touched and skipped files, copies, and the ids that stay."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_ids_are_never_used_again(index: Path, tmp_path: Path) -> None:
 
 
 def moved_a_little(photo: IndexedPhoto, *, seed: int) -> IndexedPhoto:
-    """The same faces found anew: boxes a pixel off, embeddings at a cosine of 0.99 or more, another content of the file."""
+    """The same faces found again in a changed file: boxes a pixel off, embeddings at a cosine of 0.99 or more."""
     chance = np.random.default_rng(seed)
     boxes = photo.detections.boxes + chance.uniform(-1, 1, photo.detections.boxes.shape).astype(np.float32)
     noise = unit(chance.standard_normal(photo.embeddings.shape).astype(np.float32))

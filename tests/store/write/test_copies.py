@@ -1,4 +1,4 @@
-"""A content that stands under very many names: each costs the same, so that an index of a hundred thousand copies is an index like any other."""
+"""A content with very many copies: the cost for each stays the same, even with a hundred thousand of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from facecli.store.writer import IndexWriter, open_writer
 
 
 def steps_of(writer: IndexWriter, action: Callable[[], object]) -> int:
-    """The hundreds of steps of SQLite's machine that an action takes."""
+    """The hundreds of steps of SQLite's virtual machine that an action takes."""
     steps = 0
 
     def count() -> int:
@@ -43,7 +43,7 @@ def find_one(writer: IndexWriter) -> None:
 def test_the_work_grows_no_faster_than_the_copies(
     tmp_path: Path, action: Callable[[IndexWriter], None], growth: int
 ) -> None:
-    """Eight times as many copies take eight times the steps at most, and a third for what an odd row more costs."""
+    """Eight times as many copies take at most eight times the steps, with a third of tolerance."""
     steps = []
     for count in (200, 1600):
         photo = make_photo("one", 1)

@@ -1,4 +1,4 @@
-"""A second set of embeddings beside the first: resumable, invisible to searches, and in its place at one stroke."""
+"""Migration to a second set of embeddings: resumable, invisible to searches, and switched to in one transaction."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def index(tmp_path: Path, photos: list[IndexedPhoto]) -> Path:
 
 
 def anew(photo: IndexedPhoto) -> IndexedPhoto:
-    """The photo as another model sees it."""
+    """The photo as embedded by another model."""
     other = make_photo(f"anew {Path(photo.file.path).name}", 2, dimension=2 * DIMENSION)
     return replace(other, file=photo.file, digest=photo.digest)
 

@@ -1,4 +1,4 @@
-"""What is removed is gone from every byte of the index, and stays out until it is let back."""
+"""Removed data is erased from every byte of the index, and stays removed until it is allowed again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_the_search_for_traces_sees_what_is_there(tmp_path: Path) -> None:
     assert len(traces(tmp_path / ".facecli", pieces_of(photos[:2]))) >= 2 * (1 + 2 * 8 * 2)
 
 
-@pytest.mark.parametrize("small", [0, 1 << 40], ids=["searched", "written anew"])
+@pytest.mark.parametrize("small", [0, 1 << 40], ids=["searched", "rewritten"])
 def test_thousands_of_removals_leave_nothing(tmp_path: Path, small: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(erasure, "SMALL", small)
     index, chance = tmp_path / ".facecli", np.random.default_rng(4)

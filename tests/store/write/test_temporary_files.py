@@ -1,4 +1,4 @@
-"""Nothing of an index is written outside of it: SQLite's statement journals and temporary files hold what a removal takes out."""
+"""No data of an index is written outside it: SQLite's temporary files could hold removed data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 WRITES = re.compile(r"O_(WRONLY|RDWR|CREAT|TMPFILE)|^\S*\s*creat\(")
 OPENED = re.compile(r"= \d+<(.*?)>(?:\s*\(deleted\))?$")
 FINE = re.compile(r"/dev/(null|tty|urandom|shm/.*)|/proc/.*|pipe:.*|socket:.*|anon_inode:.*")
-"""Places that hold nothing when the process has ended."""
+"""File systems that are empty after the process has ended."""
 
 MAKE = """
 from synthetic import KIND, make_photo, write
@@ -46,12 +46,15 @@ with open_reader(index) as reader:
     list(reader.check()), list(reader.photos())
 """
 LARGE = "from facecli.store.write import erasure; erasure.SMALL = 0; erasure.Residue.found_in = lambda *_: True\n"
-"""Every catalogue counts as a large one in which something was left, so that it is written anew through a file."""
+"""Treat every catalogue as a large one with leftovers, so that it is rewritten through a file."""
 
 
 def run(index: Path, work: str, *before: str) -> None:
     script = f"import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; index = Path(sys.argv[1])\n{work}"
-    script = f"from facecli.store.reader import open_reader\nfrom facecli.store.writer import open_writer, repair_index\n{script}"
+    stores = (
+        "from facecli.store.reader import open_reader\nfrom facecli.store.writer import open_writer, repair_index\n"
+    )
+    script = stores + script
     subprocess.run(
         [*before, sys.executable, "-B", "-c", script, index, Path(__file__).parents[1]], check=True, timeout=300
     )
@@ -82,18 +85,19 @@ def test_no_file_outside_the_index_is_opened_for_writing(tmp_path: Path, work: s
     assert any(path.startswith(str(index)) for path in opened) or work == READ
     assert [path for path in opened if not path.startswith(f"{index}/") and not FINE.fullmatch(path)] == []
     if large and work != READ:
-        assert any("etilqs" in path for path in opened), "the catalogue was written anew in memory"
+        assert any("etilqs" in path for path in opened), "the catalogue was rewritten in memory"
 
 
 def test_a_temporary_file_elsewhere_would_be_seen(tmp_path: Path) -> None:
-    """The watch itself: as SQLite does by itself, a removal writes to its directory for temporary files."""
+    """The test harness: with SQLite's defaults, a removal writes to the directory for temporary files."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
     index, log = tmp_path / "album" / ".facecli", tmp_path / "calls"
     index.parent.mkdir()
     run(index, MAKE)
     asked = "import facecli.store.writer as w; real = w.prepare\n"
-    asked += "def prepare(*a, **k):\n o = real(*a, **k); o.catalogue.connection.execute('PRAGMA temp_store = FILE'); return o\n"
+    asked += "def prepare(*a, **k):\n o = real(*a, **k)\n"
+    asked += " o.catalogue.connection.execute('PRAGMA temp_store = FILE'); return o\n"
     run(
         index,
         f"{asked}w.prepare = prepare\n{REMOVE}",
