@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# From nothing to a found person: makes a virtual environment, installs facecli into it, assembles a sample album,
-# indexes it and searches it. Works from any directory, and again. Needs Python 3.11 or newer with pip.
+# Make a virtual environment, install facecli into it, assemble a sample album, index it and find a person in it.
+# Works from any directory and can be run again. Needs Python 3.11 or newer with pip.
 #
 #     bash examples/quickstart.sh
 #
-# Everything goes to the folder `quickstart` of the checkout, or to the one that FACECLI_QUICKSTART names.
+# Everything is written to the folder `quickstart` of the checkout, or to the folder named by FACECLI_QUICKSTART.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 place=${FACECLI_QUICKSTART:-$root/quickstart}
@@ -34,12 +34,12 @@ say "5/5 \$ facecli search yaoming.jpg --threshold none"
 answer=$(facecli search yaoming.jpg --threshold none)
 printf '%s\n' "$answer"
 
-# The answer is known: the man of the portrait is in players.jpg, and nobody in the other photos is like him.
+# Check the answer: the man of the portrait is in players.jpg, and nobody in the other photos resembles him.
 printf '%s\n' "$answer" | awk -F '\t' '
     NR == 1 && $2 == "album/sport/players.jpg" && $1 > 0.62 && $1 < 0.65 { found = 1 }
     NR == 2 && $1 > 0.08 && $1 < 0.13 { apart = 1 }
     END { exit !(found && apart && NR == 4) }
-' || { echo "quickstart: the answer is not the known one, players.jpg at about 0.633 and the next photo at about 0.105" >&2; exit 1; }
+' || { echo "quickstart: wrong answer: expected players.jpg at about 0.633 and the next photo at about 0.105" >&2; exit 1; }
 
 say "found: the portrait's person is in album/sport/players.jpg. Try it on your own photos:"
 cat <<EOF

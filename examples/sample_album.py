@@ -1,6 +1,6 @@
-"""Assemble a small album from photos that the installed packages carry: `python examples/sample_album.py DIR`.
+"""Assemble a small album from photos in the installed packages: `python examples/sample_album.py DIR`.
 
-DIR/album gets four photos with 34 faces, DIR/yaoming.jpg a portrait to search for; the person is also in
+DIR/album gets four photos with 34 faces. DIR/yaoming.jpg is a portrait to search for; the same person is in
 album/sport/players.jpg.
 """
 
@@ -28,15 +28,15 @@ PLACES = {
 
 
 def find_photo(name: str) -> Path:
-    """The path of a photo, found through the list of files of the package that carries it."""
+    """Return the path of a photo inside the package that contains it."""
     for file in importlib.metadata.files(CARRIED_BY[name]) or []:
         if file.name == name:
             return Path(str(file.locate()))
-    sys.exit(f"sample_album: {CARRIED_BY[name]} does not carry {name}")
+    sys.exit(f"sample_album: {CARRIED_BY[name]} does not contain {name}")
 
 
 def assemble(folder: Path) -> None:
-    """Copy the photos to their places below `folder`; a photo that is there already stays as it is."""
+    """Copy the photos to their places below `folder`; existing files are not changed."""
     for place, name in PLACES.items():
         target = folder / place
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The photos with the most faces, by way of JSON and Python: faces-per-photo.sh PHOTO…
+# List photos by number of faces, most first, with JSON and Python: faces-per-photo.sh PHOTO…
 set -euo pipefail
 facecli faces --json "$@" | python3 -c '
 import collections, json, sys

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How many photos of a person each folder holds, by way of JSON and jq: folders.sh PORTRAIT
+# Count the photos of a person in each folder, with JSON and jq: folders.sh PORTRAIT
 set -euo pipefail
 facecli search --top 0 --json "$1" |
     jq -r '.path | split("/")[:-1] | join("/")' |

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The newest photos of a person by the files' time, newest first: newest.sh PORTRAIT [N]
+# List the newest photos of a person, newest first, by the files' modification time: newest.sh PORTRAIT [N]
 set -euo pipefail
 facecli search --top 0 --print0 --absolute "$1" |
     xargs -0 -r stat --printf '%Y\t%n\0' |

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The photos in which two people appear together: together.sh PORTRAIT-A PORTRAIT-B
+# List the photos that show two people together: together.sh PORTRAIT-A PORTRAIT-B
 set -euo pipefail
 photos_of() { facecli search --top 0 --paths "$1" | LC_ALL=C sort; }
 LC_ALL=C comm -12 <(photos_of "$1") <(photos_of "$2")
