@@ -62,7 +62,7 @@ class Folder:
         _read_through(original)
         return self._add(
             _name_of(original),
-            lambda place: os.symlink(original.path, place),
+            lambda place: _link(original.path, place),
             lambda place: _points_to(place, original.path),
         )
 
@@ -117,8 +117,7 @@ class Folder:
                 return False
             raise OutputError("not a directory", self.directory) from error
         except OSError as error:
-            hint = "this file system may know no links; --copy-to makes copies" if error.errno in WITHOUT_LINKS else ""
-            raise OutputError(f"cannot be written ({error.strerror})", place, hint=hint) from error
+            raise OutputError(f"cannot be written ({error.strerror})", place) from error
         return True
 
     def _make_ready(self) -> None:
@@ -170,6 +169,16 @@ def _name_of(original: Original) -> str:
 def _read_through(original: Original) -> None:
     for _ in original.pieces():
         pass
+
+
+def _link(source: str, place: str) -> None:
+    try:
+        os.symlink(source, place)
+    except OSError as error:
+        if error.errno not in WITHOUT_LINKS:
+            raise
+        hint = "this file system may know no links; --copy-to makes copies"
+        raise OutputError(f"cannot be written ({error.strerror})", place, hint=hint) from error
 
 
 def _points_to(place: str, source: str) -> bool:

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import IO
 
 from facecli.errors import DeviceError
+from facecli.system import is_lack
 
 TELEMETRY_OFF = {"ORT_DISABLE_TELEMETRY": "1", "ORT_TELEMETRY_DISABLED": "1"}
 """ONNX Runtime reads these when it is imported; the first is for its own library, the second for builds that contain
@@ -34,11 +35,12 @@ def load_onnxruntime() -> ModuleType:
             "a library is missing", error.name or "onnxruntime", hint="pip install onnxruntime"
         ) from error
     except ImportError as error:
-        raise DeviceError(
-            "ONNX Runtime cannot be loaded",
-            " ".join(str(error).split()),
-            hint="pip install --force-reinstall onnxruntime",
-        ) from error
+        hint = (
+            "memory or file handles are lacking at the moment"
+            if is_lack(error)
+            else "pip install --force-reinstall onnxruntime"
+        )
+        raise DeviceError("ONNX Runtime cannot be loaded", " ".join(str(error).split()), hint=hint) from error
 
 
 def load_openvino() -> ModuleType:
