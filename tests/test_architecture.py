@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "whole_files": (),
     "scratch": ("whole_files",),
     "cache": ("directories", "whole_files"),
-    "installation": ("errors",),
+    "installation": ("errors", "system"),
     "errors": (),
     "wording": (),
     "system": (),

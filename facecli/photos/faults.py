@@ -32,7 +32,7 @@ def decoder_faults(form: ImageFormat, data: bytes) -> Iterator[None]:
         raise _fault(error, form, data) from error
 
 
-def lacks_memory(size: int) -> bool:
+def is_memory_short(size: int) -> bool:
     """Whether so many bytes and a decoder's needs can't be had just now: any fault of a decoder may then be one of memory."""
     try:
         mmap.mmap(-1, 3 * size + _SPARE).close()
@@ -70,7 +70,7 @@ def _what_passes(error: Exception, said: str, size: int) -> str:
     # What the system refuses has a number; what a decoder finds wrong has none.
     if isinstance(error, OSError) and error.errno:
         return "the system refused what its decoder needs"
-    return NO_MEMORY if lacks_memory(size) else ""
+    return NO_MEMORY if is_memory_short(size) else ""
 
 
 def _ends_early(form: ImageFormat, data: bytes) -> bool:

@@ -17,7 +17,7 @@ import tempfile
 import time
 from typing import Any
 
-from facecli.photos.faults import NO_MEMORY, lacks_memory
+from facecli.photos.faults import NO_MEMORY, is_memory_short
 from facecli.photos.picture import Header, Picture
 from facecli.photos.refusal import Refusal, unavailable, unreadable
 from facecli.photos.sniff import ImageFormat
@@ -111,7 +111,7 @@ class Helper:
             self._end()
             raise (
                 unavailable(NO_MEMORY)
-                if lacks_memory(self._size)
+                if is_memory_short(self._size)
                 else _ending(process.returncode, seconds, in_time=line is not None)
             )
         if "refused" in reply:

@@ -213,7 +213,7 @@ def test_a_fault_while_memory_is_short_says_nothing_of_the_photo(
     """A decoder that finds no memory may crash, or call the file broken."""
     broken = saved(scene(), "PNG").replace(b"IDATx", b"IDAT\xff")
     with monkeypatch.context() as patch:
-        patch.setattr("facecli.photos.faults.lacks_memory", lambda _: True)
+        patch.setattr("facecli.photos.faults.is_memory_short", lambda _: True)
         patch.setattr("facecli.photos.isolation.lacks_memory", lambda _: True)
         outcome = fresh.decode(contents(broken))
         sabotage(patch, "h.open_picture = lambda *a, **k: os.kill(os.getpid(), 6)")

@@ -348,7 +348,7 @@ def test_auto_takes_the_fastest_that_agrees_and_remembers_it(monkeypatch: pytest
 def test_auto_asks_again_where_a_device_lacked_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be the fastest as soon as another program has given the memory back."""
     full = [
-        DeviceFull("the device has not the memory"),
+        DeviceFull("the device out of memory"),
         DeviceError("device fast cannot be used", "CUDA failure 2: out of memory"),
     ]
 
@@ -368,10 +368,10 @@ def test_what_a_trial_meets_is_an_error_of_its_device(monkeypatch: pytest.Monkey
         )
 
     monkeypatch.setattr(benchmark, "open_inference", lack)
-    with pytest.raises(DeviceFull, match="has not the memory"):
+    with pytest.raises(DeviceFull, match="out of memory"):
         run_trial(find_pack(None), Device("cpu", CPU))
     monkeypatch.setattr(session, "open_inference", lack)
-    with pytest.raises(DeviceFull, match="has not the memory"):
+    with pytest.raises(DeviceFull, match="out of memory"):
         session.open_session("sound.onnx", Device("cpu", CPU))
 
 
