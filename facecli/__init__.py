@@ -1,4 +1,4 @@
-"""facecli finds faces in directories of photos and searches them by likeness.
+"""facecli finds the faces in directories of photos and searches for similar faces.
 
     from facecli import Index
 

@@ -47,7 +47,7 @@ def test_a_sound_installation_is_healthy_and_says_what_is_here(shell: Shell) -> 
     ):
         assert f"\n  {part}  " in ran.text
     assert "cpu  CPUExecutionProvider  works" in ran.text
-    assert "auto takes cpu" in ran.text
+    assert "auto uses cpu" in ran.text
     assert "buffalo_sc  present" in ran.text
     assert ran.text.splitlines()[-1] == "healthy"
     assert (ran.errors, "\x1b" in ran.text) == ("", False)

@@ -53,7 +53,7 @@ def test_what_stands_at_the_path_now_is_left_out_with_a_line(shell: Shell, index
     put_instead(indexed / PLAYERS, what)
     for option in ("--copy-to", "--link-to"):
         ran = shell("search", "yao.jpg", "-t", "none", option, "out" + option, code=2)
-        assert ran.errors.count("facecli: error: left out, ") == 1
+        assert ran.errors.count("facecli: error: skipped, ") == 1
         assert f": {PLAYERS}\n" in ran.errors
         assert sorted(p.name for p in (indexed / f"out{option}").iterdir()) == ["astronaut.png", "gdp.jpg", "t1.jpg"]
         assert shell("search", "yao.jpg", option, "dry", "--dry-run", code=2).errors.count("left out") == 1
