@@ -109,7 +109,9 @@ def verify(_common: Common, name: str | None) -> int:
     states = [check_named(name)] if name is not None else [check_known(pack, afresh=True) for pack in PACKS]
     here = [state for state in states if state.presence is not Presence.ABSENT]
     if not here:
-        raise PackError("this model pack is not on this machine", name or "any", hint=f"facecli models pull {name or 'NAME'}")
+        raise PackError(
+            "this model pack is not on this machine", name or "any", hint=f"facecli models pull {name or 'NAME'}"
+        )
     with results() as out:
         for state in here:
             for file in state.files:
