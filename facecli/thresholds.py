@@ -232,7 +232,7 @@ def choose_threshold(asked: str, calibration: Calibration | None, faces: int) ->
         return Threshold(asked, _fitting(calibration, faces), calibration, faces)
     if not calibration.reaches(PRESET_RATES[value]):
         raise UsageError(
-            "the measurement is too small for this false-match rate "
+            "a false-match rate this small was not measured "
             f"({calibration.pairs:,} comparisons of {calibration.people} people)",
             asked,
             hint="-t NUMBER, or facecli calibrate DIR with more people",

@@ -59,7 +59,9 @@ SOME_SKIPPED = 3
     help="Also search parts of each photo for small faces (slow); default no.",
 )
 @click.option(
-    "--rotate/--no-rotate", default=None, help="Also try photos turned by 90, 180 and 270 degrees; default yes."
+    "--rotate/--no-rotate",
+    default=None,
+    help="Search photos without a sure face at 90, 180, 270 degrees too; default yes.",
 )
 @click.option("--min-score", type=number("min_score"), metavar="X", help="Minimum score of a face; default 0.5.")
 @click.option("--min-face", type=number("min_face"), metavar="PX", help="Minimum width and height of a face.")
@@ -101,7 +103,7 @@ SOME_SKIPPED = 3
 )
 @click.option("--accept-truncated", is_flag=True, help="Use the readable part of truncated photos.")
 @click.option(
-    "--prune/--no-prune", default=None, help="Drop photos that are gone: also if it is most of a root, or never."
+    "--prune/--no-prune", default=None, help="Drop photos that are gone even if most of a directory is, or drop none."
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be done, change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print a report as one JSON object.")

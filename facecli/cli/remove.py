@@ -61,7 +61,7 @@ class Targets(Struct, frozen=True):
     "--root",
     metavar="DIR",
     type=Name(),
-    help="Drop an indexed directory with the photos below it; later runs may add it again.",
+    help="Drop an indexed directory with the photos that are below no other; later runs may add it again.",
 )
 @click.option("--forget", is_flag=True, help="Let the next index run add what was removed earlier.")
 @click.option("--dry-run", is_flag=True, help="Print what would be removed, change nothing.")

@@ -79,7 +79,7 @@ def tell_report(report: IndexReport, console: Console, *, dry_run: bool) -> None
         )
     if report.kept_out:
         console.warn(
-            f"{report.kept_out} of the photos and faces stay removed since an earlier remove: "
+            f"{report.kept_out} of the photos and faces were removed earlier and stay removed: "
             "facecli remove --forget lets them back in"
         )
     if report.device and not dry_run:
