@@ -1,4 +1,4 @@
-"""facecli finds faces in directories of photos and searches them by likeness.
+"""facecli finds the faces in directories of photos and searches for similar faces.
 
     from facecli import Index
 
@@ -7,10 +7,10 @@
     for match in index.search("portrait.jpg", top=5):
         print(match.similarity, match.path)
 
-Each name is imported when it is first used, so that a command pays only for what it needs.
+Public names are imported on first use, so that a command loads only what it needs.
 """
 
-TYPE_CHECKING = False  # as in typing, which the command line does not wait for
+TYPE_CHECKING = False  # typing.TYPE_CHECKING without importing typing, which would slow down the command line
 if TYPE_CHECKING:
     from typing import Any
 
@@ -43,15 +43,15 @@ _HOMES = {
     "find_faces": "library",
     "verify": "library",
 }
-"""Where each public name lives."""
+"""Each public name and its module below facecli."""
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 (names)
 
 
 def __getattr__(name: str) -> "Any":
-    """A public name, from the room where it lives."""
+    """Import a public name from its module."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415 (not for the command line)
+    from importlib import import_module  # noqa: PLC0415 (the command line does not need it)
 
     return getattr(import_module(f"facecli.{_HOMES[name]}"), name)
 

@@ -1,6 +1,6 @@
-"""`python -m facecli`."""
+"""Entry point of `python -m facecli`."""
 
-import _signal as signal  # type: ignore[import-not-found]  # built in, see facecli/cli/main.py
+import _signal as signal  # type: ignore[import-not-found]  # built in: see facecli/cli/main.py
 import os
 
 if __name__ == "__main__":

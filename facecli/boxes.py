@@ -1,4 +1,4 @@
-"""How much boxes have in common, in the precision in which they are given."""
+"""Overlap of boxes, computed in the precision of the input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ Number = TypeVar("Number", bound=np.floating[Any])
 
 
 def overlaps(boxes: NDArray[Number], others: NDArray[Number]) -> NDArray[Number]:
-    """Intersection over union, (n, m), of `boxes` (n, 4: x1, y1, x2, y2) and `others` (m, 4); 0 where neither has an area."""
+    """Intersection over union of each pair of boxes.
+
+    `boxes` is float (n, 4) and `others` float (m, 4): x1, y1, x2, y2 in pixels. The result is (n, m) in the same dtype,
+    0 to 1, and 0 where neither box has an area.
+    """
     common = _intersections(boxes, others)
     union = _areas(boxes)[:, None] + _areas(others)[None, :] - common
     shares: NDArray[Number] = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
@@ -19,7 +23,11 @@ def overlaps(boxes: NDArray[Number], others: NDArray[Number]) -> NDArray[Number]
 
 
 def covered(boxes: NDArray[Number], others: NDArray[Number]) -> NDArray[Number]:
-    """How much of each of `boxes` (n, 4: x1, y1, x2, y2) lies in each of `others` (m, 4): (n, m); 0 for a box without an area."""
+    """Share of the area of each box that lies in each other box.
+
+    `boxes` is float (n, 4) and `others` float (m, 4): x1, y1, x2, y2 in pixels. The result is (n, m) in the same dtype,
+    0 to 1, and 0 for a box without an area.
+    """
     common, areas = _intersections(boxes, others), _areas(boxes)[:, None]
     shares: NDArray[Number] = np.divide(common, areas, out=np.zeros_like(common), where=areas > 0)
     return shares

@@ -1,4 +1,4 @@
-"""Options, the fingerprint of an index, and default places; no I/O."""
+"""Options, their limits, and default names; no I/O."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from facecli.errors import UsageError, quoted
 DEFAULT_PACK = "buffalo_sc"
 INDEX_NAME = ".facecli"
 CATALOGUE_NAME = "catalog.db"
-"""The file that makes a directory an index."""
+"""The file that marks a directory as an index."""
 INDEX_MARK = 0x66616365
-"""By which its catalogue is known among the databases of others: SQLite's application_id."""
+"""SQLite's application_id of the catalogue; tells it from other databases."""
 READING_VERSION = 1
-"""Raised when the pixels that a file gives change: alpha, gray, 16 bits, orientation."""
+"""Incremented when a file decodes to other pixels: alpha, gray, 16 bits, orientation."""
 ALIGNMENT_VERSION = 1
-"""Raised when the crop that five landmarks give changes."""
+"""Incremented when the same five landmarks give another crop."""
 
 
 class Precision(StrEnum):
-    """How exactly the networks are evaluated: cosine min 0.999 or 0.998 to the reference."""
+    """Precision of the networks: a cosine of at least 0.999 (exact) or 0.998 (fast) to the reference."""
 
     EXACT = "exact"
     FAST = "fast"
 
 
 class Combine(StrEnum):
-    """How several queries make an answer."""
+    """How several queries are combined."""
 
     SEPARATE = "separate"
     MEAN = "mean"
@@ -40,7 +40,7 @@ class Combine(StrEnum):
 
 
 class By(StrEnum):
-    """What a row of an answer stands for."""
+    """What one row of the results is."""
 
     PHOTO = "photo"
     FACE = "face"
@@ -48,23 +48,23 @@ class By(StrEnum):
 
 LARGEST_FACE_ID = 2**63 - 1
 LONGEST_NUMBER = 30
-"""Digits that are looked at; Python refuses to read some thousands of them."""
+"""The most digits that are parsed; Python refuses numbers of several thousand digits."""
 
 
 class Bounds(Struct, frozen=True):
-    """The numbers that an option takes."""
+    """The numbers that an option accepts."""
 
     least: int
     most: int
     step: int = 1
-    """Whole multiples of it; 0 for any number, whole or not."""
+    """Only multiples of this are accepted; 0 accepts fractions too."""
 
     def __str__(self) -> str:
         kind = "a number" if not self.step else "a whole number" if self.step == 1 else f"a multiple of {self.step}"
         return f"{kind} from {self.least} to {self.most}"
 
     def hold(self, value: object) -> bool:
-        """Whether a value is one of them; not-a-number never is."""
+        """Whether a value is within the bounds; NaN never is."""
         number: Any = value
         if (
             isinstance(value, bool)
@@ -75,7 +75,7 @@ class Bounds(Struct, frozen=True):
         return not self.step or bool(number % self.step == 0)
 
     def read(self, text: str) -> float:
-        """The number that a text names; raises UsageError where it is none of them."""
+        """Parse a number; raises UsageError if it is not within the bounds."""
         try:
             value = float(text) if not self.step else int(text) if len(text) <= LONGEST_NUMBER else math.nan
         except ValueError:
@@ -96,11 +96,11 @@ BOUNDS = {
     "max_pixels": Bounds(1, 10**12),
     "max_memory": Bounds(1, 10**15),
 }
-"""What the options of these names take, on the command line and from Python."""
+"""Limits of options by name, for the command line and for Python."""
 
 
 def whole_number(text: str, most: int) -> int | None:
-    """The whole number from 0 to `most` that a text of ASCII digits names; None for every other text, of whatever length."""
+    """Parse ASCII digits as a number from 0 to `most`; None for any other text, however long."""
     if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER):
         return None
     number = int(text)
@@ -108,7 +108,7 @@ def whole_number(text: str, most: int) -> int | None:
 
 
 def read_face(asked: str) -> str:
-    """`largest`, `all`, or the number of a face from 1 as plain digits; raises UsageError on anything else."""
+    """Check a choice of face: `largest`, `all` or a number from 1; raises UsageError on anything else."""
     if asked in ("largest", "all"):
         return asked
     number = whole_number(asked, 10**9)
@@ -118,7 +118,7 @@ def read_face(asked: str) -> str:
 
 
 def _settle(options: Struct) -> None:
-    """Raise UsageError where an option has a value that it does not take; words become members of their enums."""
+    """Check the values of options and convert words to enum members; raises UsageError on an invalid value."""
     for name in options.__struct_fields__:
         value = getattr(options, name)
         kinds = options.__annotations__[name].split(" | ")
@@ -145,23 +145,23 @@ _WORDS: dict[str, type[StrEnum]] = {"precision": Precision, "combine": Combine, 
 
 
 class DetectionOptions(Struct, frozen=True):
-    """How faces are looked for; part of the fingerprint."""
+    """Settings of the detector; part of the fingerprint."""
 
     det_size: int = 640
-    """Side of the square that the photo is fitted into, in pixels."""
+    """Side of the detector's square input in pixels; the photo is fitted into it."""
     small_scale: int = 128
-    """Side of the second pass that adds faces which fill the frame; 0 for none."""
+    """Side in pixels of the input of a second pass, which finds faces that fill the frame; 0 for no second pass."""
     min_score: float = 0.5
     min_face: int = 0
-    """Least width and height of a face's box in pixels of the photo."""
+    """Minimum width and height of a face's box in pixels of the photo."""
     rotate: bool = True
-    """Whether a photo in which no sure face was found is tried at 90, 180 and 270 degrees."""
+    """Whether a photo without a sure face is also searched at 90, 180 and 270 degrees."""
     tiles: bool = False
-    """Whether overlapping tiles are searched as well, for small faces; panoramas are, in coarser ones, in any case."""
+    """Whether overlapping tiles are also searched, for small faces; panoramas always are, in larger tiles."""
 
 
 class ReadOptions(Struct, frozen=True):
-    """How files become pixels."""
+    """Settings of the decoder."""
 
     max_pixels: int = 200_000_000
     accept_truncated: bool = False
@@ -171,7 +171,7 @@ class ReadOptions(Struct, frozen=True):
 
 
 class ScanOptions(Struct, frozen=True):
-    """Which files of a directory are looked at."""
+    """Which files of a directory are indexed."""
 
     recursive: bool = True
     follow_symlinks: bool = False
@@ -180,7 +180,7 @@ class ScanOptions(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if isinstance(self.exclude, str):
-            # One pattern; taken letter by letter, `*.png` would leave out everything.
+            # A single pattern; as a sequence of letters, `*.png` would exclude everything.
             force_setattr(self, "exclude", (self.exclude,))
         if not isinstance(self.exclude, list | tuple) or not all(isinstance(pattern, str) for pattern in self.exclude):
             raise UsageError("exclude is a pattern as in .gitignore, or several", quoted(self.exclude))
@@ -189,14 +189,14 @@ class ScanOptions(Struct, frozen=True):
 
 
 class IndexOptions(Struct, frozen=True):
-    """What an index run was asked for; None where an option was not named, so that the index's own value holds."""
+    """Options of an index run; None keeps the value that the index was made with."""
 
     model: str | None = None
     device: str = "auto"
     jobs: int = 0
     """Worker threads; 0 for one per usable core."""
     batch_size: int = 64
-    """The most photos that one commit holds."""
+    """Maximum photos per commit."""
     det_size: int | None = None
     min_score: float | None = None
     min_face: int | None = None
@@ -209,33 +209,33 @@ class IndexOptions(Struct, frozen=True):
     migrate: bool = False
     drop_unreachable: bool = False
     prune: bool | None = None
-    """None: prune by the rules; True: also where most of a root would go; False: never."""
+    """None: prune unless a root would lose most of its photos; True: prune such roots too; False: never."""
     retry_skipped: bool = False
     dry_run: bool = False
     wait_seconds: float = 0.0
     max_memory: int | None = None
-    """Bytes of files and decoded pixels in flight; None for the lesser of 2 GB and a quarter of the memory."""
+    """Maximum bytes of files and decoded pixels in memory; None for a quarter of the memory, at most 2 GB."""
 
     def __post_init__(self) -> None:
         _settle(self)
 
 
 class SearchOptions(Struct, frozen=True):
-    """What a search was asked for."""
+    """Options of a search."""
 
     top: int = 10
-    """Rows in a block; 0 for all."""
+    """Maximum rows per query; 0 for all."""
     threshold: str = "auto"
     """A number, loose, balanced, strict, auto or none."""
     face: str = "largest"
-    """Largest, all, or a face's number."""
+    """The face of a query photo: largest, all, or its number."""
     combine: Combine = Combine.SEPARATE
     by: By = By.PHOTO
     model: str | None = None
     device: str = "auto"
     reading: ReadOptions = field(default_factory=ReadOptions)
     provenance: bool = False
-    """Whether the SHA-256 of each query photo is wanted."""
+    """Whether the SHA-256 of each query photo is computed."""
 
     def __post_init__(self) -> None:
         for name in ("face", "threshold"):

@@ -1,4 +1,4 @@
-"""Where the user's own things lie: the cache, InsightFace's packs; and how any path is made absolute."""
+"""Directories of the user: home, cache, InsightFace's packs; and absolute paths."""
 
 from __future__ import annotations
 
@@ -15,21 +15,27 @@ def absolute(path: str) -> str:
 
 
 def cache_directory() -> Path:
-    """The user's cache: rewritten graphs, answers of trials, manifests of unknown packs. Raises FileNotFoundError where there is none."""
+    """The user's cache: rewritten graphs, results of trials, manifests of unknown packs.
+
+    Raises FileNotFoundError if there is no home directory.
+    """
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base and os.path.isabs(base) else home_directory() / ".cache") / "facecli"
 
 
 def insightface_directory() -> Path:
-    """Where InsightFace keeps its packs. Raises FileNotFoundError where there is no home directory."""
+    """The directory of InsightFace's packs; raises FileNotFoundError if there is no home directory."""
     return home_directory() / ".insightface" / "models"
 
 
 def home_directory() -> Path:
-    """The user's home directory: a container's arbitrary user may have none, neither by HOME nor in the list of users."""
+    """The user's home directory, from HOME or the user database; raises FileNotFoundError if neither has one.
+
+    A container that runs as an arbitrary user id may have none.
+    """
     named = os.environ.get("HOME", "")
     if not os.path.isabs(named):
-        import pwd  # noqa: PLC0415  # HOME is set almost everywhere
+        import pwd  # noqa: PLC0415 (HOME is almost always set)
 
         try:
             named = pwd.getpwuid(os.getuid()).pw_dir

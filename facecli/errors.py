@@ -1,4 +1,4 @@
-"""The errors of facecli: each class carries its exit code, each instance what, where and a way out."""
+"""Errors of facecli: each class has an exit code, each instance says what is wrong, where, and the way out."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ LONGEST_QUOTE = 60
 
 
 def quoted(asked: object) -> str:
-    """What was typed, short enough for a message."""
+    """The user's input, shortened for a message."""
     try:
         text = str(asked)
-    except ValueError:  # Python writes out no whole number of thousands of digits
+    except ValueError:  # Python refuses to print integers of thousands of digits
         return "a number of thousands of digits"
     return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"
 
 
 class FacecliError(Exception):
-    """Something the user must know, printed as `facecli: error: WHAT: WHERE` and, with a hint, a second line."""
+    """An error for the user, printed as `facecli: error: WHAT: WHERE`, with the hint on a second line."""
 
     exit_code = 2
 
@@ -30,27 +30,27 @@ class FacecliError(Exception):
 
 
 class UsageError(FacecliError):
-    """A command line that asks for something that does not exist or does not go together."""
+    """An invalid value, or options that contradict each other."""
 
 
 class PhotoError(FacecliError):
-    """A photo that was named on the command line cannot be used."""
+    """A photo that the user named cannot be used."""
 
 
 class QueryError(PhotoError):
-    """A query without a face, or with fewer faces than were asked for."""
+    """The query has no face, or not the requested one."""
 
 
 class PackError(FacecliError):
-    """A model pack that is missing, damaged or not usable."""
+    """A model pack is missing, damaged or not usable."""
 
 
 class DeviceError(FacecliError):
-    """A device that was asked for by name cannot be had."""
+    """A requested device is not available."""
 
 
 class DeviceFull(DeviceError):
-    """A device has not the memory for a batch of this size."""
+    """A device has too little memory for a batch of this size."""
 
 
 class StoreError(FacecliError):
@@ -58,7 +58,7 @@ class StoreError(FacecliError):
 
 
 class IndexMissing(StoreError):
-    """There is no index where one is needed."""
+    """There is no index."""
 
 
 class IndexDamaged(StoreError):
@@ -70,15 +70,15 @@ class IndexLocked(StoreError):
 
 
 class IndexMismatch(StoreError):
-    """The index was made with another model or other settings than those asked for."""
+    """The index was made with another model or other settings than requested."""
 
 
 class OutputError(FacecliError):
-    """A result cannot be written where it was asked for."""
+    """An output cannot be written."""
 
 
 class Interrupted(FacecliError):
-    """The user or the system asked for an end; what is done is kept."""
+    """A signal ended the command; what was done so far is kept."""
 
     def __init__(self, signal_number: int, what: str) -> None:
         super().__init__(what)
@@ -86,14 +86,14 @@ class Interrupted(FacecliError):
 
 
 def check_name(name: str, where: str) -> str:
-    """Give a path back as it was named; raises UsageError where it is empty, since it would stand for the working directory.
+    """Return a path unchanged; raises UsageError if it is empty, since it would mean the working directory.
 
-    `where` says in which option, list or variable it stands.
+    `where` is the option, list or variable that holds it.
     """
     if not name:
         raise UsageError(
             "an empty name",
             where,
-            hint="the working directory is named by a dot; a script may have left a variable unset",
+            hint="write . for the working directory; in a script, a variable may be unset",
         )
     return name

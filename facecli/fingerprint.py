@@ -1,4 +1,4 @@
-"""The fingerprint of an index: everything that decides which embedding a photo gets."""
+"""The fingerprint of an index: the model and all settings that change the embeddings."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ BEFORE: dict[str, object] = {
     "alignment": 1,
     "metric": "cosine",
 }
-"""What versions did that did not have such a setting yet: an index that lacks it was made by one of them. A new
-setting gets its line here."""
+"""Values for settings that an index lacks, because it was made by a version before the setting existed.
+
+A new setting gets a line here.
+"""
 _SETTINGS = {
     **{name: BOUNDS[name] for name in ("det_size", "min_score", "min_face")},
     "small_scale": Bounds(0, 8192, 32),
@@ -33,19 +35,19 @@ _SETTINGS = {
     "reading": Bounds(1, 10**6),
     "alignment": Bounds(1, 10**6),
 }
-"""What the settings of these names are in an index."""
+"""Limits of the settings stored in an index."""
 _PACK = ("model", "detector_sha256", "recogniser_sha256", "dimension")
 _LONGEST_NAME = 4096
 _SHA256 = re.compile("[0-9a-f]{64}")
 _CALLED = {"tiles": "thorough", "reading": "version of reading", "alignment": "version of alignment"}
-"""What settings are called in messages, where that is not their own name."""
+"""Names of settings in messages, if other than their own."""
 
 
 class Fingerprint(Struct, frozen=True):
-    """Everything that decides which embedding a photo gets; two of these never stand in one set."""
+    """The model and all settings that change the embeddings; all embeddings of one set have the same fingerprint."""
 
     model: str
-    """The pack's name, or the directory it was named by; said in messages, not compared."""
+    """The pack's name, or its directory as the user gave it; used in messages, not compared."""
     detector_sha256: str
     recogniser_sha256: str
     dimension: int
@@ -56,7 +58,7 @@ class Fingerprint(Struct, frozen=True):
     metric: str = "cosine"
 
     def to_record(self) -> dict[str, object]:
-        """A flat record of plain values, for JSON."""
+        """Convert to a flat record of plain values, for JSON."""
         record = asdict(self)
         record |= asdict(self.detection)
         del record["detection"]
@@ -65,7 +67,10 @@ class Fingerprint(Struct, frozen=True):
 
     @classmethod
     def from_record(cls, record: dict[str, object]) -> Fingerprint:
-        """Read what `to_record` gave, of this version or an earlier one; raises KeyError, TypeError or ValueError on anything else."""
+        """Read a record of `to_record`, of this version or an earlier one.
+
+        Raises KeyError, TypeError or ValueError on anything else.
+        """
         found: dict[str, Any] = BEFORE | record
         _ask_sane(found)
         detection = DetectionOptions(**{n: found[n] for n in DetectionOptions.__struct_fields__})
@@ -74,11 +79,11 @@ class Fingerprint(Struct, frozen=True):
 
     @staticmethod
     def unknown(record: dict[str, object]) -> list[str]:
-        """The settings in a record that this version does not know."""
+        """List the settings of a record that this version does not know."""
         return sorted(record.keys() - BEFORE.keys() - set(_PACK))
 
     def differences(self, other: Fingerprint) -> list[tuple[str, object, object]]:
-        """Each setting that differs: its name, the value here, the value there; the pack counts once, by its hashes."""
+        """List the settings that differ: name, value here, value there; a pack is one entry, compared by hashes."""
         mine, theirs = self.to_record(), other.to_record()
         pack = ("detector_sha256", "recogniser_sha256")
         found: list[tuple[str, object, object]] = []
@@ -88,13 +93,13 @@ class Fingerprint(Struct, frozen=True):
         return found
 
     def as_made_here(self) -> Fingerprint:
-        """The same pack and settings as this version of facecli reads, aligns and compares."""
+        """The same pack and settings with this version's reading, alignment and metric."""
         return Fingerprint(
             self.model, self.detector_sha256, self.recogniser_sha256, self.dimension, self.detection, self.precision
         )
 
     def ask_same(self, wanted: Fingerprint, index: object, hint: str) -> None:
-        """Raise IndexMismatch where an index of this fingerprint is not what is wanted; the message has each setting with both values."""
+        """Raise IndexMismatch if this fingerprint differs from the wanted one; the message lists both values."""
         differences = self.differences(wanted)
         said = [
             f"{_CALLED.get(name, name.replace('_', '-'))} {_shown(mine)}, not {_shown(theirs)}"
@@ -105,13 +110,13 @@ class Fingerprint(Struct, frozen=True):
 
 
 def _shown(value: object) -> str:
-    """A setting's value for a message; a directory by its last name too."""
+    """Format a setting's value for a message; a directory also by its base name."""
     text = ("no", "yes")[value] if isinstance(value, bool) else str(value)
     return f"{os.path.basename(text)} ({text})" if os.sep in text else text
 
 
 def _ask_sane(record: dict[str, Any]) -> None:
-    """Raise ValueError or TypeError where a setting of an index is nothing that facecli wrote there."""
+    """Raise ValueError or TypeError if a setting of an index has a value that facecli does not write."""
     for name, value in record.items():
         if name in _SETTINGS and not _SETTINGS[name].hold(value):
             raise ValueError(name)
@@ -119,6 +124,6 @@ def _ask_sane(record: dict[str, Any]) -> None:
             raise TypeError(name)
     os.fsencode(record["model"])
     if len(record["model"]) > _LONGEST_NAME or len(str(record["metric"])) > _LONGEST_NAME:
-        raise ValueError("a name of such a length")
+        raise ValueError("a name is too long")
     if not (_SHA256.fullmatch(record["detector_sha256"]) and _SHA256.fullmatch(record["recogniser_sha256"])):
-        raise ValueError("no hash")
+        raise ValueError("not a SHA-256")

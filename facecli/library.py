@@ -1,4 +1,4 @@
-"""facecli for Python: an index to add photos to and to search, the faces of a photo, and whether two photos show one person.
+"""The Python interface: add photos to an index, search it, find the faces of a photo, verify two photos.
 
     from facecli import Index
 
@@ -7,8 +7,8 @@
     for match in index.search("portrait.jpg", top=5):
         print(match.similarity, match.path)
 
-Paths are `str` or path objects, relative to the working directory; `~` is the home directory. Wrong values raise a
-`FacecliError` at the call. Nothing is read from stdin, and nothing printed unless progress is asked for.
+Paths are `str` or path objects, relative to the working directory; `~` is the home directory. Invalid values raise a
+`FacecliError` at the call. Nothing is read from stdin, and nothing is printed unless `progress` is given.
 """
 
 from __future__ import annotations
@@ -40,8 +40,7 @@ from facecli.types import IndexReport, Match, QueryFace
 StrPath: TypeAlias = str | os.PathLike[str]
 Queries: TypeAlias = QueryValue | list[QueryValue] | tuple[QueryValue, ...]
 WAIT_READERS = 10.0
-"""Seconds that `remove` waits for those who read the index, until which nothing of what is removed may be left in
-what they see."""
+"""Seconds that `remove` waits for open readers, which still see the removed data."""
 
 
 class Matches(Sequence[Match]):
@@ -51,7 +50,7 @@ class Matches(Sequence[Match]):
         self.query = query
         """The face that was searched for."""
         self.threshold = threshold
-        """The least similarity of a match, and its measured false-match rate."""
+        """The minimum similarity of a match, and its measured false-match rate."""
         self._matches = matches
 
     @overload
@@ -72,12 +71,16 @@ class Matches(Sequence[Match]):
 class Index:
     """An index of faces in a directory; a context manager, and an iterable of all its faces.
 
-    Making one touches nothing: the first `add` makes the directory, everything else raises IndexMissing where there is
-    none. Each call sees the index as it is then. The models of searches stay open until `close`. One thread at a time.
+    Creating an `Index` object touches no files: the first `add` creates the directory. All other methods raise
+    IndexMissing if there is no index. Each call sees the current state of the index. Models that a search loads stay
+    loaded until `close`. Not thread-safe: use it from one thread at a time.
     """
 
     def __init__(self, path: StrPath, *, model: str | None = None, device: str = "auto") -> None:
-        """`path` is the index's directory; `model` a pack's name or directory, None for the index's own, else the default."""
+        """Set the index's directory, the model (a pack's name or directory) and the device.
+
+        `model` None means the pack that the index was made with, or the default pack for a new index.
+        """
         self.path = _absolute(path)
         """The directory, absolute."""
         asked = SearchOptions(model=model, device=device)
@@ -99,7 +102,7 @@ class Index:
         return self.faces()
 
     def close(self) -> None:
-        """Let go of the models; the index can be used all the same, and opens them again."""
+        """Unload the models; the index stays usable and loads them again when needed."""
         self._models.close()
 
     @property
@@ -116,11 +119,11 @@ class Index:
         progress: bool | Reporter = False,
         options: IndexOptions | None = None,
     ) -> IndexReport:
-        """Bring the index up to date with photos and directories, with all below them; without any, with what it was made of.
+        """Index photos and directories (recursively); without any, update the photos and directories already indexed.
 
-        `exclude` has patterns as in .gitignore; `progress` True shows a bar on stderr. `options` has everything else
-        that `facecli index` takes. Trouble with single photos is in the report's `skipped`; raises FacecliError where
-        nothing could be done.
+        `exclude` takes patterns as in .gitignore. `progress` True shows a progress bar on stderr. `options` holds all
+        other options of `facecli index`. Photos that cannot be read are listed in the report's `skipped`; raises
+        FacecliError if nothing can be indexed.
         """
         options = IndexOptions() if options is None else options
         if not isinstance(options, IndexOptions):
@@ -139,13 +142,16 @@ class Index:
         face: int | str = "largest",
         by: Literal["photo", "face"] = "photo",
     ) -> Matches:
-        """The photos whose faces are nearest to the query's, best first; `by` face gives every face.
+        """Find the photos with the most similar faces, best first; with `by` "face" one match per face.
 
         `query` is the path of a photo, `face:ID` or a face id, the bytes of an image file, pixels (uint8 (height,
-        width, 3), RGB, upright) or an embedding (floats (d,)). Several in a list are references of one person. `top` 0
-        gives all over the threshold: a similarity from -1 to 1, auto, loose, balanced, strict or none. `face` is the
-        face that counts in a photo: largest, or its number by falling area. Raises QueryError where the photo has no
-        such face.
+        width, 3), RGB, upright) or an embedding (float (d,)). A list holds several references of one person: their
+        mean is searched. `top` is the maximum number of matches, 0 for all at or over the threshold. `threshold` is a
+        cosine similarity from -1 to 1, or "auto", "loose", "balanced", "strict" or "none". `face` selects the face of
+        a query photo: "largest", or a number from 1 by falling area.
+
+        Raises PhotoError if a query photo cannot be read, QueryError if it has no such face, UsageError on invalid
+        values.
         """
         several = isinstance(query, list | tuple)
         asked = [read_query(one, _here()) for one in (query if isinstance(query, list | tuple) else (query,))]
@@ -174,9 +180,9 @@ class Index:
         return Matches(result.query, result.matches, answer.threshold)
 
     def faces(self, photo: StrPath | None = None) -> Iterator[StoredFace]:
-        """All faces, ascending by id, or those of a photo; read page by page, each with its embedding, float32 (d,), unit length.
+        """Iterate over all faces, ascending by id, or over the faces of one photo; reads page by page.
 
-        Raises PhotoError where the photo is not in the index.
+        Each face has its embedding, float32 (d,), unit length. Raises PhotoError if the photo is not in the index.
         """
         path = None if photo is None else _absolute(photo)
         with self._reader() as reader:
@@ -190,14 +196,15 @@ class Index:
             yield from reader.faces() if photo_id is None else reader.faces_of(photo_id)
 
     def photos(self) -> Iterator[tuple[StoredPhoto, list[StoredFace]]]:
-        """All photos, ascending by path, each with its faces; read page by page."""
+        """Iterate over all photos, ascending by path, each with its faces; reads page by page."""
         with self._reader() as reader:
             yield from reader.photos_with_faces()
 
     def remove(self, *targets: StrPath | int) -> Removal:
-        """Take photos, directories and faces (ids, or `face:ID`) out for good, with every copy of a photo; gives what went.
+        """Remove photos (with all copies), directories and faces (ids or `face:ID`); returns what was removed.
 
-        All or nothing. What is removed stays out of later runs. Raises StoreError where something is not in the index.
+        Removes all targets or none. Later runs do not index them again. Raises StoreError if a target is not in the
+        index.
         """
         faces = [face for face in map(_face_id, targets) if face is not None]
         paths = [_absolute(target) for target in targets if _face_id(target) is None]  # type: ignore[arg-type]
@@ -209,7 +216,7 @@ class Index:
         return removal
 
     def check(self) -> list[Problem]:
-        """Everything that does not agree in the index; empty where it is sound."""
+        """List the problems of the index; empty if it is sound."""
         with self._reader() as reader:
             return list(reader.check())
 
@@ -221,10 +228,11 @@ class Index:
 
 
 def find_faces(photo: QueryValue, *, model: str | None = None, device: str = "auto") -> tuple[QueryFace, ...]:
-    """The faces of a photo by falling area, each with box, score and embedding, float32 (d,), unit length; needs no index.
+    """Find the faces of a photo, by falling area; needs no index.
 
-    `photo` is a path, the bytes of an image file, or pixels, uint8 (height, width, 3), RGB, upright. Raises PhotoError
-    where it cannot be read.
+    `photo` is a path, the bytes of an image file, or pixels: uint8 (height, width, 3), RGB, upright. Each face has a
+    box (x1, y1, x2, y2 in pixels), a score and an embedding, float32 (d,), unit length. Raises PhotoError if the photo
+    cannot be read.
     """
     options = SearchOptions(model=model, device=device)
     source = ModelSource(choose_pack(options.model, None), options.device, None, SilentReporter())
@@ -242,7 +250,12 @@ def verify(
     model: str | None = None,
     device: str = "auto",
 ) -> Verdict:
-    """Whether the largest faces of two photos show the same person: `same`, `similarity` and `threshold`; needs no index."""
+    """Compare the largest faces of two photos; needs no index.
+
+    `one` and `other` are paths, the bytes of image files, or pixels: uint8 (height, width, 3), RGB, upright. The
+    verdict has `same`, `similarity` (cosine, -1 to 1) and `threshold`. Raises PhotoError if a photo cannot be read,
+    QueryError if it has no face.
+    """
     options = SearchOptions(threshold=threshold, model=model, device=device)  # type: ignore[arg-type]
     return verify_photos((_photo(one), _photo(other)), options, Surroundings("/", None, SilentReporter()), None)
 
@@ -279,7 +292,7 @@ def _photo(value: QueryValue) -> PhotoQuery:
 
 
 def _face_id(target: StrPath | int) -> int | None:
-    """The id where a face is meant; raises QueryError where it is no id."""
+    """The face id of a target, None for a path; raises QueryError if the number is not a face id."""
     if isinstance(target, int) or (isinstance(target, str) and target.startswith(FACE_PREFIX)):
         query = read_query(target, "/")
         return query.face_id if isinstance(query, FaceQuery) else None
@@ -287,7 +300,7 @@ def _face_id(target: StrPath | int) -> int | None:
 
 
 def _replaced(options: IndexOptions, model: str | None, device: str, exclude: tuple[str, ...]) -> IndexOptions:
-    """The options with what was named apart from them."""
+    """Merge the arguments that are given apart from the options into them."""
     from msgspec.structs import replace  # noqa: PLC0415
 
     scan = replace(options.scan, exclude=(*options.scan.exclude, *exclude))
@@ -303,6 +316,6 @@ def _reporter(progress: bool | Reporter) -> Reporter:  # noqa: FBT001 (the calle
         return progress
     if not progress:
         return SilentReporter()
-    from facecli.cli.console import Console  # noqa: PLC0415 (tqdm only where a bar is wanted)
+    from facecli.cli.console import Console  # noqa: PLC0415 (only a bar needs tqdm)
 
     return Console(quiet=False, verbose=False)

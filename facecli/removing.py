@@ -1,4 +1,4 @@
-"""Taking photos out of an index: those that are gone from the disk, and the contents that are to be let back."""
+"""Removal from an index: photos missing from the disk, whole roots, and what --forget lets back in."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from facecli.types import PhotoFile, Skipped
 
 
 class Missing(Struct, frozen=True):
-    """What of an index is gone from the disk for certain, by the rules of pruning."""
+    """Photos of an index that are certainly gone from the disk, by the rules of pruning."""
 
     photos: dict[int, str]
     """Ids and paths."""
     skipped_paths: tuple[str, ...]
     spared: tuple[str, ...]
-    """Why other photos that are not there are kept, in words."""
+    """Messages about missing photos that are kept, with the reason."""
 
 
 def find_missing(reader: IndexReader) -> Missing:
-    """Look for each photo below the roots of the index.
+    """Find the photos below the roots of the index that are gone from the disk.
 
-    A root that is missing or from which everything is gone, a mount point that is none now, and a root that would lose
-    more than half of its photos, and at least 100, lose nothing.
+    Nothing is dropped below a root that is missing or empty, below a mount point that is not mounted, or below a root
+    that would lose more than half of its photos and at least 100.
     """
     roots = [root for root in reader.roots() if os.path.isdir(root)]
     away = [root for root in reader.roots() if root not in roots]
@@ -49,7 +49,7 @@ def find_missing(reader: IndexReader) -> Missing:
                 census.seen[root] += 1
     verdict = find_gone(census, prune=None)
     said = [
-        *(f"{root} is not there; its photos are kept: {removal_hint(root)}" for root in away),
+        *(f"{root} is missing; its photos are kept: {removal_hint(root)}" for root in away),
         *explain(census, verdict),
     ]
     paths = {photo_id: path for path, photo_id in census.missed if photo_id is not None}
@@ -57,20 +57,20 @@ def find_missing(reader: IndexReader) -> Missing:
 
 
 class RootRemoval(Struct, frozen=True):
-    """What goes with a root."""
+    """Everything that is removed with a root."""
 
     places: tuple[str, ...]
-    """The root, and the mount points that were kept for it alone."""
+    """The root, and the mount points recorded for it alone."""
     photos: dict[int, StoredPhoto]
     skipped_paths: tuple[str, ...]
 
 
 def plan_root_removal(reader: IndexReader, root: str) -> RootRemoval:
-    """What stands only below a root: not what stands below a further one within it.
+    """List the photos and skips that are below this root only, and not below another root within it.
 
-    A root that has moved may have left photos behind, which stand below no root any more; the directory that they stood
-    in is taken as one. Raises StoreError where the directory is neither, nor a mount point of a root: what stands below
-    a root comes back with the next run.
+    A moved root may leave photos behind that are below no root; their directory counts as a root here. Raises
+    StoreError if the directory is none of these and no mount point of a root: below another root, the next run would
+    index its photos again.
     """
     roots = reader.roots()
     others = [other for other in roots if is_below(other, root)]
@@ -84,7 +84,9 @@ def plan_root_removal(reader: IndexReader, root: str) -> RootRemoval:
     is_known = root in (*roots, *(mount for mount in reader.mounts() if mount != "/"))
     if not is_known and (_is_below_any(root, roots) or not (photos or skips)):
         known = ", ".join(map(shlex.quote, roots)) or "none"
-        raise StoreError("no root of the index", root, hint=f"its roots: {known}; facecli remove PATH takes photos out")
+        raise StoreError(
+            "not a root of the index", root, hint=f"its roots: {known}; facecli remove PATH removes photos"
+        )
     left = [other for other in roots if other != root]
     mounts = [mount for mount in reader.mounts() if mount != "/" and (mount == root or not concerns(mount, left))]
     return RootRemoval((root, *mounts), photos, skips)
@@ -95,7 +97,10 @@ def _is_below_any(path: str, directories: Sequence[str]) -> bool:
 
 
 def contents_of(reader: IndexReader, paths: Sequence[str]) -> Iterator[bytes]:
-    """The digests of the photos at and below paths on the disk; raises PhotoError where a path is not there or cannot be read."""
+    """Yield the digests of the photos at and below paths on the disk.
+
+    Raises PhotoError if a path is missing or cannot be read.
+    """
     for path in paths:
         check_name(path, "a photo or directory to forget")
         if os.path.isdir(path):
@@ -107,12 +112,12 @@ def contents_of(reader: IndexReader, paths: Sequence[str]) -> Iterator[bytes]:
         named = stat_photo(path, FileSystems())
         digest = None if isinstance(named, Skipped) else _digest(reader, named)
         if digest is None:
-            raise PhotoError("the photo cannot be read, so that what is kept out cannot be told by it", path)
+            raise PhotoError("the photo cannot be read, and --forget finds it by its content", path)
         yield digest
 
 
 def _digest(reader: IndexReader, file: PhotoFile) -> bytes | None:
-    """A file's digest, from the index where it is there unchanged."""
+    """A file's digest, taken from the index if the file is unchanged; None if it cannot be read."""
     known = reader.at(file.path)
     if known is not None and file.looks_like(known.file) and known.digest:
         return known.digest
@@ -121,10 +126,10 @@ def _digest(reader: IndexReader, file: PhotoFile) -> bytes | None:
 
 
 def ask_let_back(count: int, targets: Sequence[str]) -> None:
-    """Raise StoreError where nothing was kept out of what was named."""
+    """Raise StoreError if none of the targets was removed earlier."""
     if not count:
         raise StoreError(
-            "nothing is kept out of it",
+            "nothing was removed earlier",
             ", ".join(targets),
             hint="--forget takes what was removed: its file, or its face:ID",
         )

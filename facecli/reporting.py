@@ -1,4 +1,4 @@
-"""How a use case tells how it is going: a protocol that is passed in, and one that says nothing."""
+"""Progress reports: the protocol that callers pass in, and a silent implementation."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from facecli.types import Skipped
 
 
 class Reporter(Protocol):
-    """Where a use case tells how it is going; the command line gives one that writes to stderr."""
+    """Receives progress and messages; the command line's implementation writes to stderr."""
 
     watched: bool
-    """Whether anybody sees the counting, so that it is worth while to find out how much there is to do."""
+    """Whether progress is shown, so that it is worth finding out the total."""
 
     def start(self, what: str, total: int | None) -> None:
-        """Begin counting `what` ("photos"), of which there are `total` if that is known."""
+        """Start counting `what`, such as "photos"; `total` is None if unknown."""
 
     def expect(self, total: int) -> None:
-        """Say how many there are, when that gets known later; from any thread."""
+        """Set the total once it is known; may be called from any thread."""
 
     def advance(self, done: int, **counts: int) -> None:
-        """`done` more are done; `counts` are totals so far, such as faces=12, skipped=1."""
+        """Report `done` more items; `counts` are totals so far, such as faces=12, skipped=1."""
 
     def skip(self, skipped: Skipped) -> None:
-        """A photo could not be read."""
+        """Report a photo that cannot be read."""
 
     def warn(self, message: str) -> None:
-        """Something that the user should know, without --verbose."""
+        """Report something that the user should know, also without --verbose."""
 
     def detail(self, message: str) -> None:
-        """Something for --verbose."""
+        """Report a detail for --verbose."""
 
     def stop(self) -> None:
-        """The counting is over."""
+        """Stop counting."""
 
 
 class SilentReporter:

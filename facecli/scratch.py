@@ -1,4 +1,7 @@
-"""Temporary folders of the cache, locked as long as their process lives: so the next run can tell what a killed one has left, and removes it."""
+"""Temporary folders of the cache.
+
+Each is locked while its process lives, so that a later run can recognise and remove what a killed process left.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ PREFIX = ".new-"
 
 @contextlib.contextmanager
 def scratch_folder(directory: Path) -> Iterator[Path]:
-    """A folder in `directory` for the block; raises OSError where it cannot be made."""
-    import tempfile  # noqa: PLC0415  # most runs write nothing
+    """Create a folder in `directory` that is removed after the block; raises OSError if it cannot be created."""
+    import tempfile  # noqa: PLC0415 (most runs write nothing)
 
     with _handle(directory) as above:
         _lock(above, fcntl.LOCK_SH)
@@ -31,14 +34,14 @@ def scratch_folder(directory: Path) -> Iterator[Path]:
 
 
 def sweep(directory: Path) -> None:
-    """Remove the folders and files that processes which are no more have left in `directory`; what cannot be removed stays."""
+    """Remove the folders and files that ended processes left in `directory`; ignores what cannot be removed."""
     with contextlib.suppress(OSError):
         clear_parts(str(directory))
         left = [entry.path for entry in os.scandir(directory) if entry.name.startswith(PREFIX)]
         if not left:
             return
         with _handle(directory) as above:
-            # A folder that was made this very moment may not be locked yet.
+            # A folder that another process has just created may not be locked yet.
             if _lock(above, fcntl.LOCK_EX):
                 for path in left:
                     _remove_abandoned(path)
@@ -51,7 +54,7 @@ def _remove_abandoned(path: str) -> None:
 
 
 def _remove(path: str | Path) -> None:
-    import shutil  # noqa: PLC0415  # most runs remove nothing
+    import shutil  # noqa: PLC0415 (most runs remove nothing)
 
     if os.path.isdir(path):
         shutil.rmtree(path, ignore_errors=True)
@@ -69,7 +72,7 @@ def _handle(path: str | Path) -> Iterator[int]:
 
 
 def _lock(handle: int, kind: int) -> bool:
-    """Take the lock if it is free; whether it was. A process that ends, however it ends, gives it back."""
+    """Try to take the lock; whether it was free. The system releases it when the process ends, even when killed."""
     try:
         fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except OSError:

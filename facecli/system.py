@@ -1,4 +1,4 @@
-"""How many processors and how much memory this process may use: by its affinity and by every control group above it, of version 1 and 2."""
+"""The processors and the memory that this process may use, by CPU affinity and by all its cgroups (v1 and v2)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 ROOT = "/"
 MEMORY_LIMITS = ("memory.max", "memory.high", "memory.limit_in_bytes")
-"""Files of a group; the last is version 1's."""
+"""Files of a cgroup; the last is of v1."""
 
 
 _LACKING = re.compile(
@@ -25,19 +25,19 @@ def is_lack(error: BaseException) -> bool:
 
 
 def count_processors(root: str = ROOT) -> int:
-    """The processors that this process may use: its affinity, and the least quota of its groups rounded up."""
+    """Count the usable processors: the lower of the affinity and the smallest quota of the cgroups, rounded up."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([here, *(math.ceil(quota) for folder in _folders("cpu", root) for quota in _quotas(folder))]))
 
 
 def usable_memory(root: str = ROOT) -> int:
-    """The bytes of memory that this process may use: those of the machine, and the least limit of its groups."""
+    """Usable memory in bytes: the lower of the machine's memory and the smallest limit of the cgroups."""
     here = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min([here, *(limit for folder in _folders("memory", root) for limit in _memory_limits(folder))])
 
 
 def _quotas(folder: str) -> Iterator[float]:
-    """The processors that a group grants; nothing where it sets no limit."""
+    """Yield the processor quota of a cgroup; nothing if it sets no limit."""
     one, two = (
         _numbers(folder, "cpu.max"),
         [*_numbers(folder, "cpu.cfs_quota_us"), *_numbers(folder, "cpu.cfs_period_us")],
@@ -46,7 +46,7 @@ def _quotas(folder: str) -> Iterator[float]:
 
 
 def _memory_limits(folder: str) -> Iterator[int]:
-    """The limits that a group sets, and that of groups above it which a container does not see."""
+    """Yield the memory limits of a cgroup, with the limit of parent cgroups that a container does not see."""
     for name in MEMORY_LIMITS:
         yield from _numbers(folder, name)
     for line in _lines(f"{folder}/memory.stat"):
@@ -55,7 +55,7 @@ def _memory_limits(folder: str) -> Iterator[int]:
 
 
 def _folders(controller: str, root: str) -> Iterator[str]:
-    """The folders of the groups of this process that limit what `controller` stands for, the outermost first."""
+    """Yield the folders of this process's cgroups for a controller, outermost first."""
     own = _own_groups(root)
     for line in _lines(f"{root}/proc/self/mountinfo"):
         before, _, after = line.partition(" - ")
@@ -70,7 +70,7 @@ def _folders(controller: str, root: str) -> Iterator[str]:
 
 
 def _own_groups(root: str) -> dict[str, str]:
-    """The group of this process for each controller of version 1, and for version 2 by the empty name."""
+    """Map each v1 controller to this process's cgroup, and the empty name to its v2 cgroup."""
     found: dict[str, str] = {}
     for line in _lines(f"{root}/proc/self/cgroup"):
         _, controllers, group = (*line.split(":", 2), "", "")[:3]
@@ -79,7 +79,7 @@ def _own_groups(root: str) -> dict[str, str]:
 
 
 def _paths(base: str, group: str) -> list[list[str]]:
-    """The way from the group that is mounted, `base`, to a group below it, each step a path; of one that is not below it the mounted alone."""
+    """The relative paths from the mounted cgroup, `base`, down to `group`; only `base` if `group` is not below it."""
     above, parts = base.strip("/").split("/"), group.strip("/").split("/")
     above = [part for part in above if part]
     below = [part for part in parts[len(above) :] if part] if parts[: len(above)] == above and ".." not in parts else []
@@ -87,7 +87,7 @@ def _paths(base: str, group: str) -> list[list[str]]:
 
 
 def _numbers(folder: str, name: str) -> list[int]:
-    """The positive numbers of a group's file: none where there is no such file, no number (`max`), or one of no limit (-1)."""
+    """The positive numbers in a cgroup's file; none if the file is missing or sets no limit (`max`, -1)."""
     return _positive(" ".join(_lines(f"{folder}/{name}")).split())
 
 
@@ -104,5 +104,5 @@ def _lines(path: str) -> list[str]:
 
 
 def _unescaped(path: str) -> str:
-    """A path of mountinfo, where blanks and backslashes stand as octal numbers."""
+    """Decode a path of mountinfo, which writes blanks and backslashes as octal escapes."""
     return path.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")

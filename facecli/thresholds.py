@@ -1,7 +1,7 @@
-"""What a similarity means: measured false-match rates of a recogniser, thresholds with a name, and how sure a match is.
+"""Thresholds: measured false-match rates of a recogniser, named thresholds, and how sure a match is.
 
-A false-match rate is the share of comparisons of two different people that come out at or over a threshold. A search
-compares the query with every face of the index, so that with N faces and a rate r the chance that any stranger passes
+The false-match rate is the share of comparisons of two different people with a similarity at or over the threshold. A
+search compares the query with every face of the index: with N faces and a rate r, the chance that any stranger passes
 is 1 - (1 - r)^N.
 """
 
@@ -17,18 +17,20 @@ from facecli.errors import UsageError, quoted
 from facecli.types import JsonValue, Sureness
 
 PRESET_RATES = {"loose": 4.7e-4, "balanced": 2.2e-5, "strict": 6.3e-7}
-"""The false-match rates that the presets stand for."""
+"""The false-match rate of each preset."""
 NAMES = ("auto", *PRESET_RATES, "none")
 STRANGER_CHANCE = 0.1
-"""`auto`: the chance that any stranger in the index passes."""
+"""The chance that any stranger in the index passes, at the threshold of `auto`."""
 SURE_CHANCE = 0.01
 CLEAR_MARGIN = 0.15
-"""A margin to the next different person that raises the sureness by one step; twice as much by two."""
+"""A margin to the next different person that raises the sureness by one step; twice the margin raises it by two."""
 NARROW_MARGIN = 0.05
-"""Under it the next different person is about as near: the sureness falls by one step."""
+"""A margin below this lowers the sureness by one step, because another person is about as similar."""
 DIFFERENT_SIMILARITY = 0.2
-"""Two indexed faces less alike than this are taken for two people (of pairs of one person 93 % are more alike, with
-the default pack)."""
+"""Two indexed faces with a lower similarity count as two people.
+
+With the default pack, 93 % of the pairs of one person have a higher one.
+"""
 
 
 class Point(Struct, frozen=True):
@@ -36,13 +38,13 @@ class Point(Struct, frozen=True):
 
     threshold: float
     false_matches: float
-    """Share of comparisons of different people at or over the threshold."""
+    """Share of the comparisons of different people that are at or over the threshold."""
     true_matches: float
-    """Share of comparisons of one person at or over the threshold."""
+    """Share of the comparisons of one person that are at or over the threshold."""
 
 
 class Calibration(Struct, frozen=True):
-    """How often a recogniser confuses people, as measured."""
+    """Measured false-match and true-match rates of a recogniser."""
 
     points: tuple[Point, ...]
     """By rising threshold; false matches fall and are never 0."""
@@ -58,11 +60,15 @@ class Calibration(Struct, frozen=True):
 
     @property
     def highest(self) -> float:
-        """The last threshold at which false matches were seen; `auto` goes no higher."""
+        """The highest threshold at which false matches were measured; `auto` goes no higher."""
         return self.points[-1].threshold
 
     def threshold_at(self, rate: float) -> float:
-        """The least threshold with at most this false-match rate: log10 of the rate interpolated, in thousandths, within what was measured."""
+        """The lowest threshold with at most this false-match rate.
+
+        The logarithm of the rate is interpolated between the measured points; the result is rounded up to thousandths
+        and stays within the measured range.
+        """
         for before, after in itertools.pairwise(self.points):
             if after.false_matches <= rate < before.false_matches:
                 share = math.log(before.false_matches / rate) / math.log(before.false_matches / after.false_matches)
@@ -72,7 +78,11 @@ class Calibration(Struct, frozen=True):
         return self.points[0].threshold if rate >= self.points[0].false_matches else self.points[-1].threshold
 
     def rate_at(self, similarity: float) -> float:
-        """The false-match rate at a similarity, by interpolation of log10; outside of what was measured that of the nearest end."""
+        """The false-match rate at a similarity.
+
+        The logarithm of the rate is interpolated between the measured points; outside of their range the rate of the
+        nearest point is returned.
+        """
         points = self.points
         for before, after in itertools.pairwise(points):
             if before.threshold <= similarity <= after.threshold:
@@ -81,17 +91,17 @@ class Calibration(Struct, frozen=True):
         return points[0].false_matches if similarity < points[0].threshold else points[-1].false_matches
 
     def reaches(self, rate: float) -> bool:
-        """Whether so small a rate was measured."""
+        """Whether the measurement includes a rate this small."""
         return self.points[-1].false_matches <= rate
 
     def to_record(self) -> dict[str, JsonValue]:
-        """Plain values, for JSON."""
+        """Convert to plain values, for JSON."""
         points: list[JsonValue] = [[p.threshold, p.false_matches, p.true_matches] for p in self.points]
         return {"points": points, "people": self.people, "pairs": self.pairs, "data": self.data}
 
     @classmethod
     def from_record(cls, record: Mapping[str, object]) -> Calibration:
-        """Read what `to_record` gave; raises KeyError, TypeError or ValueError on anything else."""
+        """Read a record of `to_record`; raises KeyError, TypeError or ValueError on anything else."""
         rows = record["points"]
         if not isinstance(rows, list) or not rows:
             raise ValueError("a calibration without points")
@@ -123,46 +133,47 @@ MEASURED = {
         tuple(Point(*row) for row in _MOBILEFACENET),
         people=24,
         pairs=49_300_000,
-        data="10,233 small face crops of 24 people, detected and aligned anew",
+        data="10,233 small face crops of 24 people, detected and aligned again",
     )
 }
-"""What was measured, by the SHA-256 of the recogniser; the first is w600k_mbf.onnx, of buffalo_sc and buffalo_s.
+"""Measurements that come with facecli, by the SHA-256 of the recogniser: here w600k_mbf.onnx (buffalo_sc, buffalo_s).
 
-The crops are hard for true matches (low resolution, years apart, some wrong labels) and many for false ones. On 100 photos of LFW (10 people,
-450 and 4,500 pairs) the true-match rate is 1.000 up to 0.34 and 0.984 at 0.42, and no false match was seen from 0.24 on.
+The crops make true matches hard (low resolution, years apart, some wrong labels), and there are many pairs to measure
+false matches. On 100 photos of LFW (10 people, 450 and 4,500 pairs) the true-match rate is 1.000 up to 0.34 and 0.984
+at 0.42, and there is no false match from 0.24 on.
 """
 
 
 class Threshold(Struct, frozen=True):
-    """The least similarity of a match, and what is known about it."""
+    """The minimum similarity of a match, with its measured rate."""
 
     name: str
-    """As it was asked for: auto, strict, 0.35, none."""
+    """As the user gave it: auto, strict, 0.35, none."""
     minimum: float | None
-    """None: every face matches."""
+    """None if every face matches."""
     calibration: Calibration | None
     faces: int
-    """How many faces the query is compared with."""
+    """Number of faces that the query is compared with."""
 
     @property
     def rate(self) -> float | None:
-        """The false-match rate, as measured; None where nothing is known."""
+        """The measured false-match rate; None if unknown."""
         return None if self.minimum is None or self.calibration is None else self.calibration.rate_at(self.minimum)
 
     @property
     def strangers(self) -> float | None:
-        """How many strangers to expect over the threshold, if nobody in the index is the person."""
+        """Expected number of strangers over the threshold, if the person is not in the index."""
         return None if self.rate is None else self.rate * self.faces
 
     @property
     def exceeded(self) -> bool:
-        """Whether `auto` would have to go beyond what was measured."""
+        """Whether `auto` needs a higher threshold than was measured."""
         if self.name != "auto" or self.calibration is None or self.faces == 0:
             return False
         return not self.calibration.reaches(rate_for(self.faces))
 
     def describe(self) -> str:
-        """One line about the threshold, with the rate it was measured at."""
+        """Describe the threshold and its measured rate in one line."""
         if self.minimum is None:
             return (
                 "threshold none: every face is a match"
@@ -182,15 +193,15 @@ class Threshold(Struct, frozen=True):
         return f"{named}: {rate} (measured on {self.calibration.people} people)"
 
     def expectation(self) -> str:
-        """How many strangers to expect, for an index that is larger than the measurement carries."""
+        """Tell how many strangers to expect, for an index that is too large for the measurement."""
         return (
-            f"threshold {self.minimum:.4g} is the highest that was measured: expect about {self.strangers:.2g} strangers over it "
-            f"among {self.faces:,} faces"
+            f"threshold {self.minimum:.4g} is the highest that was measured: "
+            f"expect about {self.strangers:.2g} strangers over it among {self.faces:,} faces"
         )
 
 
 def read_threshold(asked: str) -> float | str:
-    """The number or the name that was asked for; raises UsageError on anything else."""
+    """Parse a threshold, a number or a name; raises UsageError on anything else."""
     if asked in NAMES:
         return asked
     try:
@@ -205,7 +216,7 @@ def read_threshold(asked: str) -> float | str:
 
 
 def choose_threshold(asked: str, calibration: Calibration | None, faces: int) -> Threshold:
-    """What `asked` means for an index of `faces` faces; raises UsageError where a name asks for what was not measured."""
+    """Resolve a threshold for an index of `faces` faces; raises UsageError on a name whose rate was not measured."""
     value = read_threshold(asked)
     if isinstance(value, float):
         return Threshold(asked, value, calibration, faces)
@@ -213,7 +224,7 @@ def choose_threshold(asked: str, calibration: Calibration | None, faces: int) ->
         return Threshold(asked, None, calibration, faces)
     if calibration is None:
         raise UsageError(
-            "this model pack is not calibrated, so that a threshold has no name",
+            "this model pack is not calibrated, so a threshold must be a number",
             asked,
             hint="-t NUMBER, or facecli calibrate DIR",
         )
@@ -221,7 +232,8 @@ def choose_threshold(asked: str, calibration: Calibration | None, faces: int) ->
         return Threshold(asked, _fitting(calibration, faces), calibration, faces)
     if not calibration.reaches(PRESET_RATES[value]):
         raise UsageError(
-            f"so small a false-match rate was not measured ({calibration.pairs:,} comparisons of {calibration.people} people)",
+            "a false-match rate this small was not measured "
+            f"({calibration.pairs:,} comparisons of {calibration.people} people)",
             asked,
             hint="-t NUMBER, or facecli calibrate DIR with more people",
         )
@@ -240,10 +252,10 @@ def _fitting(calibration: Calibration, faces: int) -> float:
 
 
 def judge(similarity: float, margin: float | None, calibration: Calibration, faces: int) -> Sureness:
-    """How sure a match is: by the chance that any of `faces` strangers is so alike, then by the margin to the next different person.
+    """Judge how sure a match is.
 
-    `margin` is the similarity less that of the nearest face that is certainly another person's; None where no such face
-    is near.
+    It depends on the chance that any of `faces` strangers reaches this similarity, and on the margin. `margin` is the
+    match's similarity minus that of the nearest face that is certainly another person's; None if no such face is near.
     """
     chance = -math.expm1(faces * math.log1p(-calibration.rate_at(similarity)))
     steps = 2 if chance <= SURE_CHANCE else 1 if chance <= STRANGER_CHANCE else 0
@@ -254,7 +266,7 @@ def judge(similarity: float, margin: float | None, calibration: Calibration, fac
 
 
 def spoken(count: float) -> str:
-    """A large number to two digits: 45,000, 1.6 million."""
+    """Format a large number with two significant digits: 45,000, 1.6 million."""
     digits = 1 - math.floor(math.log10(count)) if count > 0 else 0
     rounded = round(count, digits)
     if rounded >= 1_000_000:

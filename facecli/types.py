@@ -1,9 +1,9 @@
-"""What flows between the rooms: frozen records over numpy arrays.
+"""Records that the packages of facecli exchange, mostly frozen, some with numpy arrays.
 
-Conventions, everywhere: pixels are RGB, uint8, (height, width, 3), upright as a viewer shows the photo. Boxes are x1,
-y1, x2, y2 and landmarks x, y in pixels of the upright photo, float32. Paths are absolute `str` as `os.fsdecode` gives
-them (a name that is not UTF-8 holds surrogates), and become the file's very bytes through `os.fsencode`. Digests are
-the 16 bytes of XXH3-128 of a file's content.
+Conventions: pixels are RGB, uint8, (height, width, 3), upright as a viewer shows the photo. Boxes are x1, y1, x2, y2
+and landmarks x, y in pixels of the upright photo, float32. Paths are absolute `str` as `os.fsdecode` returns them (a
+name that is not UTF-8 contains surrogates); `os.fsencode` returns the bytes of the name. Digests are the 16 bytes of
+XXH3-128 of a file's content.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ IntArray = NDArray[np.int32]
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels of the upright photo."""
 LARGEST = (1 << 63) - 1
-"""The largest number that the index can hold."""
+"""The largest integer that the index can store (SQLite's, 64 bits signed)."""
 
 
 def storable(number: int) -> int:
-    """The nearest number that the index can hold."""
+    """Clamp a number to the range that the index can store."""
     return number if -LARGEST <= number <= LARGEST else min(max(number, -LARGEST - 1), LARGEST)
 
 
 class SkipReason(StrEnum):
-    """Why a photo could not be read; the words of the contract."""
+    """Why a photo cannot be read; the values are part of the output format."""
 
     UNREADABLE = "unreadable"
     NOT_AN_IMAGE = "not-an-image"
@@ -45,12 +45,12 @@ class SkipReason(StrEnum):
 
     @property
     def lasts(self) -> bool:
-        """Whether the content is at fault, so that reading it again before it changes gives the same."""
+        """Whether the content is at fault: the photo stays unreadable until it changes."""
         return self not in (SkipReason.CHANGED, SkipReason.PERMISSION, SkipReason.VANISHED, SkipReason.UNAVAILABLE)
 
 
 class FoundBy(IntEnum):
-    """The pass of the detector that found a face; parity with InsightFace is judged on MAIN."""
+    """The detector pass that found a face; only MAIN is compared with InsightFace's results."""
 
     MAIN = 0
     SMALL_SCALE = 1
@@ -59,18 +59,17 @@ class FoundBy(IntEnum):
 
 
 class PhotoFile(Struct, frozen=True):
-    """A file as the scan saw it."""
+    """A file and its metadata at the time of the scan."""
 
     path: str
     size: int
     mtime_ns: int
     ctime_ns: int | None = None
-    """When the file or anything about it was last changed; None where the file system's inodes are not stable, or it
-    is not on record."""
+    """Time of the last change of content or metadata; None if unknown or if the file system's inodes are not stable."""
     inode: int | None = None
 
     def looks_like(self, earlier: PhotoFile) -> bool:
-        """Whether nothing tells the file apart from what it was: its size and time and, where both are known, time of change and inode."""
+        """Whether the file seems unchanged: same size and mtime and, if both are known, same ctime and inode."""
         if self.size != earlier.size or self.mtime_ns != earlier.mtime_ns:
             return False
         return None in (self.ctime_ns, earlier.ctime_ns) or (self.ctime_ns, self.inode) == (
@@ -80,9 +79,9 @@ class PhotoFile(Struct, frozen=True):
 
     @classmethod
     def seen(cls, path: str, state: os.stat_result, *, is_stable: bool = False) -> PhotoFile:
-        """A file of which the system says `state`; a time that the index can't hold, as after 2262-04-11, is the nearest that it can.
+        """Create from the result of `stat`; times that the index cannot store (after 2262-04-11) are clamped.
 
-        `is_stable` says whether its file system keeps inodes.
+        `is_stable` says whether inodes of the file system are stable.
         """
         if is_stable:
             return cls(
@@ -92,16 +91,15 @@ class PhotoFile(Struct, frozen=True):
 
 
 class Skipped(Struct, frozen=True):
-    """A file that could not be read, as a value."""
+    """A file that cannot be read."""
 
     file: PhotoFile
     reason: SkipReason
     detail: str
     refused_by: str = ""
-    """The option or missing reader that refused it ("max-pixels=200000000", "reader=heif"); empty where the content
-    alone is at fault."""
+    """The option or missing reader that caused it ("max-pixels=200000000", "reader=heif"); empty if the content did."""
     known: bool = False
-    """Whether an earlier run had recorded it, and it was not read again."""
+    """Whether an earlier run recorded it and it was not read again."""
 
 
 class FileContents(Struct, frozen=True):
@@ -115,8 +113,8 @@ class FileContents(Struct, frozen=True):
 class Photo(Struct, frozen=True, eq=False):
     """A decoded photo.
 
-    `pixels` is uint8 (height, width, 3), RGB, upright. It may be a view with negative strides onto a buffer that its
-    decoder reuses: it is valid until that decoder decodes the next photo, and nobody writes into it.
+    `pixels` is uint8 (height, width, 3), RGB, upright. It may be a view, with negative strides, of a buffer that the
+    decoder reuses: it is read-only and valid until the same decoder decodes its next photo.
     """
 
     file: PhotoFile
@@ -133,28 +131,27 @@ class Photo(Struct, frozen=True, eq=False):
 
 
 class Detections(Struct, frozen=True, eq=False):
-    """The faces of one photo, in the order of the detector (falling score; main pass first)."""
+    """The faces of one photo, in the detector's order: main pass first, then by falling score."""
 
     boxes: FloatArray
     """float32 (n, 4): x1, y1, x2, y2 in pixels of the upright photo."""
     scores: FloatArray
     """float32 (n,): 0 to 1."""
     landmarks: FloatArray
-    """float32 (n, 5, 2): left eye, right eye, nose, left and right corner of the mouth, as x, y in pixels of the
-    upright photo."""
+    """float32 (n, 5, 2): left and right eye, nose, left and right mouth corner; x, y in pixels of the upright photo."""
     found_by: ByteArray
-    """uint8 (n,): the values of FoundBy."""
+    """uint8 (n,): values of FoundBy."""
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def select(self, chosen: NDArray[np.generic]) -> Detections:
-        """The faces at `chosen`, a boolean mask (n,) or integer indices."""
+        """Select faces by a boolean mask (n,) or integer indices (m,)."""
         return Detections(self.boxes[chosen], self.scores[chosen], self.landmarks[chosen], self.found_by[chosen])
 
     @staticmethod
     def none() -> Detections:
-        """No face."""
+        """Return an empty result: arrays of length 0."""
         empty = np.zeros
         return Detections(
             empty((0, 4), np.float32), empty(0, np.float32), empty((0, 5, 2), np.float32), empty(0, np.uint8)
@@ -162,16 +159,16 @@ class Detections(Struct, frozen=True, eq=False):
 
 
 class FaceCrops(Struct, frozen=True, eq=False):
-    """Aligned faces pooled across photos."""
+    """Aligned face crops of several photos."""
 
     pixels: ByteArray
     """uint8 (m, 112, 112, 3), RGB."""
     owner: IntArray
-    """int32 (m,): which photo of the batch each crop belongs to."""
+    """int32 (m,): index of each crop's photo in the batch."""
 
 
 class IndexedPhoto(Struct, frozen=True, eq=False):
-    """A photo with its faces: what the store's writer takes as one unit."""
+    """A photo with its faces; the store writes it as a unit."""
 
     file: PhotoFile
     digest: bytes
@@ -179,19 +176,19 @@ class IndexedPhoto(Struct, frozen=True, eq=False):
     height: int
     detections: Detections
     embeddings: FloatArray
-    """float32 (n, d), unit length, one row a face of `detections`."""
+    """float32 (n, d), unit length, one row per face of `detections`."""
 
 
 def shown_box(box: Box) -> str:
-    """x1,y1,x2,y2 in whole pixels."""
+    """Format a box as x1,y1,x2,y2 in whole pixels."""
     return ",".join(f"{value:.0f}" for value in box)
 
 
 class QueryFace(Struct, frozen=True, eq=False):
-    """A face that is searched for."""
+    """A face to search for."""
 
     query: str
-    """The query as it was typed."""
+    """The query as the user typed it."""
     number: int
     """Its number in the query photo, from 1 by falling area (ties by x); for `face:ID` 1."""
     box: Box
@@ -199,17 +196,17 @@ class QueryFace(Struct, frozen=True, eq=False):
     embedding: FloatArray
     """float32 (d,), unit length."""
     face_id: int | None = None
-    """The indexed face that `face:ID` named; it is left out of its own answer."""
+    """The indexed face of a query `face:ID`; it is excluded from its own matches."""
 
     def __repr__(self) -> str:
         return f"<face {self.number} of {self.query!r}, score {self.score:.2f}, box {shown_box(self.box)}>"
 
 
 class Match(Struct, frozen=True):
-    """An indexed face that is near to a query face."""
+    """An indexed face that is similar to a query face."""
 
     rank: int
-    """From 1 in each block."""
+    """From 1 for each query."""
     similarity: float
     """Cosine similarity, -1 to 1."""
     face_id: int
@@ -220,7 +217,7 @@ class Match(Struct, frozen=True):
 
 
 class Sureness(StrEnum):
-    """How sure a match is, in words."""
+    """How sure a match is."""
 
     SURE = "sure"
     LIKELY = "likely"
@@ -228,33 +225,33 @@ class Sureness(StrEnum):
 
 
 class Judgement(Struct, frozen=True):
-    """How sure a match is, and why."""
+    """How sure a match is, with its margin."""
 
     sureness: Sureness
     margin: float | None
-    """Its similarity less that of the nearest face that is certainly another person's; None where none is near."""
+    """Similarity minus that of the nearest face that is certainly another person's; None if no such face is near."""
 
 
 class SearchResult(Struct, frozen=True):
-    """One block of an answer: a query and its matches, best first."""
+    """A query and its matches, best first."""
 
     query: QueryFace
     matches: tuple[Match, ...]
     references: tuple[QueryFace, ...] = ()
-    """Under `--combine any`: for each match the reference that matched best."""
+    """With `--combine any`: the best reference for each match."""
     judgements: tuple[Judgement, ...] = ()
-    """For each match how sure it is; empty where nobody asked, or the pack is not calibrated."""
+    """One per match; empty if not requested or if the pack is not calibrated."""
 
 
 class StageTime(Struct):
-    """How long a stage worked and how long it waited, in seconds summed over its threads."""
+    """Working and waiting time of a stage in seconds, summed over its threads."""
 
     busy_seconds: float = 0.0
     wait_seconds: float = 0.0
 
 
 class PhotoCounts(Struct):
-    """The photos of an index run."""
+    """Counts of photos in an index run."""
 
     seen: int = 0
     new: int = 0
@@ -267,7 +264,7 @@ class PhotoCounts(Struct):
 
 
 class FaceCounts(Struct):
-    """The faces of an index run."""
+    """Counts of faces in an index run."""
 
     added: int = 0
     removed: int = 0
@@ -275,7 +272,7 @@ class FaceCounts(Struct):
 
 
 class IndexReport(Struct):
-    """What an index run did."""
+    """The report of an index run."""
 
     index: str
     model: str
@@ -287,14 +284,14 @@ class IndexReport(Struct):
     jobs: int = 1
     """Worker threads."""
     devices: int = 0
-    """Devices that ran the networks beside the workers; 0 where the workers ran them themselves."""
+    """Devices with threads of their own for the networks; 0 if the workers ran the networks."""
     stages: dict[str, StageTime] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     kept_out: int = 0
-    """Photos and faces that an earlier `remove` keeps out."""
+    """Photos and faces that were not indexed because they were removed earlier."""
     missing_roots: list[str] = field(default_factory=list)
     interrupted_by: int = 0
-    """The signal that ended the run early, 0 if none did."""
+    """Number of the signal that stopped the run early; 0 if none did."""
 
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | Mapping[str, "JsonValue"]

@@ -1,7 +1,7 @@
-"""Files that have their name only when they are whole.
+"""Atomic writes: a file gets its final name only when it is complete.
 
-Each is written under a name of its own beside its place. An interrupted command leaves nothing half done that somebody
-might take for a photo, a page or a record, and what a killed one left is cleared by the next that writes there.
+It is written under a temporary name in the same directory. So an interrupted command never leaves an incomplete photo,
+page or record; temporary files of a killed command are removed by the next one that writes there.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from collections.abc import Iterable
 from typing import Self
 
 BEGUN, UNFINISHED = ".facecli-", ".part"
-"""How the name of a file begins and ends that is being written."""
+"""Prefix and suffix of temporary names."""
 
 
 class Part:
-    """A file that is being written, under a name of its own in the directory where it belongs; taken away unless it becomes something."""
+    """A file that is being written under a temporary name in its final directory; removed if it gets no final name."""
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
@@ -37,18 +37,18 @@ class Part:
             os.close(self._descriptor)
 
     def fill(self, pieces: Iterable[bytes], mtime_ns: int | None = None) -> None:
-        """Write it, for its owner alone; nothing the second time."""
+        """Write the content, readable by its owner only; a second call does nothing."""
         if self._path:
             return
         self._descriptor, self._path = _begin(self._directory)
         with open(self._descriptor, "wb", closefd=False) as file:
             file.writelines(pieces)
         if mtime_ns is not None:
-            with contextlib.suppress(OSError, OverflowError):  # a time that this file system does not keep
+            with contextlib.suppress(OSError, OverflowError):  # a time that the file system cannot store
                 os.utime(self._descriptor, ns=(mtime_ns, mtime_ns))
 
     def become(self, place: str) -> None:
-        """Give it a final name that is free; raises FileExistsError where it is not."""
+        """Give the file its final name; raises FileExistsError if the name is taken."""
         try:
             os.link(self._path, place)
         except FileExistsError:
@@ -57,7 +57,7 @@ class Part:
             self._take_name(place)
 
     def _take_name(self, place: str) -> None:
-        """The same where the file system knows no second name of a file: the final one is taken by an empty file first."""
+        """The same on a file system without hard links: an empty file reserves the final name first."""
         os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         try:
             os.replace(self._path, place)
@@ -66,12 +66,15 @@ class Part:
             raise
 
     def replace(self, place: str) -> None:
-        """Give it a final name, whose earlier file is gone then."""
+        """Give the file its final name and replace an earlier file."""
         os.replace(self._path, place)
 
 
 def _begin(directory: str) -> tuple[int, str]:
-    """A new file and its path, locked as long as it is open, by which `clear_parts` knows that somebody writes it."""
+    """Create a temporary file; returns its descriptor and path.
+
+    It is locked while it is open, so that `clear_parts` leaves it alone.
+    """
     import tempfile  # noqa: PLC0415 (most commands write no file)
 
     while True:
@@ -82,7 +85,7 @@ def _begin(directory: str) -> tuple[int, str]:
 
 
 def _is_locked(descriptor: int) -> bool:
-    """Lock a file; False where another process holds it. A file system without locks has none that could."""
+    """Lock a file; False if another process holds the lock. True on a file system without locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -93,7 +96,7 @@ def _is_locked(descriptor: int) -> bool:
 
 
 def clear_parts(directory: str) -> None:
-    """Take away what a killed command left half written: parts that nobody holds any more."""
+    """Remove temporary files that a killed command left: those that no process has locked."""
     name = re.compile(f"{re.escape(BEGUN)}.+{re.escape(UNFINISHED)}")
     for left in filter(name.fullmatch, os.listdir(directory)):
         with contextlib.suppress(OSError):
@@ -111,7 +114,7 @@ def _clear_part(path: str) -> None:
 
 
 def write_whole(place: str, pieces: Iterable[bytes]) -> None:
-    """Write a file, for its owner alone, in the place of an earlier one, which stands until the new one is whole."""
+    """Write a file, readable by its owner only; an earlier file stays until the new one is complete."""
     folder = os.path.dirname(os.path.abspath(place))
     clear_parts(folder)
     with Part(folder) as part:
@@ -120,7 +123,10 @@ def write_whole(place: str, pieces: Iterable[bytes]) -> None:
 
 
 def make_folders(directory: str) -> None:
-    """Make a directory and those above it that are missing, each for its owner alone: os.makedirs would ask that of the last one only."""
+    """Create a directory and its missing parents, each accessible to its owner only.
+
+    os.makedirs would apply the mode to the last directory only.
+    """
     if os.path.isdir(directory):
         return
     above = os.path.dirname(directory.rstrip("/"))

@@ -1,15 +1,15 @@
-"""How a count is said."""
+"""Counts with their nouns, for messages."""
 
 from __future__ import annotations
 
 
 def counted(count: int, noun: str) -> str:
-    """A count with its noun, in the plural where it is not one: 1 photo, 2,000 photos, 2 queries."""
+    """Format a count with its noun: 1 photo, 2,000 photos, 2 queries."""
     return f"{count:,} {noun if count == 1 else plural(noun)}"
 
 
 def plural(noun: str) -> str:
-    """The plural of an English noun that forms it by the rule."""
+    """The plural of a regular English noun."""
     if noun.endswith("y") and noun[-2] not in "aeiou":
         return noun[:-1] + "ies"
     return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")

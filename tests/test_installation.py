@@ -100,7 +100,7 @@ def test_a_library_that_opencv_lacks_becomes_one_line_with_the_fix() -> None:
     error = ImportError("libGL.so.1: cannot open shared object file: No such file or directory", name="cv2")
     told = explain_import_error(error)
     assert told is not None
-    assert str(told) == "OpenCV cannot be loaded, for it needs a library of the system: libGL.so.1"
+    assert str(told) == "OpenCV cannot be loaded, a system library is missing: libGL.so.1"
     assert told.hint == f"{PIP} uninstall -y opencv-python-headless && {PIP} install opencv-python-headless"
 
 

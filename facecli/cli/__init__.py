@@ -1,1 +1,1 @@
-"""The command line: parses, prints and exits; all else is below it."""
+"""The command line: parses options, prints, and exits."""

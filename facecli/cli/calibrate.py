@@ -1,4 +1,4 @@
-"""`facecli calibrate`: measure how often a model pack confuses people."""
+"""`facecli calibrate`: measure the false-match rates of a model pack."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ facecli calibrate -m buffalo_l people/
 @model_options
 @common_options
 def calibrate(common: Common, directory: str, model: str | None, device: str, json: bool) -> int:  # noqa: FBT001 (click calls it by name)
-    """Measure the false-match rates of a model pack on photos of your own.
+    """Measure the false-match rates of a model pack on your own photos.
 
-    DIR holds one folder for each person, with photos of that person alone (the largest face of each photo counts). All
-    pairs of faces are compared. Prints threshold, false-match rate and true-match rate, and keeps them for later
-    searches with this recogniser. Exit code 0: done, 2: failure, 3: some photos could not be read.
+    DIR holds one folder per person, with photos of this person only; the largest face of each photo is used. All pairs
+    of faces are compared. Prints threshold, false-match rate and true-match rate, and stores them for later searches
+    with this recogniser. Exit code 0: done, 2: error, 3: some photos could not be read.
     """
     from facecli.searching.calibrating import find_calibration, keep_calibration  # noqa: PLC0415 (not for --help)
     from facecli.searching.measuring import measure, read_people  # noqa: PLC0415
@@ -48,10 +48,11 @@ def calibrate(common: Common, directory: str, model: str | None, device: str, js
     place = keep_calibration(pack.recogniser.sha256, measured)
     _print(measured, pack.recogniser.sha256, as_json=json)
     console.warn(
-        f"measured {pack.name} on {measured.data.partition(',')[0]}, {counted(measured.pairs, 'pair')} of different people; kept in {place}"
+        f"measured {pack.name} on {measured.data.partition(',')[0]}, "
+        f"{counted(measured.pairs, 'pair')} of different people; stored in {place}"
     )
     if find_calibration(pack.recogniser.sha256) != measured:
-        console.warn("a larger measurement of this recogniser comes with facecli and stays in use")
+        console.warn("facecli comes with a larger measurement of this recogniser, which stays in use")
     return 3 if sample.failures else 0
 
 

@@ -1,4 +1,4 @@
-"""`facecli check`: the proof that an index is whole, and its repair."""
+"""`facecli check`: verify that an index is consistent, and repair it."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EXAMPLES = """
-facecli check             exit code 0: sound, 1: not, with a line for each thing that does not agree
-facecli check --repair    write anew what is derived, mark damaged photos to be looked at again
+facecli check             exit code 0: sound, 1: not sound, with one line per problem
+facecli check --repair    rebuild derived data, mark damaged photos to be indexed again
 """
 MOST_LINES = 1000
-"""Problems that are named one by one."""
+"""Maximum number of problems that are printed."""
 
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
-@click.option("--repair", is_flag=True, help="Mend what can be mended.")
+@click.option("--repair", is_flag=True, help="Repair what can be repaired.")
 @click.option(
     "--wait",
     metavar="SECONDS",
     type=number("wait_seconds"),
     default=0.0,
-    help="With --repair: wait for another writer to end.",
+    help="With --repair: seconds to wait for another writer.",
 )
 @common_options
 def check(common: Common, *, repair: bool, wait: float) -> int:
-    """Prove that every face has its vector and every vector its face, and that all checksums agree.
+    """Check that every face has its embedding, every embedding its face, and that all checksums match.
 
-    What a killed run leaves behind (vectors that were never committed, an erasure that waits) is sound. Exit code 0:
-    sound, 1: not, 2: the index cannot be read.
+    Leftovers of a killed run (uncommitted embeddings, an unfinished erasure) are sound. Exit code 0: sound, 1: not
+    sound, 2: the index cannot be read.
     """
-    from facecli.store.locate import find_index  # noqa: PLC0415 (likewise)
+    from facecli.store.locate import find_index  # noqa: PLC0415 (not for --help)
     from facecli.store.writer import repair_index  # noqa: PLC0415 (not for --help)
 
     directory = find_index(common.index, os.getcwd())
@@ -56,9 +56,9 @@ def check(common: Common, *, repair: bool, wait: float) -> int:
 
 
 def _name_problems(directory: Path, common: Common, out: Results) -> int:
-    """Name everything that does not agree; how much that is."""
+    """Print the problems; returns their number."""
     from facecli.output.paths import encoded, tsv_path  # noqa: PLC0415 (not for --help)
-    from facecli.store.reader import open_reader  # noqa: PLC0415 (likewise)
+    from facecli.store.reader import open_reader  # noqa: PLC0415 (not for --help)
 
     style, count = path_style(common), 0
     with open_reader(directory) as reader:

@@ -1,4 +1,4 @@
-"""Values of options that are more than a word, checked by the code that checks them where they come from Python."""
+"""Option types for click that use the same checks as the Python interface."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Value = TypeVar("Value")
 
 
 class Checked(click.ParamType[Value], Generic[Value]):
-    """What a function reads from the text of an option; its error becomes a usage error that names the option."""
+    """An option that a function parses; its UsageError becomes an error of click that names the option."""
 
     def __init__(self, name: str, read: Callable[[str], Value]) -> None:
         self.name = name
         self._read = read
 
     def convert(self, value: str | Value, param: click.Parameter | None, ctx: click.Context | None) -> Value:
-        """The value; a default is one already."""
+        """Parse the text of an option; a default is returned as it is."""
         if not isinstance(value, str):
             return value
         try:
@@ -31,7 +31,7 @@ class Checked(click.ParamType[Value], Generic[Value]):
 
 
 def number(option: str) -> Checked[float]:
-    """A number as the option of this name takes it."""
+    """The type of a numeric option, with the limits of its name in BOUNDS."""
     return Checked("number", BOUNDS[option].read)
 
 

@@ -1,4 +1,4 @@
-"""What a command says on stderr while it works: bars on a terminal, plain lines elsewhere."""
+"""Progress and messages on stderr: a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from facecli.types import Skipped
 
 LINE_SECONDS = 10.0
-"""How often a plain line tells the state where there is no terminal."""
+"""Interval of the plain progress lines."""
 
 
 class Console:
@@ -40,12 +40,12 @@ class Console:
         self._counts: dict[str, int] = {}
 
     def start(self, what: str, total: int | None) -> None:
-        """Begin counting."""
+        """Start counting."""
         self.stop()
         self._what, self._total, self._done, self._counts = what, total, 0, {}
         self._began = self._said = self._clock()
         if self.terminal and not self.quiet:
-            # Imported here, so that a command which counts nothing does not pay for it.
+            # Imported here, so that only commands with a bar load it.
             import tqdm  # noqa: PLC0415
 
             self._bar = tqdm.tqdm(
@@ -53,7 +53,7 @@ class Console:
             )
 
     def expect(self, total: int) -> None:
-        """Say the total while counting; from any thread."""
+        """Set the total while counting; may be called from any thread."""
         self._total = total
         bar = self._bar
         if bar is not None:
@@ -61,7 +61,7 @@ class Console:
             bar.refresh()
 
     def advance(self, done: int, **counts: int) -> None:
-        """`done` more are done."""
+        """Report `done` more items."""
         self._done += done
         self._counts |= counts
         if self._bar is not None:
@@ -72,7 +72,7 @@ class Console:
             self.say(self._state())
 
     def _state(self) -> str:
-        """The plain line: how many, how fast, how long yet."""
+        """Format the plain line: count, rate, time left."""
         seconds = self._clock() - self._began
         rate = self._done / seconds if seconds > 0 else 0.0
         parts = [
@@ -84,27 +84,27 @@ class Console:
         return ", ".join(parts + [f"{value} {name}" for name, value in self._counts.items()])
 
     def skip(self, skipped: Skipped) -> None:
-        """Name a photo that could not be read."""
+        """Print a photo that cannot be read, with the reason."""
         self.warn(f"skipped: {self._shown(skipped.file.path)}: {skipped.reason}: {skipped.detail}")
 
     def _shown(self, path: str) -> str:
         try:
             return shown_path(path, absolute=self.absolute, working_directory=os.getcwd())
-        except OSError:  # the working directory is gone, which must not cost what is told here
+        except OSError:  # the working directory is gone; the message is printed anyway
             return path
 
     def warn(self, message: str) -> None:
-        """Say something that the user should know."""
+        """Print a message, unless --quiet."""
         if not self.quiet:
             self.say(message)
 
     def detail(self, message: str) -> None:
-        """Say something for --verbose."""
+        """Print a message with --verbose."""
         if self.verbose:
             self.say(message)
 
     def say(self, message: str) -> None:
-        """Write one line to stderr, above the bar if there is one."""
+        """Print one line to stderr, above the bar if there is one."""
         if self._bar is not None:
             self._bar.clear()
         tell(message)
@@ -112,14 +112,14 @@ class Console:
             self._bar.refresh()
 
     def stop(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
 
 def _duration(seconds: float) -> str:
-    """A time span as people say it: 42 s, 7 min, 3 h 20 min."""
+    """Format a duration: 42 s, 7 min, 3 h 20 min."""
     minutes = round(seconds / 60)
     if seconds < 100:
         return f"{seconds:.0f} s"

@@ -1,4 +1,4 @@
-"""What the commands that look at photos find around them: the terminal, the index nearby, the way paths are shown."""
+"""The context of a command: the terminal, the style of paths, the nearest index."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def terminal_of(common: Common) -> Terminal:
-    """What may be written to stdout."""
+    """The capabilities of stdout."""
     import shutil  # noqa: PLC0415 (not for --help)
 
     from facecli.output.terminal import Terminal, links_work  # noqa: PLC0415
@@ -32,7 +32,7 @@ def path_style(common: Common) -> PathStyle:
 
 
 def info_nearby(common: Common) -> IndexInfo | None:
-    """The index whose pack a command uses that needs none; None where there is no index."""
+    """The index whose pack a command uses although it needs no index; None if there is none."""
     from facecli.store.locate import find_index  # noqa: PLC0415
     from facecli.store.reader import open_reader  # noqa: PLC0415
 

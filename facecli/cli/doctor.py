@@ -1,4 +1,4 @@
-"""`facecli doctor`: what facecli runs on here, and what mends what is wrong."""
+"""`facecli doctor`: check the installation, and fix problems."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ if TYPE_CHECKING:
 EPILOG = """\b
 Exit codes: 0 healthy, 1 something is wrong.
 Examples:
-  facecli doctor                what is here, each device proved by an inference
-  facecli doctor --fix          run the commands that mend what is wrong, asking before each
+  facecli doctor                check the installation; test each device by an inference
+  facecli doctor --fix          run the commands that fix the problems, asking before each
   facecli doctor --json | jq .problems
 """
 
 
 @click.command(epilog=EPILOG)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--fix", is_flag=True, help="Run the commands that mend what is wrong, asking before each.")
+@click.option("--fix", is_flag=True, help="Run the commands that fix the problems, asking before each.")
 @click.option("-y", "--yes", is_flag=True, help="With --fix: do not ask.")
 @common_options
 def doctor(common: Common, *, as_json: bool, fix: bool, yes: bool) -> int:
-    """Check devices, libraries and models, and say what mends them."""
-    # Imported here, so that --help stays quick.
+    """Check devices, libraries and models, and tell how to fix problems."""
+    # Imported here, so that --help stays fast.
     from facecli.health import check_health  # noqa: PLC0415
     from facecli.output.records import json_line  # noqa: PLC0415
 
     if fix and not yes and not sys.stdin.isatty():
         raise UsageError(
-            "--fix asks before each command, and stdin is no terminal", "facecli doctor", hint="--fix --yes"
+            "--fix asks before each command, but stdin is not a terminal", "facecli doctor", hint="--fix --yes"
         )
     health = check_health(Console(quiet=common.quiet, verbose=common.verbose))
     if fix and _mend(health.problems, yes=yes):
-        # The libraries of this process are the old ones.
+        # This process has already loaded the old libraries.
         again = [sys.executable, "-P", "-m", "facecli", "doctor", *(["--json"] if as_json else [])]
         with _empty_folder() as folder:
             return subprocess.run(again, check=False, cwd=folder).returncode  # noqa: S603 (facecli itself)
@@ -64,7 +64,7 @@ def doctor(common: Common, *, as_json: bool, fix: bool, yes: bool) -> int:
 
 
 def _mend(problems: Sequence[Conflict], *, yes: bool) -> bool:
-    """Run what mends the problems; whether anything was run."""
+    """Run the commands that fix the problems; whether any was run."""
     ran = False
     for problem in problems:
         if not problem.commands:
@@ -81,7 +81,7 @@ def _mend(problems: Sequence[Conflict], *, yes: bool) -> bool:
 
 
 def _empty_folder() -> AbstractContextManager[str | Path]:
-    """Where commands are run: no module and no settings file of the working directory, or of a folder above it, may have a say."""
+    """Create an empty folder to run commands in, away from modules and settings files of the working directory."""
     import tempfile  # noqa: PLC0415 (not for --help)
 
     from facecli.cache import cache_folder  # noqa: PLC0415
@@ -92,13 +92,13 @@ def _empty_folder() -> AbstractContextManager[str | Path]:
 
 
 def _succeeds(command: Sequence[str]) -> bool:
-    """Run a command that mends, with what it prints on stderr, since it is no result of ours."""
+    """Run a command with its output on stderr, since stdout is for the report; whether it succeeded."""
     try:
         with _empty_folder() as folder:
             return not subprocess.run(command, check=False, stdout=sys.stderr, cwd=folder).returncode  # noqa: S603 (shown and agreed to)
     except FileNotFoundError as error:
-        hint = f"{shlex.join([sys.executable, '-P', '-m', 'ensurepip'])} brings pip into this environment"
-        raise UsageError("the program that would mend it is not here", command[0], hint=hint) from error
+        hint = f"{shlex.join([sys.executable, '-P', '-m', 'ensurepip'])} installs pip into this environment"
+        raise UsageError("the program that would fix it is not installed", command[0], hint=hint) from error
 
 
 def _lines(health: Health, *, colour: bool) -> list[str]:
@@ -107,7 +107,7 @@ def _lines(health: Health, *, colour: bool) -> list[str]:
     lines += [
         *_title("Devices", colour),
         *_table([_device_row(d) for d in health.devices]),
-        f"  auto takes {health.automatic or 'nothing'}",
+        f"  auto uses {health.automatic or 'nothing'}",
     ]
     if health.gpus:
         lines += [*_title("Memory of GPUs", colour), *_table([_gpu_row(gpu) for gpu in health.gpus])]
@@ -122,11 +122,11 @@ def _lines(health: Health, *, colour: bool) -> list[str]:
     for problem in health.problems:
         lines += [
             _style(f"problem: {problem.what}", "red", colour),
-            printable(f"  {problem.mend or 'no command mends this'}"),
+            printable(f"  {problem.mend or 'no command fixes this'}"),
         ]
     if health.healthy:
         return [*lines, _style("healthy", "green", colour)]
-    return [*lines, "", "`facecli doctor --fix` runs these commands, asking before each."]
+    return [*lines, "", "`facecli doctor --fix` runs these commands and asks before each."]
 
 
 def _faiss_lines(health: Health) -> list[str]:
@@ -148,7 +148,7 @@ def _gpu_row(gpu: Gpu) -> tuple[str, ...]:
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    """The rows with their columns aligned."""
+    """Align the columns of rows."""
     rows = [tuple(map(printable, row)) for row in rows]
     columns = max((len(row) for row in rows), default=0)
     widths = [max((len(row[n]) for row in rows if n < len(row)), default=0) for n in range(columns)]

@@ -1,4 +1,4 @@
-"""What a search does with its matches beside printing them: links and copies of the photos."""
+"""`search --link-to` and `--copy-to`: link or copy the photos found."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 def collect_photos(
     originals: Sequence[Recorded], folder: Folder, style: PathStyle, console: Console, *, copy: bool
 ) -> int:
-    """Link or copy photos into the folder; the number of those that were left out because they are not what was indexed, each named.
+    """Link or copy photos into a folder; returns the number of photos that failed.
 
-    Raises OutputError where the folder cannot be written.
+    A photo fails, with a message, if it has changed since it was indexed. Raises OutputError if the folder cannot be
+    written.
     """
     failed = 0
     for original in originals:
@@ -29,7 +30,7 @@ def collect_photos(
             place = folder.copy(original) if copy else folder.link(original)
         except PhotoError as error:
             failed += 1
-            say_error(f"left out, {error.what}: {style.show(original.path)}", "")
+            say_error(f"skipped, {error.what}: {style.show(original.path)}", "")
         else:
             _tell(original.path, place, folder, style, console)
     if originals and not folder.dry_run:
@@ -45,6 +46,6 @@ def collect_photos(
 def _tell(path: str, place: str, folder: Folder, style: PathStyle, console: Console) -> None:
     line = f"{style.show(path)} -> {place}"
     if folder.dry_run:
-        console.warn(f"would make {line}")
+        console.warn(f"would create {line}")
     else:
         console.detail(line)

@@ -1,4 +1,4 @@
-"""`facecli faces`: the faces found in photos."""
+"""`facecli faces`: list the faces in photos."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ facecli faces --crops crops/ group.jpg   the aligned faces as PNG files
 
 
 class FacesArguments(Struct, frozen=True):
-    """The options of one call."""
+    """The parsed arguments."""
 
     photos: tuple[str, ...]
     face: str
@@ -47,23 +47,28 @@ class FacesArguments(Struct, frozen=True):
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
 @click.argument("photos", metavar="PHOTO...", nargs=-1, required=True, type=Name())
 @click.option(
-    "--face", metavar="largest|all|N", type=FACE, default="all", show_default=True, help="Which faces of each photo."
+    "--face",
+    metavar="largest|all|N",
+    type=FACE,
+    default="all",
+    show_default=True,
+    help="Which faces of each photo to list.",
 )
-@click.option("--json", is_flag=True, help="Print JSON Lines, one face a line.")
-@click.option("--embeddings", is_flag=True, help="With --json: the numbers that stand for the face, too.")
+@click.option("--json", is_flag=True, help="Print JSON Lines, one face per line.")
+@click.option("--embeddings", is_flag=True, help="With --json: also print the embedding of each face.")
 @click.option(
     "--crops",
     metavar="DIR",
     type=Name(file_okay=False),
-    help="Write the aligned 112x112 crops there as PNG; nothing is overwritten.",
+    help="Write the aligned 112x112 crops to DIR as PNG; never overwrites a file.",
 )
 @model_options
 @common_options
 def faces(common: Common, **given: Any) -> int:
     """List the faces found in photos; needs no index.
 
-    A PHOTO is an image file, or - for an image on stdin. One line a face: its number (by falling area), its box
-    x1,y1,x2,y2, score and size in pixels, and the photo. Exit code 0: done, 2: failure, 3: some photos could not be
+    A PHOTO is an image file, or - for an image on stdin. Prints one line per face: its number (by falling area), its
+    box x1,y1,x2,y2, score, size in pixels, and the photo. Exit code 0: done, 2: error, 3: some photos could not be
     read.
     """
     return _Faces(common, FacesArguments(**given)).run()
@@ -78,13 +83,13 @@ class _Faces:
 
     def run(self) -> int:
         if self.request.embeddings and not self.request.json:
-            raise UsageError("the numbers of a face are part of its JSON", "--embeddings", hint="--json --embeddings")
+            raise UsageError("embeddings are printed as JSON only", "--embeddings", hint="--json --embeddings")
         with results(lasting=self.request.crops is not None) as out:
             failed = self._list(self._writer(out), self._folder())
         return 0 if not failed else 3 if failed < len(self.request.photos) else 2
 
     def _list(self, writer: FaceWriter, folder: Folder | None) -> int:
-        """Write the faces of all photos; the number of photos that could not be used, each named."""
+        """Write the faces of all photos and report those that failed; returns the number of failed photos."""
         failed = 0
         with contextlib.closing(self._read()) as photos:
             for photo in photos:
@@ -101,7 +106,7 @@ class _Faces:
         return failed
 
     def _read(self) -> Generator[QueryPhoto | PhotoError]:
-        # Imported here, so that --help does not pay for numpy.
+        # Imported here, so that --help does not load numpy.
         from facecli.config import ReadOptions  # noqa: PLC0415
         from facecli.searching.opening import ModelSource, choose_pack  # noqa: PLC0415
         from facecli.searching.query_parser import name_photo  # noqa: PLC0415

@@ -9,22 +9,22 @@ import click
 from facecli import __version__
 
 COMMANDS = {
-    "index": "Find the faces in photos and keep them in an index.",
-    "search": "Print the photos whose faces are nearest to a query's.",
-    "verify": "Tell whether two photos show the same person.",
+    "index": "Find the faces in photos and add them to an index.",
+    "search": "Find the photos with the most similar faces.",
+    "verify": "Check whether two photos show the same person.",
     "faces": "List the faces found in photos; needs no index.",
-    "info": "Show what an index holds.",
-    "check": "Prove that an index is whole, and mend it.",
-    "remove": "Take photos or faces out of an index, for good.",
-    "models": "List, pull and verify model packs.",
+    "info": "Show the contents of an index.",
+    "check": "Check that an index is consistent, and repair it.",
+    "remove": "Remove photos or faces from an index permanently.",
+    "models": "List, download and verify model packs.",
     "calibrate": "Measure the false-match rates of a model pack.",
-    "doctor": "Check devices, libraries and models, and say what mends them.",
+    "doctor": "Check devices, libraries and models, and fix problems.",
 }
-"""Each command's name and the line about it in `facecli --help`; its module is imported only when it runs."""
+"""Commands with their line in `facecli --help`; a command's module is imported only when it runs."""
 
 
 class LazyGroup(click.Group):
-    """A group whose commands live one a module, imported when they are called."""
+    """A group that imports the module of a command when the command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -37,7 +37,7 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; Ctrl-C ends it silently, where click would write an empty line."""
+        """Run the command; Ctrl-C ends it silently, while click would print an empty line."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -51,4 +51,4 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="facecli %(version)s")
 def facecli() -> None:
-    """Find every face in your photos and search them by likeness, on your own machine."""
+    """Find every face in your photos and search for similar faces, on your own machine."""

@@ -1,4 +1,4 @@
-"""`search --html`: the matches as a page to look at."""
+"""`search --html`: the matches as an HTML page."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ FIRST_BYTES = b"<!doctype html>"
 
 
 def check_page(file: str) -> None:
-    """Raise OutputError where the page cannot be put: no such directory, or something there that is no page and takes no stream.
+    """Raise OutputError if the page cannot be written: no such directory, or a file there that is not an HTML page.
 
-    What is there is looked at before it is opened: the opening of a pipe waits, and a device may answer it with
-    anything.
+    The kind of file is checked before it is opened, since opening a pipe may block and opening a device may have side
+    effects.
     """
     check_name(file, "--html")
     if takes_stream(file):
@@ -46,7 +46,7 @@ def check_page(file: str) -> None:
     if not os.access(folder, os.W_OK):
         raise OutputError("no permission to write there", folder)
     if os.path.lexists(file) and not (os.path.isfile(file) and _is_page(file)):
-        raise OutputError("what is no HTML page is not written over", file)
+        raise OutputError("not an HTML page, so it is not overwritten", file)
 
 
 def _is_page(file: str) -> bool:
@@ -58,14 +58,14 @@ def _is_page(file: str) -> bool:
 
 
 class PageMaker:
-    """Makes the page of one answer."""
+    """Creates the page of one search."""
 
     def __init__(self, reader: IndexReader, answer: SearchAnswer, style: PathStyle) -> None:
         self._reader, self._answer, self._style = reader, answer, style
         self._pictures = AnswerPictures(reader, answer)
 
     def make(self, file: str, results: Sequence[SearchResult], report: Reporter) -> None:
-        """Write the page for `results`, the answer's own with their judgements."""
+        """Write the page; `results` are the answer's results with judgements."""
         check_page(file)
         self._pictures.make(ReadOptions(), report)
         info, answer = self._reader.info, self._answer

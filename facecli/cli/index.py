@@ -1,4 +1,4 @@
-"""`facecli index`."""
+"""`facecli index`: find the faces in photos and add them to an index."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from facecli.types import IndexReport
 
 EXAMPLES = """
-facecli index ~/Photos                                all below a directory; the index goes to ./.facecli
-facecli index                                         what the index knows, brought up to date
+facecli index ~/Photos                                a directory; creates the index ./.facecli
+facecli index                                         update the index
 facecli index -i ~/faces.index --exclude cache/ /srv  an index in another place
 find . -name '*.jpg' -newer last -print0 | facecli index -0 -
-facecli index --json . | jq -r '.skipped[].path'      what could not be read
+facecli index --json . | jq -r '.skipped[].path'      the files that could not be read
 facecli index --migrate -m buffalo_l                  the same photos with another model
 """
 FAILED = 2
@@ -32,7 +32,7 @@ SOME_SKIPPED = 3
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
 @click.argument("paths", nargs=-1, metavar="[PATH…]", type=Name())
-@click.option("--files-from", metavar="FILE|-", type=Name(), help="Read the photos to index from a list, one a line.")
+@click.option("--files-from", metavar="FILE|-", type=Name(), help="Read the photos to index from a list, one per line.")
 @click.option("-0", "--null", is_flag=True, help="The list is NUL-separated.")
 @model_options
 @click.option(
@@ -43,10 +43,10 @@ SOME_SKIPPED = 3
     metavar="N",
     envvar="FACECLI_JOBS",
     show_envvar=True,
-    help="Worker threads; default one per core, more where a GPU works.",
+    help="Worker threads; default one per core, more with a GPU.",
 )
 @click.option(
-    "--batch-size", type=number("batch_size"), default=64, metavar="N", help="The most photos that one commit holds."
+    "--batch-size", type=number("batch_size"), default=64, metavar="N", help="Maximum photos per commit; default 64."
 )
 @click.option(
     "--det-size",
@@ -57,36 +57,38 @@ SOME_SKIPPED = 3
 @click.option(
     "--thorough/--no-thorough",
     default=None,
-    help="Look for small faces in parts of each photo as well: slow; default no.",
+    help="Also search parts of each photo for small faces (slow); default no.",
 )
 @click.option(
-    "--rotate/--no-rotate", default=None, help="Turn photos that may lie on their side or their head; default yes."
+    "--rotate/--no-rotate",
+    default=None,
+    help="Search photos without a sure face at 90, 180, 270 degrees too; default yes.",
 )
-@click.option("--min-score", type=number("min_score"), metavar="X", help="Least score of a face; default 0.5.")
-@click.option("--min-face", type=number("min_face"), metavar="PX", help="Least width and height of a face.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out what matches, as in .gitignore; repeatable.")
-@click.option("--no-recursive", is_flag=True, help="Stay at the top of each directory.")
-@click.option("--follow-symlinks", is_flag=True, help="Go into linked directories.")
-@click.option("--force", is_flag=True, help="Embed again; face ids stay where the face is the same.")
+@click.option("--min-score", type=number("min_score"), metavar="X", help="Minimum score of a face; default 0.5.")
+@click.option("--min-face", type=number("min_face"), metavar="PX", help="Minimum width and height of a face.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Exclude files, as in .gitignore; repeatable.")
+@click.option("--no-recursive", is_flag=True, help="Do not enter subdirectories.")
+@click.option("--follow-symlinks", is_flag=True, help="Enter linked directories.")
+@click.option("--force", is_flag=True, help="Detect and embed all faces again; unchanged faces keep their ids.")
 @click.option(
     "--migrate",
     is_flag=True,
-    help="Embed everything anew with another model or setting, beside the old, which answers until the switch.",
+    help="Embed all photos again with another model or setting; searches use the old embeddings until it is done.",
 )
-@click.option("--drop-unreachable", is_flag=True, help="With --migrate: give up the photos that cannot be reached.")
+@click.option("--drop-unreachable", is_flag=True, help="With --migrate: drop the photos that cannot be reached.")
 @click.option(
     "--precision",
     type=click.Choice(["exact", "fast"]),
-    help="exact: InsightFace's very results; fast: cosine 0.998 to them at least.",
+    help="exact: the same results as InsightFace; fast: a cosine of at least 0.998 to them.",
 )
 @click.option(
     "--wait",
     type=number("wait_seconds"),
     default=0.0,
     metavar="S",
-    help="Wait so many seconds for another writer to end.",
+    help="Seconds to wait for another writer.",
 )
-@click.option("--retry-skipped", is_flag=True, help="Try again what could not be read before.")
+@click.option("--retry-skipped", is_flag=True, help="Read again the files that could not be read before.")
 @click.option(
     "--max-pixels",
     type=number("max_pixels"),
@@ -98,22 +100,23 @@ SOME_SKIPPED = 3
     "--max-memory",
     type=MEGABYTES,
     metavar="MB",
-    help="Memory for files and decoded photos; default a quarter, 2000 at most.",
+    help="Memory for files and decoded photos; default a quarter of the memory, at most 2000.",
 )
 @click.option("--accept-truncated", is_flag=True, help="Use the readable part of truncated photos.")
 @click.option(
-    "--prune/--no-prune", default=None, help="Drop photos that are gone: even most of a directory, or none at all."
+    "--prune/--no-prune", default=None, help="Drop photos that are gone even if most of a directory is, or drop none."
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print a report as one JSON object.")
 @common_options
 def index(common: Common, **options: Any) -> int:
-    """Find every face in photos and keep it in an index.
+    """Find the faces in photos and add them to an index.
 
-    PATH is a photo, a directory (with all below it) or - for a list on stdin; without one, the directories that the
-    index knows.
+    PATH is a photo, a directory (recursive) or - for a list on stdin. Without PATH, updates the directories and photos
+    already in the index.
     """
-    from facecli.cli.console import Console  # noqa: PLC0415 (a help page must not pay for what a run needs; likewise below)
+    # Imported here, so that --help stays fast.
+    from facecli.cli.console import Console  # noqa: PLC0415
     from facecli.cli.interrupt import catching_signals, process_began  # noqa: PLC0415
     from facecli.cli.report import print_report, tell_report  # noqa: PLC0415
     from facecli.indexing.index_photos import index_photos  # noqa: PLC0415
@@ -134,13 +137,13 @@ def index(common: Common, **options: Any) -> int:
     if report.interrupted_by:
         raise Interrupted(
             report.interrupted_by,
-            f"stopped early; {counted(report.photos.total, 'photo')} in the index: run it again to go on",
+            f"stopped early; {counted(report.photos.total, 'photo')} in the index: run it again to continue",
         )
     return FAILED if refused else _exit_code(report)
 
 
 def _refuse_empty(listed: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
-    """The names of a list without empty ones, of which each is an error of its own, and whether there were any."""
+    """Report each empty name of a list as an error; returns the other names, and whether there were empty ones."""
     from facecli.cli.streams import say_error  # noqa: PLC0415
 
     names = tuple(name for name in listed if name)
@@ -159,7 +162,7 @@ def _exit_code(report: IndexReport) -> int:
 def _what_to_index(
     paths: tuple[str, ...], files_from: str | None, *, nul: bool
 ) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
-    """The named roots, absolute, and the photos of a list, None where there is no list."""
+    """The named paths, absolute, and the photos of the lists; None without a list."""
     from facecli.photos.scan import read_list  # noqa: PLC0415
 
     sources = [p for p in paths if p == "-"] + ([files_from] if files_from is not None else [])
@@ -180,16 +183,16 @@ def _what_to_index(
                 with open(source, "rb") as stream:
                     listed += read_list(stream, nul=nul, base=here)
             except OSError as error:
-                raise UsageError(f"a list cannot be read ({error.strerror})", source) from error
+                raise UsageError(f"the list cannot be read ({error.strerror})", source) from error
     return roots, tuple(listed)
 
 
 def _options(given: dict[str, Any]) -> IndexOptions:
-    """The options of the command line as those of a run."""
+    """Convert the options of the command line to those of a run."""
     from facecli.config import IndexOptions, Precision, ReadOptions, ScanOptions  # noqa: PLC0415
 
     if given["drop_unreachable"] and not given["migrate"]:
-        raise UsageError("--drop-unreachable goes with --migrate only", "facecli index")
+        raise UsageError("--drop-unreachable needs --migrate", "facecli index")
     same = (
         "model",
         "device",

@@ -1,4 +1,4 @@
-"""`facecli info`: what an index holds."""
+"""`facecli info`: show the contents of an index."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 facecli info                    counts, model, licence, threshold, sizes
-facecli info --photos           a line for each photo: path, faces, width, height
-facecli info --skipped          what could not be read, and why
+facecli info --photos           one line per photo: path, faces, width, height
+facecli info --skipped          the files that could not be read, and why
 facecli info --json | jq .faces
 """
 
@@ -29,14 +29,14 @@ facecli info --json | jq .faces
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
 @click.option("--photos", is_flag=True, help="List the photos: path, faces, width, height.")
 @click.option("--skipped", is_flag=True, help="List the files that could not be read: path, reason, detail.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with the lists that were asked for.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; includes the requested lists.")
 @common_options
 def info(common: Common, *, photos: bool, skipped: bool, as_json: bool) -> None:
-    r"""Show what an index holds: counts, model and its licence, threshold, sizes on disk.
+    r"""Show the contents of an index: counts, model and its licence, threshold, sizes on disk.
 
     The lists are tab-separated; tab, newline and backslash in a path are written \t, \n and \\.
     """
-    from facecli.store.locate import find_index  # noqa: PLC0415 (likewise)
+    from facecli.store.locate import find_index  # noqa: PLC0415 (not for --help)
     from facecli.store.reader import open_reader  # noqa: PLC0415 (not for --help)
 
     style = path_style(common)
@@ -46,7 +46,7 @@ def info(common: Common, *, photos: bool, skipped: bool, as_json: bool) -> None:
 
 
 def _parts(reader: IndexReader, style: PathStyle, *, photos: bool, skipped: bool, as_json: bool) -> Iterator[bytes]:
-    """What is printed, piece by piece."""
+    """Yield the output in pieces."""
     if as_json:
         yield from _json_parts(reader, style, photos=photos, skipped=skipped)
     elif photos or skipped:
@@ -56,11 +56,11 @@ def _parts(reader: IndexReader, style: PathStyle, *, photos: bool, skipped: bool
         yield from _summary(reader.info, style)
 
 
-# for people
+# text output
 
 
 def _summary(about: IndexInfo, style: PathStyle) -> Iterator[bytes]:
-    """A line for each thing worth knowing."""
+    """Yield the lines of the summary."""
     from facecli.output.paths import encoded  # noqa: PLC0415 (not for --help)
 
     kind = about.fingerprint
@@ -69,18 +69,18 @@ def _summary(about: IndexInfo, style: PathStyle) -> Iterator[bytes]:
         "photos": f"{about.photos}",
         "faces": f"{about.faces}",
         "skipped": f"{about.skipped} (facecli info --skipped)" if about.skipped else "0",
-        "kept out": f"{about.kept_out} (facecli remove --forget lets them back)" if about.kept_out else "0",
-        "model": f"{kind.model}, {kind.dimension} numbers a face",
+        "removed": f"{about.kept_out} (facecli remove --forget lets them back in)" if about.kept_out else "0",
+        "model": f"{kind.model}, {kind.dimension} dimensions",
         "licence": about.licence,
         "settings": ", ".join(f"{name} {_word(value)}" for name, value in _settings(about).items()),
         "threshold": _threshold(about).removeprefix("threshold "),
         "generation": f"{about.generation}",
-        "size": f"{_size(sum(about.sizes.values()))} ({', '.join(f'{name} {_size(size)}' for name, size in about.sizes.items() if size)})",
+        "size": _sizes(about.sizes),
     }
     if about.pending:
-        rows["pending"] = "an erasure, which the next index, remove or check --repair finishes"
+        rows["pending"] = "an erasure; the next index, remove or check --repair finishes it"
     if about.migrating_to is not None:
-        rows["migration"] = f"to {about.migrating_to.model}, begun; facecli index --migrate goes on"
+        rows["migration"] = f"to {about.migrating_to.model}, not finished; facecli index --migrate continues"
     for name, value in rows.items():
         yield encoded(f"{name:<11} {_one_line(value)}\n")
 
@@ -90,11 +90,11 @@ def _one_line(value: str) -> str:
 
 
 def _settings(about: IndexInfo) -> dict[str, JsonValue]:
-    """The settings of the detection and the precision, by the names of their options."""
+    """The settings of the detector and the precision, by the names of their options."""
     names = ("det_size", "small_scale", "min_score", "min_face", "rotate", "tiles", "precision")
     record = about.fingerprint.to_record()
     options = {"tiles": "thorough"}
-    return {options.get(name, name).replace("_", "-"): record[name] for name in names}  # type: ignore[misc]  # plain values all of them
+    return {options.get(name, name).replace("_", "-"): record[name] for name in names}  # type: ignore[misc]
 
 
 def _word(value: JsonValue) -> str:
@@ -102,15 +102,20 @@ def _word(value: JsonValue) -> str:
 
 
 def _threshold(about: IndexInfo) -> str:
-    """The line about the threshold that a search takes by default."""
+    """Describe the default threshold of a search."""
     from facecli.searching.calibrating import find_calibration  # noqa: PLC0415 (not for --help)
-    from facecli.thresholds import choose_threshold  # noqa: PLC0415 (likewise)
+    from facecli.thresholds import choose_threshold  # noqa: PLC0415 (not for --help)
 
     return choose_threshold("auto", find_calibration(about.fingerprint.recogniser_sha256), about.faces).describe()
 
 
+def _sizes(sizes: Mapping[str, int]) -> str:
+    parts = ", ".join(f"{name} {_size(size)}" for name, size in sizes.items() if size)
+    return f"{_size(sum(sizes.values()))} ({parts})"
+
+
 def _size(count: int) -> str:
-    """Bytes as people say them."""
+    """Format a number of bytes with a unit."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:
             return f"{count / size:.3g} {unit}"
@@ -129,11 +134,11 @@ def _skip_row(skip: Skipped, style: PathStyle) -> bytes:
     return tsv_path(style.show(skip.file.path)) + f"\t{skip.reason}\t".encode() + tsv_path(skip.detail) + b"\n"
 
 
-# for programs
+# JSON output
 
 
 def _json_parts(reader: IndexReader, style: PathStyle, *, photos: bool, skipped: bool) -> Iterator[bytes]:
-    """One JSON object, written as it is read, so that a large index needs no memory."""
+    """Yield one JSON object in pieces, so that a large index needs little memory."""
     from facecli.output.records import json_bytes  # noqa: PLC0415 (not for --help)
 
     yield json_bytes(_record(reader.info, style))[:-1]

@@ -1,4 +1,4 @@
-"""Ends that are asked for from outside, and when the process began."""
+"""Handling of SIGINT and SIGTERM, and the start time of the process."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ ENDS = (signal.SIGINT, signal.SIGTERM)
 
 
 def end_at_second_signal() -> None:
-    """From now on the second SIGINT or SIGTERM ends the process at once, whatever it does or waits for.
+    """Make the second SIGINT or SIGTERM end the process at once.
 
-    Python calls a signal's handler in the main thread between two steps of its own, and so not while a library computes
-    or waits there. The number of each signal goes into a pipe all the same, and a thread reads it. Ending at once is
-    safe: the index is whole after every commit, and what is not committed is done again by the next run.
+    Python runs signal handlers in the main thread only between bytecodes, so never while a library computes or waits
+    there. But it also writes each signal's number to a pipe, which a thread reads here. Ending at once is safe: the
+    index is consistent after every commit, and the next run repeats uncommitted work.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -44,28 +44,28 @@ def _count_signals(reader: int) -> None:
 
 @contextmanager
 def catching_signals(console: Console) -> Iterator[Stop]:
-    """Within the block SIGINT and SIGTERM ask a run for its end; one that has nothing in flight ends there and then, as Interrupted."""
+    """Make SIGINT and SIGTERM stop a run within the block; without photos in progress it raises Interrupted at once."""
     from facecli.pipeline.stopping import Stop  # noqa: PLC0415 (other commands need none)
 
     stop = Stop()
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if stop.finishes:
-            # A line that is being written cannot take another in its midst; the run ends without the note.
+            # Printing fails if the signal interrupts another print; then the run stops without this message.
             with suppress(RuntimeError, OSError):
-                console.warn("finishing what is in flight; once more to leave at once")
+                console.warn("finishing the photos in progress; press Ctrl-C again to stop at once")
         stop.ask(number)
 
-    # What a shell or nohup has it ignore stays ignored.
+    # If a shell or nohup ignores the signal, it stays ignored.
     earlier = {number: signal.signal(number, handle) for number in ENDS if signal.getsignal(number) != signal.SIG_IGN}
     try:
         yield stop
     except BaseException as error:
-        # An import that is interrupted can end in any error; what facecli itself has to say is said.
+        # An interrupted import can raise any error; facecli's own errors are reported.
         if isinstance(error, FacecliError) or not (stop() or isinstance(error, KeyboardInterrupt)):
             raise
         raise Interrupted(
-            stop() or signal.SIGINT, "stopped early; what was done is kept: run it again to go on"
+            stop() or signal.SIGINT, "stopped early; finished photos are kept: run it again to continue"
         ) from error
     finally:
         for number, handler in earlier.items():
@@ -73,7 +73,7 @@ def catching_signals(console: Console) -> Iterator[Stop]:
 
 
 def process_began() -> float:
-    """When this process began, on the clock of time.perf_counter; now, where the system does not tell."""
+    """The start time of this process on the clock of time.perf_counter; the current time if unknown."""
     try:
         with open("/proc/self/stat", "rb") as stat, open("/proc/uptime", "rb") as uptime:
             ticks = int(stat.read().rpartition(b")")[2].split()[19])

@@ -1,13 +1,14 @@
-"""Where every command begins and ends: the streams, Ctrl-C, and the one place where errors become messages and exit codes.
+"""Start and end of every command: streams, Ctrl-C, and the mapping of errors to messages and exit codes.
 
-Until Ctrl-C is heard nothing is imported that Python has not loaded itself, `__future__` neither.
+Before the Ctrl-C handler is set, nothing is imported that Python has not already loaded, not even `__future__`.
 """
 
-import _signal as signal  # type: ignore[import-not-found]  # built in; the module signal makes enums first, which Ctrl-C may interrupt
+# _signal is built in; the module `signal` first creates enums, which Ctrl-C may interrupt.
+import _signal as signal  # type: ignore[import-not-found]
 import os
 import sys
 
-TYPE_CHECKING = False  # as in typing, which takes longer to import than all of this
+TYPE_CHECKING = False  # typing.TYPE_CHECKING without importing typing, which takes longer than the rest
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
@@ -22,18 +23,18 @@ INTERRUPTED: int = 128 + signal.SIGINT
 
 
 class Interruption:
-    """Ctrl-C from here on: while facecli is imported it ends the process, later it is a KeyboardInterrupt once, and then the end."""
+    """Handles Ctrl-C: during imports it ends the process; later the first raises KeyboardInterrupt, the second ends."""
 
     def __init__(self) -> None:
         self.came = False
-        # Where a shell or nohup has it ignored, it stays ignored.
+        # If a shell or nohup ignores the signal, it stays ignored.
         self._heard = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
         if self._heard:
             signal.signal(signal.SIGINT, _end_at_once)
             sys.unraisablehook = _not_in_vain
 
     def become_an_exception(self) -> None:
-        """Let a command clean up after itself."""
+        """Raise KeyboardInterrupt from now on, so that a command can clean up."""
         if self._heard:
             signal.signal(signal.SIGINT, self._raise)
 
@@ -48,22 +49,22 @@ def _end_at_once(number: int, _frame: "FrameType | None") -> None:
 
 
 def _not_in_vain(unraisable: "sys.UnraisableHookArgs") -> None:
-    """A KeyboardInterrupt that met code whose exceptions Python only prints ends the process all the same."""
+    """End the process on a KeyboardInterrupt in code whose exceptions Python only prints, such as `__del__`."""
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
         os._exit(INTERRUPTED)
     sys.__unraisablehook__(unraisable)
 
 
 def main(arguments: "Sequence[str] | None" = None) -> "NoReturn":
-    """Run a command; every ending of the process goes through here."""
+    """Run a command and exit; every exit of the process goes through here."""
     interruption = Interruption()
-    # Imported here and below, where Ctrl-C is heard already.
+    # Imports are here and below, after the Ctrl-C handler is set.
     from facecli.cli.streams import open_streams  # noqa: PLC0415
 
     stdout = open_streams()
     try:
         code = _run(arguments, interruption)
-    except BaseException as error:  # noqa: BLE001 (the one boundary: every ending becomes a message and an exit code)
+    except BaseException as error:  # noqa: BLE001 (every error becomes a message and an exit code)
         code = _report_whatever(error, interruption, stdout)
     _leave(_with_stdout(code, stdout))
 
@@ -96,16 +97,16 @@ def _report_whatever(error: BaseException, interruption: Interruption, stdout: "
 
 
 def _report(error: BaseException, interruption: Interruption, stdout: "Stdout") -> int:
-    """The exit code of a command that was ended by an error, which is said."""
+    """Report the error that ended a command; returns the exit code."""
     import click  # noqa: PLC0415
 
     if isinstance(error, SystemExit) and not isinstance(error.code, str):
         return error.code if isinstance(error.code, int) else 0
     if error is stdout.trouble:
-        return 0  # said at the end, whatever ended the command
+        return 0  # reported at the end, for every command
     if _debugging():
         _show_traceback(error)
-    # An import that is interrupted can end in any error.
+    # An interrupted import can raise any error.
     if interruption.came or isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
         return INTERRUPTED
     return _explain(error)
@@ -121,7 +122,7 @@ def _show_traceback(error: BaseException) -> None:
 
 
 def _explain(error: BaseException) -> int:
-    """Say an error in one line, with a hint where there is one; its exit code."""
+    """Print an error in one line, and its hint if there is one; returns the exit code."""
     import click  # noqa: PLC0415
 
     from facecli.cli.streams import say_error  # noqa: PLC0415
@@ -129,7 +130,7 @@ def _explain(error: BaseException) -> int:
     from facecli.system import is_lack  # noqa: PLC0415
 
     if isinstance(error, ImportError):
-        # Imported where something is broken already, so that nothing else pays for it.
+        # Imported here because only a broken installation needs it.
         from facecli.installation import explain_import_error  # noqa: PLC0415
 
         error = explain_import_error(error) or error
@@ -149,7 +150,7 @@ def _explain(error: BaseException) -> int:
 
 
 def _click_message(error: "click.ClickException") -> str:
-    """The message of click in the form WHAT: WHERE."""
+    """Bring a message of click into the form WHAT: WHERE."""
     import click  # noqa: PLC0415
 
     message = " ".join(error.format_message().split()).rstrip(".")
@@ -170,7 +171,7 @@ def _debugging() -> bool:
 
 
 def _with_stdout(code: int, stdout: "Stdout") -> int:
-    """The exit code, after the last results have gone out; says why stdout took nothing, unless its reader has gone."""
+    """Flush stdout and report its error, unless the reader has closed the pipe; returns the exit code."""
     from contextlib import suppress  # noqa: PLC0415
 
     from facecli.cli.streams import ReaderGone, say_error  # noqa: PLC0415
@@ -185,9 +186,8 @@ def _with_stdout(code: int, stdout: "Stdout") -> int:
 
 
 def _leave(code: int) -> "NoReturn":
-    """End the process at once.
+    """End the process without shutting down the interpreter.
 
-    Everything that lasts is closed by whoever opened it. Taking the interpreter and the networks apart piece by piece
-    would only cost a search a tenth of its time.
+    All files are already closed. Unloading the interpreter and the networks would take a tenth of a search's time.
     """
     os._exit(code)

@@ -1,4 +1,4 @@
-"""`facecli models`: which model packs there are, fetching and checking them."""
+"""`facecli models`: list, download and verify model packs."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  facecli models                      the packs, and which are here
-  facecli models pull buffalo_l       fetch one from InsightFace
-  facecli models verify               hash every file of the packs that are here
-  facecli index -m buffalo_l photos   use one
+  facecli models                      list the packs and their state
+  facecli models pull buffalo_l       download a pack from InsightFace
+  facecli models verify               verify the hashes of all installed packs
+  facecli index -m buffalo_l photos   use a pack
 """
 HEADER = ("NAME", "DETECTOR", "RECOGNISER", "DIMENSION", "STATE", "SHA-256", "LICENCE")
 
 
 class DefaultList(click.Group):
-    """A group that lists when no command is named."""
+    """A group whose default command is `list`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args or (args[0].startswith("-") and args[0] not in ("--help", "-h")):
@@ -37,16 +37,16 @@ class DefaultList(click.Group):
 
 @click.group(cls=DefaultList, epilog=EPILOG)
 def models() -> None:
-    """List, fetch and check model packs; without a command, list them.
+    """List, download and verify model packs; without a command, list them.
 
-    All of InsightFace's models are for non-commercial research only.
+    All models of InsightFace are for non-commercial research only.
     """
 
 
 @models.command("list")
 @common_options
 def list_command(common: Common) -> None:
-    """List the packs: which are here, and in what state."""
+    """List the packs and their state."""
     from facecli.vision.packs.inventory import list_packs  # noqa: PLC0415
 
     with results() as out:
@@ -62,9 +62,9 @@ def list_command(common: Common) -> None:
 @click.argument("name", type=Name())
 @common_options
 def pull(common: Common, name: str) -> None:
-    """Fetch a pack, check it, print where it lies.
+    """Download a pack, verify it, and print its directory.
 
-    An interrupted download goes on where it stopped. FACECLI_MODELS_URL names another place to fetch NAME.zip from.
+    Resumes an interrupted download. FACECLI_MODELS_URL sets another URL to download NAME.zip from.
     """
     from facecli.vision.packs.download import pull_pack  # noqa: PLC0415
     from facecli.vision.packs.known import LICENCE, PACKS, known_pack, refused_pack  # noqa: PLC0415
@@ -74,7 +74,7 @@ def pull(common: Common, name: str) -> None:
         refused = refused_pack(name)
         if refused is not None:
             raise PackError(
-                f"facecli does not run this model pack ({refused.why})", name, hint="take another, such as buffalo_l"
+                f"facecli cannot use this model pack ({refused.why})", name, hint="use another, such as buffalo_l"
             )
         raise PackError("there is no model pack of this name", name, hint="one of " + ", ".join(p.name for p in PACKS))
     console = Console(quiet=common.quiet, verbose=common.verbose)
@@ -88,7 +88,7 @@ def pull(common: Common, name: str) -> None:
 @click.argument("name", type=Name())
 @common_options
 def path(_common: Common, name: str) -> None:
-    """Print the directory of a pack that is here and sound."""
+    """Print the directory of an installed, undamaged pack."""
     from facecli.vision.packs.resolve import find_pack  # noqa: PLC0415
 
     with results() as out:
@@ -99,9 +99,9 @@ def path(_common: Common, name: str) -> None:
 @click.argument("name", required=False, type=Name())
 @common_options
 def verify(_common: Common, name: str | None) -> int:
-    """Hash the files of a pack, or of all that are here.
+    """Verify the hashes of a pack, or of all installed packs.
 
-    Exit 1 if one is not what was published.
+    Exit code 0: all match, 1: a file is damaged.
     """
     from facecli.vision.packs.inventory import Presence, check_known, check_named  # noqa: PLC0415
     from facecli.vision.packs.known import PACKS  # noqa: PLC0415
@@ -120,7 +120,7 @@ def verify(_common: Common, name: str | None) -> int:
 
 
 def _row(state: PackState) -> tuple[str, ...]:
-    """A pack's line in the table."""
+    """The row of a pack in the table."""
     from facecli.vision.packs.inventory import Presence  # noqa: PLC0415
 
     hashes = {Presence.PRESENT: "as published" if state.files else "", Presence.DAMAGED: "differs"}.get(

@@ -1,4 +1,7 @@
-"""Names of files, directories, indexes and packs on the command line: never empty, lest they mean the working directory."""
+"""Option types for names of files, directories, indexes and packs.
+
+An empty name is an error, since it would mean the working directory.
+"""
 
 from __future__ import annotations
 
@@ -11,29 +14,29 @@ from facecli.errors import UsageError, check_name
 
 
 class Name(click.Path):
-    """The path of a file or directory, or a name that may be one; never empty."""
+    """A path, or a name that may be a path; not empty."""
 
     def __init__(self, *, file_okay: bool = True, dir_okay: bool = True) -> None:
         super().__init__(file_okay=file_okay, dir_okay=dir_okay, readable=False)
 
     def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Any:
         name = check_name(os.fspath(value), _named(param))
-        # What may be anything is looked at by whoever uses it.
+        # click checks only names that must be a file or a directory.
         return name if self.file_okay and self.dir_okay else super().convert(name, param, ctx)
 
 
 def _named(param: click.Parameter | None) -> str:
-    """How a parameter is called on the command line."""
+    """The name of a parameter on the command line."""
     if isinstance(param, click.Option):
         return param.opts[-1]
     return param.make_metavar(click.get_current_context()) if param is not None else ""
 
 
 class NameOption(click.Option):
-    """An option whose variable names something: one that is set to nothing is no name, where click takes it for unset."""
+    """An option whose environment variable must not be empty; click would treat an empty one as unset."""
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         variable = self.envvar if isinstance(self.envvar, str) else ""
         if os.environ.get(variable) == "" and not ctx.resilient_parsing:
-            raise UsageError("an empty name", variable, hint=f"unset {variable}, or name something with it")
+            raise UsageError("an empty name", variable, hint=f"unset {variable}, or give it a value")
         return super().resolve_envvar_value(ctx)

@@ -25,12 +25,12 @@ class Common(Struct, frozen=True):
 
     @property
     def colour(self) -> bool:
-        """Whether stdout may be coloured: a terminal, and NO_COLOR is not set."""
+        """Whether to colour stdout: it is a terminal, and NO_COLOR is not set."""
         return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 class ExampleCommand(click.Command):
-    """A command whose epilog is a list of examples, one a line, shown as they are."""
+    """A command whose epilog is a list of examples, one per line, printed without wrapping."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.epilog:
@@ -48,12 +48,12 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
         cls=NameOption,
         envvar="FACECLI_INDEX",
         show_envvar=True,
-        help="The index; else the nearest .facecli at or above.",
+        help="The index; default the nearest .facecli in this directory or above.",
     )
+    @click.option("-q", "--quiet", is_flag=True, envvar="FACECLI_QUIET", show_envvar=True, help="Print errors only.")
     @click.option(
-        "-q", "--quiet", is_flag=True, envvar="FACECLI_QUIET", show_envvar=True, help="Say nothing but errors."
+        "-v", "--verbose", is_flag=True, envvar="FACECLI_VERBOSE", show_envvar=True, help="Print more messages."
     )
-    @click.option("-v", "--verbose", is_flag=True, envvar="FACECLI_VERBOSE", show_envvar=True, help="Say more.")
     @click.option(
         "--debug", is_flag=True, envvar="FACECLI_DEBUG", show_envvar=True, expose_value=False, help="Show tracebacks."
     )
@@ -67,12 +67,12 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _ask_working_directory() -> None:
-    """Raise UsageError where the working directory is gone: every relative name would fail in a way of its own."""
+    """Raise UsageError if the working directory is gone; otherwise each relative path would fail in another way."""
     try:
         os.getcwd()
     except OSError as error:
         raise UsageError(
-            f"the working directory cannot be used ({error.strerror})", ".", hint="cd to one that is there"
+            f"the working directory cannot be used ({error.strerror})", ".", hint="cd to an existing one"
         ) from error
 
 
@@ -85,7 +85,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="NAME",
         envvar="FACECLI_DEVICE",
         show_envvar=True,
-        help="auto, cpu, cuda, cuda:0,1 or another device's name.",
+        help="auto, cpu, cuda, cuda:0,1 or another device.",
     )(command)
     return click.option(
         "-m",
@@ -95,5 +95,5 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         cls=NameOption,
         envvar="FACECLI_MODEL",
         show_envvar=True,
-        help="A pack's name, or a directory that holds one.",
+        help="A model pack's name or directory.",
     )(command)

@@ -1,4 +1,4 @@
-"""`facecli remove`: photos and faces go out of an index, for good."""
+"""`facecli remove`: remove photos and faces from an index permanently."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from facecli.store.writer import IndexWriter
 
 EXAMPLES = """
-facecli remove album/party/a.jpg     a photo, with every further copy of it
+facecli remove album/party/a.jpg     a photo, with all copies of it
 facecli remove album/party           every photo below a directory
 facecli remove face:12               one face
 facecli remove --missing             photos whose files are gone
-facecli remove --root old-album      a directory that is no more, or that is no longer to be indexed
-facecli remove --forget a.jpg        let a removed photo come back with the next index run
+facecli remove --root old-album      a directory that is gone, or that should no longer be indexed
+facecli remove --forget a.jpg        let the next index run add a removed photo again
 """
 WAIT_READERS = 10.0
-"""Seconds that readers are waited for, so that nothing of what is removed is left in the state that they see."""
+"""Seconds to wait for open readers, which still see the removed data."""
 
 
 class RemoveArguments(Struct, frozen=True):
-    """The options of one call."""
+    """The parsed arguments."""
 
     targets: tuple[str, ...]
     missing: bool
@@ -48,7 +48,7 @@ class RemoveArguments(Struct, frozen=True):
 
 
 class Targets(Struct, frozen=True):
-    """What was named."""
+    """The named photos, directories and faces."""
 
     named: tuple[str, ...]
     paths: tuple[str, ...]
@@ -57,26 +57,25 @@ class Targets(Struct, frozen=True):
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
 @click.argument("targets", metavar="[PATH|face:ID]...", nargs=-1, type=Name())
-@click.option("--missing", is_flag=True, help="Drop the photos whose files are gone; they may come back.")
+@click.option("--missing", is_flag=True, help="Drop the photos whose files are gone; later runs may add them again.")
 @click.option(
     "--root",
     metavar="DIR",
     type=Name(),
-    help="Forget a directory that was indexed, with what stands only there; it may come back.",
+    help="Drop an indexed directory with the photos that are below no other; later runs may add it again.",
 )
-@click.option("--forget", is_flag=True, help="Let what was removed come back with the next index run.")
-@click.option("--dry-run", is_flag=True, help="Name what would be removed, and remove nothing.")
+@click.option("--forget", is_flag=True, help="Let the next index run add what was removed earlier.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, change nothing.")
 @click.option(
-    "--wait", metavar="SECONDS", type=number("wait_seconds"), default=0.0, help="Wait for another writer to end."
+    "--wait", metavar="SECONDS", type=number("wait_seconds"), default=0.0, help="Seconds to wait for another writer."
 )
 @common_options
 def remove(common: Common, **given: Any) -> None:
-    """Take photos or faces out of an index, for good.
+    """Remove photos or faces from an index permanently.
 
-    Afterwards neither the path nor the numbers of a face can be found in any file of the index, and what was removed
-    stays out of later index runs until --forget lets it come back. All or nothing: what is not in the index is an
-    error. One line for each photo or face that goes: its path, what it is (photo, copy, face, skipped), and its number
-    of faces or its id.
+    No file of the index contains their paths and embeddings afterwards, and later index runs do not add them again
+    until --forget allows it. If one target is not in the index, nothing is removed. Prints one line per photo or face:
+    path, kind (photo, copy, face, skipped), and number of faces or face id.
     """
     request = RemoveArguments(**given)
     chosen = _read_targets(request.targets)
@@ -84,10 +83,12 @@ def remove(common: Common, **given: Any) -> None:
         option for option, given in (("--missing", request.missing), ("--root", request.root is not None)) if given
     ]
     if alone and (request.targets or request.forget or len(alone) > 1):
-        raise UsageError(f"{alone[0]} stands alone", "facecli remove", hint="facecli remove --help")
+        raise UsageError(
+            f"{alone[0]} cannot be combined with targets or other modes", "facecli remove", hint="facecli remove --help"
+        )
     if not alone and not request.targets:
         raise UsageError(
-            "nothing was named to remove",
+            "no photo, directory or face to remove",
             "facecli remove",
             hint="name photos, directories or face:ID, or use --missing or --root",
         )
@@ -105,16 +106,16 @@ def remove(common: Common, **given: Any) -> None:
 
 
 def _read_targets(targets: tuple[str, ...]) -> Targets:
-    """Tell faces from paths."""
+    """Split the targets into faces and paths."""
     faces = [target.removeprefix("face:") for target in targets if target.startswith("face:")]
     numbers = []
     for named in faces:
         face_id = whole_number(named, LARGEST_FACE_ID)
         if face_id is None:
             raise UsageError(
-                "a face is named by its number",
+                "not the number of a face",
                 quoted(f"face:{named}"),
-                hint="face:12; a file of that name is ./face:…",
+                hint="face:12; for a file of that name write ./face:…",
             )
         numbers.append(face_id)
     paths = tuple(absolute(target) for target in targets if not target.startswith("face:"))
@@ -138,7 +139,7 @@ class _Remove:
         return open_writer(self._directory, wait_seconds=self._wait)
 
     def take_out(self, chosen: Targets) -> None:
-        """Remove what was named, and keep it out."""
+        """Remove the targets, so that later runs do not add them again."""
         from facecli.store.reader import open_reader  # noqa: PLC0415 (not for --help)
 
         if self._dry_run:
@@ -150,7 +151,7 @@ class _Remove:
             erased = writer.remove(removal, WAIT_READERS)
         self._list(removal)
         self._console.warn(
-            f"removed {_counted(removal)}; this stays out of later index runs, facecli remove --forget lets it come back"
+            f"removed {_counted(removal)}; later index runs do not add them again until facecli remove --forget"
         )
         self._ask_erased(erased=erased)
 
@@ -166,7 +167,7 @@ class _Remove:
     def drop_missing(self) -> None:
         """Drop the photos that are gone, by the rules of pruning."""
         from facecli.removing import find_missing  # noqa: PLC0415 (not for --help)
-        from facecli.store.reader import open_reader  # noqa: PLC0415 (likewise)
+        from facecli.store.reader import open_reader  # noqa: PLC0415 (not for --help)
 
         erased = True
         if self._dry_run:
@@ -182,14 +183,15 @@ class _Remove:
         for path in missing.photos.values():
             self._row(path, "photo", "missing")
         self._console.warn(
-            f"{'would drop' if self._dry_run else 'dropped'} {counted(len(missing.photos), 'photo')} whose files are gone"
+            f"{'would drop' if self._dry_run else 'dropped'} "
+            f"{counted(len(missing.photos), 'photo')} whose files are gone"
         )
         self._ask_erased(erased=erased)
 
     def drop_root(self, root: str) -> None:
-        """Forget a root with what stands only there; its photos are not kept out."""
+        """Drop a root and the photos below it only; later runs may add them again."""
         from facecli.removing import plan_root_removal  # noqa: PLC0415 (not for --help)
-        from facecli.store.reader import open_reader  # noqa: PLC0415 (likewise)
+        from facecli.store.reader import open_reader  # noqa: PLC0415 (not for --help)
 
         erased = True
         if self._dry_run:
@@ -204,16 +206,17 @@ class _Remove:
             self._row(photo.file.path, "photo", str(photo.faces))
         for path in removal.skipped_paths:
             self._row(path, "skipped", "0")
-        done = "would forget" if self._dry_run else "forgot"
+        done = "would drop" if self._dry_run else "dropped"
         self._console.warn(
-            f"{done} {root} with {counted(len(removal.photos), 'photo')}; facecli index {shlex.quote(root)} takes it in again"
+            f"{done} {root} with {counted(len(removal.photos), 'photo')}; "
+            f"facecli index {shlex.quote(root)} adds it again"
         )
         self._ask_erased(erased=erased)
 
     def let_back(self, chosen: Targets) -> None:
-        """Forget what is kept out."""
+        """Forget earlier removals of the targets."""
         from facecli.removing import ask_let_back, contents_of  # noqa: PLC0415 (not for --help)
-        from facecli.store.reader import open_reader  # noqa: PLC0415 (likewise)
+        from facecli.store.reader import open_reader  # noqa: PLC0415 (not for --help)
 
         if self._dry_run:
             with open_reader(self._directory) as reader:
@@ -226,17 +229,15 @@ class _Remove:
                 count = writer.let_back(digests, chosen.faces)
         ask_let_back(count, chosen.named)
         said = (
-            "would be forgotten"
-            if self._dry_run
-            else "forgotten; the next index run takes these photos and faces in again"
+            "would be forgotten" if self._dry_run else "forgotten; the next index run adds these photos and faces again"
         )
-        self._console.warn(f"{counted(count, 'mark')} {said}")
+        self._console.warn(f"{counted(count, 'removal')} {said}")
 
     def _ask_erased(self, *, erased: bool) -> None:
-        """Raise StoreError where a reader held the index open for too long."""
+        """Raise StoreError if a reader kept the index open for too long."""
         if not erased:
             raise StoreError(
-                "it is removed, but another process reads the index, so that the erasure is not proved yet",
+                "removed, but another process is reading the index, so the erasure is not finished",
                 self._directory,
                 hint="the next index, remove or check --repair finishes it",
             )
@@ -249,7 +250,7 @@ class _Remove:
 
 
 def _counted(removal: Removal) -> str:
-    """What goes, in words."""
+    """Describe a removal."""
     photos = len(removal.photos) + len(removal.copies)
     faces = sum(photo.faces for photo in (*removal.photos, *removal.copies)) + len(removal.faces)
     said = [counted(photos, "photo")] if photos else []
@@ -257,4 +258,4 @@ def _counted(removal: Removal) -> str:
     if removal.skips:
         said.append(f"{counted(len(removal.skips), 'record')} of files that could not be read")
     copies = len(removal.copies)
-    return ", ".join(said) + (f" ({counted(copies, 'further copy')} of a photo among them)" if copies else "")
+    return ", ".join(said) + (f" ({counted(copies, 'copy')} of a photo among them)" if copies else "")

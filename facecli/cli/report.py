@@ -1,4 +1,4 @@
-"""The report of an index run: one JSON object on stdout, some lines on stderr."""
+"""The report of an index run: a JSON object on stdout, a summary on stderr."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ ADVICE = {
     "embed": "more cores (--jobs) or a GPU",
     "write": "a faster disk for the index",
 }
-"""What would help where a stage bound the run."""
+"""What makes a run faster, by the stage that limits it."""
 LONG_SECONDS = 60.0
-"""A run beyond this is worth an advice; in a shorter one the start weighs as much as the work."""
+"""Longer runs get advice; in shorter ones the start takes too large a share of the time."""
 
 
 def report_record(report: IndexReport, *, absolute: bool, working_directory: str) -> dict[str, JsonValue]:
-    """The report with the keys of the contract."""
+    """Convert a report to the JSON object of `facecli index --json`."""
     photos = report.photos.new + report.photos.changed
     return {
         **path_record(report.index, "index"),
@@ -64,7 +64,7 @@ def print_report(report: IndexReport, *, absolute: bool) -> None:
 
 
 def tell_report(report: IndexReport, console: Console, *, dry_run: bool) -> None:
-    """Say on stderr what was done."""
+    """Print a summary on stderr."""
     photos, faces = report.photos, report.faces
     changes = [f"{count} {word}" for word, count in asdict(photos).items() if count and word not in ("seen", "total")]
     held = f"{counted(photos.total, 'photo')} with {counted(faces.total, 'face')} in the index"
@@ -79,14 +79,15 @@ def tell_report(report: IndexReport, console: Console, *, dry_run: bool) -> None
         )
     if report.kept_out:
         console.warn(
-            f"{report.kept_out} of the photos and faces stay out, as an earlier remove asked: facecli remove --forget lets them back"
+            f"{report.kept_out} of the photos and faces were removed earlier and stay removed: "
+            "facecli remove --forget lets them back in"
         )
     if report.device and not dry_run:
         _tell_speed(report, console)
 
 
 def _rehearsed(photos: PhotoCounts) -> str:
-    """What a run would do, in a sentence."""
+    """Describe what a run would do."""
     kinds = ("new", "changed", "moved", "unchanged", "skipped")
     found = ", ".join(f"{getattr(photos, kind):,} {kind}" for kind in kinds if getattr(photos, kind))
     said = f"a run would see {counted(photos.seen, 'photo')}" + (f": {found}" if found else "")
@@ -94,12 +95,13 @@ def _rehearsed(photos: PhotoCounts) -> str:
 
 
 def _tell_speed(report: IndexReport, console: Console) -> None:
-    """The rate, the device that was really used and, where that is worth knowing, what bound the run."""
+    """Print the rate, the device that was used and, for long runs, the limiting stage."""
     looked = report.photos.new + report.photos.changed
     rate = looked / report.seconds if report.seconds > 0 else 0.0
     advice = f"; {_advice(report)}" if console.verbose or report.seconds > LONG_SECONDS else ""
     console.warn(
-        f"{counted(looked, 'photo')} in {report.seconds:.1f} s, {rate:.1f} photos/s, {counted(report.faces.added, 'face')} added, on {report.device} "
+        f"{counted(looked, 'photo')} in {report.seconds:.1f} s, {rate:.1f} photos/s, "
+        f"{counted(report.faces.added, 'face')} added, on {report.device} "
         f"({report.provider}, {counted(report.jobs, 'job')}){advice}"
     )
     for name, time in report.stages.items():
@@ -107,9 +109,9 @@ def _tell_speed(report: IndexReport, console: Console) -> None:
 
 
 def _advice(report: IndexReport) -> str:
-    """The stage that bound the run, and what would help."""
+    """Name the limiting stage and what would make it faster."""
     bound = bottleneck(report.stages, report.jobs, report.devices)
     advice = ADVICE[bound]
     if bound == "embed" and not report.devices and importlib.util.find_spec("openvino") is None:
         advice = "more cores (--jobs), a GPU, or the extra [openvino]"
-    return f"bound by {bound}: {advice} would help"
+    return f"limited by {bound}: {advice} would help"

@@ -1,4 +1,4 @@
-"""`facecli search`: the photos whose faces are nearest to a query's."""
+"""`facecli search`: find the photos with the most similar faces."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from facecli.types import SearchResult
 
 EXAMPLES = """
-facecli search me.jpg                       the ten nearest photos
+facecli search me.jpg                       the ten best photos
 facecli search -l -k 0 me.jpg               the paths of all matches
 facecli search -0 -k 0 me.jpg | xargs -0 cp -t found/
-facecli search --combine mean a.jpg b.jpg   one person in two references
-facecli search --face all group.jpg         a block for each face
+facecli search --combine mean a.jpg b.jpg   two references of one person
+facecli search --face all group.jpg         results for each face
 facecli search face:12 --json | jq -r .path
-facecli search me.jpg --html found.html     a page to look at
-curl -s URL | facecli search -              the image on stdin
+facecli search me.jpg --html found.html     an HTML page with the photos
+curl -s URL | facecli search -              an image on stdin
 """
 
 
 class SearchArguments(Struct, frozen=True):
-    """The options of one call."""
+    """The parsed arguments."""
 
     queries: tuple[str, ...]
     top: int
@@ -69,7 +69,7 @@ class SearchArguments(Struct, frozen=True):
     type=number("top"),
     default=10,
     show_default=True,
-    help="Rows for each query; 0 for all.",
+    help="Maximum rows per query; 0 for all.",
 )
 @click.option(
     "-t",
@@ -77,7 +77,8 @@ class SearchArguments(Struct, frozen=True):
     metavar="X|NAME",
     default="auto",
     show_default=True,
-    help="Least similarity: a number, loose, balanced, strict, none, or auto: by the size of the index, one chance in ten of any stranger.",
+    help="Minimum similarity: a number, loose, balanced, strict, none, or auto: depends on the index size, with a "
+    "chance of one in ten that any stranger passes.",
 )
 @click.option(
     "--face",
@@ -85,53 +86,58 @@ class SearchArguments(Struct, frozen=True):
     type=FACE,
     default="largest",
     show_default=True,
-    help="Which face of a query photo.",
+    help="Which face of a query photo to search for.",
 )
 @click.option(
     "--combine",
     type=click.Choice(["any", "mean", "separate"]),
     default="separate",
     show_default=True,
-    help="Several queries: any of them, their mean (one person), or a block for each.",
+    help="Several queries: match any of them, match their mean (one person), or search each separately.",
 )
 @click.option(
     "--by",
     type=click.Choice(["photo", "face"]),
     default="photo",
     show_default=True,
-    help="The best face of each photo, or every face.",
+    help="One row per photo (its best face) or per face.",
 )
 @click.option("-l", "--paths", is_flag=True, help="Print paths only, each once.")
-@click.option("-0", "--print0", is_flag=True, help="Print paths only, each ended by NUL.")
+@click.option("-0", "--print0", is_flag=True, help="Print paths only, each terminated by NUL.")
 @click.option("--json", is_flag=True, help="Print JSON Lines.")
 @click.option("--csv", is_flag=True, help="Print CSV with a header.")
-@click.option("--provenance", is_flag=True, help="With --json: a first line that says how the answer came about.")
+@click.option("--provenance", is_flag=True, help="With --json: first print the model, threshold and index used.")
 @click.option(
     "--show",
     is_flag=True,
-    help="Draw the faces on the terminal; FACECLI_GRAPHICS names how: kitty, iterm2, sixel, blocks.",
+    help="Draw the faces on the terminal; FACECLI_GRAPHICS sets the protocol: kitty, iterm2, sixel, blocks.",
 )
 @click.option(
     "--html",
     metavar="FILE",
     type=Name(dir_okay=False),
-    help="Write a page with the faces and photos found; an earlier page is replaced.",
+    help="Write an HTML page with the faces and photos found; replaces an earlier page.",
 )
 @click.option(
-    "--link-to", metavar="DIR", type=Name(file_okay=False), help="Link the photos found there; nothing is overwritten."
+    "--link-to",
+    metavar="DIR",
+    type=Name(file_okay=False),
+    help="Link the photos found into DIR; never overwrites a file.",
 )
 @click.option(
-    "--copy-to", metavar="DIR", type=Name(file_okay=False), help="Copy the photos found there; nothing is overwritten."
+    "--copy-to",
+    metavar="DIR",
+    type=Name(file_okay=False),
+    help="Copy the photos found into DIR; never overwrites a file.",
 )
-@click.option("--dry-run", is_flag=True, help="With --link-to, --copy-to: say what would be made, and make nothing.")
+@click.option("--dry-run", is_flag=True, help="With --link-to or --copy-to: print what would be done, change nothing.")
 @model_options
 @common_options
 def search(common: Common, **given: Any) -> int:
-    """Print the photos whose faces are nearest to a query's.
+    """Find the photos with the most similar faces.
 
-    A QUERY is an image file, - for an image on stdin, or face:ID for a face of the index. On a terminal a table is
-    printed, in a pipe the same rows separated by tabs: similarity, path, face, box. Exit code 0: something matched, 1:
-    nothing, 2: failure.
+    A QUERY is an image file, - for an image on stdin, or face:ID for a face of the index. Prints a table on a terminal,
+    tab-separated rows in a pipe: similarity, path, face, box. Exit code 0: match found, 1: no match, 2: error.
     """
     return _Search(common, SearchArguments(**given)).run()
 
@@ -145,7 +151,7 @@ class _Search:
         self.form = _format(request)
 
     def run(self) -> int:
-        # Imported here, so that --help does not pay for numpy.
+        # Imported here, so that --help does not load numpy.
         from facecli.store.locate import find_index  # noqa: PLC0415
         from facecli.store.reader import open_reader  # noqa: PLC0415
 
@@ -153,7 +159,7 @@ class _Search:
         with open_reader(find_index(self.common.index, os.getcwd())) as reader:
             answer = self._ask(reader)
             if reader.notice:
-                self.console.detail(f"the catalogue is searched in place of the vectors: {reader.notice}")
+                self.console.detail(f"searching the catalogue instead of the vector file: {reader.notice}")
             self._explain(answer, reader)
             found = self._judge(answer, reader)
             if not self._stdout_is_for_page():
@@ -172,7 +178,7 @@ class _Search:
         return 0 if any(result.matches for result in found) else 1
 
     def _makes_more(self) -> bool:
-        """Whether something is made beside the rows, which whoever reads them does not decide about."""
+        """Whether files are written too, which a closed stdout must not prevent."""
         asked = self.request
         return bool(asked.html or asked.link_to or asked.copy_to)
 
@@ -183,12 +189,12 @@ class _Search:
         return asked.html is not None and not asked.dry_run and is_stdout(asked.html)
 
     def _check_targets(self) -> None:
-        """Find out that a target cannot be written before the work is done."""
+        """Check the output options before searching; raises UsageError or OutputError."""
         asked = self.request
         if asked.dry_run and not (asked.link_to or asked.copy_to):
-            raise UsageError("there is nothing to make", "--dry-run", hint="--dry-run goes with --link-to or --copy-to")
+            raise UsageError("nothing to link or copy", "--dry-run", hint="--dry-run needs --link-to or --copy-to")
         if asked.show and not sys.stdout.isatty():
-            raise UsageError("faces are drawn on a terminal only", "--show", hint="--html FILE")
+            raise UsageError("stdout is not a terminal", "--show", hint="--html FILE")
         for directory in (asked.link_to, asked.copy_to):
             if directory is not None:
                 from facecli.output.placing import refuse_index  # noqa: PLC0415
@@ -199,10 +205,10 @@ class _Search:
 
             check_page(asked.html)
             if self._stdout_is_for_page() and (asked.paths or asked.print0 or asked.json or asked.csv):
-                raise UsageError("stdout takes the page or the rows, not both", f"--html {asked.html}")
+                raise UsageError("stdout can hold the page or the rows, not both", f"--html {asked.html}")
 
     def _judge(self, answer: SearchAnswer, reader: IndexReader) -> tuple[SearchResult, ...]:
-        """The results, with judgements where they are shown."""
+        """Add judgements to the results if the output shows them."""
         from facecli.output.formats import OutputFormat  # noqa: PLC0415
 
         calibration = answer.threshold.calibration
@@ -224,7 +230,10 @@ class _Search:
         PageMaker(reader, answer, path_style(self.common)).make(self.request.html, results, self.console)
 
     def _originals(self, results: tuple[SearchResult, ...], reader: IndexReader) -> list[Recorded]:
-        """What is to be linked or copied, asked before the index is closed: the copying may take long, and whoever removes waits for readers."""
+        """List the photos to link or copy, while the index is open.
+
+        The copying itself runs after the index is closed: it may take long, and `remove` waits for readers.
+        """
         if not (self.request.link_to or self.request.copy_to):
             return []
         from facecli.searching.originals import originals_of  # noqa: PLC0415
@@ -232,7 +241,7 @@ class _Search:
         return originals_of(reader, results)
 
     def _collect(self, originals: list[Recorded]) -> int:
-        """Link and copy; the number of photos that were left out."""
+        """Link and copy; returns the number of photos that failed."""
         failed = 0
         for directory, copy in ((self.request.link_to, False), (self.request.copy_to, True)):
             if directory is not None:
@@ -264,7 +273,7 @@ class _Search:
         return answer
 
     def _explain(self, answer: SearchAnswer, reader: IndexReader) -> None:
-        """What a reader must know to believe the rows."""
+        """Print the threshold and the queries without matches."""
         threshold, info = answer.threshold, reader.info
         if threshold.minimum is None and threshold.name == "auto":
             self.console.warn(f"{threshold.describe()}; give -t a number, or run facecli calibrate")
@@ -295,7 +304,7 @@ class _Search:
 
 
 def _format(request: SearchArguments) -> OutputFormat:
-    """The one format that was asked for; raises UsageError on several."""
+    """Choose the output format; raises UsageError on several."""
     from facecli.output.formats import OutputFormat  # noqa: PLC0415
 
     flags = {
@@ -308,9 +317,9 @@ def _format(request: SearchArguments) -> OutputFormat:
     if set(asked) == {"--paths", "--print0"}:
         return OutputFormat.PRINT0
     if len(asked) > 1:
-        raise UsageError("one format at a time", " ".join(asked))
+        raise UsageError("only one format can be printed", " ".join(asked))
     if request.provenance and asked != ["--json"]:
-        raise UsageError("--provenance is a line of JSON", "--provenance", hint="--json --provenance")
+        raise UsageError("--provenance needs --json", "--provenance", hint="--json --provenance")
     if asked:
         return flags[asked[0]]
     return OutputFormat.TABLE if sys.stdout.isatty() else OutputFormat.TSV

@@ -1,4 +1,4 @@
-"""`search --show`: the faces that were asked for and found, drawn on the terminal."""
+"""`search --show`: draw the query faces and the matches on the terminal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def show_faces(
     reader: IndexReader, answer: SearchAnswer, found: Sequence[SearchResult], terminal: Terminal, report: Reporter
 ) -> None:
-    """Draw the query faces of each block, then those of its matches, best first."""
+    """Draw the faces of each query, then those of its matches, best first."""
     pictures = AnswerPictures(reader, answer)
     pictures.make(ReadOptions(), report)
     protocol = protocol_of(os.environ)

@@ -1,4 +1,4 @@
-"""Outputs that a user names and that are no file of their own: a pipe, a device, this process's own stdout or stderr."""
+"""Output names that are not regular files: a pipe, a device, this process's own stdout or stderr."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ STDOUT, STDERR = 1, 2
 
 
 def takes_stream(file: str) -> bool:
-    """Whether bytes are written into what is there, which can neither be looked into nor replaced."""
+    """Whether a name is a stream: it can be written, but not read back or replaced."""
     kind = _kind_of(file)
     return stat.S_ISFIFO(kind) or stat.S_ISCHR(kind) or _own_stream(file) is not None
 
 
 def is_stdout(file: str) -> bool:
-    """Whether a name means the stream that results go to."""
+    """Whether a name is this process's stdout."""
     return _own_stream(file) == STDOUT
 
 
 def write_into(file: str, pieces: Iterable[bytes]) -> None:
-    """Write into what `takes_stream`; raises OutputError where that fails, but for a reader that has gone."""
+    """Write to a stream (see `takes_stream`); raises OutputError on failure, except if the reader has closed it."""
     own = _own_stream(file)
     if own == STDOUT:
         with results(lasting=True) as out:
@@ -44,7 +44,7 @@ def write_into(file: str, pieces: Iterable[bytes]) -> None:
 
 
 def _kind_of(file: str) -> int:
-    """What is there, 0 for nothing, without opening it."""
+    """The mode of a file by `stat`, without opening it; 0 if there is none."""
     try:
         return os.stat(file).st_mode
     except (OSError, ValueError):
@@ -52,11 +52,11 @@ def _kind_of(file: str) -> int:
 
 
 def _own_stream(file: str) -> int | None:
-    """The number of the stream where the name leads to this process's own stdout or stderr, whose position others share."""
+    """The descriptor number if a name is this process's own stdout or stderr; None otherwise."""
     for number in (STDOUT, STDERR):
         try:
             own = os.fstat(number)
-            # A device such as /dev/null has neither position nor reader to be shared.
+            # A device such as /dev/null has no position that other writers share.
             if os.path.samestat(os.stat(file), own) and (os.isatty(number) or not stat.S_ISCHR(own.st_mode)):
                 return number
         except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""The two ways out: results go to stdout, all else to stderr, and nothing reaches either but through here.
+"""Stdout for results and stderr for everything else; all output goes through this module.
 
-What goes wrong with stdout is an error that a command hears of; what goes wrong with stderr is nobody's error. A
-terminal gets names with what steers it escaped, a pipe gets them as they are.
+A failed write to stdout is an error of the command; a failed write to stderr is ignored. Control characters in names
+are escaped on a terminal; a pipe gets names as they are.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 PATIENCE = 10.0
-"""Seconds that a notice waits for a stderr that takes nothing at the moment."""
+"""Seconds that a message waits for a stderr that is not writable."""
 ROWS = "\n\t"
-"""What rows are laid out with."""
+"""The control characters of rows, which are not escaped."""
 
 
 class ReaderGone(OutputError):
-    """Whoever read stdout has closed it, which ends a command silently."""
+    """The reader has closed stdout; the command ends silently."""
 
     exit_code = 0
 
 
 class Descriptor(io.RawIOBase):
-    """A file descriptor that takes what it is given whole, also where the other side is slow and the descriptor does not block."""
+    """A file descriptor whose `write` writes everything, even if the descriptor is non-blocking and the reader slow."""
 
     patience: float | None = None
 
@@ -62,7 +62,7 @@ class Descriptor(io.RawIOBase):
         return size
 
     def _wait(self) -> None:
-        """Wait until something can be written; raises BlockingIOError where that takes longer than `patience`."""
+        """Wait until the descriptor is writable; raises BlockingIOError after `patience` seconds."""
         import select  # noqa: PLC0415 (rare)
 
         if not select.select([], [self._number], [], self.patience)[1]:
@@ -70,7 +70,7 @@ class Descriptor(io.RawIOBase):
 
 
 class Stdout(Descriptor):
-    """Stdout, which takes nothing more after its first trouble and remembers it."""
+    """Stdout; it remembers its first error and raises it at every later write."""
 
     trouble: OutputError | None = None
 
@@ -79,7 +79,7 @@ class Stdout(Descriptor):
             try:
                 return super().write(data)
             except BrokenPipeError:
-                self.trouble = ReaderGone("whoever read it has closed it", "stdout")
+                self.trouble = ReaderGone("closed by its reader", "stdout")
             except OSError as error:
                 why = "it is closed" if error.errno == errno.EBADF else error.strerror
                 self.trouble = OutputError(f"cannot be written ({why})", "stdout")
@@ -87,7 +87,7 @@ class Stdout(Descriptor):
 
 
 class Stderr(Descriptor):
-    """Stderr, whose trouble is dropped: a notice never decides what comes of a command."""
+    """Stderr; its errors are ignored, so that a message never changes the result of a command."""
 
     patience = PATIENCE
 
@@ -98,10 +98,10 @@ class Stderr(Descriptor):
 
 
 class Text(io.TextIOBase):
-    """Text that others write (click's help and prompts, tqdm's bars, Python's warnings), made bytes in any locale."""
+    """A text stream for libraries (click's help and prompts, tqdm's bars, Python's warnings), in any locale."""
 
     encoding: str = "utf-8" if sys.getfilesystemencoding() == "utf-8" else "iso8859-1"
-    """What others go by. Click would write UTF-8 itself where it is told of ASCII."""
+    """The encoding that libraries see; never ASCII, for which click would write UTF-8 by itself."""
 
     def __init__(self, buffer: io.BufferedWriter | Descriptor) -> None:
         self.buffer = buffer
@@ -124,7 +124,7 @@ class Text(io.TextIOBase):
 
 
 def open_streams() -> Stdout:
-    """Take over stdout and stderr for the process; what stdout now is."""
+    """Replace sys.stdout and sys.stderr; returns the new stdout."""
     _fill_missing_streams()
     stdout = Stdout(1)
     sys.stdout = cast("TextIO", Text(io.BufferedWriter(stdout, 1 << 16)))
@@ -133,7 +133,7 @@ def open_streams() -> Stdout:
 
 
 def _second_stderr() -> int:
-    """A descriptor of its own for notices, which are not to be lost while what libraries write to descriptor 2 is kept from the terminal."""
+    """Duplicate stderr for messages: they are shown even while the output of libraries to descriptor 2 is muted."""
     try:
         return os.dup(2)
     except OSError:
@@ -141,9 +141,9 @@ def _second_stderr() -> int:
 
 
 def _fill_missing_streams() -> None:
-    """Put the null device where the process was started without stdin, stdout or stderr, lest a file of the index gets their number.
+    """Open the null device for a missing stdin, stdout or stderr, so that no file of the index gets its number.
 
-    What stands for stdout cannot be written, so that results for nobody are an error.
+    A missing stdout is opened read-only, so that writing results to it is an error.
     """
     for number, name, flags in ((0, "stdin", os.O_RDONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
         if getattr(sys, name) is None:
@@ -153,22 +153,22 @@ def _fill_missing_streams() -> None:
 
 
 class Results:
-    """Stdout as a command writes to it."""
+    """Stdout for the results of a command."""
 
     def __init__(self, stream: BinaryIO, *, lasting: bool) -> None:
         self._stream, self._lasting = stream, lasting
         self.terminal = stream.isatty()
 
     def write(self, data: bytes, /) -> None:
-        """Rows, JSON, paths: a pipe gets these very bytes, a terminal what can be shown of them."""
+        """Write rows, JSON or paths: unchanged to a pipe, with control characters escaped to a terminal."""
         self.draw(encoded(printable(os.fsdecode(data), layout=ROWS)) if self.terminal else data)
 
     def line(self, text: str) -> None:
-        """A line for people."""
+        """Write a line of text."""
         self.write(encoded(text.replace("\n", "\\n")) + b"\n")
 
     def draw(self, data: bytes, /) -> None:
-        """Bytes that may steer a terminal, since facecli made them: colours, links, pictures; names in them are escaped already."""
+        """Write bytes with control sequences of facecli (colours, links, images); names in them are already escaped."""
         try:
             self._stream.write(data)
         except OutputError:
@@ -176,7 +176,7 @@ class Results:
                 raise
 
     def flush(self) -> None:
-        """See that everything is written."""
+        """Write out what is buffered."""
         try:
             self._stream.flush()
         except OutputError:
@@ -185,27 +185,27 @@ class Results:
 
     @property
     def drawn(self) -> Drawn:
-        """These results for a writer that draws."""
+        """A sink for writers that use control sequences."""
         return Drawn(self)
 
 
 class Drawn:
-    """Results whose bytes, in UTF-8, may steer a terminal."""
+    """A sink for UTF-8 bytes with control sequences."""
 
     def __init__(self, results: Results) -> None:
         self._results = results
 
     def write(self, data: bytes, /) -> None:
-        """Draw `data` with the letters that the locale has."""
+        """Write `data` in the encoding of the locale."""
         self._results.draw(encoded(data.decode()))
 
 
 @contextlib.contextmanager
 def results(*, lasting: bool = False) -> Iterator[Results]:
-    """Stdout for a command, flushed at the end, so that what goes wrong there is known while the command runs.
+    """Open stdout for a command; it is flushed at the end, so that the command sees its errors.
 
-    A command that makes more than rows is `lasting`: a stdout that takes nothing more ends the rows alone, and the exit
-    tells of it.
+    With `lasting`, for commands that do more than print, an error of stdout stops only the printing; the exit code
+    still reports it.
     """
     out = Results(sys.stdout.buffer, lasting=lasting)
     yield out
@@ -213,7 +213,7 @@ def results(*, lasting: bool = False) -> Iterator[Results]:
 
 
 def tell(message: str) -> None:
-    """Write one line to stderr, whatever becomes of it."""
+    """Write one line to stderr; errors are ignored."""
     shown = printable(message) if sys.stderr.isatty() else message.replace("\n", "\\n").replace("\r", "\\r")
     with contextlib.suppress(OSError):
         sys.stderr.buffer.write(encoded(shown) + b"\n")
@@ -221,7 +221,7 @@ def tell(message: str) -> None:
 
 
 def say_error(message: str, hint: str) -> None:
-    """The one or two lines of an error."""
+    """Print an error and its hint, one line each."""
     tell(f"facecli: error: {message}")
     if hint:
         tell(f"hint: {hint}")

@@ -1,4 +1,4 @@
-"""`facecli verify`: whether two photos show the same person."""
+"""`facecli verify`: check whether two photos show the same person."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 facecli verify a.jpg b.jpg && echo same
-facecli verify --face all a.jpg group.jpg     is the person anywhere in the group
+facecli verify --face all a.jpg group.jpg     the best pair of all faces
 facecli verify --json -t strict a.jpg b.jpg
 """
 
 
 class VerifyArguments(Struct, frozen=True):
-    """The options of one call."""
+    """The parsed arguments."""
 
     one: str
     other: str
@@ -47,7 +47,7 @@ class VerifyArguments(Struct, frozen=True):
     metavar="X|NAME",
     default="auto",
     show_default=True,
-    help="Least similarity: a number, loose, balanced, strict, auto, none.",
+    help="Minimum similarity: a number, loose, balanced, strict, auto, none.",
 )
 @click.option(
     "--face",
@@ -61,10 +61,10 @@ class VerifyArguments(Struct, frozen=True):
 @model_options
 @common_options
 def verify(common: Common, **given: Any) -> int:
-    """Tell whether two photos show the same person; needs no index.
+    """Check whether two photos show the same person; needs no index.
 
     Prints the similarity, the threshold and the verdict, `same` or `different`. One of the photos may be - for an image
-    on stdin. Exit code 0: same, 1: different, 2: failure.
+    on stdin. Exit code 0: same, 1: different, 2: error.
     """
     from facecli.config import SearchOptions  # noqa: PLC0415 (not for --help)
     from facecli.searching.search import Surroundings  # noqa: PLC0415

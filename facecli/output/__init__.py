@@ -1,1 +1,1 @@
-"""How answers are written: one format, one file, behind one protocol."""
+"""Output formats: one module per format, behind one protocol."""

@@ -1,4 +1,4 @@
-"""Matches as CSV with a header: the fields of the JSON record, boxes as x1,y1,x2,y2, paths as their very bytes."""
+"""Matches as CSV with a header: the fields of the JSON record, boxes as x1,y1,x2,y2, paths as bytes."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ ROW_END = "\r\n"
 
 
 class CsvWriter:
-    """Writes a header, then one row a match."""
+    """Writes a header, then one row per match."""
 
     def __init__(self, stream: Sink, style: PathStyle) -> None:
         self._stream, self._style = stream, style
         self._line = io.StringIO(newline="")
-        # Fields are quoted for what ends a row: with "\n" alone a carriage return would stand bare, and end the row for
-        # whoever reads it back.
+        # csv quotes fields that contain the line terminator. With "\n" it would not quote a carriage return, which
+        # readers take for the end of the row.
         self._rows = csv.writer(self._line, lineterminator=ROW_END)
 
     def begin(self) -> None:
-        """The header."""
+        """Write the header."""
         self._write(FIELDS)
 
     def write(self, result: SearchResult) -> None:
-        """The rows of one block."""
+        """Write the rows of one result."""
         for query, match in pairs_of(result):
             self._write(self._fields(query, match))
 
@@ -45,4 +45,4 @@ class CsvWriter:
         self._line.truncate()
 
     def end(self) -> None:
-        """There is no footer."""
+        """Do nothing: there is no footer."""

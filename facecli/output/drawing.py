@@ -1,4 +1,4 @@
-"""Pixels on a terminal: by the graphics protocols of kitty, iTerm2 and sixel, else by half blocks in true colour."""
+"""Images on a terminal: the graphics protocols of kitty, iTerm2 and sixel, or half blocks in true colour."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from facecli.output.terminal import pad, shorten
 from facecli.types import ByteArray
 
 TILE_COLUMNS = 20
-"""Columns that a face takes; half as many lines, since a cell is about twice as high as wide."""
+"""Width of a face in columns; its height is half as many lines, since a cell is about twice as high as wide."""
 TILE_LINES = TILE_COLUMNS // 2
 GAP = 2
 CELL = (10, 20)
-"""Width and height of a cell in pixels, for sixel, which counts in pixels."""
+"""Width and height of a cell in pixels; sixel sizes images in pixels."""
 KITTY_CHUNK = 4096
 SIXEL_LEVELS = 6
-"""Shades of each colour: 216 colours, within the 256 that sixel terminals take."""
+"""Levels per colour channel: 216 colours, of the 256 that sixel terminals support."""
 
 
 class Protocol(StrEnum):
-    """How a terminal takes pixels."""
+    """Graphics protocols of terminals."""
 
     KITTY = "kitty"
     ITERM2 = "iterm2"
@@ -33,7 +33,7 @@ class Protocol(StrEnum):
 
 
 def protocol_of(environment: Mapping[str, str]) -> Protocol:
-    """What the terminal of this environment takes, by what terminals say of themselves; FACECLI_GRAPHICS names one."""
+    """Detect the protocol from the environment variables that terminals set; FACECLI_GRAPHICS overrides it."""
     named = environment.get("FACECLI_GRAPHICS")
     if named in set(Protocol):
         return Protocol(named)
@@ -50,9 +50,9 @@ def protocol_of(environment: Mapping[str, str]) -> Protocol:
 def draw_faces(
     faces: Sequence[tuple[str, ByteArray]], width: int, protocol: Protocol, encode_png: Callable[[ByteArray], bytes]
 ) -> Iterator[str]:
-    """Lines with faces side by side, as many as fit `width` columns, each under its label.
+    """Yield lines with faces side by side, as many as fit into `width` columns, each below its label.
 
-    `faces`: label and pixels, uint8 (h, w, 3), RGB.
+    `faces` holds labels and pixels, uint8 (h, w, 3), RGB. `encode_png` encodes such pixels as PNG.
     """
     across = max(1, (width + GAP) // (TILE_COLUMNS + GAP))
     for start in range(0, len(faces), across):
@@ -81,13 +81,16 @@ def _draw(
 
 
 def _tile_size(protocol: Protocol) -> tuple[int, int]:
-    """Pixels of a tile and of the gap beside it."""
+    """The side of a tile and the gap between tiles, in pixels."""
     scale = 1 if protocol is Protocol.BLOCKS else CELL[0]
     return TILE_COLUMNS * scale, GAP * scale
 
 
 def _strip(faces: Sequence[ByteArray], side: int, gap: int) -> ByteArray:
-    """Faces side by side on black, each scaled into a square of `side` pixels by the mean of areas."""
+    """Put faces side by side on black, each scaled to a square of `side` pixels by area averaging.
+
+    `faces` are uint8 (h, w, 3), RGB; the result is uint8 (side, width, 3), RGB.
+    """
     strip = np.zeros((side, len(faces) * (side + gap) - gap, 3), np.uint8)
     for number, pixels in enumerate(faces):
         left = number * (side + gap)
@@ -96,7 +99,7 @@ def _strip(faces: Sequence[ByteArray], side: int, gap: int) -> ByteArray:
 
 
 def _resized(pixels: ByteArray, side: int) -> ByteArray:
-    """The pixels (h, w, 3) as (side, side, 3): each new pixel the mean of those that it covers, or the nearest one."""
+    """Scale uint8 (h, w, 3) to (side, side, 3): each new pixel is the mean of those it covers, or the nearest one."""
     for axis in (0, 1):
         edges = np.arange(side + 1) * pixels.shape[axis] // side
         counts = np.maximum(np.diff(edges), 1)
@@ -107,14 +110,17 @@ def _resized(pixels: ByteArray, side: int) -> ByteArray:
 
 
 def half_blocks(pixels: ByteArray) -> Iterator[str]:
-    """Lines of upper half blocks, whose two colours are two pixels one above the other; uint8 (even h, w, 3), RGB."""
+    """Yield lines of upper half blocks; each shows two pixels, one above the other.
+
+    `pixels` is uint8 (h, w, 3), RGB, with an even h.
+    """
     for top, bottom in zip(pixels[::2].tolist(), pixels[1::2].tolist(), strict=True):
         cells = ("\x1b[38;2;%d;%d;%d;48;2;%d;%d;%dm▀" % (*a, *b) for a, b in zip(top, bottom, strict=True))  # noqa: UP031 (a tuple of six)
         yield "".join(cells) + "\x1b[0m"
 
 
 def kitty(png: bytes, columns: int) -> str:
-    """A PNG by kitty's graphics protocol, in chunks as it asks, over `columns` and TILE_LINES."""
+    """Encode a PNG in kitty's graphics protocol, in chunks of KITTY_CHUNK, `columns` wide and TILE_LINES high."""
     data = base64.b64encode(png).decode("ascii")
     chunks = [data[start : start + KITTY_CHUNK] for start in range(0, len(data), KITTY_CHUNK)]
     parts = []
@@ -125,7 +131,7 @@ def kitty(png: bytes, columns: int) -> str:
 
 
 def iterm2(png: bytes, columns: int) -> str:
-    """A PNG by iTerm2's inline images."""
+    """Encode a PNG in iTerm2's inline image protocol, `columns` wide and TILE_LINES high."""
     data = base64.b64encode(png).decode("ascii")
     return (
         f"\x1b]1337;File=inline=1;size={len(png)};width={columns};height={TILE_LINES};preserveAspectRatio=0:{data}\x07"
@@ -133,7 +139,10 @@ def iterm2(png: bytes, columns: int) -> str:
 
 
 def sixel(pixels: ByteArray) -> str:
-    """The pixels as sixels in 216 colours: bands of six lines, each colour's line of the band after the other, runs shortened."""
+    """Encode pixels, uint8 (h, w, 3), RGB, as sixel in 216 colours.
+
+    The image is split into bands of six lines; each band holds one run-length encoded line per colour.
+    """
     levels = (pixels.astype(np.uint16) * (SIXEL_LEVELS - 1) + 127) // 255
     colours = (levels * np.array([SIXEL_LEVELS**2, SIXEL_LEVELS, 1], np.uint16)).sum(axis=2)
     height, width = colours.shape
@@ -150,7 +159,7 @@ def sixel(pixels: ByteArray) -> str:
 
 
 def _runs(codes: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> str:
-    """Characters of these codes, repetitions as sixel shortens them: !12?."""
+    """Run-length encode characters as sixel does: !12? is twelve times "?". `codes` is int (w,), character codes."""
     starts = np.flatnonzero(np.diff(codes, prepend=-1))
     lengths = np.diff(starts, append=len(codes))
     return "".join(

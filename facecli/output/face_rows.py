@@ -16,7 +16,7 @@ GAP = "  "
 
 
 class FaceFormat(StrEnum):
-    """What stdout carries."""
+    """The format of stdout."""
 
     TABLE = "table"
     TSV = "tsv"
@@ -24,7 +24,7 @@ class FaceFormat(StrEnum):
 
 
 def face_record(path: str, face: QueryFace, style: PathStyle, *, embedding: bool) -> dict[str, JsonValue]:
-    """A face as plain values: path, number, box, score, width and height in pixels, and the embedding if wanted."""
+    """Convert a face to plain values: path, number, box, score, width and height in pixels, optional embedding."""
     x1, y1, x2, y2 = face.box
     record: dict[str, JsonValue] = {
         **path_record(style.show(path)),
@@ -39,14 +39,14 @@ def face_record(path: str, face: QueryFace, style: PathStyle, *, embedding: bool
 
 
 class FaceWriter:
-    """Writes the faces of one photo after the other; a table waits for the last one."""
+    """Writes faces one by one; a table is written at the end."""
 
     def __init__(self, form: FaceFormat, stream: Sink, style: PathStyle, terminal: Terminal) -> None:
         self._form, self._stream, self._style, self._terminal = form, stream, style, terminal
         self._rows: list[tuple[str, ...]] = []
 
     def write(self, path: str, face: QueryFace, *, embedding: bool = False) -> None:
-        """One face."""
+        """Write one face."""
         match self._form:
             case FaceFormat.JSON:
                 self._stream.write(json_line(face_record(path, face, self._style, embedding=embedding)))
@@ -58,7 +58,7 @@ class FaceWriter:
                 assert_never(self._form)
 
     def end(self) -> None:
-        """The table, if it is one."""
+        """Write the table, if that is the format."""
         if not self._rows:
             return
         rows = [HEADER, *self._rows]

@@ -1,4 +1,4 @@
-"""The formats of a search, each written by its own small writer."""
+"""The output formats of a search, each with its own writer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class OutputFormat(StrEnum):
-    """What stdout carries."""
+    """The format of stdout."""
 
     TABLE = "table"
     """Aligned columns, for a terminal."""
@@ -27,25 +27,25 @@ class OutputFormat(StrEnum):
 
 
 class ResultWriter(Protocol):
-    """Writes the blocks of an answer to a sink."""
+    """Writes the results of a search to a sink."""
 
     def begin(self) -> None:
-        """What stands before the first block."""
+        """Write the header."""
 
     def write(self, result: SearchResult) -> None:
-        """One block."""
+        """Write one result: a query and its matches."""
 
     def end(self) -> None:
-        """What stands after the last block."""
+        """Write the footer."""
 
 
 def open_result_writer(
     form: OutputFormat, stream: Sink, style: PathStyle, terminal: Terminal | None = None
 ) -> ResultWriter:
-    """The writer of a format, whose module is imported only now; a table needs to know its terminal."""
+    """Open the writer of a format; a table needs `terminal`."""
     match form:
         case OutputFormat.TABLE:
-            from facecli.output.table import TableWriter  # noqa: PLC0415 (a search pays for its own format only)
+            from facecli.output.table import TableWriter  # noqa: PLC0415 (only the chosen format is imported)
 
             assert terminal is not None
             return TableWriter(stream, style, terminal)

@@ -4,7 +4,7 @@
   const byId = (id) => document.getElementById(id);
   const shown = () => cards.filter((card) => !card.hidden);
 
-  // The slider hides what is less alike; at its left end nothing is hidden.
+  // The slider hides less similar matches; at its left end it hides none.
   const least = byId("least");
   const filter = () => {
     const from = least.value === least.min ? -Infinity : Number(least.value);
@@ -24,7 +24,7 @@
     clearTimeout(telling);
     telling = setTimeout(() => { byId("told").textContent = ""; }, 2000);
   };
-  // Some browsers give a page from disk no clipboard; a selected text field serves those.
+  // Some browsers give pages from disk no access to the clipboard; there a selected text field is copied.
   const copyBySelection = (text) => {
     const field = document.createElement("textarea");
     field.value = text;
@@ -39,10 +39,10 @@
     const copied = await navigator.clipboard?.writeText(path).then(() => true, () => false);
     const done = copied || copyBySelection(path);
     card.focus();
-    tell(done ? `Copied ${path}` : `The browser does not let a page copy; the path is ${path}`);
+    tell(done ? `Copied ${path}` : `The browser does not allow copying; the path is ${path}`);
   };
 
-  // Cards of one row stand at the same height; the one above or below is the nearest in the next row.
+  // Cards of one row have the same top; the card above or below is the nearest one of the next row.
   const vertical = (list, at, step) => {
     const here = list[at].getBoundingClientRect();
     let row = null;

@@ -1,7 +1,7 @@
-"""A search as one HTML page that needs nothing but itself: query faces on top, matches as cards.
+"""A search as one self-contained HTML page: the query faces on top, the matches as cards.
 
-Everything that comes from outside is escaped, and the page's own policy lets a browser run this module's script alone
-and fetch nothing.
+All text from outside is escaped. The page's Content Security Policy allows only the script of this module and no
+network requests.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ class GalleryPicture(Struct, frozen=True):
     """A photo on the page."""
 
     path: str
-    """As it is shown."""
+    """The path as displayed."""
     full_path: str
     url: str
-    """Where a click leads; empty for a photo that came through stdin."""
+    """The link to the photo; empty for a photo from stdin."""
     box: Box
     width: int = 0
     height: int = 0
     thumbnail: bytes = b""
     face: bytes = b""
-    """JPEG files; empty where the photo cannot be shown."""
+    """JPEG files; empty if the photo cannot be shown."""
     trouble: str = ""
-    """Why not."""
+    """Why the photo cannot be shown."""
 
 
 class Card(Struct, frozen=True):
@@ -46,7 +46,7 @@ class Card(Struct, frozen=True):
     similarity: float
     face_id: int
     sureness: str
-    """Empty where it is not known."""
+    """Empty if unknown."""
     margin: float | None
 
 
@@ -63,23 +63,27 @@ class Gallery(Struct, frozen=True):
 
     sections: Sequence[Section]
     summary: str
-    """What was searched: so many faces in so many photos."""
+    """The number of matches, and of the faces and photos searched."""
     threshold: str
     provenance: Mapping[str, JsonValue]
 
 
 def gallery_page(gallery: Gallery) -> Iterator[str]:
-    """The page, in pieces."""
+    """Yield the page in pieces."""
     style, script = (
         files("facecli.output").joinpath(f"gallery.{ending}").read_text("utf-8") for ending in ("css", "js")
     )
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'"
+    policy = (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'"
+    )
     titles = ", ".join(section.title for section in gallery.sections)
     yield (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="referrer" content="no-referrer">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta name="referrer" content="no-referrer">\n'
         f"<title>{_escaped(titles)} · facecli</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
     )
     yield _head(gallery)
@@ -94,7 +98,7 @@ def gallery_page(gallery: Gallery) -> Iterator[str]:
 def _head(gallery: Gallery) -> str:
     found = [card.similarity for section in gallery.sections for card in section.cards]
     low, high = (min(found), max(found)) if found else (0.0, 1.0)
-    # Rounded outwards, so that the ends of the slider leave no match out.
+    # Rounded outwards, so that the slider's range includes all matches.
     least, most = int(low * 100 // 1) / 100, -int(-high * 100 // 1) / 100
     slider = (
         f'<label for="least">Similarity from <output id="from">{least:.2f}</output></label>\n'
@@ -102,13 +106,16 @@ def _head(gallery: Gallery) -> str:
         f'<span id="count" aria-live="polite">{len(found)} of {len(found)}</span>\n'
     )
     return (
-        f'<header>\n<p class="name">facecli</p>\n<p class="summary">{_escaped(gallery.summary)}<br>{_escaped(gallery.threshold)}</p>\n'
-        f'<div class="tools">\n{slider if found else ""}<button id="theme" type="button">Light or dark</button>\n</div>\n</header>\n'
+        f'<header>\n<p class="name">facecli</p>\n'
+        f'<p class="summary">{_escaped(gallery.summary)}<br>{_escaped(gallery.threshold)}</p>\n'
+        f'<div class="tools">\n{slider if found else ""}'
+        f'<button id="theme" type="button">Light or dark</button>\n</div>\n</header>\n'
     )
 
 
 def _section(section: Section) -> Iterator[str]:
-    yield f'<section>\n<div class="query">\n{"".join(map(_query, section.queries))}<h2>{_escaped(section.title)}</h2>\n</div>\n'
+    queries = "".join(map(_query, section.queries))
+    yield f'<section>\n<div class="query">\n{queries}<h2>{_escaped(section.title)}</h2>\n</div>\n'
     if section.cards:
         yield '<div class="cards">\n'
         yield from map(_card, section.cards)
@@ -130,9 +137,11 @@ def _card(card: Card) -> str:
     return (
         f'<article tabindex="0" data-similarity="{card.similarity:.6f}" data-path="{_escaped(picture.full_path)}" '
         f'aria-label="Match {card.rank}: {path}, similarity {card.similarity:.4f}">\n{_photo(card)}'
-        f'<div class="facts"><span class="rank">{card.rank}</span><span class="similarity">{_number(card.similarity, 4)}</span>{sureness}'
+        f'<div class="facts"><span class="rank">{card.rank}</span>'
+        f'<span class="similarity">{_number(card.similarity, 4)}</span>{sureness}'
         f'{_margin(card.margin)}</div>\n<p class="path">{path}</p>\n'
-        f'<div class="doing"><a href="{_escaped(picture.url)}">Open</a><button type="button" class="copy">Copy path</button>'
+        f'<div class="doing"><a href="{_escaped(picture.url)}">Open</a>'
+        f'<button type="button" class="copy">Copy path</button>'
         f'<span class="face-id">face {card.face_id}</span></div>\n</article>\n'
     )
 
@@ -142,7 +151,7 @@ def _photo(card: Card) -> str:
     if not picture.thumbnail:
         return f'<div class="photo trouble">{_escaped(picture.trouble)}</div>\n'
     x1, y1, x2, y2 = picture.box
-    # The face is shown in the lower corner that does not hide its box.
+    # The crop is shown in the lower corner that does not cover the face's box.
     corner = " left" if x1 + x2 > picture.width and y1 + y2 > picture.height else ""
     return (
         f'<a class="photo" href="{_escaped(picture.url)}" tabindex="-1">'
@@ -150,8 +159,8 @@ def _photo(card: Card) -> str:
         f'alt="Photo {_escaped(picture.path)}" src="{_data_url(picture.thumbnail)}">'
         f'<svg viewBox="0 0 {picture.width} {picture.height}" aria-hidden="true">'
         f'<rect x="{x1:.1f}" y="{y1:.1f}" width="{x2 - x1:.1f}" height="{y2 - y1:.1f}"/></svg>'
-        f'<img class="crop{corner}" loading="lazy" decoding="async" alt="Face {card.face_id} in {_escaped(picture.path)}" '
-        f'src="{_data_url(picture.face)}"></a>\n'
+        f'<img class="crop{corner}" loading="lazy" decoding="async" '
+        f'alt="Face {card.face_id} in {_escaped(picture.path)}" src="{_data_url(picture.face)}"></a>\n'
     )
 
 
@@ -170,9 +179,11 @@ def _foot(gallery: Gallery) -> str:
         f"<dt>{_escaped(name)}</dt><dd>{_escaped(_plain(value))}</dd>\n" for name, value in gallery.provenance.items()
     )
     return (
-        '<footer>\n<p class="keys">Arrow keys move, Enter opens the photo, c copies its path, Home and End go to the ends.</p>\n'
-        f"<details><summary>How this page came about</summary>\n<dl>\n{rows}</dl>\n</details>\n"
-        "<p>Similarity is no proof. False-match rates differ between groups of people; relatives and children are confused more often.</p>\n"
+        '<footer>\n<p class="keys">Arrow keys move, Enter opens the photo, c copies its path, '
+        "Home and End go to the first and last match.</p>\n"
+        f"<details><summary>How this page was made</summary>\n<dl>\n{rows}</dl>\n</details>\n"
+        "<p>Similarity is not proof of identity. False-match rates differ between groups of people; "
+        "relatives and children are confused more often.</p>\n"
         "</footer>\n"
     )
 
@@ -182,7 +193,7 @@ def _plain(value: JsonValue) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that may stand anywhere in the page, in quotes too; what is no character becomes a replacement."""
+    """Escape text for use anywhere in the page, also within quotes; replaces surrogates."""
     return html.escape(text.encode("utf-8", "replace").decode(), quote=True)
 
 

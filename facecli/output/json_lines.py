@@ -8,18 +8,18 @@ from facecli.types import SearchResult
 
 
 class JsonLinesWriter:
-    """Writes one object a line, one match an object."""
+    """Writes one JSON object per match, one per line."""
 
     def __init__(self, stream: Sink, style: PathStyle) -> None:
         self._stream, self._style = stream, style
 
     def begin(self) -> None:
-        """There is no header."""
+        """Do nothing: there is no header."""
 
     def write(self, result: SearchResult) -> None:
-        """The lines of one block."""
+        """Write the lines of one result."""
         for query, match in pairs_of(result):
             self._stream.write(json_line(match_record(query, match, self._style)))
 
     def end(self) -> None:
-        """There is no footer."""
+        """Do nothing: there is no footer."""

@@ -1,4 +1,4 @@
-"""How paths and texts with paths in them are shown: as the user would type them, as a file name's very bytes, in JSON, on a terminal."""
+"""Paths, and text that contains paths, for output: relative paths, bytes, JSON, and escaping for a terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 
 def shown_path(path: str, *, absolute: bool, working_directory: str) -> str:
-    """An absolute path relative to the working directory where it lies below it, else as it is."""
+    """Make a path relative to the working directory if it is below it; other paths are returned as they are."""
     base = working_directory if working_directory.endswith("/") else working_directory + "/"
     if absolute or not path.startswith(base) or len(path) == len(base):
         return path
@@ -16,7 +16,10 @@ def shown_path(path: str, *, absolute: bool, working_directory: str) -> str:
 
 
 def path_record(path: str, name: str = "path") -> dict[str, str]:
-    """A path for JSON: under `name` with replacement characters, and whole in `name_base64` where it is not valid UTF-8."""
+    """Convert a path for JSON: under `name`, and if it is not valid UTF-8 also unchanged under `name_base64`.
+
+    The value of `name` has replacement characters for invalid bytes.
+    """
     raw = os.fsencode(path)
     try:
         return {name: raw.decode()}
@@ -25,12 +28,12 @@ def path_record(path: str, name: str = "path") -> dict[str, str]:
 
 
 def tsv_path(path: str) -> bytes:
-    r"""The bytes of a path with backslash, tab and newline as \\, \t and \n."""
+    r"""Encode a path with backslash, tab and newline written as \\, \t and \n."""
     return encoded(path).replace(b"\\", rb"\\").replace(b"\t", rb"\t").replace(b"\n", rb"\n")
 
 
 def encoded(text: str) -> bytes:
-    """A text with paths in it as bytes: paths as the very bytes of their names, and what the locale has no letter for escaped."""
+    """Encode text that contains paths: paths as the bytes of their names, characters outside of the locale escaped."""
     encoding = sys.getfilesystemencoding()
     try:
         return text.encode(encoding, "surrogateescape")
@@ -46,9 +49,9 @@ def _encoded(character: str, encoding: str) -> bytes:
 
 
 def printable(text: str, *, layout: str = "") -> str:
-    """A text for a terminal: what steers one or hides from the eye is escaped, but for the characters of `layout`.
+    """Escape characters that a terminal would obey or not show, except those in `layout`.
 
-    That is control characters, those of C1 among them, what turns the direction of writing, and bytes that are no text.
+    These are control characters (C0 and C1), characters that change the writing direction, and bytes that are not text.
     """
     if text.isprintable():
         return text
@@ -56,10 +59,10 @@ def printable(text: str, *, layout: str = "") -> str:
 
 
 def printable_path(path: str) -> str:
-    """A path as characters, for a table or a page: what cannot be printed is escaped, bytes that are no text are replaced."""
+    """Convert a path to text for a table or a page: unprintable characters are escaped, invalid bytes replaced."""
     return printable(encoded(path).decode(errors="replace"))
 
 
 def _escaped(character: str) -> str:
-    """A character as Python writes it, a byte that is no text as that byte."""
+    """Escape a character as Python does; a surrogate as the byte that it stands for."""
     return f"\\x{ord(character) - 0xDC00:02x}" if "\udc80" <= character <= "\udcff" else repr(character)[1:-1]

@@ -1,4 +1,4 @@
-"""Put files into a directory without ever writing over one that is there."""
+"""Write files into a directory without overwriting existing files."""
 
 from __future__ import annotations
 
@@ -16,49 +16,49 @@ from facecli.errors import OutputError, check_name
 from facecli.whole_files import Part, clear_parts, make_folders, write_whole
 
 LONGEST_NAME = 255
-"""Bytes of a file's name, on the file systems that matter."""
+"""Maximum bytes of a file name on common file systems."""
 WITHOUT_LINKS = (errno.EPERM, errno.EOPNOTSUPP)
-"""What a file system says that has no symbolic links."""
+"""Errors of file systems without symbolic links."""
 PIECE = 1 << 20
 
 
 class Original(Protocol):
-    """A file whose content is known before it is read."""
+    """A file with a known digest, such as an indexed photo."""
 
     @property
     def path(self) -> str:
-        """Absolute."""
+        """The absolute path."""
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """The size in bytes."""
 
     @property
     def mtime_ns(self) -> int:
-        """When it was changed."""
+        """The modification time in nanoseconds since 1970."""
 
     @property
     def digest(self) -> bytes:
-        """XXH3-128 of its content."""
+        """The XXH3-128 of the content."""
 
     def pieces(self) -> Iterator[bytes]:
-        """Its content; raises PhotoError where that is not what is known, after the last piece at the latest."""
+        """Yield the content; raises PhotoError, at the latest after the last piece, if it does not match the digest."""
 
 
 class Folder:
-    """A directory that is being filled; made when the first file comes."""
+    """A directory that files are written to; created with the first file."""
 
     def __init__(self, directory: str, *, dry_run: bool = False) -> None:
         refuse_index(directory)
         self.directory = directory
         self.dry_run = dry_run
         self.made = 0
-        """Files that were put there, and not found there from an earlier run."""
+        """Number of files created; files found from an earlier run do not count."""
         self._taken: set[str] = set()
         self._is_ready = False
 
     def link(self, original: Original) -> str:
-        """A symbolic link to a file that is what is known of it; where it stands, or would stand."""
+        """Create a symbolic link to a file after checking its content; returns the path of the link."""
         _read_through(original)
         return self._add(
             _name_of(original),
@@ -67,7 +67,7 @@ class Folder:
         )
 
     def copy(self, original: Original) -> str:
-        """A copy, for its owner alone, with the time of the original; where it stands, or would stand."""
+        """Create a copy, readable by its owner only, with the original's mtime; returns the path of the copy."""
         if self.dry_run:
             _read_through(original)
         with Part(self.directory) as part:
@@ -79,7 +79,7 @@ class Folder:
             return self._add(_name_of(original), put, lambda place: _holds(place, original))
 
     def write(self, name: str, data: bytes) -> str:
-        """A new file of these bytes."""
+        """Write a new file; returns its path."""
         with Part(self.directory) as part:
 
             def put(place: str) -> None:
@@ -89,7 +89,7 @@ class Folder:
             return self._add(name, put, lambda place: _has_bytes(place, data))
 
     def _add(self, name: str, put: Callable[[str], None], is_done: Callable[[str], bool]) -> str:
-        """Put a file under the first name that is free; one of an earlier run that is the very same counts as done."""
+        """Create a file under the first free name, unless an earlier run created the same file; returns its path."""
         number = 1
         while True:
             place = os.path.join(self.directory, numbered(name, number))
@@ -105,7 +105,7 @@ class Folder:
             return place
 
     def _put(self, place: str, put: Callable[[str], None]) -> bool:
-        """Whether it was put there; False where another process took the name first."""
+        """Create the file; False if another process took the name first."""
         if self.dry_run:
             return True
         try:
@@ -128,14 +128,14 @@ class Folder:
 
 
 def refuse_index(target: str) -> None:
-    """Raise OutputError where a file or directory is an index or lies in one, by whatever links, or would be taken for one.
+    """Raise OutputError if a path is an index, is inside one (also through links), or has the name of one.
 
-    What facecli did not put there locks the index out.
+    An index with foreign files in it is refused by facecli.
     """
-    real = os.path.realpath(check_name(target, "where files are to be put"))
+    real = os.path.realpath(check_name(target, "the place to write to"))
     while True:
         if os.path.basename(real) == INDEX_NAME or _is_catalogue(os.path.join(real, CATALOGUE_NAME)):
-            raise OutputError("nothing is put into an index", target, hint="name another place")
+            raise OutputError("cannot write into an index", target, hint="name another place")
         above = os.path.dirname(real)
         if above == real:
             return
@@ -143,7 +143,7 @@ def refuse_index(target: str) -> None:
 
 
 def _is_catalogue(place: str) -> bool:
-    """Whether a file is the catalogue of an index, by the mark that stands in its header as SQLite's application_id."""
+    """Whether a file is the catalogue of an index, by SQLite's application_id in its header."""
     try:
         descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -154,7 +154,7 @@ def _is_catalogue(place: str) -> bool:
 
 
 def numbered(name: str, number: int) -> str:
-    """The name, from 2 on with the number before its ending, within what a file system takes."""
+    """Add a number from 2 on before the extension of a name; cut the name to LONGEST_NAME bytes."""
     stem, ending = os.path.splitext(name)
     suffix = f"-{number}{ending}" if number > 1 else ending
     room = LONGEST_NAME - len(os.fsencode(suffix))
@@ -162,7 +162,7 @@ def numbered(name: str, number: int) -> str:
 
 
 def _name_of(original: Original) -> str:
-    """The file's own name without the dots that would hide it: no photo comes out as .profile, or as an index."""
+    """The base name without leading dots, so that no photo becomes a hidden file such as .profile, or an index."""
     return os.path.basename(original.path).lstrip(".") or "photo"
 
 
@@ -190,7 +190,7 @@ def _has_bytes(place: str, data: bytes) -> bool:
 
 
 def _holds(place: str, original: Original) -> bool:
-    """Whether a file has the content that is known of the original."""
+    """Whether a file has the same digest as the original."""
     digest = xxhash.xxh3_128()
     for piece in _contents(place, original.size):
         digest.update(piece)
@@ -198,7 +198,7 @@ def _holds(place: str, original: Original) -> bool:
 
 
 def _contents(place: str, size: int) -> Iterator[bytes]:
-    """The content of a regular file of this size in pieces; nothing of any other, or of one that cannot be read."""
+    """Yield the content of a regular file of this size in pieces; nothing for other or unreadable files."""
     with contextlib.suppress(OSError):
         state = os.lstat(place)
         if stat.S_ISREG(state.st_mode) and state.st_size == size:
@@ -208,7 +208,7 @@ def _contents(place: str, size: int) -> Iterator[bytes]:
 
 
 def replace_file(place: str, pieces: Iterable[bytes]) -> None:
-    """Write a file, for its owner alone, in the place of an earlier one, which stands until the new one is whole."""
+    """Write a file, readable by its owner only; an earlier file stays until the new one is complete."""
     refuse_index(place)
     try:
         write_whole(place, pieces)

@@ -1,4 +1,4 @@
-"""The one record of a match, that of a face, and how a path is shown; JSON and CSV share them."""
+"""Records and text of matches, boxes, similarities and paths, shared by the output formats."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ FIELDS = ("query", "query_face", "query_box", "rank", "similarity", "path", "fac
 
 
 class PathStyle(Struct, frozen=True):
-    """How paths are shown."""
+    """Whether paths are printed absolute or relative to the working directory."""
 
     absolute: bool
     working_directory: str
 
     def show(self, path: str) -> str:
-        """A path as the user would type it."""
+        """Format a path for output."""
         return shown_path(path, absolute=self.absolute, working_directory=self.working_directory)
 
 
 def pairs_of(result: SearchResult) -> Iterator[tuple[QueryFace, Match]]:
-    """Each match with the query face that it answers."""
+    """Pair each match with its query face."""
     for number, match in enumerate(result.matches):
         yield (result.references[number] if result.references else result.query), match
 
 
 def match_record(query: QueryFace, match: Match, style: PathStyle) -> dict[str, JsonValue]:
-    """A match as plain values, with the keys of FIELDS; a name that is not valid UTF-8 stands whole under one more key with `_base64`."""
+    """Convert a match to plain values with the keys of FIELDS.
+
+    A name that is not valid UTF-8 is also stored unchanged under an additional key with `_base64`.
+    """
     return {
         **path_record(query.query, "query"),
         "query_face": query.number,
@@ -46,28 +49,31 @@ def match_record(query: QueryFace, match: Match, style: PathStyle) -> dict[str, 
 
 
 def box_record(box: Box) -> list[JsonValue]:
-    """A box in hundredths of a pixel."""
+    """Round a box to hundredths of a pixel, for JSON."""
     return [round(edge, 2) for edge in box]
 
 
 def box_text(box: Box) -> str:
-    """A box in whole pixels: x1,y1,x2,y2."""
+    """Format a box in whole pixels: x1,y1,x2,y2."""
     return ",".join(str(round(edge)) for edge in box)
 
 
 def similarity_text(similarity: float) -> str:
-    """A similarity with 4 decimals, and none that reads -0.0000."""
+    """Format a similarity with 4 decimals; never -0.0000."""
     return f"{round(similarity, 4) + 0.0:.4f}"
 
 
 def json_line(record: Mapping[str, JsonValue]) -> bytes:
-    """A record as one line of JSON."""
+    """Encode a record as one line of JSON."""
     return json_bytes(record) + b"\n"
 
 
 def json_bytes(value: JsonValue | Mapping[str, JsonValue]) -> bytes:
-    """A value as JSON, in UTF-8 whatever the locale; what a terminal would obey or hide is escaped, which JSON reads back as it was."""
-    import json  # noqa: PLC0415 (only the formats that need it pay for it)
+    """Encode a value as JSON, in UTF-8 in every locale.
+
+    Characters that a terminal would obey or not show are written as JSON escapes.
+    """
+    import json  # noqa: PLC0415 (only some formats need it)
 
     text = json.dumps(value, ensure_ascii=False)
     if not text.isprintable():
@@ -76,7 +82,7 @@ def json_bytes(value: JsonValue | Mapping[str, JsonValue]) -> bytes:
 
 
 def _repaired(text: str) -> str:
-    """The text with bytes of a file's name put together to characters again, and with replacement characters where they are none."""
+    """Decode the surrogates of a file name as UTF-8 again, with replacement characters for invalid bytes."""
     try:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Where the writers of this room put their bytes."""
+"""The protocol of what writers write to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Sink(Protocol):
-    """Takes bytes, whole; a file, a buffer, or stdout behind what the command line makes of it."""
+    """A destination for bytes: a file, a buffer, or the command line's stdout."""
 
     def write(self, data: bytes, /) -> object:
-        """Take all of `data`, or raise."""
+        """Write all of `data`, or raise."""

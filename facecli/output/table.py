@@ -1,4 +1,4 @@
-"""Matches as an aligned table for a terminal: how alike, how sure, where."""
+"""Matches as an aligned table for a terminal."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ COLOURS = {Sureness.SURE: "32", Sureness.LIKELY: "33", Sureness.UNSURE: "31"}
 BOLD, DIM = "1", "2"
 GAP = "  "
 LEAST_PATH = 12
-"""Columns that a path keeps even where the terminal is too narrow."""
+"""Minimum width of the path, even on a narrow terminal."""
 PATH = 4
-"""The column of the path."""
+"""Index of the path's column."""
 RIGHT = {0, 1, 3, 5}
-"""The columns of numbers."""
+"""Indices of the right-aligned columns: the numbers."""
 HEADER = ("rank", "alike", "sure", "margin", "path", "face", "box")
 
 
 class TableWriter:
-    """Writes one table a block, under a line that names its query."""
+    """Writes one table per query, below a line with the query."""
 
     def __init__(self, stream: Sink, style: PathStyle, terminal: Terminal) -> None:
         self._stream, self._style, self._terminal = stream, style, terminal
         self._blocks = 0
 
     def begin(self) -> None:
-        """Nothing stands before the first table."""
+        """Do nothing: there is no header before the first table."""
 
     def write(self, result: SearchResult) -> None:
-        """The table of one block."""
+        """Write the table of one result."""
         if not result.matches:
             return
         lines = [""] if self._blocks else []
@@ -75,7 +75,7 @@ class TableWriter:
         return text.rjust(width) if column in RIGHT else pad(text, width)
 
     def _decorated(self, row: tuple[str, ...], widths: dict[int, int], result: SearchResult, number: int) -> str:
-        """A row with its colour and its link; they take no columns, so that they come last."""
+        """Format a row with colour and link; these are added after padding, since they take no columns."""
         cells = {c: self._cell(row, c, widths[c]) for c in sorted(widths)}
         if result.judgements:
             colour = COLOURS[result.judgements[number].sureness]
@@ -89,4 +89,4 @@ class TableWriter:
         return paint(text, code) if self._terminal.colour else text
 
     def end(self) -> None:
-        """Nothing stands after the last table."""
+        """Do nothing: there is no footer."""

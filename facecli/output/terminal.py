@@ -1,4 +1,4 @@
-"""What a terminal can show: its width, colours, links, and how many columns a text takes."""
+"""Capabilities of a terminal (width, colours, links), and the width of text in columns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ELLIPSIS = "…"
 
 
 class Terminal(Struct, frozen=True):
-    """What may be written to stdout."""
+    """The capabilities of stdout."""
 
     width: int = 80
     colour: bool = False
@@ -27,7 +27,7 @@ class Terminal(Struct, frozen=True):
 
 
 def links_work(environment: Mapping[str, str]) -> bool:
-    """Whether the terminal of this environment follows OSC 8 hyperlinks, by what terminals say of themselves."""
+    """Whether the terminal supports OSC 8 hyperlinks, by the environment variables that terminals set."""
     forced = environment.get("FORCE_HYPERLINK")
     if forced is not None:
         return forced != "0"
@@ -41,7 +41,7 @@ def links_work(environment: Mapping[str, str]) -> bool:
 
 
 def columns_of(text: str) -> int:
-    """How many columns a printable text takes: two for wide and full-width characters, none for combining ones."""
+    """Width of printable text in columns: two for wide and full-width characters, none for combining ones."""
     if text.isascii():
         return len(text)
     return sum(_columns_of(c) for c in text)
@@ -54,7 +54,7 @@ def _columns_of(character: str) -> int:
 
 
 def shorten(text: str, width: int) -> str:
-    """The text in at most `width` columns, cut in the middle; its end, where a file's name stands, keeps two thirds."""
+    """Shorten text to `width` columns by cutting the middle; two thirds are left for the end, where file names are."""
     if columns_of(text) <= width:
         return text
     if width <= 1:
@@ -74,20 +74,20 @@ def _take(text: str, width: int) -> str:
 
 
 def pad(text: str, width: int) -> str:
-    """The text followed by blanks up to `width` columns."""
+    """Pad text with blanks to `width` columns."""
     return text + " " * (width - columns_of(text))
 
 
 def file_url(path: str) -> str:
-    """The URL of an absolute path, its very bytes percent-encoded."""
+    """The URL of an absolute path; the bytes of the path are percent-encoded."""
     return "file://" + quote(os.fsencode(path))
 
 
 def link(text: str, path: str) -> str:
-    """The text as an OSC 8 hyperlink to a file."""
+    """Format text as an OSC 8 hyperlink to a file."""
     return f"\x1b]8;;{file_url(path)}\x1b\\{text}\x1b]8;;\x1b\\"
 
 
 def paint(text: str, code: str) -> str:
-    """The text in a colour: the number of an SGR code."""
+    """Format text with an SGR code, such as a colour."""
     return f"\x1b[{code}m{text}\x1b[0m"

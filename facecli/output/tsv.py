@@ -9,20 +9,20 @@ from facecli.types import SearchResult
 
 
 class TsvWriter:
-    """Writes one row a match."""
+    """Writes one row per match."""
 
     def __init__(self, stream: Sink, style: PathStyle) -> None:
         self._stream, self._style = stream, style
 
     def begin(self) -> None:
-        """There is no header."""
+        """Do nothing: there is no header."""
 
     def write(self, result: SearchResult) -> None:
-        """The rows of one block."""
+        """Write the rows of one result."""
         for match in result.matches:
             path = tsv_path(self._style.show(match.path))
             rest = f"\t{match.face_id}\t{box_text(match.box)}\n"
             self._stream.write(similarity_text(match.similarity).encode() + b"\t" + path + rest.encode())
 
     def end(self) -> None:
-        """There is no footer."""
+        """Do nothing: there is no footer."""

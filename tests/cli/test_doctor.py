@@ -47,7 +47,7 @@ def test_a_sound_installation_is_healthy_and_says_what_is_here(shell: Shell) -> 
     ):
         assert f"\n  {part}  " in ran.text
     assert "cpu  CPUExecutionProvider  works" in ran.text
-    assert "auto takes cpu" in ran.text
+    assert "auto uses cpu" in ran.text
     assert "buffalo_sc  present" in ran.text
     assert ran.text.splitlines()[-1] == "healthy"
     assert (ran.errors, "\x1b" in ran.text) == ("", False)
@@ -80,7 +80,7 @@ def test_an_opencv_without_its_system_libraries_is_named_not_thrown(shell: Shell
     lacking = "raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory', name='cv2')\n"
     (tmp_path / "site/cv2.py").write_text(lacking)
     ran = shell("doctor", code=1, env={"PYTHONPATH": str(tmp_path / "site")})
-    assert "needs a library of the system: libGL.so.1" in ran.text
+    assert "a system library is missing: libGL.so.1" in ran.text
     assert "pip install opencv-python-headless" in ran.text
 
 
@@ -91,7 +91,7 @@ def test_every_command_turns_that_into_one_line_with_the_fix(shell: Shell, tmp_p
     )
     ran = shell("faces", next(album.rglob("*.jpg")), code=2, env={"PYTHONPATH": str(tmp_path / "site")})
     first, hint = ran.errors.splitlines()
-    assert first == "facecli: error: OpenCV cannot be loaded, for it needs a library of the system: libGL.so.1"
+    assert first == "facecli: error: OpenCV cannot be loaded, a system library is missing: libGL.so.1"
     assert "pip install opencv-python-headless" in hint
 
 

@@ -61,7 +61,7 @@ def test_a_signal_ends_a_run_and_keeps_what_is_done(
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code
     lines = errors.decode().splitlines()
-    assert "finishing what is in flight; once more to leave at once" in lines
+    assert "finishing the photos in progress; press Ctrl-C again to stop at once" in lines
     assert lines[-1].startswith("facecli: error: stopped early; ")
     assert shell("check").code == 0
     report = json.loads(shell("index", "--json", many).text)
@@ -100,9 +100,9 @@ def test_lists_come_from_files_and_stdin(shell: Shell) -> None:
     [
         (("-0", "album"), "-0 needs a list"),
         (("-", "--files-from", "-"), "stdin can be read only once"),
-        (("--files-from", "none"), "a list cannot be read"),
+        (("--files-from", "none"), "the list cannot be read"),
         (("--det-size", "100", "album"), "not a multiple of 32"),
-        (("--drop-unreachable", "album"), "--drop-unreachable goes with --migrate only"),
+        (("--drop-unreachable", "album"), "--drop-unreachable needs --migrate"),
         (("nowhere",), "no such file or directory"),
         ((), "no photos were named"),
         (("-d", "abacus", "album"), "abacus"),
@@ -152,7 +152,7 @@ def test_what_was_removed_is_counted_as_kept_out(shell: Shell, album: Path) -> N
     shell("index", "-q", album)
     shell("remove", "album/party/gdp.jpg")
     ran = shell("index", album)
-    assert "1 of the photos and faces stay out" in ran.errors
+    assert "1 of the photos and faces were removed earlier" in ran.errors
     assert report(shell, album)["photos"] == {
         "seen": 4,
         "new": 0,
@@ -203,14 +203,14 @@ def test_a_missing_root_names_the_way_to_forget_it(shell: Shell, album: Path) ->
 
 
 def test_what_would_be_faster_is_said_only_where_that_helps(shell: Shell, album: Path) -> None:
-    assert "bound by" not in shell("index", album).errors
+    assert "limited by" not in shell("index", album).errors
     forced = shell("index", "-v", "--force", album).errors
-    assert re.search(r"^4 photos in .*; bound by \w+: .* would help$", forced, re.MULTILINE)
+    assert re.search(r"^4 photos in .*; limited by \w+: .* would help$", forced, re.MULTILINE)
     shutil.copyfile(album / "party/gdp.jpg", album / "copy.jpg")
     (album / "bad.jpg").write_text("no image\n" * 9)
     without_a_look = shell("index", "-v", album, code=3).errors
     assert "5 photos with 39 faces" in without_a_look
-    assert "bound by" not in without_a_look
+    assert "limited by" not in without_a_look
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(59.0, False), (61.0, True)])
@@ -220,4 +220,4 @@ def test_after_a_minute_it_is_said_unasked(capfd: pytest.CaptureFixture[str], se
         "/index", "pack", "cpu", "CPUExecutionProvider", seconds, PhotoCounts(seen=9, new=9, total=9), stages=stages
     )
     tell_report(made, Console(quiet=False, verbose=False), dry_run=False)
-    assert ("bound by" in capfd.readouterr().err) == said
+    assert ("limited by" in capfd.readouterr().err) == said

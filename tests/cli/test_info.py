@@ -41,7 +41,7 @@ def test_the_summary(index: Shell) -> None:
     lines = dict(line.split(maxsplit=1) for line in index("info").text.splitlines())
     assert (lines["index"], lines["photos"], lines["faces"], lines["generation"]) == (".facecli", "2", "0", "2")
     assert lines["skipped"] == "1 (facecli info --skipped)"
-    assert lines["model"] == "buffalo_sc, 512 numbers a face"
+    assert lines["model"] == "buffalo_sc, 512 dimensions"
     assert "non-commercial" in lines["licence"]
     assert "det-size 640" in lines["settings"]
     assert "1 false match in" in lines["threshold"]

@@ -90,7 +90,7 @@ def test_verify_tells_the_hashes_of_a_directory(shell: Shell, tmp_path: Path) ->
     ("name", "message"),
     [
         ("nothing", "there is no model pack of this name"),
-        ("raccoon_s", "facecli does not run this model pack"),
+        ("raccoon_s", "facecli cannot use this model pack"),
         ("../evil", "there is no model pack"),
     ],
 )

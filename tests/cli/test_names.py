@@ -94,7 +94,7 @@ def test_a_variable_that_is_set_to_nothing_is_no_name(shell: Shell, home: Path, 
     ran = shell("search", "yao.jpg", code=2, cwd=home, env={variable: ""})
     assert ran.errors.splitlines() == [
         f"facecli: error: an empty name: {variable}",
-        f"hint: unset {variable}, or name something with it",
+        f"hint: unset {variable}, or give it a value",
     ]
     option = {"FACECLI_INDEX": ("-i", ".facecli"), "FACECLI_MODEL": ("-m", "buffalo_sc")}[variable]
     shell("search", "yao.jpg", "-t", "none", *option, cwd=home, env={variable: ""})

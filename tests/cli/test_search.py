@@ -75,7 +75,7 @@ def test_without_vectors_the_catalogue_answers_and_says_so(shell: Shell, album_h
     vectors.unlink()
     ran = shell("search", "-v", YAO, "-t", "none", cwd=shell.work / "copy")
     assert ran.text == wanted
-    assert "the catalogue is searched in place of the vectors: the vector file cannot be read" in ran.errors
+    assert "searching the catalogue instead of the vector file: the vector file cannot be read" in ran.errors
 
 
 def test_all_formats_tell_the_same_matches(search: Callable[..., Any]) -> None:
@@ -170,7 +170,7 @@ def test_many_queries_keep_their_order_over_all_processors(search: Callable[...,
         ((YAO, "--provenance"), "--json"),
         ((YAO, "--dry-run"), "--link-to"),
         ((YAO, "--html", "none/page.html"), "no such directory: "),
-        ((YAO, "--html", YAO), "not written over"),
+        ((YAO, "--html", YAO), "not overwritten"),
         ((YAO, "--link-to", "text.jpg/x"), "text.jpg/x"),
         ((YAO, "-d", "nonsense"), "nonsense"),
         ((YAO, "-m", "nonsense"), "nonsense"),
@@ -197,7 +197,7 @@ def test_links_and_copies_overwrite_nothing_and_repeat_nothing(
     for option in ("--link-to", "--copy-to"):
         target = tmp_path / option[2:]
         dry = search(YAO, "-t", "none", option, target, "--dry-run")
-        assert dry.errors.count("would make ") == 4
+        assert dry.errors.count("would create ") == 4
         assert not target.exists()
         target.mkdir()
         (target / "players.jpg").write_bytes(b"mine")

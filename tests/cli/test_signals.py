@@ -110,7 +110,7 @@ def test_one_signal_ends_a_run_that_has_nothing_in_flight(
         lock.release()
     assert process.returncode == 128 + number
     assert errors.decode().splitlines() == [
-        "facecli: error: stopped early; what was done is kept: run it again to go on"
+        "facecli: error: stopped early; finished photos are kept: run it again to continue"
     ]
     shell("check")
     assert json.loads(shell("index", "--json", album).text)["photos"]["unchanged"] == 4

@@ -518,6 +518,6 @@ def test_a_root_is_dropped_with_what_stands_only_there(shelf: Shelf) -> None:
     }
     with open_reader(shelf.index) as store:
         for wrong in (inner / "deep", shelf.place / "none", shelf.place):
-            with pytest.raises(StoreError, match="no root of the index") as caught:
+            with pytest.raises(StoreError, match="not a root of the index") as caught:
                 plan_root_removal(store, str(wrong))
             assert str(inner) in caught.value.hint

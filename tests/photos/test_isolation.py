@@ -214,7 +214,7 @@ def test_a_fault_while_memory_is_short_says_nothing_of_the_photo(
     broken = saved(scene(), "PNG").replace(b"IDATx", b"IDAT\xff")
     with monkeypatch.context() as patch:
         patch.setattr("facecli.photos.faults.is_memory_short", lambda _: True)
-        patch.setattr("facecli.photos.isolation.lacks_memory", lambda _: True)
+        patch.setattr("facecli.photos.isolation.is_memory_short", lambda _: True)
         outcome = fresh.decode(contents(broken))
         sabotage(patch, "h.open_picture = lambda *a, **k: os.kill(os.getpid(), 6)")
         crashed = fresh.decode(contents(GIF))
@@ -226,7 +226,7 @@ def test_a_fault_while_memory_is_short_says_nothing_of_the_photo(
 
 
 def test_memory_is_short_where_a_limit_says_so() -> None:
-    code = "import resource; from facecli.photos.faults import lacks_memory as l; before = l(0)\n"
+    code = "import resource; from facecli.photos.faults import is_memory_short as l; before = l(0)\n"
     code += "now = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
     code += "resource.setrlimit(resource.RLIMIT_AS, (now + (1 << 27), -1)); print(before, l(0))"
     assert (
