@@ -13,14 +13,15 @@ MEMORY_LIMITS = ("memory.max", "memory.high", "memory.limit_in_bytes")
 
 
 _LACKING = re.compile(
-    "failed to map segment|out of memory|bad_alloc|cannot allocate|failed to allocate|not enough memory|can't start new thread|too many open files",
+    "failed to map segment|out of memory|bad_alloc|cannot allocate|failed to allocate|not enough memory|"
+    "can't start new thread|too many open files",
     re.IGNORECASE,
 )
 """What the loader of libraries, C++, Python and the system say where memory, threads or handles are lacking."""
 
 
 def is_lack(error: BaseException) -> bool:
-    """Whether an error is one of this moment: the system had too little memory or too few handles, and nothing else is at fault."""
+    """Whether an error means only that the system has too little memory or too few file handles at the moment."""
     return isinstance(error, MemoryError) or _LACKING.search(str(error)) is not None
 
 

@@ -26,6 +26,8 @@ class BatchWriter:
         self._store, self._report, self._clock, self._batch_size = store, report, clock, batch_size
         self.may_move: Callable[[str], bool] = lambda _: False
         """Whether a photo whose path is gone counts as moved: not where the run cannot know that it is gone."""
+        self.follows_looked_at = False
+        """Whether a photo that was looked at may be one that moved: only where known content is looked at again."""
         self.moved: set[int] = set()
         """Photos that stand under another path than the one at which the run missed them."""
         self.replaced: list[int] = []
@@ -50,7 +52,7 @@ class BatchWriter:
         match result:
             case Fresh(photo, known, claim):
                 self._claims.append(claim)
-                self._add(photo, known)
+                self._take_fresh(photo, known)
             case Unaltered(file, photo_id):
                 self._touches.append((photo_id, file))
                 self._report.photos.unchanged += 1
@@ -72,18 +74,31 @@ class BatchWriter:
         self._report.photos.skipped += 1
         self._report.skipped.append(skipped)
 
+    def _take_fresh(self, photo: IndexedPhoto, known: KnownFile | None) -> None:
+        """A content that was looked at: at a path that is new it may be a known one that has moved, whose ids it keeps."""
+        is_new = known is None or known.photo_id is None
+        moved = self._moved_from(photo.digest) if is_new and self.follows_looked_at else None
+        if moved is None:
+            self._add(photo, known)
+        else:
+            self._move(moved, photo.file)
+            self._gather(photo)
+
     def _take_recognised(self, result: Recognised, again: Callable[[FileTask], ChainResult]) -> None:
         """A content that the index knows: the photo moved here, or this is a copy of it."""
         is_new = result.known is None or result.known.photo_id is None
         moved = self._moved_from(result.digest) if is_new else None
         if moved is not None:
-            self._moves.append((moved, result.file))
-            self.moved.add(moved)
-            self._report.photos.moved += 1
+            self._move(moved, result.file)
         elif (copy := self._copy(result)) is not None:
             self._add(copy, result.known)
         else:
             self.take(again(FileTask(result.file, result.known)), again)
+
+    def _move(self, photo_id: int, file: PhotoFile) -> None:
+        self._moves.append((photo_id, file))
+        self.moved.add(photo_id)
+        self._report.photos.moved += 1
 
     def _moved_from(self, digest: bytes) -> int | None:
         """A photo of this content whose file is gone.
@@ -111,12 +126,15 @@ class BatchWriter:
         return None if photo_id is None else self._store.load(photo_id, result.file)
 
     def _add(self, photo: IndexedPhoto, known: KnownFile | None) -> None:
-        self._photos.append(photo)
-        self._contents[photo.digest] = photo
+        self._gather(photo)
         if known is None or known.photo_id is None:
             self._report.photos.new += 1
         else:
             self._report.photos.changed += 1
+
+    def _gather(self, photo: IndexedPhoto) -> None:
+        self._photos.append(photo)
+        self._contents[photo.digest] = photo
 
     def commit_if_due(self) -> None:
         """Commit where the batch is full or old."""

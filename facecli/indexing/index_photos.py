@@ -67,10 +67,11 @@ def index_photos(
             Run(request, settings, scan, store, report).run(
                 reporter, stop, lambda: sum(1 for _ in _open_scan(request, before))
             )
+    kept = () if settings.migrates and request.options.drop_unreachable else before.roots
     for root in report.missing_roots:
         reporter.warn(
             f"no such file or directory: {root}"
-            + (f"; its photos are kept: {removal_hint(root)}" if root in before.roots else "")
+            + (f"; its photos are kept: {removal_hint(root)}" if root in kept else "")
         )
     if not report.photos.seen:
         reporter.warn("no photos were found there")

@@ -73,7 +73,7 @@ class Rehearsal:
                 self._skip(entry)
             elif isinstance(entry, Pair):
                 self._take(entry)
-        moved = self._follow_moves(stop, alone=not (migrates or self._options.force))
+        moved = self._follow_moves(stop, alone=not migrates)
         self._report.interrupted_by = stop()
         if not self._report.interrupted_by:
             self._count_departures(moved, migrates=migrates)
@@ -86,6 +86,8 @@ class Rehearsal:
             self._reporter.warn(line)
         photos.removed = len(verdict.gone) + self._replaced
         if migrates:
+            if self._options.drop_unreachable:
+                photos.removed = photos.total - photos.unchanged - photos.changed - photos.moved
             photos.new, photos.changed, photos.unchanged = photos.new + photos.changed + photos.unchanged, 0, 0
 
     def _skip(self, skipped: Skipped) -> None:

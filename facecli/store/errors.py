@@ -43,7 +43,8 @@ def trusted(path: object) -> Iterator[None]:
 
 def _from_sqlite(error: sqlite3.Error, path: object) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
+    # A reader, too, needs room: for the memory that it shares with a writer.
+    if code == sqlite3.SQLITE_FULL or getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMSIZE:
         return _full(path)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return IndexLocked(

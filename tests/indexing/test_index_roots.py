@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -214,6 +215,23 @@ def test_force_and_migrate_follow_a_root(shelf: Shelf, counted: list[int]) -> No
     assert (report.photos.moved, report.photos.total) == (4, 4)
     assert set(shelf.ids()) == set(under(ids, "old", "newer"))
     assert shelf.roots() == ["newer"]
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_what_a_migration_has_made_goes_with_a_root(shelf: Shelf, edited: bool) -> None:  # noqa: FBT001 (a parameter of the test)
+    old = shelf.put("old")
+    shelf.run(old)
+    looks = count()
+    stopped = shelf.run(old, migrate=True, det_size=320, batch_size=1, stop=lambda: 15 * (next(looks) > 6))
+    assert stopped.interrupted_by == 15
+    if edited:  # after the migration had seen it
+        shutil.copyfile(old / "1.png", old / "0.png")
+        shelf.run(old)
+    old.rename(shelf.place / "new")
+    assert shelf.run(shelf.place / "new").photos.moved == 4
+    report = shelf.run(shelf.place / "new", migrate=True, det_size=320)
+    assert (report.photos.total, report.photos.unchanged >= 1 - edited) == (4, True)
+    assert all(path.startswith("new") for path in shelf.ids())
 
 
 def test_a_file_that_was_not_read_at_the_old_place_is_forgotten_there(shelf: Shelf) -> None:

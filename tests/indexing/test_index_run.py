@@ -359,6 +359,19 @@ def test_force_looks_again_and_keeps_the_ids(album: Album, counted: list[int]) -
     assert album.bits() == before
 
 
+def test_force_follows_a_photo_that_has_moved(album: Album, counted: list[int]) -> None:
+    album.run()
+    ids = {faces[0] for faces in album.faces().values()}
+    (album.folder / "0.png").rename(album.folder / "moved.png")
+    shutil.copyfile(album.folder / "1.png", album.folder / "copy.png")
+    counted.clear()
+    said = album.run(force=True, dry_run=True).photos
+    done = album.run(force=True).photos
+    assert (done.moved, done.new, done.changed, done.removed, len(counted)) == (1, 1, 5, 0, 6)
+    assert (said.moved, said.new, said.changed, said.removed) == (1, 1, 5, 0)
+    assert ids < {faces[0] for faces in album.faces().values()}
+
+
 def test_what_is_gone_goes(album: Album) -> None:
     album.run()
     (album.folder / "0.png").unlink()
@@ -537,7 +550,10 @@ def test_photos_that_cannot_be_reached_hold_the_switch_back(album: Album) -> Non
         album.run(migrate=True, det_size=320)
     assert album.notes.warnings[-1] == f"not embedded anew: {other / 'far.png'}"
     assert len(album.bits()) == len(before) - 1, "what is gone for certain is gone"
-    album.run(migrate=True, det_size=320, drop_unreachable=True)
+    said = album.run(migrate=True, det_size=320, drop_unreachable=True, dry_run=True)
+    done = album.run(migrate=True, det_size=320, drop_unreachable=True)
+    assert said.photos.removed == done.photos.removed == 1
+    assert not any("kept" in warning for warning in album.notes.warnings[-2:])
     with open_reader(album.index) as store:
         assert (store.info.photos, store.info.fingerprint.detection.det_size) == (5, 320)
 

@@ -85,6 +85,35 @@ class BatchCommit:
             )
             self._connection.execute(query, (stored, *_stat(file), checksum, photo_id))
             self._forget_skip(stored)
+        self._let_follow([(path, digest, file) for _, file, (path, digest, *_) in known])
+
+    def _let_follow(self, moved: Sequence[tuple[bytes, bytes, PhotoFile]]) -> None:
+        """Let what a migration has made of moved photos go with them: where they stood, under no root perhaps, no later run would look for it."""
+        begun = self._connection.execute(
+            "SELECT set_id FROM sets WHERE NOT current AND set_id != ?", (self._row.set_id,)
+        ).fetchone()
+        at_path = "SELECT photo_id, digest, width, height FROM photos WHERE set_id = ? AND path = ?"
+        for path, digest, file in moved if begun else ():
+            stored = self._catalogue.paths.pack(file.path)
+            row = self._connection.execute(at_path, (*begun, path)).fetchone() if stored != path else None
+            if row is None:
+                continue
+            if row[1] != digest or self._connection.execute(at_path, (*begun, stored)).fetchone():
+                self._deletions.drop_photo(row[0])
+                continue
+            with trusted(self._catalogue.path):
+                checksum = photo_checksum(
+                    as_int(row[0]),
+                    digest,
+                    stored,
+                    as_int(begun[0]),
+                    file.size,
+                    file.mtime_ns,
+                    as_int(row[2]),
+                    as_int(row[3]),
+                )
+            query = "UPDATE photos SET path = ?, size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, checksum = ? WHERE photo_id = ?"
+            self._connection.execute(query, (stored, *_stat(file), checksum, row[0]))
 
     def _photo_row(self, photo_id: int) -> tuple[bytes, bytes, int, int] | None:
         query = "SELECT path, digest, width, height FROM photos WHERE photo_id = ? AND set_id = ?"

@@ -59,7 +59,10 @@ def _must_rewrite(catalogue: Catalogue, traces: Residue) -> bool:
 
 
 def _refuse_endless(catalogue: Catalogue) -> None:
-    """Raise IndexDamaged where pages stand in several places: forged ones that name each other are rows without end, which VACUUM would copy."""
+    """Raise IndexDamaged if the catalogue's pages are linked wrongly.
+
+    Forged pages that name each other are endless rows, which VACUUM would copy.
+    """
     (said,) = catalogue.rows("PRAGMA quick_check(1)")[0]
     if said != "ok":
         raise IndexDamaged(

@@ -79,7 +79,7 @@ class OnnxSession:
 
 
 def lacks_memory(error: Exception) -> bool:
-    """Whether an error of ONNX Runtime's, or one that tells it, is of the device's or the system's memory at the moment."""
+    """Whether an error means that the device or the system is out of memory at the moment."""
     return isinstance(error, DeviceFull) or is_lack(error) or any(sign in str(error).lower() for sign in OUT_OF_MEMORY)
 
 

@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,19 @@ def test_a_full_disk_loses_nothing(small_disk: Callable[[int], Path], kilobytes:
         fill(index)
     small_disk(16 * 2**20)
     ask_whole(index)
+
+
+def test_a_reader_without_room_says_so(small_disk: Callable[[int], Path]) -> None:
+    disk = small_disk(16 * 2**20)
+    fill(disk / ".facecli")
+    with (disk / "rest").open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    with pytest.raises(StoreError, match="no space left for the index"):
+        open_reader(disk / ".facecli")
+    (disk / "rest").unlink()
+    with open_reader(disk / ".facecli") as reader:
+        assert reader.info.photos == PHOTOS
 
 
 def fill_within(index: Path, most: int) -> int:
