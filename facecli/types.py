@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from enum import IntEnum, StrEnum
+from typing import Self
 
 import numpy as np
 from msgspec import Struct, field
@@ -33,20 +34,26 @@ def storable(number: int) -> int:
 class SkipReason(StrEnum):
     """Why a photo cannot be read; the values are part of the output format."""
 
-    UNREADABLE = "unreadable"
-    NOT_AN_IMAGE = "not-an-image"
-    TRUNCATED = "truncated"
-    TOO_LARGE = "too-large"
-    UNSUPPORTED = "unsupported"
-    CHANGED = "changed-while-reading"
-    PERMISSION = "permission"
-    VANISHED = "vanished"
-    UNAVAILABLE = "unavailable"
+    said: str
+    """What an error says of it."""
+    lasts: bool
+    """Whether the content is at fault: the photo stays unreadable until it changes."""
 
-    @property
-    def lasts(self) -> bool:
-        """Whether the content is at fault: the photo stays unreadable until it changes."""
-        return self not in (SkipReason.CHANGED, SkipReason.PERMISSION, SkipReason.VANISHED, SkipReason.UNAVAILABLE)
+    def __new__(cls, value: str, said: str = "", lasts: bool = True) -> Self:  # noqa: FBT001, FBT002 (the rows below)
+        reason = str.__new__(cls, value)
+        reason._value_ = value
+        reason.said, reason.lasts = said, lasts
+        return reason
+
+    UNREADABLE = "unreadable", "the photo cannot be read", True
+    NOT_AN_IMAGE = "not-an-image", "not an image", True
+    TRUNCATED = "truncated", "the photo is cut off", True
+    TOO_LARGE = "too-large", "the photo is too large", True
+    UNSUPPORTED = "unsupported", "this kind of image is not supported", True
+    CHANGED = "changed-while-reading", "the photo changed while it was read", False
+    PERMISSION = "permission", "no permission to read the photo", False
+    VANISHED = "vanished", "no such photo", False
+    UNAVAILABLE = "unavailable", "the photo cannot be read now", False
 
 
 class FoundBy(IntEnum):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facecli.cli.console import Console
 from facecli.cli.context import info_nearby
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
@@ -38,7 +37,7 @@ def calibrate(common: Common, directory: str, model: str | None, device: str, js
     from facecli.searching.measuring import measure, read_people  # noqa: PLC0415
     from facecli.searching.opening import ModelSource, choose_pack  # noqa: PLC0415
 
-    console = Console(quiet=common.quiet, verbose=common.verbose)
+    console = common.console()
     info = info_nearby(common) if model is None else None
     pack = choose_pack(model, info)
     sample = read_people(directory, ModelSource(pack, device, info, console))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from facecli.cli.choices import number
-from facecli.cli.console import Console
 from facecli.cli.context import path_style
 from facecli.cli.options import Common, ExampleCommand, common_options
 from facecli.cli.streams import Results, results
@@ -45,7 +44,7 @@ def check(common: Common, *, repair: bool, wait: float) -> int:
     from facecli.store.writer import repair_index  # noqa: PLC0415 (not for --help)
 
     directory = find_index(common.index, os.getcwd())
-    console = Console(quiet=common.quiet, verbose=common.verbose)
+    console = common.console()
     with results(lasting=repair) as out:
         problems = _name_problems(directory, common, out)
         if repair:

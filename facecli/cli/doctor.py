@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import to_builtins
 
-from facecli.cli.console import Console
 from facecli.cli.options import Common, common_options
 from facecli.cli.streams import results, tell
 from facecli.errors import UsageError
@@ -49,7 +48,7 @@ def doctor(common: Common, *, as_json: bool, fix: bool, yes: bool) -> int:
         raise UsageError(
             "--fix asks before each command, but stdin is not a terminal", "facecli doctor", hint="--fix --yes"
         )
-    health = check_health(Console(quiet=common.quiet, verbose=common.verbose))
+    health = check_health(common.console())
     if fix and _mend(health.problems, yes=yes):
         # This process has already loaded the old libraries.
         again = [sys.executable, "-P", "-m", "facecli", "doctor", *(["--json"] if as_json else [])]

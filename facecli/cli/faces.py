@@ -11,7 +11,6 @@ import click
 from msgspec import Struct
 
 from facecli.cli.choices import FACE
-from facecli.cli.console import Console
 from facecli.cli.context import info_nearby, path_style, terminal_of
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
@@ -79,7 +78,7 @@ class _Faces:
 
     def __init__(self, common: Common, request: FacesArguments) -> None:
         self.common, self.request = common, request
-        self.console = Console(quiet=common.quiet, verbose=common.verbose)
+        self.console = common.console()
 
     def run(self) -> int:
         if self.request.embeddings and not self.request.json:

@@ -116,7 +116,6 @@ def index(common: Common, **options: Any) -> int:
     already in the index.
     """
     # Imported here, so that --help stays fast.
-    from facecli.cli.console import Console  # noqa: PLC0415
     from facecli.cli.interrupt import catching_signals, process_began  # noqa: PLC0415
     from facecli.cli.report import print_report, tell_report  # noqa: PLC0415
     from facecli.indexing.index_photos import index_photos  # noqa: PLC0415
@@ -128,7 +127,7 @@ def index(common: Common, **options: Any) -> int:
     roots, listed = _what_to_index(options["paths"], options["files_from"], nul=options["null"])
     listed, refused = _refuse_empty(listed) if listed else (listed, False)
     request = IndexRequest(str(place_index(common.index, os.getcwd())), roots, listed, _options(options), began)
-    console = Console(quiet=common.quiet, verbose=common.verbose, absolute=common.absolute)
+    console = common.console()
     with catching_signals(console) as stop:
         report = index_photos(request, console, stop)
     if options["as_json"]:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from facecli.cli.console import Console
 from facecli.cli.names import Name
 from facecli.cli.options import Common, common_options
 from facecli.cli.streams import results
@@ -77,7 +76,7 @@ def pull(common: Common, name: str) -> None:
                 f"facecli cannot use this model pack ({refused.why})", name, hint="use another, such as buffalo_l"
             )
         raise PackError("there is no model pack of this name", name, hint="one of " + ", ".join(p.name for p in PACKS))
-    console = Console(quiet=common.quiet, verbose=common.verbose)
+    console = common.console()
     directory = pull_pack(pack, console)
     console.warn(f"{name}: {LICENCE}")
     with results() as out:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from msgspec import Struct
 
+from facecli.cli.console import Console
 from facecli.cli.names import Name, NameOption
 from facecli.errors import UsageError
 
@@ -27,6 +28,10 @@ class Common(Struct, frozen=True):
     def colour(self) -> bool:
         """Whether to colour stdout: it is a terminal, and NO_COLOR is not set."""
         return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+    def console(self) -> Console:
+        """What the command says on stderr while it works."""
+        return Console(quiet=self.quiet, verbose=self.verbose, absolute=self.absolute)
 
 
 class ExampleCommand(click.Command):

@@ -10,7 +10,6 @@ import click
 from msgspec import Struct
 
 from facecli.cli.choices import number
-from facecli.cli.console import Console
 from facecli.cli.context import path_style
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options
@@ -130,7 +129,7 @@ class _Remove:
 
         self._directory = find_index(common.index, os.getcwd())
         self._style = path_style(common)
-        self._console = Console(quiet=common.quiet, verbose=common.verbose)
+        self._console = common.console()
         self._dry_run, self._wait = request.dry_run, request.wait
 
     def _open(self) -> IndexWriter:

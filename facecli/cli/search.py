@@ -10,7 +10,6 @@ import click
 from msgspec import Struct
 
 from facecli.cli.choices import FACE, number
-from facecli.cli.console import Console
 from facecli.cli.context import path_style, terminal_of
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
@@ -147,7 +146,7 @@ class _Search:
 
     def __init__(self, common: Common, request: SearchArguments) -> None:
         self.common, self.request = common, request
-        self.console = Console(quiet=common.quiet, verbose=common.verbose)
+        self.console = common.console()
         self.form = _format(request)
 
     def run(self) -> int:

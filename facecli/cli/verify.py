@@ -10,7 +10,6 @@ import click
 from msgspec import Struct
 
 from facecli.cli.choices import FACE
-from facecli.cli.console import Console
 from facecli.cli.context import info_nearby
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
@@ -71,7 +70,7 @@ def verify(common: Common, **given: Any) -> int:
     from facecli.searching.verifying import verify_photos  # noqa: PLC0415
 
     asked = VerifyArguments(**given)
-    console = Console(quiet=common.quiet, verbose=common.verbose)
+    console = common.console()
     options = SearchOptions(threshold=asked.threshold, face=asked.face, model=asked.model, device=asked.device)
     around = Surroundings(os.getcwd(), sys.stdin.buffer, console)
     verdict = verify_photos((asked.one, asked.other), options, around, info_nearby(common))

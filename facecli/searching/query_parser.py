@@ -15,17 +15,6 @@ from facecli.types import ByteArray, FloatArray, QueryFace, Skipped, SkipReason
 
 STDIN = "-"
 FACE_PREFIX = "face:"
-SAID = {
-    SkipReason.UNREADABLE: "the photo cannot be read",
-    SkipReason.NOT_AN_IMAGE: "not an image",
-    SkipReason.TRUNCATED: "the photo is cut off",
-    SkipReason.TOO_LARGE: "the photo is too large",
-    SkipReason.UNSUPPORTED: "this kind of image is not supported",
-    SkipReason.CHANGED: "the photo changed while it was read",
-    SkipReason.PERMISSION: "no permission to read the photo",
-    SkipReason.VANISHED: "no such photo",
-    SkipReason.UNAVAILABLE: "the photo cannot be read now",
-}
 
 
 class PhotoQuery(Struct, frozen=True):
@@ -133,7 +122,7 @@ def absolute_path(path: str, working_directory: str) -> str:
 def refusal(skipped: Skipped, query: str) -> PhotoError:
     """The error that says why a photo cannot be a query."""
     detail = skipped.detail.replace(": ", ", ")
-    what = SAID[skipped.reason]
+    what = skipped.reason.said
     return PhotoError(
         f"{what} ({detail})" if detail and skipped.reason not in (SkipReason.VANISHED, SkipReason.PERMISSION) else what,
         query,
