@@ -10,7 +10,10 @@ NO_HOME = "there is no home directory"
 
 
 def absolute(path: str) -> str:
-    """The absolute path, tidied, with one slash at its beginning: POSIX allows two, which would be another name of the same file."""
+    """The absolute path, normalised, with a single leading slash.
+
+    POSIX allows two leading slashes, which would give one file two names.
+    """
     return "/" + os.path.abspath(path).lstrip("/")
 
 

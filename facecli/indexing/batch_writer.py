@@ -48,7 +48,10 @@ class BatchWriter:
         self._since = self._clock.now()
 
     def take(self, result: ChainResult, again: Callable[[FileTask], ChainResult]) -> None:
-        """Take the result of one file; `again` looks at a file whose recognised content has gone from the index meanwhile."""
+        """Take the result of one file.
+
+        `again` looks at a file again if the photo with the same content has left the index in the meantime.
+        """
         match result:
             case Fresh(photo, known, claim):
                 self._claims.append(claim)
@@ -75,7 +78,7 @@ class BatchWriter:
         self._report.skipped.append(skipped)
 
     def _take_fresh(self, photo: IndexedPhoto, known: KnownFile | None) -> None:
-        """A content that was looked at: at a path that is new it may be a known one that has moved, whose ids it keeps."""
+        """Take a photo whose faces were found; at a new path it may have moved, and keeps its ids."""
         is_new = known is None or known.photo_id is None
         moved = self._moved_from(photo.digest) if is_new and self.follows_looked_at else None
         if moved is None:

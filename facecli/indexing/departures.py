@@ -23,7 +23,7 @@ def find_unmounted(recorded: Mounts, roots: Iterable[str]) -> list[str]:
 
 
 def find_hidden(store: IndexReader, roots: Iterable[str]) -> list[str]:
-    """The roots whose disk is away: what was mounted at or above them is not there now, and most of their photos are out of sight.
+    """The roots whose disk is not there: their mount point is gone and most of their photos cannot be seen.
 
     Where most are in sight they live here now, or the number of the file system has changed, as some do with every
     plugging in.
@@ -62,14 +62,23 @@ def find_gone(census: Census, *, prune: bool | None) -> Pruning:
 def explain(census: Census, verdict: Pruning) -> Iterator[str]:
     """Say what is kept though it is not there, and the way out."""
     for root in verdict.emptied:
-        yield f"{root} holds none of its photos now; the {census.known[root]} that the index knows there are kept: {removal_hint(root)}"
+        yield (
+            f"{root} contains none of its photos now; the {census.known[root]} photos in the index are kept: "
+            f"{removal_hint(root)}"
+        )
     for root, count in verdict.spared.items():
-        yield f"{count} photos below {root} are gone, more than half of it, and are kept; facecli index --prune drops them"
+        yield (
+            f"{count} photos below {root} are gone, more than half of it, and are kept; "
+            "facecli index --prune drops them"
+        )
     for root in census.hidden:
         if root not in verdict.emptied:
-            yield f"the disk on which {root} was indexed is not there now; the photos that the index knows there are kept: {removal_hint(root)}"
+            yield (
+                f"the disk on which {root} was indexed is not there now; its photos in the index are kept: "
+                f"{removal_hint(root)}"
+            )
     for place in census.unmounted:
-        yield f"{place} was a mount point and is none now; the photos that the index knows there are kept: {removal_hint(place)}"
+        yield (f"{place} was a mount point and is not one now; the photos in the index are kept: {removal_hint(place)}")
 
 
 def removal_hint(root: str) -> str:
@@ -104,7 +113,8 @@ def concerns(mount: str, roots: Iterable[str]) -> bool:
 def has_left(root: str, recorded: Mounts) -> bool:
     """Whether a root is missing from where it stood, and not for the want of its disk.
 
-    The directory above can be listed, and all that was mounted at or above the root when it was indexed is mounted there now. An index of
+    The directory above can be listed, and everything that was mounted at or above the root when it was indexed is
+    mounted there now. An index of
     0.1.0 did not note that; of its roots nothing is known until they are indexed again.
     """
     above = {mount: number for mount, number in recorded.items() if is_at_or_below(root, mount)}

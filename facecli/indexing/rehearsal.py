@@ -1,4 +1,4 @@
-"""What a run would do, told without doing it: from names, sizes and times, and from contents only where these leave it open."""
+"""What a run would do, found from names, sizes and times, and from contents only where those are not enough."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ class _Lost(Struct):
 
 
 class Rehearsal:
-    """Counts what a run over a scan would do. A file that would be looked at first counts as new though it may turn out not to be readable."""
+    """Counts what a run over a scan would do.
+
+    A file that was never looked at counts as new, even if it turns out to be unreadable.
+    """
 
     def __init__(self, options: IndexOptions, scan: Scan, store: IndexReader | None, report: IndexReport) -> None:
         self._options, self._store, self._report = options, store, report
@@ -62,7 +65,10 @@ class Rehearsal:
         self._replaced = 0
 
     def run(self, reporter: Reporter, stop: Callable[[], int], *, migrates: bool) -> None:
-        """Fill the report in, until `stop` gives a signal's number. A migration looks at everything, so that all is new to it."""
+        """Fill in the report until `stop` gives the number of a signal.
+
+        A migration looks at everything, so everything counts as new.
+        """
         self._reporter = reporter
         if self._store is not None:
             self._report.photos.total, self._report.faces.total = self._store.info.photos, self._store.info.faces
@@ -112,7 +118,7 @@ class Rehearsal:
             photos.changed += isinstance(digest, bytes) and not is_same
 
     def _read(self, file: PhotoFile) -> bytes | Skipped | None:
-        """A file's digest; where it cannot be read the reason, where its content is kept out None, both of which are counted."""
+        """A file's digest, the reason if it is unreadable, or None if its content was removed earlier; counts both."""
         contents = read_photo(file, self._options.reading)
         if isinstance(contents, Skipped):
             self._skip(contents)

@@ -62,7 +62,7 @@ def tell_moves(root: str, found: int, total: int, reporter: Reporter, *, left: b
 
 
 def departed_roots(roots: Iterable[str], mounts: Mounts, census: Census) -> list[str]:
-    """The roots that are missing from where they stood, and below no directory of this run, which would see for itself."""
+    """The missing roots that lie below no directory of this run, which would see for itself."""
     return [root for root in not_visited(roots, census) if has_left(root, mounts)]
 
 
@@ -104,7 +104,10 @@ class Relocations:
         return moved
 
     def _may_have_come(self, root: str) -> bool:
-        """Whether anything of a root can be among what this run found; a look at the root itself may take long where its disk hangs."""
+        """Whether this run can have found anything of a root.
+
+        The root itself is not looked at: that may take long if its disk hangs.
+        """
         if self._migrates or not all(here in self._roots for here in self._census.roots):
             return True
         return self._store.shares_content(root, self._first)
@@ -183,7 +186,7 @@ class _Arrivals:
         """What is left of contents with many copies, which are looked up once."""
 
     def take(self, digest: bytes, inner: str) -> int | None:
-        """The id of a photo of this content: the one whose path ends in `inner` below one of the places before any other."""
+        """The id of a photo with this content, preferably one whose path ends in `inner` below a place."""
         candidates = self._copies[digest] if digest in self._copies else self._look_up(digest)
         if not candidates:
             return None

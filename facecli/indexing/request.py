@@ -30,7 +30,10 @@ class IndexRequest(Struct, frozen=True):
 
 
 def resolve(request: IndexRequest) -> IndexRequest:
-    """The request with each path absolute, as the index keeps paths: a relative one would name another place in the next run."""
+    """The request with absolute paths, as the index stores them.
+
+    A relative path would name another place in the next run.
+    """
     if isinstance(request.roots, str | bytes) or isinstance(request.listed, str | bytes):
         raise UsageError(
             "several paths are wanted, not a single text", request.roots or request.listed, hint="(path,) is one path"

@@ -79,7 +79,10 @@ class Run:
         self._sum_up(began)
 
     def _look(self, writer: BatchWriter, reporter: Reporter, stop: Stop, count_files: Callable[[], int]) -> None:
-        """Look at everything that needs a look, until the end or until an end is asked for; what is begun is finished and kept."""
+        """Look at everything that needs a look, until the end or until a stop is requested.
+
+        Photos in progress are finished and kept.
+        """
         reporter.start("photos", None)
         try:
             begun = stop.at_once(self._begin(reporter, count_files))
@@ -179,7 +182,8 @@ class Run:
             finished = self._store.finish()
         if not finished.erased:
             reporter.warn(
-                "what was removed is not yet provably erased, since another process reads the index; the next write finishes it"
+                "what was removed is not yet provably erased, because another process reads the index; "
+                "the next write finishes it"
             )
         faces = self._store.info.faces
         if faces > WARN_FACES:

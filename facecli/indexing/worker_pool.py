@@ -94,7 +94,7 @@ class WorkerPool:
         self._models.add_done_callback(_close_models)
 
     def sort_times(self, times: dict[str, StageTime]) -> None:
-        """Count as work of a stage what its devices did, and as waiting what the workers spent on it, where the two are not the same."""
+        """Count the devices' time as a stage's busy time and the workers' as waiting, if the two differ."""
         for stage, seconds in self.models.device_seconds().items():
             times[stage] = StageTime(busy_seconds=seconds, wait_seconds=times[stage].busy_seconds)
 

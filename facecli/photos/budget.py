@@ -24,7 +24,10 @@ class PixelBudget:
 
     @property
     def waiting(self) -> int:
-        """How many are waiting now; a stage that collects photos before it goes on must not wait for more while anybody does."""
+        """How many are waiting now.
+
+        A stage that collects photos must not wait for more while anybody waits here.
+        """
         return self.files.waiting + self.pixels.waiting
 
 

@@ -1,4 +1,4 @@
-"""What must be known of PNG, WebP and other files before a decoder sees them: sizes, orientation, whether the end is there."""
+"""Sizes, orientation and completeness of PNG, WebP and other files, read before a decoder sees them."""
 
 from __future__ import annotations
 

@@ -48,7 +48,9 @@ class PhotoReader:
         """What the decoder said of the last photo, in its own words; for --verbose."""
 
     def read(self, file: PhotoFile) -> FileContents | Skipped:
-        """The file's bytes and digest, until `release`. A file that is no image, or whose reader is missing, is not read to its end.
+        """The file's bytes and digest, valid until `release`.
+
+        A file that is not an image, or whose reader is not installed, is not read to its end.
 
         Waits where a budget is shared and spent, and so does `decode`.
         """
@@ -61,7 +63,10 @@ class PhotoReader:
         return read_stream(stream, name, self._options, self._take_for_file)
 
     def decode(self, contents: FileContents, *, isolated: bool = False) -> Photo | Skipped:
-        """The photo upright in RGB, valid until the next call or `release`; `isolated` decodes in the helper process whatever it is."""
+        """The photo, upright in RGB, valid until the next call or `release`.
+
+        `isolated` decodes any format in the helper process.
+        """
         self._release_pixels()
         self.warning = ""
         try:
@@ -145,7 +150,7 @@ class PhotoReader:
 
 
 def refusal_holds(refused_by: str, options: ReadOptions) -> bool:
-    """Whether what refused a photo in an earlier run (`Skipped.refused_by`) would refuse it again under these options and readers."""
+    """Whether what refused a photo in an earlier run (`Skipped.refused_by`) would refuse it again now."""
     name, _, value = refused_by.partition("=")
     match name:
         case "max-pixels":

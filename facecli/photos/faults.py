@@ -1,4 +1,4 @@
-"""What an error of a decoder says about a photo: that its content is at fault, or only that it could not be read just now."""
+"""What a decoder's error means: a fault of the photo, or only that it could not be read at the moment."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ def decoder_faults(form: ImageFormat, data: bytes) -> Iterator[None]:
 
 
 def is_memory_short(size: int) -> bool:
-    """Whether so many bytes and a decoder's needs can't be had just now: any fault of a decoder may then be one of memory."""
+    """Whether so many bytes, and what a decoder needs, cannot be allocated now.
+
+    Then any fault of a decoder may be a lack of memory.
+    """
     try:
         mmap.mmap(-1, 3 * size + _SPARE).close()
     except (OSError, MemoryError):

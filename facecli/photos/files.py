@@ -26,7 +26,10 @@ _PIECE = 1 << 20
 
 
 def stat_photo(path: str, systems: FileSystems | None = None) -> PhotoFile | Skipped:
-    """A file that was named; opens nothing, so that pipes and devices are safe. `systems` tells what may tell it from a later file."""
+    """Stat a named file; opens nothing, so pipes and devices are safe.
+
+    `systems` tells what distinguishes it from a later file.
+    """
     try:
         state = os.stat(path)
     except (OSError, ValueError) as error:
@@ -118,7 +121,7 @@ def _read_whole(handle: int, size: int) -> bytes:
 
 
 def refused(error: OSError | ValueError | MemoryError) -> Refusal:
-    """What the system's refusal says of a file: that it is gone or forbidden, and else nothing that lasts, since its content was not seen."""
+    """The reason for a system error: vanished, forbidden, or one that passes, as the content was not seen."""
     if isinstance(error, MemoryError):
         return unavailable("not enough memory to read it")
     number = error.errno if isinstance(error, OSError) else errno.ENOENT

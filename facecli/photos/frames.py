@@ -32,7 +32,10 @@ def make_upright(pixels: ByteArray, orientation: int, spare: ByteArray) -> ByteA
 
 
 class FrameBuffer:
-    """Memory for one frame that is used again for the next: a fresh one of 36 MB costs more page faults than its JPEG costs decoding."""
+    """Memory for one frame, reused for the next.
+
+    Fresh memory of 36 MB costs more page faults than decoding its JPEG.
+    """
 
     KEEP = 64_000_000
 

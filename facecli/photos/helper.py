@@ -97,7 +97,7 @@ class _Server:
 
 
 def _tame(form: ImageFormat) -> None:
-    """Keep a reader to one thread, as each worker has a helper, and lift Pillow's guard, for the limit is checked by the worker."""
+    """Limit a reader to one thread and lift Pillow's size limit, which the worker checks itself."""
     match form:
         case ImageFormat.JPEG | ImageFormat.RAW:
             return
@@ -123,7 +123,7 @@ def _tame(form: ImageFormat) -> None:
 
 @contextmanager
 def _memory_limit(more: int) -> Iterator[None]:
-    """Let the process grow by so many bytes at most, so that a file that lies claims nothing; where the system can say how large it is."""
+    """Limit how far the process may grow, so that a forged file cannot claim memory; only where its size is known."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             now = int(file.read().split()[0]) * mmap.PAGESIZE

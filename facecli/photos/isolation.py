@@ -1,4 +1,4 @@
-"""The second home of decoding: a process of its own, with a time limit, for formats whose decoders are rare or known to crash.
+"""Decoding in a separate process, with a time limit, for formats whose decoders are rare or known to crash.
 
 The helper gets a file's bytes, and gives pixels, through two anonymous files in memory; a pipe each way carries one
 line of JSON a step. It never sees a path. When the worker ends, however it ends, the pipe closes and the helper with
@@ -31,7 +31,10 @@ SECONDS_A_PIXEL = 1e-6
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGALRM)
 """Not SIGBUS, which is sent where there is no room for the pages of the pixels."""
 _KEEP = 64_000_000
-_START = "import sys; sys.argv[3] in sys.path or sys.path.insert(0, sys.argv[3]); from facecli.photos.helper import main; main()"
+_START = (
+    "import sys; sys.argv[3] in sys.path or sys.path.insert(0, sys.argv[3]); "
+    "from facecli.photos.helper import main; main()"
+)
 
 
 class Helper:
@@ -169,7 +172,10 @@ class _RemotePicture:
 
 
 def _ending(code: int, seconds: float, *, in_time: bool) -> Refusal:
-    """Why there is no reply; a signal that no crash sends, such as that of a system short of memory, says nothing of the photo."""
+    """Why there is no reply.
+
+    A signal that no crash sends, as when the system is short of memory, says nothing about the photo.
+    """
     if not in_time:
         return unreadable(f"its decoder took more than {seconds:.0f} s")
     if code >= 0:

@@ -1,4 +1,4 @@
-"""What must be known of a JPEG 2000 picture before Pillow sees it, and the kind that Pillow reads wrongly: colours of more than 8 bits.
+"""JPEG 2000: its header before Pillow sees it, and the kind that Pillow reads wrongly: more than 8 bits a colour.
 
 ISO/IEC 15444-1: the SIZ segment of the codestream (A.5.1) and the colour specification box (I.5.3.3).
 """
@@ -82,7 +82,7 @@ def _kind_of(stream: bytes) -> _Kind:
 
 
 def _find_stream(data: bytes) -> tuple[bytes, int | None]:
-    """The beginning of the codestream, which holds its sizes, and the number of the colour space that the boxes name."""
+    """The beginning of the codestream, with its sizes, and the number of the colour space that the boxes name."""
     room = len(_START) + _SIZES.size + 3 * 16384
     if data.startswith(_START):
         return data[:room], None

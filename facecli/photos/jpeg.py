@@ -86,7 +86,7 @@ class JpegPicture:
         return RasterPicture(ImageFormat.JPEG, _with_bare_header(self._data)).read_into(frame)
 
     def _read_again(self, frame: ByteArray, complaint: str) -> str:
-        """Decode what a strict decoder complained about, unless the end is missing; an error that isn't recoverable comes again."""
+        """Decode again what the strict decoder refused, unless the end is missing; a fatal error is raised again."""
         short = complaint.startswith("Premature end of JPEG file")
         if not short or self._accept_truncated:
             self._decode_leniently(frame, complaint)
@@ -172,7 +172,7 @@ def unread_kind(data: bytes) -> str:
 
 
 def sampling_of(data: bytes) -> tuple[int, int]:
-    """How many samples of brightness, across and down, lie beside one of each colour; raises Refusal where it has no header."""
+    """Samples of brightness per sample of colour, across and down; raises Refusal if there is no header."""
     for marker, at, size in _segments(data):
         if marker in _FRAMES and size > 9:
             return data[at + 9] >> 4, data[at + 9] & 15
@@ -198,7 +198,7 @@ def _walk(data: bytes) -> tuple[_Frame, int]:
 
 
 def _next_marker(data: bytes, at: int) -> tuple[int, int]:
-    """The next marker and where its segment begins; rubbish before it and fill bytes are passed over as libjpeg does."""
+    """The next marker and where its segment begins; skips garbage and fill bytes as libjpeg does."""
     at = data.find(b"\xff", at)
     while 0 <= at < len(data) and data[at] == 0xFF:
         at += 1

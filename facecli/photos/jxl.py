@@ -1,4 +1,4 @@
-"""The size and depth of a JPEG XL picture, from its codestream's first bits: the plug-in for Pillow decodes all pixels before it tells.
+"""The size and depth of a JPEG XL picture, from its first bits: Pillow's plug-in would decode all pixels first.
 
 ISO/IEC 18181-1: SizeHeader and the beginning of ImageMetadata.
 """

@@ -5,17 +5,23 @@ from __future__ import annotations
 IMAGE = "image"
 
 RAW_EXTENSIONS = frozenset(
-    b"3fr ari arw bay cap cr2 cr3 crw dcr dcs dng drf eip erf fff gpr iiq k25 kdc mdc mef mos mrw nef nrw orf pef ptx pxn raf raw rw2 rwl rwz "
+    b"3fr ari arw bay cap cr2 cr3 crw dcr dcs dng drf eip erf fff gpr iiq k25 kdc mdc mef mos mrw nef nrw orf "
+    b"pef ptx pxn raf raw rw2 rwl rwz "
     b"sr2 srf srw x3f".split()
 )
 _EXTENSIONS: dict[str, bytes] = {
-    IMAGE: b"jpg jpeg jpe jfif jif mpo png apng webp gif bmp dib tif tiff avif avifs heic heif heics heifs hif jxl jp2 j2k j2c jpc jpf jpx psd psb "
+    IMAGE: b"jpg jpeg jpe jfif jif mpo png apng webp gif bmp dib tif tiff avif avifs heic heif heics heifs hif "
+    b"jxl jp2 j2k j2c jpc jpf jpx psd psb "
     b"pbm pgm ppm pnm qoi " + b" ".join(RAW_EXTENSIONS),
-    "video": b"3g2 3gp asf avi dv f4v flv insv lrv m2t m2ts m2v m4v mkv mod mov mp4 mpe mpeg mpg mts mxf ogm ogv qt rm rmvb tod ts vob webm wmv",
+    "video": b"3g2 3gp asf avi dv f4v flv insv lrv m2t m2ts m2v m4v mkv mod mov mp4 mpe mpeg mpg mts mxf ogm "
+    b"ogv qt rm rmvb tod ts vob webm wmv",
     "audio": b"aac aif aiff amr ape flac m4a m4b mid midi mka mp3 oga ogg opus wav wma",
-    "text": b"bib c cc cfg conf cpp css csv doc docx eml epub go h hpp htm html ics ini ipynb java js json jsonl key log lua md "
-    b"mobi numbers odp ods odt pages pdf php pl ppt pptx ps py r rb rs rst rtf sh sql srt sub svg tex toml ts tsv txt vcf vtt xls xlsx xml yaml yml",
-    "sidecar": b"aae arp cos cosessiondb cube db db-journal db-shm db-wal dop ds_store exif gpx icc icm ithmb kml lcp lnk lock "
+    "text": b"bib c cc cfg conf cpp css csv doc docx eml epub go h hpp htm html ics ini ipynb java js json "
+    b"jsonl key log lua md "
+    b"mobi numbers odp ods odt pages pdf php pl ppt pptx ps py r rb rs rst rtf sh sql srt sub svg tex toml ts "
+    b"tsv txt vcf vtt xls xlsx xml yaml yml",
+    "sidecar": b"aae arp cos cosessiondb cube db db-journal db-shm db-wal dop ds_store exif gpx icc icm ithmb "
+    b"kml lcp lnk lock "
     b"lrcat lrdata lrprev lrtemplate m3u m3u8 moff modd nksc on1 pp3 pto sqlite sqlite3 thm url vrd xmp",
     "drawing": b"afdesign afphoto ai cdr dwg dxf emf eps indd kra svgz wmf xcf",
     "archive": b"7z apk bz2 cab cbr cbz deb dmg gz iso jar lz4 lzma rar rpm tar tbz2 tgz txz whl xz zip zst zstd",
@@ -39,5 +45,5 @@ def kind_by_name(name: bytes) -> str | None:
 
 
 def is_hidden(name: bytes) -> bool:
-    """Whether a file or directory of this name is passed over: dot files, and what file managers and network drives leave behind."""
+    """Whether a name is passed over: hidden files, and what file managers and network drives leave behind."""
     return name[:1] == b"." or name in _HIDDEN

@@ -1,4 +1,4 @@
-"""File systems: where they are mounted, bind mounts included, which share their device with what is around them, and what they keep."""
+"""File systems: mount points, bind mounts included, and whether inodes are stable."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def mount_of(path: str) -> str:
 
 
 def file_system_of(path: str) -> int | None:
-    """The number of the file system at a path: what many file systems take from their UUID, others from their device."""
+    """The number of the file system at a path (f_fsid): many take it from their UUID, others from their device."""
     try:
         return os.statvfs(path).f_fsid & LARGEST
     except OSError:
@@ -57,7 +57,7 @@ def _mount_points() -> frozenset[str]:
 
 
 class FileSystems:
-    """Whether the file systems that are met keep their inodes, so that a file's inode and time of change tell that it was replaced.
+    """Whether file systems have stable inodes, so that inode and ctime show that a file was replaced.
 
     On a network or in a container's layers inodes come and go, and FAT has none: there only size and time tell.
     """

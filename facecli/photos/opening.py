@@ -1,4 +1,4 @@
-"""From a file's bytes to an opened picture: one function for both homes of decoding, the worker and the helper process."""
+"""From a file's bytes to an opened picture; used by the worker and the helper process."""
 
 from __future__ import annotations
 

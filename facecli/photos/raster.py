@@ -93,7 +93,7 @@ class RasterPicture:
         return plugin(self._form)(io.BytesIO(self._data))
 
     def _orientation(self) -> int:
-        """What is still to be turned: AVIF's plug-in tells it in EXIF; the others turn by themselves or know no orientation."""
+        """The orientation still to apply: AVIF's plug-in gives it in EXIF, the others turn the pixels or have none."""
         exif: bytes = self._image.info.get("exif", b"") if self._form is ImageFormat.AVIF else b""
         return orientation_of_exif(exif.removeprefix(b"Exif\0\0")) or 1
 

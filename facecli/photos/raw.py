@@ -1,4 +1,4 @@
-"""Cameras' raw files, through LibRaw: the JPEG preview that the camera made, or where there is none of use, the developed picture."""
+"""Cameras' raw files through LibRaw: the JPEG preview, or the developed picture if there is no usable preview."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Recorded(Struct, frozen=True):
         return self.file.mtime_ns
 
     def pieces(self) -> Iterator[bytes]:
-        """The content in pieces, which hold only once all have come; raises PhotoError where it is not, or no longer, what is recorded."""
+        """The content in pieces, valid only once all have come; raises PhotoError if it is not what was recorded."""
         descriptor = self._open()
         try:
             yield from self._read(descriptor)

@@ -109,7 +109,7 @@ def _compile(patterns: Sequence[str]) -> pathspec.GitIgnoreSpec | None:
 
 
 def read_list(stream: BinaryIO, *, nul: bool, base: str) -> list[str]:
-    """The absolute paths of a list, one a line or, with `nul`, each ended by a zero byte; relative ones start at `base`.
+    """The absolute paths of a list, one a line or, with `nul`, NUL-terminated; relative paths start at `base`.
 
     An empty name stays empty, for the caller to refuse: made absolute it would be `base`.
     """

@@ -114,7 +114,7 @@ def _brands(head: bytes) -> list[bytes]:
 
 
 def _sniff_boxes(head: bytes) -> ImageFormat | None:
-    """The format of an ISO base media file: still images share the container with videos, so only their brands count."""
+    """The format of an ISO base media file, by its brands: images and videos share the container."""
     brands = _brands(head)
     if brands[0] == b"crx ":
         return ImageFormat.RAW

@@ -1,4 +1,4 @@
-"""One directory tree in the order of its paths' bytes, holding the names of the directories on the way down and nothing more."""
+"""Walk a directory tree in the order of the bytes of its paths; only the names on the way down are in memory."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Walk:
         return False
 
     def _comes_anyway(self, real: str) -> bool:
-        """Whether the walk meets the directory at `real` without a link, so that its photos keep the paths they have without links."""
+        """Whether the walk reaches `real` without a link, so that its photos have paths without links."""
         root = os.path.realpath(self._root)
         below = root if root.endswith("/") else root + "/"
         if not real.startswith(below):
@@ -159,7 +159,7 @@ class Walk:
         names.sort(reverse=True)
 
     def _kind_of_no_file(self, entry: os.DirEntry[bytes], name: bytes) -> str | None:
-        """What a directory, a link or something else is to be counted as, or visited as where it is an image, unknown or a directory."""
+        """Count or visit an entry: directories, images and unknown files are visited, others counted."""
         linked = entry.is_symlink()
         try:
             mode = entry.stat().st_mode

@@ -10,7 +10,7 @@ megapixels."""
 
 
 def count_workers(devices: int, batch_size: int, memory: int) -> int:
-    """How many workers there are: one for each processor, and where `devices` work in their stead as many more as a batch holds.
+    """The number of workers: one a processor, and with `devices` as many more as a batch holds.
 
     All of a batch waits; so many may as `memory`, the bytes for decoded photos, allows.
     """

@@ -42,7 +42,7 @@ class Stop:
             self.finishes = False
 
     def at_once(self, items: Iterator[Item]) -> Iterator[Item]:
-        """The same items, of a block that finishes; they are over where an end is asked for while the next is waited for."""
+        """The same items; they end if a stop is requested while the next one is awaited."""
         while True:
             try:
                 self.finishes = False

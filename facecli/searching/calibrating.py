@@ -1,4 +1,4 @@
-"""Calibrations of recognisers: those that facecli carries, and those that were measured here and kept in the user's cache."""
+"""Calibrations of recognisers: those of facecli, and those measured here and kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from facecli.whole_files import make_folders, write_whole
 
 
 def find_calibration(recogniser_sha256: str) -> Calibration | None:
-    """What is known of a recogniser: of what facecli carries and what was measured here the larger measurement, None where nothing is."""
+    """The calibration of a recogniser: facecli's own or the one measured here, whichever is larger; None if neither."""
     known = [c for c in (MEASURED.get(recogniser_sha256), read_kept(recogniser_sha256)) if c is not None]
     return max(known, key=lambda c: c.pairs, default=None)
 

@@ -44,7 +44,7 @@ def combine_faces(faces: Sequence[QueryFace], how: Combine) -> list[Block]:
 
 
 def mean_face(faces: Sequence[QueryFace]) -> QueryFace:
-    """One face for several of one person: their unit vectors averaged and normalised again; number and box are the first one's."""
+    """The mean face of several of one person: unit vectors averaged and normalised; number and box of the first."""
     mean = np.mean([f.embedding for f in faces], axis=0)
     length = max(float(np.linalg.norm(mean)), float(np.finfo(np.float32).tiny))
     return replace(faces[0], query=_joined(faces), embedding=(mean / length).astype(np.float32), face_id=None)
@@ -55,7 +55,7 @@ def _joined(faces: Sequence[QueryFace]) -> str:
 
 
 def merge_matches(block: Block, found: Sequence[Sequence[Match]], top: int, by: By) -> SearchResult:
-    """One list out of the answers to the faces of a block: the best of each photo or face, best first, ties by face id."""
+    """Merge the answers to the faces of a block: the best of each photo or face, best first, ties by face id."""
     if len(found) == 1:
         # The index has put them in order already.
         return SearchResult(block.query, tuple(found[0]))

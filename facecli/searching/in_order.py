@@ -23,7 +23,7 @@ _Result = TypeVar("_Result")
 def work_in_order(
     tasks: Sequence[_Task], open_worker: Callable[[], Worker[_Task, _Result]], most: int | None = None
 ) -> Iterator[_Result]:
-    """The result of each task, in order; each thread, of `most` or of one for each processor, opens a worker for itself."""
+    """The result of each task, in order; each of `most` threads, by default one a processor, opens its own worker."""
     if len(tasks) <= FEW:
         with closing(open_worker()) as worker:
             yield from map(worker, tasks)

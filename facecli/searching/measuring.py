@@ -41,7 +41,7 @@ class Sample(Struct, frozen=True, eq=False):
 
 
 def read_people(directory: str, source: ModelSource) -> Sample:
-    """The faces of all photos below the folders of `directory`; raises UsageError where that is no directory with folders."""
+    """The faces of all photos below the folders of `directory`; raises UsageError if it has no folders."""
     queries, people, failures = _list_photos(directory)
     embeddings, whose = [], []
     report = source.report

@@ -1,4 +1,4 @@
-"""The models that queries need: those of the index, or those that were named, on as many devices as the photos are worth."""
+"""The models for queries: those of the index or those requested, on as many devices as the photos are worth."""
 
 from __future__ import annotations
 
@@ -98,7 +98,10 @@ class KeptModels:
 
 
 def choose_pack(named: str | None, info: IndexInfo | None) -> ModelPack:
-    """The pack of the queries: the named one, else that of the index, else the default; raises IndexMismatch where they differ."""
+    """The pack for queries: the requested one, else the index's, else the default.
+
+    Raises IndexMismatch if the requested one is not the index's.
+    """
     if info is None:
         return find_pack(named)
     recorded = info.fingerprint

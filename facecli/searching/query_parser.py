@@ -1,4 +1,4 @@
-"""What a query names: a photo's file, the image on stdin, or a face of the index; and what is said of one that fails."""
+"""Queries: a photo's file, the image on stdin, a face of the index or an embedding; and why one fails."""
 
 from __future__ import annotations
 

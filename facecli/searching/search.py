@@ -153,7 +153,7 @@ class _Gathering(Struct):
             return error
 
     def _read(self, queries: Sequence[PhotoQuery]) -> Generator[Read]:
-        """The photos among the queries; a model that was named must be the index's even where it has nothing to look at."""
+        """The photos among the queries; a requested model must be the index's, even if there is no photo to look at."""
         info, named = self.reader.info, self.options.model
         if not queries and named is None:
             return _no_photos()

@@ -84,7 +84,7 @@ class _Painter:
             self._reader.release()
 
     def _read(self, original: Recorded) -> FileContents | Skipped | PhotoError:
-        """The photo's bytes; what is not the content that was indexed or asked with isn't shown, and not even read where its size tells."""
+        """The photo's bytes, only if they are what was indexed or searched for; not read if the size differs."""
         file = stat_photo(original.path)
         if isinstance(file, Skipped):
             return file
@@ -95,7 +95,7 @@ class _Painter:
 
 
 def cut_face(pixels: ByteArray, box: Box) -> ByteArray:
-    """The square around a face, as far as the photo reaches: a view of `pixels`, uint8 (h, w, 3), RGB; at least one pixel."""
+    """The square around a face, within the photo: a view of `pixels`, uint8 (h, w, 3), RGB; at least one pixel."""
     height, width = pixels.shape[:2]
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     half = max(box[2] - box[0], box[3] - box[1]) * (0.5 + FACE_MARGIN)

@@ -1,4 +1,6 @@
-"""What facecli chooses on a device before its first batch: `python gpu_choices.py DEVICE [BATCH_SIZE]` prints one JSON object.
+"""What facecli chooses on a device before its first batch; prints one JSON object.
+
+Usage: `python gpu_choices.py DEVICE [BATCH_SIZE]`.
 
 A process of its own, so that nothing of it stays on the GPU while others are measured.
 """

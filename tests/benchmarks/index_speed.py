@@ -1,4 +1,6 @@
-"""How fast indexing is beside InsightFace's own loop, and that both find the same: `python tests/benchmarks/index_speed.py`.
+"""How fast indexing is compared with InsightFace's own loop, and that both find the same faces.
+
+Usage: `python tests/benchmarks/index_speed.py`.
 
 On each corpus the FaceAnalysis loop and `facecli index` run in turns, pinned to the same two cores. The loop's models
 are loaded and warm before its clock starts; facecli's clock is its report's `seconds`, from the start of the process to
@@ -216,7 +218,7 @@ def lines_of(result: Result) -> list[str]:
     stages = ", ".join(f"{name} {1000 * t['busy_seconds'] / result.photos:.1f}" for name, t in result.stages.items())
     found = f"{parity.missed} missed, {parity.extra} extra, {parity.second_pass} that fill the frame"
     return [
-        f"{result.corpus}: {statistics.median(result.ratios):.2f} times the loop ({spread}) on {result.photos} photos; {'; '.join(sides)}",
+        f"{result.corpus}: {statistics.median(result.ratios):.2f} times the loop ({spread}) on {result.photos} photos; {'; '.join(sides)}",  # noqa: E501
         f"  {parity.faces} faces: {found}; cosine min {parity.cosine_min:.5f}, mean {parity.cosine_mean:.6f}",
         f"  busy ms a photo: {stages}; bound by {result.bottleneck}",
     ]

@@ -1,4 +1,6 @@
-"""The loop that anyone would write with InsightFace, as a process of its own: `python insightface_loop.py OUT.npz PHOTO…`.
+"""The loop that anyone would write with InsightFace, as a separate process.
+
+Usage: `python insightface_loop.py OUT.npz PHOTO…`.
 
 FaceAnalysis of the default pack's files (detection and recognition, det_size 640) over cv2.imread. Its models are
 loaded and warm before the clock starts. It prints one JSON object, and writes all faces to OUT.npz. It runs on the

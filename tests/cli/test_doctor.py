@@ -169,7 +169,7 @@ def test_one_install_is_asked_for_once_whatever_it_mends(shell: Shell, tmp_path:
 
 @pytest.mark.parametrize("also", ["", os.pathsep, f"{os.pathsep}."], ids=["", "an empty entry", "a dot"])
 def test_fix_imports_no_module_of_the_working_directory(also: str, shell: Shell, tmp_path: Path) -> None:
-    """As its users run it: by its script, whose own path does not begin with the working directory, in somebody's album."""
+    """Run as users run it: by its script, whose path does not begin with the working directory."""
     ran, planted = put_pip(tmp_path / "site"), put_pip(shell.work)
     hide_faiss(tmp_path / "site")
     for name in () if also else ("facecli.py", "numpy.py", "json.py", "tempfile.py"):

@@ -39,7 +39,7 @@ def library(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Pat
 
 
 def assert_golden(name: str, seen: str) -> None:
-    """A whole output is that of a golden file: the same text, similarities within 0.003, coordinates within 1.5 px, other numbers the same.
+    """Compare a whole output with a golden file: text equal, similarities within 0.003, coordinates within 1.5 px.
 
     Processors differ in the last digits of a network's result.
     """

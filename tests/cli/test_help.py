@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 HEAVY = {"numpy", "cv2", "faiss", "onnxruntime", "insightface", "PIL", "scipy", "skimage", "onnx"}
 OPTIONS = {
-    "index": "--index --model --device --jobs --batch-size --det-size --min-score --min-face --exclude --no-recursive --follow-symlinks --force"
+    "index": "--index --model --device --jobs --batch-size --det-size --min-score --min-face --exclude --no-recursive --follow-symlinks --force"  # noqa: E501
     " --thorough --no-thorough --rotate --no-rotate"
     " --migrate --wait --retry-skipped --max-pixels --prune --no-prune --dry-run --json --files-from -i -m -d -j -0",
-    "search": "--index --top --threshold --face --combine --by --paths --print0 --json --csv --html --link-to --copy-to --device --model"
+    "search": "--index --top --threshold --face --combine --by --paths --print0 --json --csv --html --link-to --copy-to --device --model"  # noqa: E501
     " -k -t -l -0 -i -d -m",
     "verify": "--json --face --device --model",
     "faces": "--json --embeddings --crops --face --device --model",

@@ -182,7 +182,7 @@ def test_a_dry_run_says_what_would_be(shell: Shell, album: Path) -> None:
     shell("index", "-q", album)
     (album / "party" / "t1.jpg").unlink()
     (album / "sport" / "players.jpg").rename(album / "team.jpg")
-    said = "4 photos with 34 faces in the index; nothing was changed; a run would see 3 photos: 1 moved, 2 unchanged; and remove 1 from the index"
+    said = "4 photos with 34 faces in the index; nothing was changed; a run would see 3 photos: 1 moved, 2 unchanged; and remove 1 from the index"  # noqa: E501
     assert shell("index", "--dry-run", album).errors == f"{said}\n"
     assert report(shell, "--dry-run", album)["photos"]["total"] == 4
 

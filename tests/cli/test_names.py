@@ -1,4 +1,4 @@
-"""An empty name, as a script with an unset variable gives it: an error wherever a path is taken, never the working directory."""
+"""An empty name, as from an unset variable, is an error wherever a path is taken, never the working directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing leaves the machine: the system calls of the commands hold no connection, and the runtime's telemetry is off."""
+"""Nothing leaves the machine: no system call of the commands connects, and ONNX Runtime's telemetry is off."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_connection_would_be_seen(shell: Shell) -> None:
 def test_telemetry_is_off_before_the_runtime_is_loaded(shell: Shell) -> None:
     """Whoever imports the runtime through facecli finds both switches set."""
     program = (
-        "import os, sys; from facecli.vision.runtime.libraries import load_onnxruntime; assert 'onnxruntime' not in sys.modules; load_onnxruntime(); "
+        "import os, sys; from facecli.vision.runtime.libraries import load_onnxruntime; assert 'onnxruntime' not in sys.modules; load_onnxruntime(); "  # noqa: E501
         "print(os.environ.get('ORT_DISABLE_TELEMETRY'), os.environ.get('ORT_TELEMETRY_DISABLED'))"
     )
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: one ends a command that has nothing in flight at once, whatever it waits for; two end any command, whatever it does."""
+"""Ctrl-C and SIGTERM: one ends a command with nothing in progress at once; two end any command."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ from facecli.store.writer import IndexWriter
 def endless(self, wait_readers=0.0):
     Path("waiting").touch()
     with explained("catalogue"):
-        self._writing.connection.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n").fetchone()
+        endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+        self._writing.connection.execute(endless).fetchone()
 IndexWriter.finish = endless
 """
 COMPUTING = """

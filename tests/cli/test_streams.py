@@ -1,4 +1,4 @@
-"""What stdout and stderr do to a command: full, closed, a pipe that ends early, a terminal, a locale; no answer may hang on them."""
+"""Commands with a full, closed or early ended stdout and stderr, on a terminal and in any locale."""
 
 from __future__ import annotations
 

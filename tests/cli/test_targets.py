@@ -1,4 +1,4 @@
-"""Where a command puts files, and what it takes for a photo: nothing goes into an index, nothing but what was indexed comes out of one."""
+"""Where a command puts files: nothing goes into an index, and only what was indexed comes out of one."""
 
 from __future__ import annotations
 

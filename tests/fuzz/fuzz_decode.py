@@ -1,4 +1,6 @@
-"""Damaged files of every format through the very decode path: `python tests/fuzz/fuzz_decode.py --inputs 100000 --jobs 2`.
+"""Damaged files of every format through the decoders.
+
+Usage: `python tests/fuzz/fuzz_decode.py --inputs 100000 --jobs 2`.
 
 Each job is a process of its own, so that a crash in a worker's decoder is seen, with the input that caused it. What
 must hold for every input: a photo or a reason, no exception, nothing printed, no budget lost, no long wait. Crashes and

@@ -135,7 +135,7 @@ def test_a_folder_of_copies_that_was_renamed_keeps_its_faces_in_order(folder: Pa
 
 
 def test_a_file_that_takes_a_name_of_its_own_content_and_one_that_changes_places_end_right(folder: Path) -> None:
-    """A copy whose only stored twin is replaced within the same batch still gets the twin's faces, or is looked at anew."""
+    """A copy whose only stored twin is replaced within the same batch gets the twin's faces or is looked at again."""
     run(folder)
     for copy in folder.glob("[0-9]*"):
         copy.unlink()

@@ -1,4 +1,4 @@
-"""Index runs over several devices, which here are sessions on the processor: the same faces, whatever happens to the devices."""
+"""Index runs over several devices (here sessions on the processor): the same faces whatever happens to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Roots that move, vanish, lie within each other or on disks that come and go: what counts as moved, and what a dry run says of it."""
+"""Roots that move, vanish, overlap or lie on disks that come and go, and what a dry run says about them."""
 
 from __future__ import annotations
 

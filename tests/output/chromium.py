@@ -29,7 +29,7 @@ class Browser:
     def __init__(self, program: str, profile: Path) -> None:
         commands, self._commands = os.pipe()
         self._answers, answers = os.pipe()
-        flags = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-background-networking"
+        flags = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-background-networking"  # noqa: E501
         flags += " --remote-debugging-pipe"
         line = f'exec 3<&{commands} 4>&{answers}; exec "{program}" {flags} --user-data-dir="{profile}" about:blank'
         self._process = subprocess.Popen(

@@ -135,7 +135,7 @@ def test_the_page_loads_alone_and_runs_no_foreign_script(browser: Browser, tmp_p
     assert browser.complaints() == []
     assert (
         browser.run(
-            "Promise.all([...document.images].map(i => (i.loading = 'eager', i.decode()))).then(() => document.images.length)"
+            "Promise.all([...document.images].map(i => (i.loading = 'eager', i.decode()))).then(() => document.images.length)"  # noqa: E501
         )
         == 2 * 9
     )
@@ -186,13 +186,13 @@ def test_keys_move_among_the_cards_that_are_shown(browser: Browser, tmp_path: Pa
 def test_enter_opens_the_photo_and_c_copies_its_path(browser: Browser, tmp_path: Path) -> None:
     browser.open(put(tmp_path, gallery(3)))
     browser.run(
-        "document.querySelector('article a[href]').addEventListener('click', e => { e.preventDefault(); window.opened = e.target.href; })"
+        "document.querySelector('article a[href]').addEventListener('click', e => { e.preventDefault(); window.opened = e.target.href; })"  # noqa: E501
     )
     browser.press("ArrowRight")
     browser.press("ArrowRight")
     browser.press("ArrowLeft")
     browser.run(
-        "document.querySelectorAll('article')[0].querySelector('.doing a').addEventListener('click', e => e.preventDefault())"
+        "document.querySelectorAll('article')[0].querySelector('.doing a').addEventListener('click', e => e.preventDefault())"  # noqa: E501
     )
     browser.press("Enter")
     assert browser.run("window.opened") == "file:///photos/x.jpg"
@@ -209,10 +209,10 @@ def test_the_box_lies_on_the_face(browser: Browser, tmp_path: Path) -> None:
     browser.open(put(tmp_path, gallery(3)))
     for number in range(3):
         box = browser.run(
-            f"(() => {{ const a = document.querySelectorAll('article')[{number}], r = a.querySelector('rect').getBoundingClientRect(),"
-            " i = a.querySelector('.photo img').getBoundingClientRect(), w = a.querySelector('img').getAttribute('width'),"
+            f"(() => {{ const a = document.querySelectorAll('article')[{number}], r = a.querySelector('rect').getBoundingClientRect(),"  # noqa: E501
+            " i = a.querySelector('.photo img').getBoundingClientRect(), w = a.querySelector('img').getAttribute('width'),"  # noqa: E501
             " h = a.querySelector('img').getAttribute('height'), s = Math.min(i.width / w, i.height / h);"
-            " return [(r.left - i.left - (i.width - s * w) / 2) / (s * w), (r.top - i.top - (i.height - s * h) / 2) / (s * h),"
+            " return [(r.left - i.left - (i.width - s * w) / 2) / (s * w), (r.top - i.top - (i.height - s * h) / 2) / (s * h),"  # noqa: E501
             " r.width / (s * w), r.height / (s * h)]; })()"
         )
         assert np.allclose(box, 0.25, atol=0.02)
@@ -245,7 +245,7 @@ def test_nothing_sticks_out_of_its_card(browser: Browser, tmp_path: Path, width:
     browser.open(put(tmp_path, gallery(12)))
     sticking = (
         "[...document.querySelectorAll('article *')]"
-        ".filter(e => e.getBoundingClientRect().right > e.closest('article').getBoundingClientRect().right).map(e => e.outerHTML.slice(0, 80))"
+        ".filter(e => e.getBoundingClientRect().right > e.closest('article').getBoundingClientRect().right).map(e => e.outerHTML.slice(0, 80))"  # noqa: E501
     )
     assert browser.run(sticking) == []
     assert browser.run("document.documentElement.scrollWidth") <= width

@@ -67,7 +67,7 @@ def png_file(width: int, height: int, rows: bytes, *, depth: int = 8, colour: in
 
 
 def turned(pixels: Pixels, orientation: int) -> Pixels:
-    """What a viewer shows of stored pixels, by the table of the EXIF standard: where row 0 and column 0 of the stored picture lie."""
+    """What a viewer shows of stored pixels, by the EXIF standard's table of where row 0 and column 0 lie."""
     table = {
         1: pixels,
         2: np.fliplr(pixels),
@@ -157,7 +157,7 @@ def tiled_tiff(picture: Image.Image, side: int) -> bytes:
 
 
 def raw_file(picture: Image.Image, preview: bytes | None, *, orientation: int = 1) -> bytes:
-    """A DNG as cameras write it: a thumbnail first, then the sensor's values and, where given, a JPEG preview of its size."""
+    """A DNG as cameras write it: a thumbnail, then the sensor's values and, if given, a JPEG preview of its size."""
     pixels, file = np.asarray(picture), TiffFile()
     mosaic = np.empty(pixels.shape[:2], "<u2")
     for y, x, channel in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):

@@ -27,7 +27,7 @@ def imported(code: str, data: bytes = b"") -> list[str]:
 
 
 def test_the_scan_needs_no_decoder() -> None:
-    scan = "from facecli.config import ScanOptions\nfrom facecli.photos.scan import Scan\nlist(Scan(['/etc'], ScanOptions()))\n"
+    scan = "from facecli.config import ScanOptions\nfrom facecli.photos.scan import Scan\nlist(Scan(['/etc'], ScanOptions()))\n"  # noqa: E501
     code = scan + "import facecli.photos.decode"
     assert imported(code) == []
 

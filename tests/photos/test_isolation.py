@@ -264,8 +264,8 @@ def test_an_orphan_ends(tmp_path: Path) -> None:
     """Whether it waits for work or its decoder hangs, the helper of a killed worker ends by itself."""
     for hang in ("", "h.open_picture = lambda *a, **k: time.sleep(100); h._ORPHAN_SECONDS = 0.5"):
         code = (
-            "import sys, time\nfrom facecli.photos import isolation as i\nfrom facecli.photos.sniff import ImageFormat\n"
-            "start = i._START.removesuffix('main()').replace('; ', '\\n') + 'import time, facecli.photos.helper as h\\n'\n"
+            "import sys, time\nfrom facecli.photos import isolation as i\nfrom facecli.photos.sniff import ImageFormat\n"  # noqa: E501
+            "start = i._START.removesuffix('main()').replace('; ', '\\n') + 'import time, facecli.photos.helper as h\\n'\n"  # noqa: E501
             f"i._START = start + {hang!r} + '\\nmain()'\n"
             "i.HEADER_SECONDS = 2.0\nhelper = i.Helper()\nhelper._start()\nprint(helper._process.pid, flush=True)\n"
             "helper.open_picture(ImageFormat.GIF, sys.stdin.buffer.read(), accept_truncated=False)\ntime.sleep(100)\n"

@@ -313,7 +313,7 @@ JXLS = {
     ),
 }
 """Written by libjxl, which Pillow's plug-in can't be told to."""
-DEEP_JXL = "/wpB8ANQXAgIAgEAWAFLGJOOg4NJMAatKcbgdsQYzMABQADUWaDT6XQ6nQ46nU6nu+vQ6XTQ6XQ6nU6ng06n0+l0Oh10Op1Op9PpgPGg0+l0Op1OB51Op9PpdDrodDqdTqfTAQ=="
+DEEP_JXL = "/wpB8ANQXAgIAgEAWAFLGJOOg4NJMAatKcbgdsQYzMABQADUWaDT6XQ6nQ46nU6nu+vQ6XTQ6XQ6nU6ng06n0+l0Oh10Op1Op9PpgPGg0+l0Op1OB51Op9PpdDrodDqdTqfTAQ=="  # noqa: E501
 
 
 @pytest.mark.parametrize(("said", "text"), JXLS.items(), ids=JXLS.keys())

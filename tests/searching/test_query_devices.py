@@ -1,4 +1,4 @@
-"""Queries over several devices, which here are sessions on the processor: the same faces in the same order, whatever happens to the devices."""
+"""Queries over several devices (here sessions on the processor): the same faces in the same order."""
 
 from __future__ import annotations
 

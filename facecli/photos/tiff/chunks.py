@@ -126,7 +126,10 @@ class Chunk:
         return pixels.reshape(self.rows, self.width, -1).astype(np.uint8, copy=False)
 
     def _jpeg_fields(self, stored: bytes) -> Fields:
-        """What libtiff must know; the JPEG itself tells its sampling, of which some files' directories say nothing, or something else."""
+        """The tags that libtiff needs.
+
+        The sampling comes from the JPEG itself: some directories omit it or give a wrong one.
+        """
         colours = Colours.BLACK_IS_ZERO if self.samples < 3 else self._layout.colours
         sampling = sampling_of(stored) if self.samples == 3 else (1, 1)
         if sampling != (1, 1):  # also where the directory has it for RGB, which is stored in full

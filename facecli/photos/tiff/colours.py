@@ -29,7 +29,7 @@ def to_rgb(samples: Samples, layout: SampleLayout) -> ByteArray:
 
 
 def spread_ycbcr(stored: bytes, shape: tuple[int, int], subsampling: tuple[int, int]) -> ByteArray:
-    """Subsampled YCbCr as uint8 (h, w, 3): each unit of the file holds the brightness of some pixels and then the colour that they share."""
+    """Subsampled YCbCr as uint8 (h, w, 3): each unit holds the brightness of some pixels, then their shared colour."""
     (rows, width), (across, down) = shape, subsampling
     grid = -(-rows // down), -(-width // across)
     units = np.frombuffer(stored, np.uint8)[: grid[0] * grid[1] * (across * down + 2)].reshape(*grid, across * down + 2)

@@ -1,4 +1,4 @@
-"""The directories of a TIFF file, classic or big, of either byte order, in a bounds-checked walk; and which of them is the picture."""
+"""The directories of a TIFF or BigTIFF file, read with bounds checks, and which of them is the picture."""
 
 from __future__ import annotations
 

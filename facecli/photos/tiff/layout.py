@@ -131,7 +131,7 @@ class SampleLayout(Struct, frozen=True, kw_only=True):
 
     @property
     def is_subsampled(self) -> bool:
-        """Whether the bytes hold fewer samples of colour than of brightness; a JPEG decoder levels that out by itself."""
+        """Whether colour is stored with fewer samples than brightness; a JPEG decoder evens that out itself."""
         return self.colours is Colours.YCBCR and self.packing is not Packing.JPEG and self.subsampling != (1, 1)
 
     @property

@@ -1,4 +1,4 @@
-"""Where the flattened picture of a Photoshop document lies: planes one after the other, as a TIFF file may have them."""
+"""Where the flattened picture of a Photoshop document lies: in planes, as a TIFF file may have them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHANNELS = {Colours.RGB: 3, Colours.CMYK: 4}
 
 
 def psd_layout(data: bytes) -> SampleLayout:
-    """The layout of the flattened picture; further channels are masks, and what is transparent lies on white in it already."""
+    """The layout of the flattened picture; more channels are masks, and transparency is already on white."""
     if len(data) < 26:
         raise truncated_tiff("PSD")
     stored, height, width, bits, mode = _HEADER.unpack_from(data, 12)

@@ -88,7 +88,10 @@ class BatchCommit:
         self._let_follow([(path, digest, file) for _, file, (path, digest, *_) in known])
 
     def _let_follow(self, moved: Sequence[tuple[bytes, bytes, PhotoFile]]) -> None:
-        """Let what a migration has made of moved photos go with them: where they stood, under no root perhaps, no later run would look for it."""
+        """Move what a migration has made of moved photos along with them.
+
+        Left under its old path, perhaps below no root, no later run would look for it.
+        """
         begun = self._connection.execute(
             "SELECT set_id FROM sets WHERE NOT current AND set_id != ?", (self._row.set_id,)
         ).fetchone()
@@ -112,7 +115,10 @@ class BatchCommit:
                     as_int(row[2]),
                     as_int(row[3]),
                 )
-            query = "UPDATE photos SET path = ?, size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, checksum = ? WHERE photo_id = ?"
+            query = (
+                "UPDATE photos SET path = ?, size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, checksum = ? "
+                "WHERE photo_id = ?"
+            )
             self._connection.execute(query, (stored, *_stat(file), checksum, row[0]))
 
     def _photo_row(self, photo_id: int) -> tuple[bytes, bytes, int, int] | None:

@@ -1,4 +1,4 @@
-"""Every layout of a TIFF file gives its pixels, or is named for what it is; the reference is libvips, or the picture itself."""
+"""Every TIFF layout gives its pixels or is named; the reference is libvips or the picture itself."""
 
 from __future__ import annotations
 
