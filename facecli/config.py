@@ -66,7 +66,7 @@ class Bounds(Struct, frozen=True):
     def hold(self, value: object) -> bool:
         """Whether a value is one of them; not-a-number never is."""
         number: Any = value
-        if not isinstance(value, Integral if self.step else Real) or not self.least <= number <= self.most:
+        if isinstance(value, bool) or not isinstance(value, Integral if self.step else Real) or not self.least <= number <= self.most:
             return False
         return not self.step or bool(number % self.step == 0)
 
@@ -117,16 +117,21 @@ def _settle(options: Struct) -> None:
     """Raise UsageError where an option has a value that it does not take; words become members of their enums."""
     for name in options.__struct_fields__:
         value = getattr(options, name)
-        if value is None or isinstance(value, Struct):
+        kinds = options.__annotations__[name].split(" | ")
+        if value is None and "None" in kinds:
             continue
+        if kinds[0] in _KINDS and kinds[0] not in (kind.__name__ for kind in type(value).__mro__):
+            raise UsageError(f"{name} is {_KINDS[kinds[0]]}", quoted(value))
         if name in BOUNDS and not BOUNDS[name].hold(value):
             raise UsageError(f"{name} is {BOUNDS[name]}", quoted(value))
         if name in _WORDS:
-            if value not in list(_WORDS[name]):
+            if not isinstance(value, str) or value not in list(_WORDS[name]):
                 raise UsageError(f"{name} is one of {', '.join(_WORDS[name])}", quoted(value))
             force_setattr(options, name, _WORDS[name](value))
 
 
+_KINDS = {"str": "a text", "bool": "yes or no", "ScanOptions": "facecli.config.ScanOptions", "ReadOptions": "facecli.config.ReadOptions"}
+"""What options of these types are, in words."""
 _WORDS: dict[str, type[StrEnum]] = {"precision": Precision, "combine": Combine, "by": By}
 
 
@@ -168,6 +173,10 @@ class ScanOptions(Struct, frozen=True):
         if isinstance(self.exclude, str):
             # One pattern; taken letter by letter, `*.png` would leave out everything.
             force_setattr(self, "exclude", (self.exclude,))
+        if not isinstance(self.exclude, list | tuple) or not all(isinstance(pattern, str) for pattern in self.exclude):
+            raise UsageError("exclude is a pattern as in .gitignore, or several", quoted(self.exclude))
+        force_setattr(self, "exclude", tuple(self.exclude))
+        _settle(self)
 
 
 class IndexOptions(Struct, frozen=True):
@@ -220,6 +229,8 @@ class SearchOptions(Struct, frozen=True):
     """Whether the SHA-256 of each query photo is wanted."""
 
     def __post_init__(self) -> None:
+        for name in ("face", "threshold"):
+            value: object = getattr(self, name)
+            force_setattr(self, name, value if isinstance(value, str) else quoted(value))
+        force_setattr(self, "face", read_face(self.face))
         _settle(self)
-        force_setattr(self, "face", read_face(str(self.face)))
-        force_setattr(self, "threshold", str(self.threshold))

@@ -1,4 +1,4 @@
-"""Where the user's own things lie: the cache, InsightFace's packs."""
+"""Where the user's own things lie: the cache, InsightFace's packs; and how any path is made absolute."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ import os
 from pathlib import Path
 
 NO_HOME = "there is no home directory"
+
+
+def absolute(path: str) -> str:
+    """The absolute path, tidied, with one slash at its beginning: POSIX allows two, which would be another name of the same file."""
+    return "/" + os.path.abspath(path).lstrip("/")
 
 
 def cache_directory() -> Path:

@@ -19,12 +19,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypeAlias, overload
 
-from facecli.config import By, Combine, IndexOptions, SearchOptions
-from facecli.errors import PhotoError, UsageError, check_name
+from facecli.config import Combine, IndexOptions, ScanOptions, SearchOptions
+from facecli.directories import absolute
+from facecli.errors import PhotoError, UsageError, check_name, quoted
 from facecli.indexing.index_photos import index_photos
 from facecli.indexing.request import IndexRequest
 from facecli.searching.opening import KeptModels, ModelSource, choose_pack
-from facecli.searching.query_parser import PhotoQuery, QueryValue, read_query
+from facecli.searching.query_parser import FACE_PREFIX, FaceQuery, PhotoQuery, QueryValue, path_text, read_query
 from facecli.searching.reading import ReadingOptions, read_photos
 from facecli.searching.search import Surroundings, search_index
 from facecli.searching.verifying import Verdict, verify_photos
@@ -77,7 +78,8 @@ class Index:
         """`path` is the index's directory; `model` a pack's name or directory, None for the index's own, else the default."""
         self.path = _absolute(path)
         """The directory, absolute."""
-        self._model, self._device = model, device
+        asked = SearchOptions(model=model, device=device)
+        self._model, self._device = asked.model, asked.device
         self._models = KeptModels()
 
     def __enter__(self) -> Self:
@@ -115,9 +117,11 @@ class Index:
         `exclude` has patterns as in .gitignore; `progress` True shows a bar on stderr. `options` has everything else that `facecli index`
         takes. Trouble with single photos is in the report's `skipped`; raises FacecliError where nothing could be done.
         """
-        patterns = (exclude,) if isinstance(exclude, str) else tuple(exclude)
-        options = _replaced(options or IndexOptions(), self._model, self._device, patterns)
-        roots = (photos,) if isinstance(photos, str | os.PathLike) else tuple(photos)
+        options = IndexOptions() if options is None else options
+        if not isinstance(options, IndexOptions):
+            raise UsageError("options are facecli.IndexOptions", type(options).__name__)
+        options = _replaced(options, self._model, self._device, ScanOptions(exclude=exclude).exclude)  # type: ignore[arg-type]
+        roots = (photos,) if isinstance(photos, str | os.PathLike) else _several(photos)
         request = IndexRequest(self.path, tuple(map(_absolute, roots)), options=options)
         return index_photos(request, _reporter(progress))
 
@@ -138,24 +142,22 @@ class Index:
         Raises QueryError where the photo has no such face.
         """
         several = isinstance(query, list | tuple)
-        asked = [read_query(one, os.getcwd()) for one in (query if isinstance(query, list | tuple) else (query,))]
+        asked = [read_query(one, _here()) for one in (query if isinstance(query, list | tuple) else (query,))]
         if not asked:
             raise UsageError("nothing to search for", "an empty list of queries")
         if face == "all":
             raise UsageError("one face of a photo is searched for", "face='all'", hint="facecli.find_faces gives all, each with its embedding")
-        if by not in list(By):
-            raise UsageError(f"the rows of an answer are by {' or '.join(By)}", by)
         options = SearchOptions(
             top=top,
-            threshold=str(threshold),
-            face=str(face),
+            threshold=threshold,  # type: ignore[arg-type]
+            face=face,  # type: ignore[arg-type]
             combine=Combine.MEAN if several else Combine.SEPARATE,
-            by=By(by),
+            by=by,  # type: ignore[arg-type]
             model=self._model,
             device=self._device,
         )
         with self._reader() as reader:
-            answer = search_index(reader, asked, options, Surroundings(os.getcwd(), None, SilentReporter(), self._models))
+            answer = search_index(reader, asked, options, Surroundings("/", None, SilentReporter(), self._models))
         if answer.failures:
             raise answer.failures[0]
         result = answer.results[0]
@@ -166,15 +168,16 @@ class Index:
 
         Raises PhotoError where the photo is not in the index.
         """
+        path = None if photo is None else _absolute(photo)
         with self._reader() as reader:
-            if photo is None:
-                yield from reader.faces()
-                return
-            path = _absolute(photo)
-            known = reader.at(path)
-            if known is None or known.photo_id is None:
-                raise PhotoError("not in the index", path)
-            yield from reader.faces_of(known.photo_id)
+            known = None if path is None else reader.at(path)
+        if path is not None and (known is None or known.photo_id is None):
+            raise PhotoError("not in the index", path)
+        return self._faces(known.photo_id if known is not None else None)
+
+    def _faces(self, photo_id: int | None) -> Iterator[StoredFace]:
+        with self._reader() as reader:
+            yield from reader.faces() if photo_id is None else reader.faces_of(photo_id)
 
     def photos(self) -> Iterator[tuple[StoredPhoto, list[StoredFace]]]:
         """All photos, ascending by path, each with its faces; read page by page."""
@@ -201,7 +204,7 @@ class Index:
             return list(reader.check())
 
     def _found(self) -> Path:
-        return find_index(self.path, os.getcwd())
+        return find_index(self.path, "/")
 
     def _reader(self) -> IndexReader:
         return open_reader(self._found())
@@ -212,8 +215,9 @@ def find_faces(photo: QueryValue, *, model: str | None = None, device: str = "au
 
     `photo` is a path, the bytes of an image file, or pixels, uint8 (height, width, 3), RGB, upright. Raises PhotoError where it cannot be read.
     """
-    source = ModelSource(choose_pack(model, None), device, None, SilentReporter())
-    (found,) = read_photos(source, [_photo(photo)], ReadingOptions(SearchOptions().reading))
+    options = SearchOptions(model=model, device=device)
+    source = ModelSource(choose_pack(options.model, None), options.device, None, SilentReporter())
+    (found,) = read_photos(source, [_photo(photo)], ReadingOptions(options.reading))
     if isinstance(found, PhotoError):
         raise found
     return found.faces
@@ -221,31 +225,47 @@ def find_faces(photo: QueryValue, *, model: str | None = None, device: str = "au
 
 def verify(one: QueryValue, other: QueryValue, *, threshold: float | str = "auto", model: str | None = None, device: str = "auto") -> Verdict:
     """Whether the largest faces of two photos show the same person: `same`, `similarity` and `threshold`; needs no index."""
-    options = SearchOptions(threshold=str(threshold), model=model, device=device)
-    return verify_photos((_photo(one), _photo(other)), options, Surroundings(os.getcwd(), None, SilentReporter()), None)
+    options = SearchOptions(threshold=threshold, model=model, device=device)  # type: ignore[arg-type]
+    return verify_photos((_photo(one), _photo(other)), options, Surroundings("/", None, SilentReporter()), None)
 
 
 def _absolute(path: StrPath) -> str:
-    """An absolute path; raises UsageError on an empty name."""
-    name = os.fspath(path)
-    if not isinstance(name, str):
-        raise UsageError("a path is a str or a path object", type(path).__name__)
-    return os.path.abspath(os.path.expanduser(check_name(name, "a path")))
+    """An absolute path; raises UsageError on an empty name, and on what is no path."""
+    name = os.path.expanduser(check_name(path_text(path), "a path"))
+    try:
+        return absolute(name)
+    except OSError as error:
+        raise UsageError(f"the working directory cannot be used ({error.strerror})", name) from error
+
+
+def _here() -> str:
+    """The working directory; empty where it is gone, so that only what is relative to it is not found."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
+
+
+def _several(photos: Iterable[StrPath]) -> tuple[StrPath, ...]:
+    """Paths in a row; raises UsageError on what is none."""
+    if isinstance(photos, bytes) or not isinstance(photos, Iterable):
+        raise UsageError("photos are named by a path or several", type(photos).__name__)
+    return tuple(photos)
 
 
 def _photo(value: QueryValue) -> PhotoQuery:
-    query = read_query(value, os.getcwd())
+    query = read_query(value, _here())
     if not isinstance(query, PhotoQuery):
         raise UsageError("a photo is a path, the bytes of an image file, or pixels", query.query)
     return query
 
 
 def _face_id(target: StrPath | int) -> int | None:
-    """The id where a face is meant."""
-    if isinstance(target, int):
-        return target
-    number = target.removeprefix("face:") if isinstance(target, str) else ""
-    return int(number) if isinstance(target, str) and number != target and number.isascii() and number.isdigit() else None
+    """The id where a face is meant; raises QueryError where it is no id."""
+    if isinstance(target, int) or (isinstance(target, str) and target.startswith(FACE_PREFIX)):
+        query = read_query(target, "/")
+        return query.face_id if isinstance(query, FaceQuery) else None
+    return None
 
 
 def _replaced(options: IndexOptions, model: str | None, device: str, exclude: tuple[str, ...]) -> IndexOptions:
@@ -258,6 +278,8 @@ def _replaced(options: IndexOptions, model: str | None, device: str, exclude: tu
 
 def _reporter(progress: bool | Reporter) -> Reporter:  # noqa: FBT001 (the caller names it)
     if not isinstance(progress, bool):
+        if not hasattr(progress, "advance"):
+            raise UsageError("progress is yes, no or a reporter", quoted(progress))
         return progress
     if not progress:
         return SilentReporter()

@@ -15,7 +15,7 @@ from PIL import Image
 
 import facecli
 from facecli import FacecliError, Index
-from facecli.config import IndexOptions
+from facecli.config import IndexOptions, ScanOptions
 
 Sample = Callable[[str], Path]
 MakeAlbum = Callable[[Path], Path]
@@ -170,11 +170,17 @@ WRONG: dict[str, Callable[[Index, str], object]] = {
     "top": lambda i, q: i.search(q, top=-1),
     "threshold": lambda i, q: i.search(q, threshold=1.5),
     "a threshold's name": lambda i, q: i.search(q, threshold="lose"),
+    "top None": lambda i, q: i.search(q, top=None),  # type: ignore[arg-type]
+    "a threshold of thousands of digits": lambda i, q: i.search(q, threshold=10**5000),
+    "a face of thousands of digits": lambda i, q: i.search(q, face=10**5000),
+    "by several": lambda i, q: i.search(q, by=np.array(["photo", "face"])),  # type: ignore[arg-type]
     "by": lambda i, q: i.search(q, by="person"),  # type: ignore[arg-type]
     "an empty query": lambda i, _: i.search(""),
     "no query": lambda i, _: i.search([]),
     "None": lambda i, _: i.search(None),  # type: ignore[arg-type]
     "a missing query": lambda i, _: i.search("gone.jpg"),
+    "a face id of thousands of digits": lambda i, _: i.search(10**5000),
+    "embeddings of two lengths": lambda i, _: i.search([np.ones(512), np.ones(3)]),
     "a missing face id": lambda i, _: i.search(99_999),
     "bytes of no image": lambda i, _: i.search(b"no image"),
     "gray pixels": lambda i, _: i.search(np.zeros((9, 9), np.uint8)),
@@ -182,13 +188,28 @@ WRONG: dict[str, Callable[[Index, str], object]] = {
     "an infinite embedding": lambda i, _: i.search(np.full(512, np.inf)),
     "a short embedding": lambda i, _: i.search(np.ones(3)),
     "add an empty name": lambda i, _: i.add(""),
+    "add bytes": lambda i, _: i.add([b"album"]),  # type: ignore[list-item]
+    "add a number": lambda i, _: i.add(5),  # type: ignore[arg-type]
+    "add a name with a zero byte": lambda i, _: i.add("a\0b"),
+    "add a name that no file has": lambda i, _: i.add("\ud800"),
+    "options that are none": lambda i, _: i.add("gone", options={"force": True}),  # type: ignore[arg-type]
+    "a pattern that is none": lambda i, q: i.add(q, exclude=[5]),  # type: ignore[list-item]
+    "progress that is none": lambda i, q: i.add(q, progress="bar"),  # type: ignore[arg-type]
     "add what is missing": lambda i, _: i.add("gone"),
     "remove an empty name": lambda i, _: i.remove(""),
     "remove nothing": lambda i, _: i.remove(),
+    "remove yes": lambda i, _: i.remove(True),
+    "remove a number of thousands of digits": lambda i, _: i.remove(10**5000),
+    "remove a face of thousands of digits": lambda i, _: i.remove(f"face:{'9' * 5000}"),
+    "remove None": lambda i, _: i.remove(None),  # type: ignore[arg-type]
+    "remove several, one of which is none": lambda i, _: i.remove(1, 1.5),  # type: ignore[arg-type]
     "remove what is missing": lambda i, _: i.remove("gone.jpg"),
-    "faces of what is missing": lambda i, _: list(i.faces("gone.jpg")),
+    "faces of what is missing": lambda i, _: i.faces("gone.jpg"),
+    "an index that is no path": lambda _, __: Index(5),  # type: ignore[arg-type]
     "an empty index": lambda _, __: Index(""),
     "no such device": lambda i, q: Index(i.path, device="cuda:77").search(q),
+    "a device that is no text": lambda i, q: Index(i.path, device=0).search(q),  # type: ignore[arg-type]
+    "a model that is no text": lambda _, q: facecli.find_faces(q, model=5),  # type: ignore[arg-type]
     "no such model": lambda i, q: Index(i.path, model="nobody").search(q),
 }
 
@@ -199,6 +220,31 @@ def test_wrong_values_raise_and_do_nothing(call: Callable[[Index, str], object],
     with pytest.raises(FacecliError):
         call(index, str(portrait))
     assert index.info.generation == before
+
+
+@pytest.mark.parametrize("length", [1e-300, 1e-30, 1e30, 1e300])
+def test_an_embedding_may_have_any_length(index: Index, length: float) -> None:
+    embedding = next(iter(index)).embedding.astype(np.float64)
+    assert index.search(embedding * length, top=1)[0].similarity == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: IndexOptions(force="no"),  # type: ignore[arg-type]
+        lambda: IndexOptions(prune="never"),  # type: ignore[arg-type]
+        lambda: IndexOptions(jobs=None),  # type: ignore[arg-type]
+        lambda: IndexOptions(jobs=True),
+        lambda: IndexOptions(model=5),  # type: ignore[arg-type]
+        lambda: IndexOptions(scan="album"),  # type: ignore[arg-type]
+        lambda: ScanOptions(recursive="no"),  # type: ignore[arg-type]
+        lambda: ScanOptions(exclude=None),  # type: ignore[arg-type]
+    ],
+)
+def test_options_of_another_kind_are_refused(made: Callable[[], object]) -> None:
+    """`force="no"` would force."""
+    with pytest.raises(FacecliError):
+        made()
 
 
 @pytest.mark.parametrize("call", [lambda i: i.search("x.jpg"), list, lambda i: i.info, lambda i: i.remove("x.jpg"), lambda i: i.check()])
@@ -224,3 +270,13 @@ def test_the_public_names_are_there_and_say_what_they_are() -> None:
     assert set(facecli.__all__) <= set(dir(facecli))
     with pytest.raises(AttributeError):
         facecli.nothing  # noqa: B018
+
+
+def test_without_a_working_directory_only_relative_names_fail(index: Index, portrait: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert len(index.search(portrait, threshold="none", top=2)) == 2
+    for call in (lambda: Index("i"), lambda: index.add("album"), lambda: index.search("x.jpg"), lambda: facecli.find_faces(Path("x.jpg"))):
+        with pytest.raises(FacecliError):
+            call()

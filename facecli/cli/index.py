@@ -11,6 +11,7 @@ import click
 from facecli.cli.choices import MEGABYTES, number
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
+from facecli.directories import absolute
 from facecli.errors import Interrupted, UsageError, check_name
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _what_to_index(paths: tuple[str, ...], files_from: str | None, *, nul: bool)
     if len([s for s in sources if s == "-"]) > 1:
         raise UsageError("stdin can be read only once", "- and --files-from -")
     here = os.getcwd()
-    roots = tuple(os.path.abspath(p) for p in paths if p != "-")
+    roots = tuple(absolute(p) for p in paths if p != "-")
     if not sources:
         return roots, None
     listed: list[str] = []

@@ -16,6 +16,7 @@ from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options
 from facecli.cli.streams import results
 from facecli.config import LARGEST_FACE_ID, whole_number
+from facecli.directories import absolute
 from facecli.errors import StoreError, UsageError, quoted
 from facecli.wording import counted
 
@@ -82,7 +83,7 @@ def remove(common: Common, **given: Any) -> None:
     if request.missing:
         command.drop_missing()
     elif request.root is not None:
-        command.drop_root(os.path.abspath(request.root))
+        command.drop_root(absolute(request.root))
     elif request.forget:
         command.let_back(chosen)
     else:
@@ -98,7 +99,7 @@ def _read_targets(targets: tuple[str, ...]) -> Targets:
         if face_id is None:
             raise UsageError("a face is named by its number", quoted(f"face:{named}"), hint="face:12; a file of that name is ./face:…")
         numbers.append(face_id)
-    paths = tuple(os.path.abspath(target) for target in targets if not target.startswith("face:"))
+    paths = tuple(absolute(target) for target in targets if not target.startswith("face:"))
     return Targets(targets, paths, tuple(numbers))
 
 

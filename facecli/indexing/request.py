@@ -8,6 +8,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from facecli.config import DetectionOptions, IndexOptions, Precision
+from facecli.directories import absolute
 from facecli.errors import UsageError
 from facecli.fingerprint import Fingerprint
 from facecli.store.records import EmbeddingKind, IndexInfo
@@ -41,10 +42,10 @@ def resolve(request: IndexRequest) -> IndexRequest:
 
 
 def _absolute(path: str) -> str:
-    """An absolute path with one slash at its beginning, where POSIX allows two."""
+    """An absolute path; raises UsageError on an empty name."""
     if not os.fspath(path):
         raise UsageError("an empty name", "facecli.IndexRequest")
-    return "/" + os.path.abspath(os.fsdecode(path)).lstrip("/")
+    return absolute(os.fsdecode(path))
 
 
 class Settings(Struct, frozen=True):

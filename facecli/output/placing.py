@@ -60,7 +60,7 @@ class Folder:
     def link(self, original: Original) -> str:
         """A symbolic link to a file that is what is known of it; where it stands, or would stand."""
         _read_through(original)
-        return self._add(_name_of(original), lambda place: os.symlink(original.path, place), lambda place: _points_to(place, original.path))
+        return self._add(_name_of(original), lambda place: _link(original.path, place), lambda place: _points_to(place, original.path))
 
     def copy(self, original: Original) -> str:
         """A copy, for its owner alone, with the time of the original; where it stands, or would stand."""
@@ -113,8 +113,7 @@ class Folder:
                 return False
             raise OutputError("not a directory", self.directory) from error
         except OSError as error:
-            hint = "this file system may know no links; --copy-to makes copies" if error.errno in WITHOUT_LINKS else ""
-            raise OutputError(f"cannot be written ({error.strerror})", place, hint=hint) from error
+            raise OutputError(f"cannot be written ({error.strerror})", place) from error
         return True
 
     def _make_ready(self) -> None:
@@ -166,6 +165,16 @@ def _name_of(original: Original) -> str:
 def _read_through(original: Original) -> None:
     for _ in original.pieces():
         pass
+
+
+def _link(source: str, place: str) -> None:
+    try:
+        os.symlink(source, place)
+    except OSError as error:
+        if error.errno not in WITHOUT_LINKS:
+            raise
+        hint = "this file system may know no links; --copy-to makes copies"
+        raise OutputError(f"cannot be written ({error.strerror})", place, hint=hint) from error
 
 
 def _points_to(place: str, source: str) -> bool:

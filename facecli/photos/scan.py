@@ -12,6 +12,7 @@ from typing import BinaryIO
 import pathspec
 
 from facecli.config import ScanOptions
+from facecli.directories import absolute
 from facecli.errors import UsageError
 from facecli.photos.files import stat_photo
 from facecli.photos.walk import Findings, Walk
@@ -111,4 +112,4 @@ def read_list(stream: BinaryIO, *, nul: bool, base: str) -> list[str]:
     end = b"\0" if nul else b"\n"
     text = stream.read()
     names = text.removesuffix(end).split(end) if text else []
-    return [os.path.abspath(os.path.join(base, os.fsdecode(name))) if name else "" for name in names]
+    return [absolute(os.path.join(base, os.fsdecode(name))) if name else "" for name in names]

@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import Struct, field
 
 from facecli.config import Combine, SearchOptions
-from facecli.errors import FacecliError, PhotoError, UsageError
+from facecli.errors import FacecliError, PhotoError, QueryError, UsageError
 from facecli.searching.calibrating import find_calibration
 from facecli.searching.combining import Block, combine_faces, merge_matches
 from facecli.searching.opening import KeptModels, ModelSource, choose_pack
@@ -150,6 +150,9 @@ class _Gathering(Struct):
         if isinstance(query, PhotoError):
             raise query
         if isinstance(query, EmbeddingQuery):
+            dimension = self.reader.info.fingerprint.dimension
+            if len(query.embedding) != dimension:
+                raise QueryError(f"an embedding of {len(query.embedding)} numbers, where the index has {dimension} a face", query.query)
             return [QueryFace(query.query, 1, (0.0, 0.0, 0.0, 0.0), 1.0, query.embedding)]
         if isinstance(query, FaceQuery):
             face = self.reader.face(query.face_id)

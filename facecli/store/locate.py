@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from facecli.config import CATALOGUE_NAME, INDEX_NAME
+from facecli.directories import absolute
 from facecli.errors import IndexMissing, StoreError
 
 MAKE_ONE = "facecli index PHOTOS makes one; -i DIR names another"
@@ -40,7 +41,7 @@ def named_directory(named: str | os.PathLike[str], working_directory: str = "") 
     """The absolute path of an index that is named."""
     if not os.fspath(named):
         raise StoreError("the index is named by an empty string", hint="-i DIR or FACECLI_INDEX=DIR names one")
-    return Path(os.path.abspath(os.path.join(working_directory, named)))
+    return Path(absolute(os.path.join(working_directory, named)))
 
 
 def _nearest(working_directory: str) -> Path | None:

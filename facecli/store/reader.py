@@ -25,6 +25,7 @@ from facecli.store.search.gpu import open_scan
 from facecli.store.search.ranking import Hit, Labels, VectorScan, Wanted, find_nearest
 from facecli.store.vector_file import StoredCodes, VectorsDamaged
 from facecli.store.write.removal import plan_removal
+from facecli.store.write.residue import file_size
 from facecli.types import Detections, FloatArray, IndexedPhoto, Match, PhotoFile, Skipped
 
 
@@ -275,7 +276,13 @@ def _settle(catalogue: Catalogue) -> tuple[StoredCodes | None, str]:
 
 
 def open_vectors(row: SetRow) -> tuple[StoredCodes | None, str]:
-    """The codes of a set, or None and the reason."""
+    """The codes of a set, or None and the reason.
+
+    The catalogue has a record of each slot: with more slots than it has bytes, both were made to have somebody read or map holes of a sparse file.
+    """
+    catalogue = row.file.directory / CATALOGUE
+    if row.slots > file_size(catalogue) + file_size(catalogue.with_name(f"{CATALOGUE}-wal")):
+        return None, f"the catalogue is too small for {row.slots} vectors: {row.file.path}"
     try:
         return row.file.read(row.slots), ""
     except IndexDamaged as error:

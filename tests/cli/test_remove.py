@@ -46,6 +46,14 @@ def test_a_photo_goes_with_its_copy_and_stays_out_until_it_is_let_back(shell: Sh
     assert "nothing is kept out of it" in shell("remove", "--forget", "album/party/gdp.jpg", code=2).errors
 
 
+def test_two_slashes_at_the_beginning_are_one(shell: Shell, index: Path) -> None:
+    """POSIX keeps two apart from one, and `$HOME/album` gives two where HOME is the root."""
+    photo = shell.work / "album/party/gdp.jpg"
+    assert "album/party/gdp.jpg\tphoto\t5\n" in shell("remove", "--dry-run", "-i", f"/{index}", f"/{photo}").text
+    assert shell("search", "-l", "-k", "1", "-i", f"/{index}", str(photo)).text == "album/party/gdp.jpg\n"
+    assert json.loads(shell("index", "--json", "-i", f"/{index}", "-", stdin=f"/{photo}\n".encode()).out)["photos"]["unchanged"] == 1
+
+
 @pytest.mark.usefixtures("index")
 def test_a_directory_goes_whole(shell: Shell) -> None:
     assert shell("remove", "album/party/").text.count("\n") == 3

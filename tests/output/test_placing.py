@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -52,6 +53,20 @@ def test_same_names_get_numbers_and_a_second_run_adds_nothing(photos: list[Recor
         assert [Path(folder.copy(p)).name for p in photos] == ["x.jpg", "x-2.jpg", "x-3.jpg"]
     assert [(tmp_path / "out" / n).read_bytes() for n in ("x.jpg", "x-2.jpg", "x-3.jpg")] == [b"one", b"two", b"one"]
     assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_only_links_are_said_to_be_missing_in_a_file_system(photos: list[Recorded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(placing.os, "symlink", refuse)
+    monkeypatch.setattr(Part, "fill", refuse)
+    with pytest.raises(OutputError) as link:
+        Folder(str(tmp_path / "out")).link(photos[0])
+    with pytest.raises(OutputError) as copy:
+        Folder(str(tmp_path / "out")).copy(photos[0])
+    assert "--copy-to makes copies" in link.value.hint
+    assert copy.value.hint == ""
 
 
 def test_links_are_told_from_files_and_other_links(photos: list[Recorded], tmp_path: Path) -> None:

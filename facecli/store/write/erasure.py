@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from facecli.errors import IndexDamaged
 from facecli.store.catalog.connection import transaction
 from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.sets import SetRow
 from facecli.store.disk.durable import Disk
-from facecli.store.errors import explained
+from facecli.store.errors import REPAIR, explained
 from facecli.store.vector_file import VectorWriter
 from facecli.store.write.residue import Residue, file_size
 
@@ -35,6 +36,7 @@ def erase(catalogue: Catalogue, disk: Disk, vectors: dict[int, VectorWriter], tr
         if not _empty_wal(catalogue.connection, disk, wait_readers):
             return False
         if _must_rewrite(catalogue, traces):
+            _refuse_endless(catalogue)
             with disk.step("vacuum"), _spilling_beside(catalogue):
                 catalogue.connection.execute("VACUUM")
             if not _empty_wal(catalogue.connection, disk, wait_readers):
@@ -48,6 +50,13 @@ def erase(catalogue: Catalogue, disk: Disk, vectors: dict[int, VectorWriter], tr
 def _must_rewrite(catalogue: Catalogue, traces: Residue) -> bool:
     """Whether stale copies may stand in the catalogue's gaps."""
     return not traces.complete or file_size(catalogue.path) <= SMALL or traces.found_in(catalogue.path)
+
+
+def _refuse_endless(catalogue: Catalogue) -> None:
+    """Raise IndexDamaged where pages stand in several places: forged ones that name each other are rows without end, which VACUUM would copy."""
+    (said,) = catalogue.rows("PRAGMA quick_check(1)")[0]
+    if said != "ok":
+        raise IndexDamaged("the catalogue is damaged, so that the erasure cannot be proved", catalogue.path, hint=REPAIR)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from facecli.errors import FacecliError, IndexDamaged, StoreError
 from facecli.fingerprint import Fingerprint
 from facecli.store.reader import open_reader
 from facecli.store.writer import open_writer, repair_index
+from facecli.types import Match
 
 OPENINGS = (open_reader, open_writer, repair_index)
 
@@ -284,6 +285,35 @@ def test_a_vector_file_that_is_cut_while_it_is_read_is_answered_from_the_catalog
             assert any("vector" in str(problem) for problem in reader.check())
 
     assert in_child(act) == 0
+
+
+def test_more_vectors_than_the_catalogue_can_know_are_not_read(index: Path) -> None:
+    """A sparse file costs whoever forges it nothing, and whoever reads it to its end hours."""
+    (before,) = search_by_ones(index)
+    file, slots = vectors_of(index), 1 << 28
+    with file.open("r+b") as stream:
+        head = bytearray(stream.read(81))
+        head[8:16], head[73:81] = slots.to_bytes(8, "little"), (slots * 2 * DIMENSION).to_bytes(8, "little")
+        stream.seek(0)
+        stream.write(head)
+        stream.truncate(81 + slots * 2 * DIMENSION)
+    change_catalogue(index, f"UPDATE sets SET slots = {slots}, faces = {slots}")
+
+    def act() -> None:
+        with limited_memory():
+            assert search_by_ones(index) == [before]
+            with open_reader(index) as reader:
+                assert "too small" in reader.notice
+                assert list(reader.check()) != []
+            assert repair_index(index) != []
+
+    assert in_child(act) == 0
+    assert vectors_of(index).stat().st_size < 1 << 20
+
+
+def search_by_ones(index: Path) -> list[list[Match]]:
+    with open_reader(index) as reader:
+        return reader.nearest(np.ones((1, DIMENSION), np.float32) / np.float32(8), top=0, minimum=None, by=By.FACE)
 
 
 CUT = """

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from attacks import drop_rights
+from attacks import drop_rights, in_child, limited_memory
 from synthetic import KIND, make_photos, write
 
 from facecli.errors import IndexDamaged, IndexLocked, StoreError
@@ -318,3 +318,14 @@ def test_rows_without_an_end_are_not_gathered(index: Path, monkeypatch: pytest.M
     rows_without_end(index, "kept_out_by_token")
     with open_reader(index) as reader, pytest.raises(IndexDamaged, match="more rows than it has bytes"):
         reader._catalogue.rows("SELECT rowid FROM kept_out")
+
+
+def test_rows_without_an_end_are_not_written_anew(index: Path) -> None:
+    """An erasure writes the catalogue anew, and in memory where it is small."""
+    rows_without_end(index, "kept_out_by_token")
+
+    def act() -> None:
+        with limited_memory(), open_writer(index) as writer, pytest.raises(IndexDamaged, match="cannot be proved"):
+            writer.remove(writer.plan_removal([], [1]))
+
+    assert in_child(act) == 0
