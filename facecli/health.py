@@ -28,6 +28,7 @@ from facecli.installation import (
     runtime_conflict,
 )
 from facecli.store.libraries import FaissBuild, faiss_build, sqlite_version
+from facecli.system import is_lack
 from facecli.types import Reporter
 from facecli.vision.devices.benchmark import LEAST_COSINE, TrialOutcome, run_trial
 from facecli.vision.devices.select import CUDA_PACKAGE, SLOW_TO_START, HardwareMissing, find_devices, present_kinds
@@ -128,7 +129,7 @@ def _import_problems() -> list[Conflict]:
             found.append(import_conflict(error) or Conflict(f"{name} cannot be loaded ({_one_line(error)})", (_reinstall(name),)))
         except DeviceError as error:
             # Two packages that overwrite each other have a remedy of their own, which another of the two would undo.
-            found.append(runtime_conflict() or Conflict(str(error), (_reinstall(name),)))
+            found.append(runtime_conflict() or Conflict(str(error), () if is_lack(error) else (_reinstall(name),)))
     return found
 
 

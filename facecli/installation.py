@@ -16,6 +16,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from facecli.errors import FacecliError
+from facecli.system import is_lack
 
 RUNTIMES = frozenset(
     f"onnxruntime{suffix}" for suffix in ("", "-gpu", "-directml", "-openvino", "-rocm", "-migraphx", "-cann", "-qnn", "-silicon", "-training")
@@ -186,6 +187,9 @@ def explain_import_error(error: ImportError) -> FacecliError | None:
 
 def import_conflict(error: ImportError) -> Conflict | None:
     """What is wrong with the installation where an import fails; None where the import itself is wrong."""
+    if is_lack(error):  # what no installation would mend
+        said = next((line for line in str(error).splitlines() if is_lack(ImportError(line))), "")
+        return Conflict(f"memory or handles are lacking to load a library: {said}", ())
     if isinstance(error, ModuleNotFoundError):
         name = (error.name or "").partition(".")[0]
         if name in ("", "facecli"):

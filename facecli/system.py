@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator
 
 ROOT = "/"
 MEMORY_LIMITS = ("memory.max", "memory.high", "memory.limit_in_bytes")
 """Files of a group; the last is version 1's."""
+
+
+_LACKING = re.compile(
+    "failed to map segment|out of memory|bad_alloc|cannot allocate|failed to allocate|not enough memory|can't start new thread|too many open files",
+    re.IGNORECASE,
+)
+"""What the loader of libraries, C++, Python and the system say where memory, threads or handles are lacking."""
+
+
+def is_lack(error: BaseException) -> bool:
+    """Whether an error is one of this moment: the system had too little memory or too few handles, and nothing else is at fault."""
+    return isinstance(error, MemoryError) or _LACKING.search(str(error)) is not None
 
 
 def count_processors(root: str = ROOT) -> int:

@@ -117,7 +117,7 @@ def test_an_answer_that_does_not_say_when_it_was_made_is_none(entry: object, cac
 
 
 def test_a_choice_is_made_anew_with_another_number_of_processors(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark, "_fastest", lambda _, cpu: asked.append(1) or cpu)
+    monkeypatch.setattr(benchmark, "_fastest", lambda _, cpu: asked.append(1) or (cpu, True))
     asked: list[int] = []
     for processors in (64, 64, 2, 2):
         monkeypatch.setattr(benchmark, "count_processors", lambda processors=processors: processors)

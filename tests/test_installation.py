@@ -105,6 +105,13 @@ def test_a_broken_opencv_is_installed_anew() -> None:
     assert told.hint.endswith("install opencv-python-headless")
 
 
+@pytest.mark.parametrize("name", ["cv2", None])
+def test_what_memory_lacks_no_installation_mends(name: str | None) -> None:
+    told = explain_import_error(ImportError("libaom.so.3: failed to map segment from shared object", name=name))
+    assert told is not None
+    assert (told.where, told.hint) == ("libaom.so.3: failed to map segment from shared object", "")
+
+
 def test_a_missing_module_is_named_with_its_package() -> None:
     told = explain_import_error(ModuleNotFoundError("No module named 'faiss'", name="faiss"))
     assert told is not None

@@ -64,7 +64,7 @@ def main(arguments: "Sequence[str] | None" = None) -> "NoReturn":
     try:
         code = _run(arguments, interruption)
     except BaseException as error:  # noqa: BLE001 (the one boundary: every ending becomes a message and an exit code)
-        code = _report(error, interruption, stdout)
+        code = _report_whatever(error, interruption, stdout)
     _leave(_with_stdout(code, stdout))
 
 
@@ -79,6 +79,18 @@ def _run(arguments: "Sequence[str] | None", interruption: Interruption) -> int:
     end_at_second_signal()
     code = facecli.main(args=list(arguments) if arguments is not None else None, prog_name="facecli", standalone_mode=False)
     return code if isinstance(code, int) else 0
+
+
+def _report_whatever(error: BaseException, interruption: Interruption, stdout: "Stdout") -> int:
+    """As `_report`, also where memory doesn't suffice to import what that takes: 1 would be an answer."""
+    try:
+        return _report(error, interruption, stdout)
+    except (ImportError, MemoryError, OSError):
+        try:
+            os.write(2, b"facecli: error: not enough memory to say what went wrong\n")
+        except OSError:
+            return FAILED
+        return FAILED
 
 
 def _report(error: BaseException, interruption: Interruption, stdout: "Stdout") -> int:
@@ -112,12 +124,15 @@ def _explain(error: BaseException) -> int:
 
     from facecli.cli.streams import say_error  # noqa: PLC0415
     from facecli.errors import FacecliError  # noqa: PLC0415
+    from facecli.system import is_lack  # noqa: PLC0415
 
     if isinstance(error, ImportError):
         # Imported where something is broken already, so that nothing else pays for it.
         from facecli.installation import explain_import_error  # noqa: PLC0415
 
         error = explain_import_error(error) or error
+    elif is_lack(error) and not isinstance(error, FacecliError | click.ClickException | OSError):
+        error = FacecliError("memory is lacking at the moment", " ".join(str(error).split()))
     if isinstance(error, FacecliError):
         say_error(str(error), error.hint)
         return error.exit_code

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from msgspec import Struct
 
 from facecli.photos.exif import orientation_of_exif
@@ -12,6 +14,9 @@ from facecli.types import SkipReason
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PICTURE_CHUNKS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
 _MOST_CHUNKS = 500_000
+_QOI_HEADER = 14
+_ONLY_NUMBERS = re.compile(rb"P[1-6](?:[\s\d]|#[^\n]*)*")
+"""A PNM file that ends in its header, or one of numbers in words that ends anywhere."""
 
 
 class PngOutline(Struct, frozen=True):
@@ -126,6 +131,12 @@ def ends_early(form: ImageFormat, data: bytes) -> bool:
             early = len(data) < int.from_bytes(data[2:6], "little")
         case ImageFormat.TIFF if 43 not in data[2:4]:
             early = len(data) < int.from_bytes(data[4:8], "little" if data[:2] == b"II" else "big") + 2
+        case ImageFormat.JP2 if data.startswith(b"\xff\x4f"):  # a bare codestream
+            early = not data.rstrip(b"\0").endswith(b"\xff\xd9")
+        case ImageFormat.QOI:
+            early = len(data) < _QOI_HEADER
+        case ImageFormat.PNM:
+            early = bool(_ONLY_NUMBERS.fullmatch(data))
         case ImageFormat.GIF:
             early = not data.rstrip(b"\0").endswith(b";")
         case ImageFormat.AVIF | ImageFormat.HEIF | ImageFormat.JXL | ImageFormat.JP2 | ImageFormat.RAW:
@@ -140,9 +151,9 @@ def _boxes_end_early(data: bytes) -> bool:
     if data[4:8] not in (b"ftyp", b"JXL ", b"jP  "):
         return False
     at = 0
-    for _ in range(_MOST_CHUNKS):
+    for boxes in range(_MOST_CHUNKS):
         if at + 8 > len(data):
-            return at != len(data)
+            return at != len(data) or boxes == 1  # the first only says what kind of file it is
         size = int.from_bytes(data[at : at + 4], "big")
         if size == 1:
             size = int.from_bytes(data[at + 8 : at + 16], "big")

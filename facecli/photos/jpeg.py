@@ -165,6 +165,14 @@ def unread_kind(data: bytes) -> str:
     return ""
 
 
+def sampling_of(data: bytes) -> tuple[int, int]:
+    """How many samples of brightness, across and down, lie beside one of each colour; raises Refusal where it has no header."""
+    for marker, at, size in _segments(data):
+        if marker in _FRAMES and size > 9:
+            return data[at + 9] >> 4, data[at + 9] & 15
+    return 1, 1
+
+
 def _walk(data: bytes) -> tuple[_Frame, int]:
     """The frame header and the EXIF orientation, from the segments before the first scan."""
     frame: _Frame | None = None

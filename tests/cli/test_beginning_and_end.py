@@ -83,6 +83,22 @@ def test_where_ctrl_c_is_ignored_it_stays_ignored(shell: Shell, find_sample: Cal
     assert interrupted(shell, find_sample("yaoming.jpg"), "numpy", preexec_fn=ignore) == (0, b"")
 
 
+def test_an_end_that_cannot_be_told_for_want_of_memory_is_no_answer(shell: Shell) -> None:
+    program = """
+        import facecli.cli.group, facecli.cli.streams
+        from facecli.cli.main import main
+
+        def end(*_, **__):
+            raise MemoryError
+
+        facecli.cli.group.facecli.main = facecli.cli.streams.say_error = end
+        main(["verify", "a", "b"])
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, cwd=shell.work, env=shell.environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (2, b"facecli: error: not enough memory to say what went wrong\n")
+
+
 @pytest.mark.parametrize(
     ("ending", "code", "said"),
     [
@@ -94,6 +110,12 @@ def test_where_ctrl_c_is_ignored_it_stays_ignored(shell: Shell, find_sample: Cal
             "OSError(5, 'Input/output error')",
             2,
             "facecli: error: OSError: [Errno 5] Input/output error\nhint: run it again with --debug for the details\n",
+        ),
+        ("MemoryError()", 2, "facecli: error: memory is lacking at the moment\n"),
+        (
+            "ImportError('libx.so: failed to map segment from shared object')",
+            2,
+            "facecli: error: memory or handles are lacking to load a library: libx.so: failed to map segment from shared object\n",
         ),
         ("ValueError('a\\nb\\x1b[2J')", 2, "facecli: error: ValueError: a\\nb\x1b[2J\nhint: run it again with --debug for the details\n"),
     ],

@@ -152,6 +152,7 @@ def test_half_a_photoshop_document(read_bytes: Reading) -> None:
         skipped = read_bytes(PSDS["RGB"][0][:size])
         assert isinstance(skipped, Skipped)
         assert skipped.reason is SkipReason.TRUNCATED
+        assert "PSD" in skipped.detail
 
 
 JPEG = saved(scene(*SIZE), "JPEG")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.TiffImagePlugin import TiffImageFile
 
+from facecli.photos.jpeg import sampling_of
 from facecli.photos.raster import plugin
 from facecli.photos.refusal import loading, unreadable
 from facecli.photos.sniff import ImageFormat
@@ -84,12 +85,12 @@ class Chunk:
         layout, number = self._layout, self._number
         place = layout.places[number] if number < len(layout.places) else 0
         if not place:
-            raise unreadable("a TIFF file that lacks parts of its picture")
+            raise unreadable(f"a {layout.kind} file that lacks parts of its picture")
         if size is None:
             size = (layout.sizes[number] if number < len(layout.sizes) else 0) or len(self._data) - place
         end = place + size
         if end > len(self._data) or end <= place:
-            raise truncated_tiff()
+            raise truncated_tiff(layout.kind)
         stored = self._data[place:end]
         return stored.translate(_REVERSED) if layout.reversed_bits and layout.packing is not Packing.JPEG else stored
 
@@ -102,25 +103,30 @@ class Chunk:
             case Packing.DEFLATE | Packing.OLD_DEFLATE:
                 found = zlib.decompressobj().decompress(self._stored(), size)
             case Packing.LZMA:
-                found = lzma.LZMADecompressor(memlimit=_LZMA_MEMORY).decompress(self._stored(), size)
+                found = _from_lzma(self._stored(), size)
             case packing:
                 fields: Fields = {258: (8,), 259: (packing,), 262: (Colours.BLACK_IS_ZERO,), 277: (1,)}
                 found = _open_alone(self._stored(), (width, rows), fields).tobytes()
         if len(found) < size:
-            raise unreadable("a TIFF file with a strip or tile that is too short")
+            raise unreadable(f"a {self._layout.kind} file with a strip or tile that is too short")
         return found
 
     def _decode_picture(self) -> Samples:
         """A chunk that is a picture to its compression, too: by JPEG, or by a fax's methods."""
-        fields = self._jpeg_fields() if self._layout.packing is Packing.JPEG else self._fax_fields()
-        pixels = np.asarray(_open_alone(self._stored(), (self.width, self.rows), fields, self._layout.tables))
+        stored = self._stored()
+        fields = self._jpeg_fields(stored) if self._layout.packing is Packing.JPEG else self._fax_fields()
+        pixels = np.asarray(_open_alone(stored, (self.width, self.rows), fields, self._layout.tables))
         return pixels.reshape(self.rows, self.width, -1).astype(np.uint8, copy=False)
 
-    def _jpeg_fields(self) -> Fields:
+    def _jpeg_fields(self, stored: bytes) -> Fields:
+        """What libtiff must know; the JPEG itself tells its sampling, of which some files' directories say nothing, or something else."""
         colours = Colours.BLACK_IS_ZERO if self.samples < 3 else self._layout.colours
+        sampling = sampling_of(stored) if self.samples == 3 else (1, 1)
+        if sampling != (1, 1):  # also where the directory has it for RGB, which is stored in full
+            colours = Colours.YCBCR
         fields: Fields = {258: (8,) * self.samples, 259: (Packing.JPEG,), 262: (colours,), 277: (self.samples,)}
         if colours is Colours.YCBCR:
-            fields[530] = self._layout.subsampling
+            fields[530] = sampling
         if self.samples in (2, 4) and colours is not Colours.CMYK:
             fields[338] = (2,)
         return fields
@@ -140,6 +146,13 @@ class Chunk:
         if pixels.dtype != np.uint8 or pixels.shape[2] < self.samples:
             raise unreadable("a TIFF file with a strip or tile of another kind")
         return pixels
+
+
+def _from_lzma(stored: bytes, size: int) -> bytes:
+    try:
+        return lzma.LZMADecompressor(memlimit=_LZMA_MEMORY).decompress(stored, size)
+    except lzma.LZMAError as error:  # which calls broken bytes a format that is not supported
+        raise unreadable("the TIFF file is broken") from error
 
 
 def _open_alone(stored: bytes, size: tuple[int, int], fields: Fields, tables: bytes = b"") -> TiffImageFile:

@@ -21,9 +21,9 @@ _VALUES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "
 _MOST_DIRECTORIES = 64
 
 
-def truncated_tiff() -> Refusal:
-    """What is said of a TIFF file that names places beyond its end."""
-    return Refusal(SkipReason.TRUNCATED, "the end of the TIFF file is missing")
+def truncated_tiff(kind: str = "TIFF") -> Refusal:
+    """What is said of a file that names places beyond its end."""
+    return Refusal(SkipReason.TRUNCATED, f"the end of the {kind} file is missing")
 
 
 class Directory:
@@ -61,6 +61,8 @@ class Directory:
     def raw(self, tag: int) -> bytes:
         """The bytes of a tag of bytes."""
         code, count, place = self._fields.get(tag, ("", 0, 0))
+        if place + count > len(self._file.data):
+            raise truncated_tiff()
         return bytes(self._file.data[place : place + count]) if code in ("B", "b") else b""
 
     @property

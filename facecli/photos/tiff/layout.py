@@ -7,7 +7,7 @@ from enum import IntEnum
 from msgspec import Struct
 
 from facecli.photos.jpeg import unread_kind
-from facecli.photos.refusal import unreadable, unsupported
+from facecli.photos.refusal import Refusal, unreadable, unsupported
 from facecli.photos.tiff.directory import COMPRESSION, PHOTOMETRIC, Directory, needs_pixels
 
 _BITS, _SAMPLES, _PLANES, _FORMAT, _EXTRA = 258, 277, 284, 339, 338
@@ -97,6 +97,8 @@ _UNREAD_SAMPLES = {2: "signed numbers", 3: "floating-point numbers", 5: "complex
 class SampleLayout(Struct, frozen=True, kw_only=True):
     """A picture of unsigned samples in strips or tiles."""
 
+    kind: str = "TIFF"
+    """The file's, for messages."""
     width: int
     height: int
     colours: Colours
@@ -150,7 +152,10 @@ def check_chunks(layout: SampleLayout, data: bytes) -> None:
         if layout.separate or not data.startswith(start, layout.places[0]):
             raise unsupported(f"TIFF compressed by {name} in an unusual way")
     if layout.packing is Packing.JPEG and layout.places:
-        kind = unread_kind(data[layout.places[0] : layout.places[0] + _JPEG_HEAD])
+        try:
+            kind = unread_kind(data[layout.places[0] : layout.places[0] + _JPEG_HEAD])
+        except Refusal as refusal:  # no JPEG at all, which the file's being whole doesn't change
+            raise unreadable("the TIFF file is broken") from refusal
         if kind:
             raise unsupported(f"TIFF compressed by {kind}")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 
-from facecli.photos.refusal import Refusal, unreadable, unsupported
+from facecli.photos.refusal import unreadable, unsupported
+from facecli.photos.tiff.directory import truncated_tiff
 from facecli.photos.tiff.layout import Colours, Packing, SampleLayout
-from facecli.types import SkipReason
 
 _HEADER = struct.Struct(">HIIHH")
 _MODES = {0: Colours.WHITE_IS_ZERO, 1: Colours.BLACK_IS_ZERO, 2: Colours.PALETTE, 3: Colours.RGB, 4: Colours.CMYK, 8: Colours.BLACK_IS_ZERO}
@@ -19,7 +19,7 @@ _CHANNELS = {Colours.RGB: 3, Colours.CMYK: 4}
 def psd_layout(data: bytes) -> SampleLayout:
     """The layout of the flattened picture; further channels are masks, and what is transparent lies on white in it already."""
     if len(data) < 26:
-        raise _ends_early()
+        raise truncated_tiff("PSD")
     stored, height, width, bits, mode = _HEADER.unpack_from(data, 12)
     if mode not in _MODES:
         raise unsupported(f"PSD of {_UNREAD_MODES.get(mode, 'an unknown kind of colours')}")
@@ -36,6 +36,7 @@ def psd_layout(data: bytes) -> SampleLayout:
     sizes = _sizes(data, at + 2, (stored, height, -(-width * bits // 8)), packing)
     start = at + 2 + (2 * stored * height if packing else 0)
     return SampleLayout(
+        kind="PSD",
         width=width,
         height=height,
         colours=colours,
@@ -72,8 +73,4 @@ def _numbers(data: bytes, codes: str, at: int) -> tuple[int, ...]:
     try:
         return struct.unpack_from(codes, data, at)
     except (struct.error, OverflowError) as error:
-        raise _ends_early() from error
-
-
-def _ends_early() -> Refusal:
-    return Refusal(SkipReason.TRUNCATED, "the end of the PSD file is missing")
+        raise truncated_tiff("PSD") from error

@@ -18,7 +18,7 @@ from facecli.types import FloatArray
 from facecli.vision.packs.resolve import ModelPack, find_pack
 from facecli.vision.runtime.libraries import load_onnxruntime
 from facecli.vision.runtime.providers import CPU, OPENVINO, Device, installed_plug_ins, open_inference
-from facecli.vision.runtime.session import OnnxSession
+from facecli.vision.runtime.session import OnnxSession, failure, lacks_memory
 
 RECORD = "devices"
 VERSION = 3
@@ -48,6 +48,15 @@ class TrialOutcome(Struct, frozen=True, eq=False):
 
 def run_trial(pack: ModelPack, device: Device) -> TrialOutcome:
     """Evaluate both models of the pack on the device; raises DeviceError where it does not take."""
+    try:
+        return _run(pack, device)
+    except FacecliError:
+        raise
+    except Exception as error:  # ONNX Runtime's own exception classes have no common base but Exception
+        raise failure(error, device.provider) from error
+
+
+def _run(pack: ModelPack, device: Device) -> TrialOutcome:
     detector = open_inference(pack.detector.path, device, _settings(device))
     embed = _recogniser(pack.recogniser.path, device)
     side = pack.detector.input_size or DETECTOR_SIDE
@@ -96,22 +105,26 @@ def choose_device(candidates: Sequence[Device]) -> Device:
     for device in (*candidates, cpu):
         if device.name == kept:
             return device
-    best = _fastest(candidates, cpu)
-    keep_answer(RECORD, key, best.name)
+    best, lasting = _fastest(candidates, cpu)
+    if lasting:
+        keep_answer(RECORD, key, best.name)
     return best
 
 
-def _fastest(candidates: Sequence[Device], cpu: Device) -> Device:
+def _fastest(candidates: Sequence[Device], cpu: Device) -> tuple[Device, bool]:
+    """The fastest, and whether the answer lasts: a device whose memory others had taken may be the fastest tomorrow."""
     pack = find_pack(None)
     reference = best = run_trial(pack, cpu)
+    lasting = True
     for device in candidates:
         try:
             outcome = run_trial(pack, device)
-        except FacecliError:
+        except FacecliError as error:
+            lasting &= not lacks_memory(error)
             continue  # one that does not start is none of the devices there are
         if min(outcome.agreement(reference)) >= LEAST_COSINE and outcome.seconds < best.seconds:
             best = outcome
-    return best.device
+    return best.device, lasting
 
 
 def _fingerprint(candidates: Sequence[Device]) -> str:

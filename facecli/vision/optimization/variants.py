@@ -13,7 +13,7 @@ import xxhash
 from msgspec import Struct, field
 
 from facecli.cache import still_holds
-from facecli.errors import FacecliError
+from facecli.errors import FacecliError, PackError
 from facecli.scratch import scratch_folder
 from facecli.types import Reporter
 from facecli.vision.detection.network import HeadWeights
@@ -22,7 +22,7 @@ from facecli.vision.packs.resolve import ModelFile
 from facecli.vision.runtime.libraries import load_onnxruntime
 from facecli.vision.runtime.processor import processor_identity
 from facecli.vision.runtime.providers import Device
-from facecli.vision.runtime.session import CPU, OnnxSession, Session, SessionOptions, open_session
+from facecli.vision.runtime.session import CPU, OnnxSession, Session, SessionOptions, lacks_memory, open_session
 
 VERSION = 3
 """Raised when a rewrite gives another graph."""
@@ -66,28 +66,43 @@ def normalisation(file: ModelFile) -> tuple[float, float]:
 def choose_variant(
     shop: RewriteTarget, role: str, rewrites: Sequence[Maker], proved: Callable[[Session, Rewrite], bool]
 ) -> tuple[Session, list[HeadWeights]] | None:
-    """The first rewrite that applies, loads and is proved; what was chosen is kept."""
+    """The first rewrite that applies, loads and is proved; what was chosen is kept, unless memory was lacking for one, or what makes it."""
+    lasting = True
     for make in rewrites:
-        rewrite = make()
+        try:
+            rewrite = make()
+        except Exception as error:  # noqa: BLE001 (what reads and writes graphs raises whatever it meets, and the original does as well)
+            shop.report.detail(f"{shop.title}: not rewritten: {error or type(error).__name__}")
+            lasting = False
+            continue
         if rewrite is None:
             continue
-        with contextlib.suppress(FacecliError):
+        why = "it does not give the same or is no faster"
+        try:
             session, entry = open_rewrite(shop, rewrite)
             if proved(session, rewrite):
-                keep(shop, role, entry)
+                if lasting:
+                    keep(shop, role, entry)
                 return session, rewrite.heads
-        shop.report.detail(f"{shop.title}: left aside, since it does not give the same or is no faster: {rewrite.name}")
-    keep(shop, role, Entry({"rewrite": ""}))
+        except FacecliError as error:
+            lasting &= not lacks_memory(error)
+            why = f"{error.what} ({error.hint})"
+        shop.report.detail(f"{shop.title}: left aside, since {why}: {rewrite.name}")
+    if lasting:
+        keep(shop, role, Entry({"rewrite": ""}))
     return None
 
 
 def open_rewrite(shop: RewriteTarget, rewrite: Rewrite) -> tuple[OnnxSession, Entry]:
     """Open a rewrite; on a CPU by way of the graph that ONNX Runtime makes of it, which loads faster the next time."""
-    model, optimised = rewrite.model, False
+    model, session = rewrite.model, None
     if shop.device.provider == CPU:
-        with contextlib.suppress(OSError):
-            model, optimised = _optimised(rewrite.model, shop.device), True
-    session = open_session(model, shop.device, SessionOptions(optimised=optimised))
+        with contextlib.suppress(OSError, PackError):  # a disk that is full may leave half a graph
+            model = _optimised(rewrite.model, shop.device)
+            session = open_session(model, shop.device, SessionOptions(optimised=True))
+    optimised = session is not None
+    if session is None:
+        model, session = rewrite.model, open_session(rewrite.model, shop.device)
     arrays: dict[str, Any] = {}
     for number, head in enumerate(rewrite.heads):
         arrays |= {f"{number}.{name}": getattr(head, name) for name in HeadWeights.__struct_fields__}
@@ -154,11 +169,7 @@ def maker(shop: RewriteTarget, name: str, change: Callable[[Any, Any], list[Head
     """A function that makes one rewrite by `change`, which is given the module of rewrites and the graph. Only it imports onnx."""
 
     def make() -> Rewrite | None:
-        try:
-            surgery = importlib.import_module("facecli.vision.optimization.rewrites.surgery")
-        except ImportError as error:
-            shop.report.detail(f"the models are not rewritten: {error}")
-            return None
+        surgery = importlib.import_module("facecli.vision.optimization.rewrites.surgery")
         with open(shop.file.path, "rb") as file:
             graph = surgery.read_graph(file.read())
         heads = None if graph is None else change(surgery, graph)

@@ -16,7 +16,8 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from facecli.cache import add_to_record, read_record
-from facecli.errors import PackError
+from facecli.errors import DeviceFull, PackError
+from facecli.system import is_lack
 from facecli.vision.packs.families import CROP_SIDE, find_foreign
 from facecli.vision.packs.hashes import file_sha256
 from facecli.vision.packs.known import MODELS, OTHERS, Role
@@ -111,7 +112,9 @@ def _ask(sha256: str, load: Callable[[Any], Any]) -> ModelReading:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a model's own oddities are InsightFace's to judge
             reading = _read_loaded(load(zoo))
-    except Exception as error:  # noqa: BLE001 (a broken model file raises whatever its parser meets)
+    except Exception as error:  # a broken model file raises whatever its parser meets
+        if is_lack(error):
+            raise DeviceFull("not enough memory to look at a model") from error
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         return ModelReading(Role.OTHER, refusal=f"ONNX Runtime cannot open it ({first[:200]})")
     add_to_record(RECORD, {sha256: asdict(reading) | {"version": VERSION}})

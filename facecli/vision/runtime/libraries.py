@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import IO
 
 from facecli.errors import DeviceError
+from facecli.system import is_lack
 
 TELEMETRY_OFF = {"ORT_DISABLE_TELEMETRY": "1", "ORT_TELEMETRY_DISABLED": "1"}
 """Read by ONNX Runtime when it is imported; the first by its library, the second by builds that carry Microsoft's own client."""
@@ -31,7 +32,8 @@ def load_onnxruntime() -> ModuleType:
     except ModuleNotFoundError as error:
         raise DeviceError("a library is missing", error.name or "onnxruntime", hint="pip install onnxruntime") from error
     except ImportError as error:
-        raise DeviceError("ONNX Runtime cannot be loaded", " ".join(str(error).split()), hint="pip install --force-reinstall onnxruntime") from error
+        hint = "memory or file handles are lacking at the moment" if is_lack(error) else "pip install --force-reinstall onnxruntime"
+        raise DeviceError("ONNX Runtime cannot be loaded", " ".join(str(error).split()), hint=hint) from error
 
 
 def load_openvino() -> ModuleType:

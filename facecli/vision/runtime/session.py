@@ -10,6 +10,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from facecli.errors import DeviceError, DeviceFull, PackError
+from facecli.system import is_lack
 from facecli.vision.runtime.libraries import load_onnxruntime
 from facecli.vision.runtime.providers import Device, open_inference
 
@@ -70,9 +71,14 @@ class OnnxSession:
             raise failure(error, self.provider) from error
 
 
+def lacks_memory(error: Exception) -> bool:
+    """Whether an error of ONNX Runtime's, or one that tells it, is of the device's or the system's memory at the moment."""
+    return isinstance(error, DeviceFull) or is_lack(error) or any(sign in str(error).lower() for sign in OUT_OF_MEMORY)
+
+
 def failure(error: Exception, provider: str) -> DeviceError:
     """What an exception of ONNX Runtime's says: that the device has not the memory, or that the network failed."""
-    if any(sign in str(error).lower() for sign in OUT_OF_MEMORY):
+    if lacks_memory(error):
         return DeviceFull("the device has not the memory", provider, hint=_first_line(error))
     return DeviceError("the network failed", provider, hint=_first_line(error))
 
@@ -88,6 +94,8 @@ def open_session(model: str | bytes, device: Device, options: SessionOptions | N
     except DeviceError:
         raise
     except Exception as error:  # as above
+        if lacks_memory(error):
+            raise failure(error, device.provider) from error
         where = model if isinstance(model, str) else "a rewritten model"
         raise PackError("not a usable ONNX model", where, hint=_first_line(error)) from error
     session.disable_fallback()

@@ -186,6 +186,18 @@ def test_jpeg_of_unusual_samples(read_bytes: Reading, mode: str) -> None:
     equal(read_bytes(data), np.asarray(Image.alpha_composite(white, expected.convert("RGBA")).convert("RGB")), within=1)
 
 
+@pytest.mark.parametrize("said", [{}, *({530: (3, [a, b])} for a, b in ((1, 1), (2, 1), (2, 2)))])
+@pytest.mark.parametrize("sampling", [0, 1, 2])
+def test_jpeg_tells_its_own_sampling(read_bytes: Reading, sampling: int, said: Entries) -> None:
+    """Whatever the directory says of it, which some programs leave out or get wrong."""
+    stream = saved(scene(*SIZE), "JPEG", quality=95, subsampling=sampling)
+    expected = np.asarray(Image.open(io.BytesIO(stream)).convert("RGB"))
+    entries: Entries = {258: (3, [8] * 3), 259: (3, [7]), 262: (3, [6]), 277: (3, [3])}
+    equal(read_bytes(file_of(stream, SIZE, entries | said)), expected, within=1)
+    if sampling:  # RGB is never stored like that
+        equal(read_bytes(file_of(stream, SIZE, {**entries, 262: (3, [2])})), expected, within=1)
+
+
 def test_jpeg_2000_within(read_bytes: Reading) -> None:
     stream = saved(scene(*SIZE), "JPEG2000", no_jp2=True)
     equal(read_bytes(file_of(stream, SIZE, {258: (3, [8] * 3), 259: (3, [34712]), 262: (3, [2]), 277: (3, [3])})), RGB)
@@ -288,6 +300,15 @@ def test_sizes_that_the_file_does_not_tell(read_bytes: Reading) -> None:
         equal(read_bytes(tiff_file(RGB, replace(kind, more=more))), RGB)
 
 
+BROKEN_SIZES: tuple[Entries, ...] = (
+    {273: (4, [])},
+    {256: (4, [0])},
+    {322: (4, [0]), 323: (4, [9])},
+    {322: (4, [1 << 20]), 323: (4, [1 << 20])},
+)
+NO_SUCH_STREAM: tuple[Entries, ...] = tuple({259: (3, [packing])} for packing in (5, 7, 8, 34925, 50000))
+
+
 def test_what_is_missing_or_broken_is_told_apart(read_bytes: Reading) -> None:
     for order, big in FILES:
         data = tiff_file(RGB, TiffKind(order=order, big=big))
@@ -295,10 +316,20 @@ def test_what_is_missing_or_broken_is_told_apart(read_bytes: Reading) -> None:
             skipped = read_bytes(part)
             assert isinstance(skipped, Skipped)
             assert skipped.reason is SkipReason.TRUNCATED
-    for more in ({273: (4, [])}, {256: (4, [0])}, {322: (4, [0]), 323: (4, [9])}, {322: (4, [1 << 20]), 323: (4, [1 << 20])}, {259: (3, [8])}):
+    for more in (*BROKEN_SIZES, *NO_SUCH_STREAM):
         skipped = read_bytes(tiff_file(RGB, TiffKind(more=more)))
         assert isinstance(skipped, Skipped)
         assert skipped.reason is SkipReason.UNREADABLE, more
+
+
+def test_jpeg_tables_that_are_cut_are_missing(read_bytes: Reading) -> None:
+    """A part of them would give other pixels without a word."""
+    data = saved(scene(*SIZE), "TIFF", compression="jpeg")
+    tables = data.rindex(b"\xff\xd8")
+    for end in range(tables + 1, len(data), 7):
+        skipped = read_bytes(data[:end])
+        assert isinstance(skipped, Skipped), end
+        assert skipped.reason is SkipReason.TRUNCATED
 
 
 def test_numbers_that_are_none_end_nothing() -> None:

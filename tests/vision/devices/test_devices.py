@@ -19,7 +19,7 @@ from facecli.vision.devices import benchmark, select
 from facecli.vision.devices.benchmark import TrialOutcome, choose_device, run_trial
 from facecli.vision.devices.select import HardwareMissing, find_devices
 from facecli.vision.packs.resolve import find_pack
-from facecli.vision.runtime import cuda, providers
+from facecli.vision.runtime import cuda, providers, session
 from facecli.vision.runtime.cuda import CudaDriver, read_driver
 from facecli.vision.runtime.libraries import captured_noise, load_onnxruntime
 from facecli.vision.runtime.providers import CPU, TINY_MODEL, Device, installed_plug_ins, open_inference
@@ -305,6 +305,31 @@ def test_auto_takes_the_fastest_that_agrees_and_remembers_it(monkeypatch: pytest
     assert choose_device(candidates).name == "fast"
     assert len(tried) == 5, "the answer was kept"
     assert choose_device(candidates[:1]).name == "cpu", "another choice is another question"
+
+
+def test_auto_asks_again_where_a_device_lacked_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be the fastest as soon as another program has given the memory back."""
+    full = [DeviceFull("the device has not the memory"), DeviceError("device fast cannot be used", "CUDA failure 2: out of memory")]
+
+    def run(_pack: object, found: Device) -> TrialOutcome:
+        if found.name == "fast" and full:
+            raise full.pop()
+        return outcome(found.name, 0.5 if found.name == "fast" else 1.0)
+
+    monkeypatch.setattr(benchmark, "run_trial", run)
+    assert [choose_device([Device("fast", "X")]).name for _ in range(3)] == ["cpu", "cpu", "fast"]
+
+
+def test_what_a_trial_meets_is_an_error_of_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lack(*_: object, **__: object) -> None:
+        raise RuntimeError("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Exception during initialization: std::bad_alloc")
+
+    monkeypatch.setattr(benchmark, "open_inference", lack)
+    with pytest.raises(DeviceFull, match="has not the memory"):
+        run_trial(find_pack(None), Device("cpu", CPU))
+    monkeypatch.setattr(session, "open_inference", lack)
+    with pytest.raises(DeviceFull, match="has not the memory"):
+        session.open_session("sound.onnx", Device("cpu", CPU))
 
 
 def test_auto_gives_all_devices_of_the_kind_that_won(with_cuda: Callable[[CudaDriver], None], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import pytest
 from notes import Notes
 
 from facecli.config import DetectionOptions
+from facecli.errors import DeviceFull
 from facecli.vision.detection.network import LazyNetwork, PlainNetwork
 from facecli.vision.devices.select import Device
 from facecli.vision.models import open_models
@@ -94,6 +95,56 @@ def test_a_rewrite_that_is_not_proved_is_left_aside_and_not_tried_again(pack: Mo
     again = Notes()
     assert isinstance(optimized.open_detector(pack.detector, cpu, again), PlainNetwork)
     assert again.details == []
+
+
+class Lacking:
+    """What onnx is where memory is lacking."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def load_model_from_string(self, _: bytes) -> None:
+        raise self.error
+
+
+LACKS = [
+    RuntimeError("Error parsing message with type 'onnx.ModelProto': Arena alloc failed"),
+    ImportError("libonnx.so: failed to map segment from shared object"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", LACKS, ids=lambda e: type(e).__name__)
+def test_a_want_of_memory_is_no_answer_that_is_kept(error: Exception, pack: ModelPack, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    from facecli.vision.optimization.rewrites import graph, surgery
+
+    with monkeypatch.context() as patch:
+        patch.setattr(graph, "onnx", Lacking(error))
+        if isinstance(error, ImportError):
+            patch.setitem(sys.modules, surgery.__name__, None)
+        told = Notes()
+        assert isinstance(optimized.open_detector(pack.detector, cpu, told), PlainNetwork)
+        assert len([d for d in told.details if "not rewritten" in d]) == 2
+    assert isinstance(optimized.open_detector(pack.detector, cpu, Notes()), LazyNetwork)
+
+
+def test_a_session_that_lacked_memory_is_no_answer_that_is_kept(pack: ModelPack, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lack(*_: object) -> None:
+        raise DeviceFull("the device has not the memory", "cpu", hint="std::bad_alloc")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(variants, "open_rewrite", lack)
+        told = Notes()
+        assert isinstance(optimized.open_detector(pack.detector, cpu, told), PlainNetwork)
+        assert all("has not the memory (std::bad_alloc)" in d for d in told.details)
+    assert isinstance(optimized.open_detector(pack.detector, cpu, Notes()), LazyNetwork)
+
+
+def test_a_full_disk_that_cuts_the_optimised_graph_costs_only_that(pack: ModelPack, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = variants._optimised
+    monkeypatch.setattr(variants, "_optimised", lambda model, device: whole(model, device)[:1000])
+    assert isinstance(optimized.open_detector(pack.detector, cpu, Notes()), LazyNetwork)
+    assert isinstance(optimized.open_detector(pack.detector, cpu, Notes()), LazyNetwork)
 
 
 def test_models_work_with_the_originals(pack: ModelPack, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,8 @@ class Graph(Struct):
         try:
             model = onnx.load_model_from_string(data)
         except Exception as error:
+            if isinstance(error, MemoryError) or "alloc" in str(error).lower():  # protobuf's word for want of memory
+                raise MemoryError("not enough memory to read a model") from error
             raise ValueError("not an ONNX model") from error
         graph = cls(model, list(model.graph.node))
         graph._constants = {i.name: i for i in model.graph.initializer}
