@@ -63,12 +63,7 @@ KINDS = (
     Kind("cuda", "CUDAExecutionProvider", CUDA_PACKAGE, EXACT_CUDA, numbered=True),
     Kind("tensorrt", "TensorrtExecutionProvider", CUDA_PACKAGE, numbered=True),
     Kind("migraphx", "MIGraphXExecutionProvider", "onnxruntime-migraphx", numbered=True),
-    Kind("rocm", "ROCMExecutionProvider", "onnxruntime-rocm", numbered=True),
-    Kind("cann", "CANNExecutionProvider", "onnxruntime-cann", numbered=True),
-    Kind("directml", "DmlExecutionProvider", "onnxruntime-directml", numbered=True),
     Kind("coreml", "CoreMLExecutionProvider", "onnxruntime"),
-    Kind("webgpu", "WebGpuExecutionProvider", "onnxruntime-ep-webgpu"),
-    Kind("qnn", "QNNExecutionProvider", "onnxruntime-qnn"),
     Kind(OPENVINO, "OpenVINOExecutionProvider", "onnxruntime-ep-openvino", (("load_config", EXACT_OPENVINO),)),
 )
 """Kinds of device with a name in facecli, besides cpu; other plug-ins are named like their package, without
