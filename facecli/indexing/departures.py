@@ -68,13 +68,13 @@ def explain(census: Census, verdict: Pruning) -> Iterator[str]:
         )
     for root, count in verdict.spared.items():
         yield (
-            f"{count} photos below {root} are gone, more than half of it, and are kept; "
+            f"{count} photos below {root} are missing, more than half of its photos, and are kept in the index; "
             "facecli index --prune drops them"
         )
     for root in census.hidden:
         if root not in verdict.emptied:
             yield (
-                f"the disk on which {root} was indexed is not there now; its photos in the index are kept: "
+                f"the disk on which {root} was indexed is not mounted now; its photos in the index are kept: "
                 f"{removal_hint(root)}"
             )
     for place in census.unmounted:

@@ -107,12 +107,12 @@ def _open_scan(request: IndexRequest, before: Before) -> Scan:
         if before.info is not None and belongs_to_another(Path(request.directory)):
             hint = f"name them yourself: facecli index -i {request.directory} DIRECTORY…"
             raise UsageError(
-                "the index belongs to another user, and the directories that it names are not read for it",
+                "the index belongs to another user, so its directories are not read",
                 request.directory,
                 hint=hint,
             )
         raise UsageError(
-            "no photos were named, and the index knows no directory yet",
+            "no photos were given, and the index has no directories yet",
             request.directory,
             hint="facecli index DIRECTORY",
         )
@@ -120,7 +120,7 @@ def _open_scan(request: IndexRequest, before: Before) -> Scan:
     if roots and not listed and len(scan.missing_roots) == len(roots):
         known = [removal_hint(root) for root in scan.missing_roots if root in before.roots]
         raise PhotoError(
-            "no such file or directory, so that the index stays as it is",
+            "no such file or directory, so the index is unchanged",
             ", ".join(scan.missing_roots),
             hint="".join(known[:1]),
         )

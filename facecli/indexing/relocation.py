@@ -56,9 +56,9 @@ def tell_moves(root: str, found: int, total: int, reporter: Reporter, *, left: b
             f"{root} has moved: {found} of its {total} photos were found in their new place and keep their faces"
         )
     elif found:
-        why = "which are too few for it to have moved" if left else "but its disk may be away"
+        why = "too few to count as a move" if left else "but its disk may be away"
         said = f"{root} is missing; {found} of its {total} photos were found elsewhere, {why}"
-        reporter.warn(f"{said}; both are kept; if it is no more, {removal_hint(root)}")
+        reporter.warn(f"{said}; both are kept; if it is gone for good, {removal_hint(root)}")
 
 
 def departed_roots(roots: Iterable[str], mounts: Mounts, census: Census) -> list[str]:
@@ -210,7 +210,7 @@ class _Arrivals:
 def _name_left(found: Relocation, reporter: Reporter) -> None:
     """Name what was not found in the new place."""
     for path in found.left:
-        reporter.warn(f"not found in the new place, and kept: {path}")
+        reporter.warn(f"not found in the new place, kept in the index: {path}")
     count = found.total - len(found.old)
     if count:
         more = (

@@ -36,7 +36,9 @@ def resolve(request: IndexRequest) -> IndexRequest:
     """
     if isinstance(request.roots, str | bytes) or isinstance(request.listed, str | bytes):
         raise UsageError(
-            "several paths are wanted, not a single text", request.roots or request.listed, hint="(path,) is one path"
+            "a list of paths is needed, not a single string",
+            request.roots or request.listed,
+            hint="(path,) is one path",
         )
     return replace(
         request,
@@ -91,7 +93,7 @@ def settle(options: IndexOptions, info: IndexInfo | None) -> Settings:
         kind = EmbeddingKind(wanted, info.licence, info.model_directory)
     if not options.migrate:
         recorded.ask_same(
-            kind.fingerprint, info.directory, "name another index with -i, or embed everything anew with --migrate"
+            kind.fingerprint, info.directory, "use another index with -i, or embed everything again with --migrate"
         )
     return Settings(kind, pack, migrates=bool(recorded.differences(kind.fingerprint)))
 

@@ -67,7 +67,7 @@ class Run:
             self._look(writer, reporter, stop, count_files)
         if self._scan.ignored:
             reporter.detail(
-                "passed over: " + ", ".join(f"{count} {kind}" for kind, count in self._scan.ignored.most_common())
+                "ignored: " + ", ".join(f"{count} {kind}" for kind, count in self._scan.ignored.most_common())
             )
         self._report.interrupted_by = stop()
         if not self._report.interrupted_by:
@@ -164,7 +164,7 @@ class Run:
     def _switch(self, reporter: Reporter) -> None:
         """Let the new embeddings take the place of the old ones, unless photos would be lost."""
         for photo in self._store.unmigrated():
-            reporter.warn(f"not embedded anew: {photo.file.path}")
+            reporter.warn(f"not embedded again: {photo.file.path}")
         with self._clock.busy("write"):
             self._report.photos.removed += self._store.finish_migration(drop_unreachable=self._options.drop_unreachable)
 

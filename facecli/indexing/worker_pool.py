@@ -52,7 +52,7 @@ class WorkerPool:
         batches."""
         if self.devices and self.jobs < options.batch_size:
             reporter.detail(
-                f"a batch holds at most {self.jobs} photos, one of each worker: --jobs or --max-memory allows no more"
+                f"a batch holds at most {self.jobs} photos, one per worker: --jobs or --max-memory allows no more"
             )
         self.computed = False
         """Whether a photo came to the models; a run may find none that has to."""

@@ -72,7 +72,7 @@ def _what_passes(error: Exception, said: str, size: int) -> str:
         return NO_MEMORY
     # What the system refuses has a number; what a decoder finds wrong has none.
     if isinstance(error, OSError) and error.errno:
-        return "the system refused what its decoder needs"
+        return "the system refused its decoder a resource"
     return NO_MEMORY if is_memory_short(size) else ""
 
 

@@ -182,7 +182,7 @@ def _ending(code: int, seconds: float, *, in_time: bool) -> Refusal:
         return unreadable(f"its decoder ended with code {code}")
     if -code in _CRASHES:
         return unreadable(f"its decoder crashed (signal {-code})")
-    return unavailable(f"its decoder was ended from outside (signal {-code})")
+    return unavailable(f"its decoder was killed from outside (signal {-code})")
 
 
 def _memory_file() -> int:
@@ -205,5 +205,5 @@ def _read_whole(handle: int, frame: ByteArray) -> None:
     while at < len(view):
         got = os.preadv(handle, [view[at : at + (1 << 30)]], at)
         if not got:
-            raise unreadable("its decoder gave too few pixels")
+            raise unreadable("its decoder returned too few pixels")
         at += got

@@ -56,7 +56,7 @@ class JpegPicture:
             raise unsupported(f"JPEG of {frame.components} components")
         if not frame.width or not frame.height:
             raise (
-                unsupported("JPEG that tells its height after the picture")
+                unsupported("JPEG with its height after the picture")
                 if _LATE_HEIGHT in data
                 else unreadable("JPEG without a size")
             )
@@ -129,7 +129,7 @@ def _decode(data: bytes, frame: ByteArray, *, strict: bool) -> None:
 
     decoded = simplejpeg.decode_jpeg(data, "RGB", buffer=frame, strict=strict)
     if decoded.shape != frame.shape:
-        raise unreadable("the JPEG header names two sizes")
+        raise unreadable("the JPEG header has two different sizes")
 
 
 def _with_bare_header(data: bytes) -> bytes:

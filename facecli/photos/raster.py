@@ -104,7 +104,7 @@ class RasterPicture:
         image.load()
         self._mend(image)
         if image.size != (width, height):
-            raise unreadable("the header names another size than the picture has")
+            raise unreadable("the size in the header is not that of the picture")
         rows = max(1, _STRIP // width)
         scale = _scale_of(image)
         for top in range(0, height, rows):

@@ -60,6 +60,6 @@ class RawPicture:
             return self._preview.read_into(frame)
         developed = self._raw.postprocess(use_camera_wb=True, output_bps=8)
         if developed.shape != frame.shape:
-            raise unreadable("the header names another size than the picture has")
+            raise unreadable("the size in the header is not that of the picture")
         np.copyto(frame, developed)
         return ""

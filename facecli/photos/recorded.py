@@ -72,7 +72,7 @@ class Recorded(Struct, frozen=True):
 
     def _ask_regular(self, state: os.stat_result) -> None:
         if not stat.S_ISREG(state.st_mode):
-            raise PhotoError(f"{CHANGED} (what is there now is no file)", self.path)
+            raise PhotoError(f"{CHANGED} (it is no longer a regular file)", self.path)
         if state.st_size != self.size:
             raise self.changed()
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from facecli.types import PhotoFile, Skipped, SkipReason
 
-NOT_LOADED = "its reader could not be loaded; should that stay so, facecli doctor tells why"
+NOT_LOADED = "its reader could not be loaded; if this persists, facecli doctor shows why"
 
 
 class Refusal(Exception):

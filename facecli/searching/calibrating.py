@@ -38,5 +38,5 @@ def keep_calibration(recogniser_sha256: str, calibration: Calibration) -> Path:
         make_folders(str(place.parent))
         write_whole(str(place), [json.dumps(calibration.to_record(), indent=1).encode(), b"\n"])
     except OSError as error:
-        raise OutputError(f"the measurement cannot be kept ({error.strerror})", place) from error
+        raise OutputError(f"the measurement cannot be saved ({error.strerror})", place) from error
     return place

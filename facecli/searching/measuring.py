@@ -94,7 +94,7 @@ def measure(sample: Sample, directory: str) -> Calibration:
         raise UsageError(
             "too few faces to compare: two people are needed, one of them in two photos",
             directory,
-            hint="one folder a person, in each some photos",
+            hint="one folder per person, with several photos in each",
         )
     kept = np.flatnonzero((false >= LEAST_FALSE) & (false <= MOST_FALSE * pairs[0]))
     if not len(kept):

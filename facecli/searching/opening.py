@@ -113,5 +113,5 @@ def choose_pack(named: str | None, info: IndexInfo | None) -> ModelPack:
     chosen = replace(
         recorded, model=pack.name, detector_sha256=pack.detector.sha256, recogniser_sha256=pack.recogniser.sha256
     )
-    recorded.ask_same(chosen, info.directory, "leave -m away, or name another -i")
+    recorded.ask_same(chosen, info.directory, "leave out -m, or use another index with -i")
     return pack

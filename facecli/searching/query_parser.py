@@ -64,20 +64,20 @@ def read_query(value: QueryValue, working_directory: str) -> Query:
         return name_query(f"{FACE_PREFIX}{quoted(value)}", working_directory)
     if isinstance(value, os.PathLike):
         return PhotoQuery(path_text(value), absolute_path(path_text(value), working_directory))
-    raise UsageError("a query is a path, face:ID, a face id, bytes, pixels or an embedding", type(value).__name__)
+    raise UsageError("a query must be a path, face:ID, a face id, bytes, pixels or an embedding", type(value).__name__)
 
 
 def path_text(path: str | os.PathLike[str]) -> str:
     """The text of a path from Python; raises UsageError on what is none, or what the system has no file name for."""
     name = os.fspath(path) if isinstance(path, str | os.PathLike) else None
     if not isinstance(name, str):
-        raise UsageError("a path is a str or a path object", type(path).__name__)
+        raise UsageError("a path must be a str or a path object", type(path).__name__)
     try:
         possible = b"\0" not in os.fsencode(name)
     except UnicodeEncodeError:
         possible = False
     if not possible:
-        raise UsageError("no file has such a name", quoted(ascii(name)))
+        raise UsageError("not a valid file name", quoted(ascii(name)))
     return name
 
 
@@ -87,10 +87,10 @@ def _read_array(array: NDArray[np.generic]) -> PhotoQuery | EmbeddingQuery:
     if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size:
         return PhotoQuery("pixels", "pixels", np.ascontiguousarray(array, np.uint8))
     if array.dtype.kind != "f" or array.ndim != 1:
-        raise UsageError("an array is pixels, uint8 (height, width, 3), or an embedding, floats (d,)", shown)
+        raise UsageError("an array must be pixels, uint8 (height, width, 3), or an embedding, floats (d,)", shown)
     largest = np.abs(array).max(initial=0)
     if not (np.isfinite(largest) and largest > 0):
-        raise UsageError("an embedding is finite and not zero", shown)
+        raise UsageError("an embedding must be finite and not zero", shown)
     numbers = (array / largest).astype(np.float64)  # of which the squares can be summed, however long it is
     return EmbeddingQuery("embedding", (numbers / np.linalg.norm(numbers)).astype(np.float32))
 

@@ -25,7 +25,7 @@ from facecli.types import QueryFace, SearchResult
 
 MANY = 10
 """From so many queries on, progress is reported."""
-OTHER_VERSION = "search with the facecli that made it, or let `facecli index --migrate` embed everything anew"
+OTHER_VERSION = "search with the facecli that made it, or let `facecli index --migrate` embed everything again"
 SMALL_FACE = 60
 WEAK_SCORE = 0.6
 
@@ -75,7 +75,7 @@ def search_index(
     check_stdin(asked)
     if options.combine is Combine.MEAN and options.face == "all":
         raise UsageError(
-            "a mean is made of one face of each reference",
+            "a mean needs exactly one face of each reference",
             "--combine mean --face all",
             hint="--face largest, or --combine any",
         )
@@ -197,12 +197,12 @@ def warn_of_query(
     """Say what makes an answer less certain: several faces to choose from, a face that is small or weak."""
     if len(faces) > 1 and face == "largest":
         others = "2" if len(faces) == 2 else f"2 to {len(faces)}"
-        report.warn(f"{query}: {len(faces)} faces, the largest is taken; --face {others} or --face all chooses others")
+        report.warn(f"{query}: {len(faces)} faces, the largest is used; --face {others} or --face all chooses others")
     for one in chosen:
         side = min(one.box[2] - one.box[0], one.box[3] - one.box[1])
         if side < SMALL_FACE:
-            report.warn(f"{query}: face {one.number} is only {side:.0f} pixels wide, which makes the answer less sure")
+            report.warn(f"{query}: face {one.number} is only {side:.0f} pixels wide, so the answer is less certain")
         elif one.score < WEAK_SCORE:
             report.warn(
-                f"{query}: face {one.number} is hard to see (score {one.score:.2f}), which makes the answer less sure"
+                f"{query}: face {one.number} is hard to see (score {one.score:.2f}), so the answer is less certain"
             )

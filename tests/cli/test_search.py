@@ -126,7 +126,7 @@ def test_a_face_of_the_index_asks_and_leaves_itself_out(search: Callable[..., An
 
 
 def test_several_faces_and_small_ones_are_said(search: Callable[..., Any]) -> None:
-    assert "group.jpg: 6 faces, the largest is taken" in search("group.jpg").errors
+    assert "group.jpg: 6 faces, the largest is used" in search("group.jpg").errors
     assert search("group.jpg", "-q").errors == ""
     assert "pixels wide" in search("album/sport/players.jpg", "--face", "22", "-t", "none").errors
     assert "6 faces" not in search("group.jpg", "--face", "2").errors

@@ -168,7 +168,7 @@ def test_what_was_not_found_is_named_and_stays_until_its_root_is_dropped(shelf: 
     report = shelf.rehearsed(shelf.place / "new")
     assert (report.photos.moved, report.photos.total) == (3, 4)
     gone = str(shelf.place / "old" / "deep" / "3.png")
-    assert f"not found in the new place, and kept: {gone}" in shelf.notes.warnings
+    assert f"not found in the new place, kept in the index: {gone}" in shelf.notes.warnings
     assert any(f"facecli remove --root {shelf.place / 'old'}" in warning for warning in shelf.notes.warnings)
     shelf.notes.warnings.clear()
     assert (shelf.run().photos.unchanged, shelf.notes.warnings) == (3, [])
@@ -397,7 +397,7 @@ def test_a_stray_photo_in_an_empty_mount_point_is_no_proof_that_the_others_are_g
         report = not_moved(shelf, disk)
         assert (report.photos.removed, report.photos.total) == (0, 5)
     assert any(
-        f"the disk on which {disk} was indexed is not there now" in warning and "remove --root" in warning
+        f"the disk on which {disk} was indexed is not mounted now" in warning and "remove --root" in warning
         for warning in shelf.notes.warnings
     )
     with open_reader(shelf.index) as store:

@@ -548,7 +548,7 @@ def test_photos_that_cannot_be_reached_hold_the_switch_back(album: Album) -> Non
     other.rename(album.folder.parent / "unplugged")
     with pytest.raises(StoreError, match="1 photo could not be reached"):
         album.run(migrate=True, det_size=320)
-    assert album.notes.warnings[-1] == f"not embedded anew: {other / 'far.png'}"
+    assert album.notes.warnings[-1] == f"not embedded again: {other / 'far.png'}"
     assert len(album.bits()) == len(before) - 1, "what is gone for certain is gone"
     said = album.run(migrate=True, det_size=320, drop_unreachable=True, dry_run=True)
     done = album.run(migrate=True, det_size=320, drop_unreachable=True)

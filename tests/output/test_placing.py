@@ -183,7 +183,7 @@ def test_a_pipe_that_takes_the_place_of_a_file_hangs_nobody(
         return real(path, *rest, **more)
 
     monkeypatch.setattr(os, "open", swapped)
-    with pytest.raises(PhotoError, match="no file"):
+    with pytest.raises(PhotoError, match="no longer a regular file"):
         Folder(str(tmp_path / "out")).copy(photos[0])
 
 

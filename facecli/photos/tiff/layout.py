@@ -237,7 +237,7 @@ def _colours(directory: Directory, samples: int, packing: Packing) -> Colours:
     assumed = Colours.RGB if samples >= 3 else Colours.WHITE_IS_ZERO if packing in FAX else Colours.BLACK_IS_ZERO
     number = directory.number(PHOTOMETRIC, assumed)
     if number == Colours.CMYK and directory.number(_INKS, 1) != 1:
-        raise unsupported("TIFF of other inks than cyan, magenta, yellow and black")
+        raise unsupported("TIFF with inks other than cyan, magenta, yellow and black")
     try:
         return Colours(number)
     except ValueError:
@@ -255,7 +255,7 @@ def _check_samples(colours: Colours, packing: Packing, bits: int, samples: int) 
         raise unsupported(f"TIFF compressed by JPEG of {bits} bits a sample")
     further = samples - _FEWEST.get(colours, 1)
     if packing is Packing.JPEG and further > (colours is not Colours.CMYK):
-        raise unsupported("TIFF compressed by JPEG with further samples")
+        raise unsupported("TIFF compressed by JPEG with extra samples")
     if packing in EMBEDDED and (bits != 8 or further > 1 or colours not in (Colours.BLACK_IS_ZERO, Colours.RGB)):
         raise unsupported(f"TIFF compressed by {EMBEDDED[packing][0]} in an unusual layout")
     if packing in FAX and (bits, samples) != (1, 1):
@@ -294,7 +294,7 @@ def _is_differenced(directory: Directory, packing: Packing, bits: int) -> bool:
     if packing not in _DIFFERENCED or predictor == 1:
         return False
     if predictor != 2 or bits not in (8, 16):
-        raise unsupported("TIFF of an unknown kind of differences between pixels")
+        raise unsupported("TIFF with an unknown predictor")
     return True
 
 

@@ -18,7 +18,7 @@ _MODES = {
     8: Colours.BLACK_IS_ZERO,
 }
 """A bitmap's ones are black. Of a duotone the gray picture is stored."""
-_UNREAD_MODES = {7: "several channels without a colour", 9: "CIELab colours"}
+_UNREAD_MODES = {7: "several channels without colours", 9: "CIELab colours"}
 _UNREAD_PACKINGS = {2: "ZIP", 3: "ZIP"}
 _CHANNELS = {Colours.RGB: 3, Colours.CMYK: 4}
 
