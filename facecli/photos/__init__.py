@@ -1,1 +1,1 @@
-"""Photos on disk: which files there are, and what their bytes show."""
+"""Photos on disk: find the files and decode them."""

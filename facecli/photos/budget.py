@@ -1,4 +1,4 @@
-"""How much memory all workers together may hold in files and pixels."""
+"""A limit on the memory that all workers together use for files and pixels."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ MOST = 2_000_000_000
 
 
 class PixelBudget:
-    """Bytes that all workers together may hold: a quarter of them in files, the rest in pixels.
+    """Bytes that all workers together may hold: a quarter in files, the rest in pixels.
 
-    A worker takes of `files` before it reads and of `pixels` before it decodes, always in this order, and holds both
-    until it is done with the photo. Whoever holds pixels waits for nobody, so that no two can wait for each other.
+    A worker takes from `files` before it reads and from `pixels` before it decodes, always in this order, and holds
+    both until it is done with the photo. A worker that holds pixels waits for nothing, so there is no deadlock.
     """
 
     def __init__(self, total: int) -> None:
@@ -24,9 +24,9 @@ class PixelBudget:
 
     @property
     def waiting(self) -> int:
-        """How many are waiting now.
+        """The number of threads that wait now.
 
-        A stage that collects photos must not wait for more while anybody waits here.
+        A stage that collects photos into a batch must not wait for more of them while a thread waits here.
         """
         return self.files.waiting + self.pixels.waiting
 
@@ -34,8 +34,8 @@ class PixelBudget:
 class Share:
     """Bytes that are taken and given back; thread-safe.
 
-    Whoever asks for more than there is in all gets the whole, and so runs alone. Requests are served in the order they
-    came, so a large photo isn't passed by small ones for ever. Nobody may take while holding.
+    A request for more than the total gets the total, and so runs alone. Requests are served in the order in which they
+    came, so small photos do not delay a large one for ever. A thread must not take again while it holds bytes.
     """
 
     def __init__(self, total: int) -> None:
@@ -46,12 +46,12 @@ class Share:
 
     @property
     def waiting(self) -> int:
-        """How many are waiting now."""
+        """The number of threads that wait now."""
         with self._changed:
             return len(self._queue)
 
     def take(self, size: int) -> int:
-        """Wait until `size` bytes are free and take them; gives what was taken, for `give`."""
+        """Wait until `size` bytes are free and take them; returns the number taken, to pass to `give`."""
         size = min(size, self.total)
         ticket = object()
         with self._changed:
@@ -65,12 +65,12 @@ class Share:
         return size
 
     def give(self, size: int) -> None:
-        """Give back what `take` gave."""
+        """Give back the number of bytes that `take` returned."""
         with self._changed:
             self._free += size
             self._changed.notify_all()
 
 
 def default_budget() -> PixelBudget:
-    """The lesser of 2 GB and a quarter of the memory that this process may use."""
+    """A budget of 2 GB or a quarter of the memory that this process may use, whichever is smaller."""
     return PixelBudget(min(MOST, usable_memory() // 4))

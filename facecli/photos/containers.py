@@ -16,30 +16,30 @@ _PICTURE_CHUNKS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
 _MOST_CHUNKS = 500_000
 _QOI_HEADER = 14
 _ONLY_NUMBERS = re.compile(rb"P[1-6](?:[\s\d]|#[^\n]*)*")
-"""A PNM file that ends in its header, or one of numbers in words that ends anywhere."""
+"""A PNM file that ends in its header, or a plain-text PNM file, which may end anywhere."""
 
 
 class PngOutline(Struct, frozen=True):
-    """What the chunks of a PNG file say."""
+    """The properties of a PNG file, from its chunks."""
 
     width: int
     height: int
     orientation: int
     depth: int
-    """Bits a sample."""
+    """Bits per sample."""
     colours: int
     """0 gray, 2 RGB, 3 palette, 4 gray and alpha, 6 RGBA."""
     keyed: bool
-    """Whether some colour stands for what is transparent."""
+    """Whether one colour is marked as transparent (tRNS)."""
     complete: bool
-    """Whether the end chunk is there."""
+    """Whether the file has its end chunk (IEND)."""
     picture: bytes
-    """The file without what isn't the picture: texts, profiles and further frames, which Pillow reads, warns of or
-    refuses."""
+    """The file with only the chunks of the picture: Pillow reads, warns about or refuses texts, profiles and further
+    frames."""
 
 
 def outline_png(data: bytes) -> PngOutline:
-    """Walk over the chunks of a PNG file."""
+    """Read the chunks of a PNG file; raises Refusal if its header is missing or broken."""
     if len(data) < 33:
         raise Refusal(SkipReason.TRUNCATED, "the PNG file ends in its header")
     if data[12:16] != b"IHDR":
@@ -72,7 +72,7 @@ _BMP_PACKINGS = {4: "JPEG", 5: "PNG", 11: "CMYK", 12: "CMYK and run lengths", 13
 
 
 def unread_bmp(data: bytes) -> str:
-    """What kind of BMP it is if it is one that isn't read."""
+    """The kind of a BMP file that is not supported, for a message; empty if it is supported."""
     if data[14:18] == b"\x0c\0\0\0":
         return ""
     bits, packing = int.from_bytes(data[28:30], "little"), int.from_bytes(data[30:34], "little")
@@ -84,7 +84,7 @@ def unread_bmp(data: bytes) -> str:
 
 
 class WebpOutline(Struct, frozen=True):
-    """What the chunks of a WebP file say."""
+    """The size and orientation of a WebP file, from its chunks."""
 
     width: int
     height: int
@@ -92,7 +92,10 @@ class WebpOutline(Struct, frozen=True):
 
 
 def outline_webp(data: bytes) -> WebpOutline:
-    """Walk over the chunks of a WebP file, without its decoder, which would allocate the whole canvas."""
+    """Read the chunks of a WebP file without its decoder, which would allocate the whole canvas.
+
+    Raises Refusal if the header is missing or broken.
+    """
     if len(data) < 30:
         raise Refusal(SkipReason.TRUNCATED, "the WebP file ends in its header")
     width, height = _webp_size(data)
@@ -154,7 +157,7 @@ def _boxes_end_early(data: bytes) -> bool:
     at = 0
     for boxes in range(_MOST_CHUNKS):
         if at + 8 > len(data):
-            return at != len(data) or boxes == 1  # the first only says what kind of file it is
+            return at != len(data) or boxes == 1  # the first box holds only the file type
         size = int.from_bytes(data[at : at + 4], "big")
         if size == 1:
             size = int.from_bytes(data[at + 8 : at + 16], "big")

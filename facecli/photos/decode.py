@@ -1,4 +1,4 @@
-"""A file becomes a photo: bytes once, header, limits, pixels, upright."""
+"""Read and decode a photo: read its bytes once, check its header and the limits, decode and turn it upright."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ __all__ = ["PhotoReader", "refusal_holds", "stat_photo"]
 
 _MAX_PIXELS = "max-pixels"
 _PASSING = ("read-error", "memory", "helper-process")
-"""What version 0.1 kept as the reason of a skip although it passes."""
+"""Reasons of temporary failures that version 0.1 stored as permanent."""
 _CHANNELS = 3
 
 
 class PhotoReader:
-    """Reads and decodes photos one after another, into memory that it uses again. One for each worker thread."""
+    """Reads and decodes photos one after another into reused memory; each worker thread has its own."""
 
     def __init__(self, options: ReadOptions, budget: PixelBudget | None = None) -> None:
         self._options = options
@@ -45,27 +45,27 @@ class PhotoReader:
         self._spare = FrameBuffer()
         self._helper: Helper | None = None
         self.warning = ""
-        """What the decoder said of the last photo, in its own words; for --verbose."""
+        """The decoder's own message about the last photo, for --verbose."""
 
     def read(self, file: PhotoFile) -> FileContents | Skipped:
         """The file's bytes and digest, valid until `release`.
 
         A file that is not an image, or whose reader is not installed, is not read to its end.
 
-        Waits where a budget is shared and spent, and so does `decode`.
+        Like `decode`, this waits while a shared budget is used up.
         """
         self.release()
         return read_photo(file, self._options, self._take_for_file)
 
     def read_stream(self, stream: BinaryIO, name: str) -> FileContents | Skipped:
-        """As `read`, of what comes through a pipe."""
+        """Like `read`, for the bytes of a pipe."""
         self.release()
         return read_stream(stream, name, self._options, self._take_for_file)
 
     def decode(self, contents: FileContents, *, isolated: bool = False) -> Photo | Skipped:
-        """The photo, upright in RGB, valid until the next call or `release`.
+        """The photo's pixels, uint8 (h, w, 3), RGB, upright, valid until the next call or `release`.
 
-        `isolated` decodes any format in the helper process.
+        `isolated` decodes any format in the helper process. A photo that cannot be decoded is returned as Skipped.
         """
         self._release_pixels()
         self.warning = ""
@@ -78,9 +78,10 @@ class PhotoReader:
         return Photo(contents.file, contents.digest, pixels)
 
     def release(self) -> None:
-        """Give back the budget of the last photo, and its memory if that is large; its pixels are no longer valid.
+        """Give back the budget of the last photo, and its memory if it is large; its pixels are no longer valid.
 
-        To be called whatever became of the photo, before the reader waits for its next: others wait for what it holds.
+        Call this after every photo, even a skipped one, and before waiting for the next: other readers wait for the
+        budget.
         """
         self._release_pixels()
         if self._budget is not None and self._taken_files:
@@ -120,7 +121,7 @@ class PhotoReader:
         if not remote:
             return open_picture(form, data, accept_truncated=self._options.accept_truncated)
         if self._helper is None:
-            from facecli.photos.isolation import Helper  # noqa: PLC0415  # most runs start no process
+            from facecli.photos.isolation import Helper  # noqa: PLC0415  # most runs need no helper process
 
             self._helper = Helper()
         return self._helper.open_picture(form, data, accept_truncated=self._options.accept_truncated)
@@ -136,7 +137,7 @@ class PhotoReader:
         if self._budget is None:
             return
         frames = 1 + is_transposed(header.orientation) + remote
-        # The helper process holds the file's bytes twice more.
+        # The helper process holds two more copies of the file's bytes.
         self._taken_pixels = self._budget.pixels.take(
             header.pixels * (_CHANNELS * frames + header.cost) + (2 * size if remote else 0)
         )

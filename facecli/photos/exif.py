@@ -1,4 +1,4 @@
-"""The first directory of a TIFF structure, which is what EXIF is too, in a bounds-checked walk."""
+"""Read the first directory of a TIFF structure, which EXIF is too, with bounds checks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _ORIENTATION = 0x0112
 
 
 def orientation_of_exif(tiff: bytes) -> int | None:
-    """The orientation, 1 to 8, in an EXIF block that begins with the byte order; None where it has none."""
+    """The orientation, 1 to 8, in an EXIF block that begins with the byte order; None if it has none."""
     for tag, value in _first_directory(tiff):
         if tag == _ORIENTATION:
             return value if 1 <= value <= 8 else 1
@@ -17,7 +17,7 @@ def orientation_of_exif(tiff: bytes) -> int | None:
 
 
 def _first_directory(tiff: bytes) -> Iterator[tuple[int, int]]:
-    """Each tag with the first two bytes of its value, read as a short whatever type is claimed, as OpenCV does."""
+    """Each tag with the first two bytes of its value, read as a short whatever its type says, as OpenCV does."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
     if order is None or len(tiff) < 8:
         return

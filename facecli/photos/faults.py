@@ -1,4 +1,4 @@
-"""What a decoder's error means: a fault of the photo, or only that it could not be read at the moment."""
+"""Classify a decoder's errors: a fault of the photo, or a temporary failure to read it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from facecli.types import SkipReason
 
 NO_MEMORY = "not enough memory to decode it"
 _SPARE = 1 << 28
-"""What a decoder may need beside the bytes of the file."""
+"""Bytes that a decoder may need besides those of the file."""
 OUT_OF_MEMORY = re.compile(
     "out of memory|insufficient memory|memory allocation fail|cannot allocate|failed to allocate", re.IGNORECASE
 )
-"""What libraries say of a want of memory."""
+"""Messages of libraries that ran out of memory."""
 
 
 @contextmanager
 def decoder_faults(form: ImageFormat, data: bytes) -> Iterator[None]:
-    """Turn whatever a decoder raises for broken bytes into a Refusal, so that one photo doesn't end the run."""
+    """Turn any error of a decoder into a Refusal, so that one broken photo does not end the run."""
     try:
         yield
     except Refusal:
@@ -33,9 +33,9 @@ def decoder_faults(form: ImageFormat, data: bytes) -> Iterator[None]:
 
 
 def is_memory_short(size: int) -> bool:
-    """Whether so many bytes, and what a decoder needs, cannot be allocated now.
+    """Whether `size` bytes, plus those that a decoder needs, cannot be allocated now.
 
-    Then any fault of a decoder may be a lack of memory.
+    If so, any error of a decoder may be a lack of memory.
     """
     try:
         mmap.mmap(-1, 3 * size + _SPARE).close()
@@ -57,7 +57,7 @@ def _judge(error: Exception, said: str, form: ImageFormat, data: bytes) -> Refus
     unread = "nsupported" in said or "not supported" in said
     if isinstance(error, NotImplementedError) or (
         unread and "marker type" not in said
-    ):  # libjpeg means a broken file by that
+    ):  # the message of libjpeg for a broken file
         return unsupported(f"a kind of {form} that is not read")
     if "truncated" in said or "not enough image data" in said or _ends_early(form, data):
         return Refusal(SkipReason.TRUNCATED, f"the end of the {form} file is missing")
@@ -65,12 +65,12 @@ def _judge(error: Exception, said: str, form: ImageFormat, data: bytes) -> Refus
 
 
 def _what_passes(error: Exception, said: str, size: int) -> str:
-    """What was lacking just now; empty where the photo is at fault."""
+    """The temporary lack that caused the error; empty if the photo is at fault."""
     if isinstance(error, ImportError):
         return NOT_LOADED
     if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(said):
         return NO_MEMORY
-    # What the system refuses has a number; what a decoder finds wrong has none.
+    # An error of the system has an errno, an error of a decoder has none.
     if isinstance(error, OSError) and error.errno:
         return "the system refused its decoder a resource"
     return NO_MEMORY if is_memory_short(size) else ""

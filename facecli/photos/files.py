@@ -1,4 +1,4 @@
-"""The bytes of a photo's file: once, from a regular file only, and not while it changes."""
+"""Read the bytes of a photo's file once, only if it is a regular file, and not while it changes."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from facecli.types import FileContents, PhotoFile, Skipped, SkipReason
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ESTALE)
 _FORBIDDEN = (errno.EACCES, errno.EPERM)
 _BYTES_A_PIXEL = 8
-"""What the largest uncompressed pictures use: four samples of 16 bits."""
+"""Bytes per pixel of the largest uncompressed pictures: four samples of 16 bits."""
 _BYTES_BESIDE = 64_000_000
 _PIECE = 1 << 20
 
 
 def stat_photo(path: str, systems: FileSystems | None = None) -> PhotoFile | Skipped:
-    """Stat a named file; opens nothing, so pipes and devices are safe.
+    """Stat a named file without opening it, so that pipes and devices are safe.
 
-    `systems` tells what distinguishes it from a later file.
+    `systems` decides which properties (inode and ctime, or only size and mtime) identify the file later.
     """
     try:
         state = os.stat(path)
@@ -41,12 +41,13 @@ def stat_photo(path: str, systems: FileSystems | None = None) -> PhotoFile | Ski
 def read_photo(
     file: PhotoFile, options: ReadOptions, take: Callable[[int], None] = lambda _: None
 ) -> FileContents | Skipped:
-    """The bytes of a file with their digest, and its size and time as they were while reading.
+    """The bytes of a file with their digest, and its size and mtime at the time of reading.
 
-    A file whose beginning is no image's is not read further. `take` is called with the size before memory is claimed.
+    A file that does not begin as an image is not read further. `take` is called with the size before memory is
+    allocated.
     """
     try:
-        # Without O_NONBLOCK the opening of a pipe that took the file's place since the scan would hang.
+        # Without O_NONBLOCK, opening would hang if a pipe has replaced the file since the scan.
         handle = os.open(file.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except (OSError, ValueError) as error:
         return refused(error).skip(file)
@@ -63,12 +64,12 @@ def read_photo(
 def read_stream(
     stream: BinaryIO, name: str, options: ReadOptions, take: Callable[[int], None]
 ) -> FileContents | Skipped:
-    """The bytes that come through a pipe: no more than a photo has, and of what is no image only the beginning."""
+    """The bytes of a pipe: at most as many as a photo may have, and only the beginning if it is not an image."""
     data = bytearray()
     try:
         data += stream.read(HEAD)
         format_of(bytes(data))
-        take(_most_bytes(options))  # how many there will be isn't known
+        take(_most_bytes(options))  # the size is not known in advance
         while piece := stream.read(_PIECE):
             data += piece
             _check_size(len(data), options)
@@ -108,7 +109,7 @@ def _check_size(size: int, options: ReadOptions) -> None:
 
 
 def _read_whole(handle: int, size: int) -> bytes:
-    """The file's bytes, one more than it should have if it has grown."""
+    """The file's bytes; one byte more than `size` if the file has grown."""
     data = os.read(handle, size + 1)
     if len(data) >= size:
         return data
@@ -121,7 +122,7 @@ def _read_whole(handle: int, size: int) -> bytes:
 
 
 def refused(error: OSError | ValueError | MemoryError) -> Refusal:
-    """The reason for a system error: vanished, forbidden, or one that passes, as the content was not seen."""
+    """The reason for a system error: vanished, permission, or a temporary one that says nothing about the content."""
     if isinstance(error, MemoryError):
         return unavailable("not enough memory to read it")
     number = error.errno if isinstance(error, OSError) else errno.ENOENT

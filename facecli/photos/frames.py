@@ -1,4 +1,4 @@
-"""A frame as a viewer shows it, and the memory that frames are decoded into."""
+"""Turn decoded frames upright, and reuse the memory that they are decoded into."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from facecli.types import ByteArray
 
 
 def make_upright(pixels: ByteArray, orientation: int, spare: ByteArray) -> ByteArray:
-    """Pixels as a viewer shows them.
+    """The pixels turned upright by their EXIF orientation, 1 to 8.
 
-    `pixels` is uint8 (h, w, 3), contiguous; `spare` is uint8 with h * w * 3 elements, used where width and height are
-    swapped. Flips are views, so the result may have negative strides: it is never copied here.
+    `pixels` is uint8 (h, w, 3), contiguous; `spare` is uint8 with h * w * 3 elements, used if width and height are
+    swapped. The result is uint8 (h, w, 3) or (w, h, 3). Flips are views, never copies, so strides may be negative.
     """
     if is_transposed(orientation):
-        import cv2  # noqa: PLC0415  # an index run over unchanged photos needs none of it
+        import cv2  # noqa: PLC0415  # not needed by an index run over unchanged photos
 
         height, width = pixels.shape[:2]
         turned = spare.reshape(width, height, 3)
@@ -34,7 +34,7 @@ def make_upright(pixels: ByteArray, orientation: int, spare: ByteArray) -> ByteA
 class FrameBuffer:
     """Memory for one frame, reused for the next.
 
-    Fresh memory of 36 MB costs more page faults than decoding its JPEG.
+    For a photo of 12 megapixels (36 MB), the page faults of fresh memory take longer than decoding its JPEG.
     """
 
     KEEP = 64_000_000
@@ -45,11 +45,11 @@ class FrameBuffer:
     def take(self, size: int) -> ByteArray:
         """Uint8 (size,), uninitialised, valid until the next call."""
         if size > self._bytes.size:
-            self._bytes = np.empty(0, np.uint8)  # the old one is given back before the new one is asked for
+            self._bytes = np.empty(0, np.uint8)  # free the old memory before allocating the new
             self._bytes = np.empty(size, np.uint8)
         return self._bytes[:size]
 
     def give_back(self) -> None:
-        """Let a large one go."""
+        """Free the memory if it is large."""
         if self._bytes.size > self.KEEP:
             self._bytes = np.empty(0, np.uint8)

@@ -23,7 +23,7 @@ from facecli.photos.sniff import ImageFormat
 
 _HEADER_MEMORY = 1 << 30
 _PIXEL_MEMORY = 64
-"""Bytes a pixel that a decoder may claim; twice what the hungriest needs."""
+"""Bytes per pixel that a decoder may allocate; twice the highest need of any decoder."""
 _ORPHAN_SECONDS = 5.0
 STARTED = b"started\n"
 
@@ -34,16 +34,15 @@ def main() -> None:
         signal.SIGINT,
         signal.SIGTERM,
         signal.SIGHUP,
-    ):  # sent to the whole group: the worker decides when to end
+    ):  # the signal goes to the whole group: the worker decides when to end
         signal.signal(number, signal.SIG_IGN)
     replies = os.dup(1)
-    os.dup2(2, 1)  # a library that prints doesn't disturb the replies
+    os.dup2(2, 1)  # output of a library must not disturb the replies
     server = _Server(int(sys.argv[1]), int(sys.argv[2]))
     os.write(replies, STARTED)
     while line := sys.stdin.buffer.readline():
         request: dict[str, Any] = json.loads(line)
-        # The alarm's default action ends the process even while a decoder hangs; it matters only where the worker is
-        # gone.
+        # The alarm's default action ends the process even while a decoder hangs; only needed if the worker has ended.
         signal.setitimer(signal.ITIMER_REAL, request["seconds"] + _ORPHAN_SECONDS)
         reply = server.answer(request)
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -51,7 +50,7 @@ def main() -> None:
 
 
 class _Server:
-    """The picture that is open, and the two files in memory."""
+    """The open picture and the two files in memory."""
 
     def __init__(self, source: int, target: int) -> None:
         self._source, self._target = source, target
@@ -60,7 +59,7 @@ class _Server:
         self._picture: Picture | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Do what is asked, or say why not."""
+        """Answer a request with its result or with the reason for its failure."""
         try:
             return self.open(request) if "open" in request else self.read(request)
         except Refusal as refusal:
@@ -90,40 +89,40 @@ class _Server:
         size = height * width * channels
         if os.fstat(self._target).st_size < size:
             os.ftruncate(self._target, size)
-        # Closed with the last array onto it: an error on its way out still holds one.
+        # The map closes with its last array: an error that is being raised still holds one.
         frame = np.frombuffer(mmap.mmap(self._target, size), np.uint8).reshape(height, width, channels)
         with decoder_faults(self._form, self._data), _memory_limit(_HEADER_MEMORY + _PIXEL_MEMORY * height * width):
             return {"warning": picture.read_into(frame)}
 
 
 def _tame(form: ImageFormat) -> None:
-    """Limit a reader to one thread and lift Pillow's size limit, which the worker checks itself."""
+    """Limit a reader to one thread and lift Pillow's size limit; the worker checks the size itself."""
     match form:
         case ImageFormat.JPEG | ImageFormat.RAW:
             return
         case ImageFormat.HEIF:
-            from pillow_heif import options  # noqa: PLC0415  # only where such a photo is met
+            from pillow_heif import options  # noqa: PLC0415  # only for such a photo
 
             options.DECODE_THREADS = 1
             options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
         case ImageFormat.AVIF:
-            from PIL import AvifImagePlugin  # noqa: PLC0415  # likewise
+            from PIL import AvifImagePlugin  # noqa: PLC0415  # only for such a photo
 
             AvifImagePlugin.DEFAULT_MAX_THREADS = 1
         case ImageFormat.JXL:
-            from pillow_jxl import JpegXLImagePlugin  # noqa: PLC0415  # likewise
+            from pillow_jxl import JpegXLImagePlugin  # noqa: PLC0415  # only for such a photo
 
             JpegXLImagePlugin.DECODE_THREADS = 0
         case _:
             pass
-    from PIL import Image  # noqa: PLC0415  # likewise
+    from PIL import Image  # noqa: PLC0415  # not needed by every format
 
     Image.MAX_IMAGE_PIXELS = None
 
 
 @contextmanager
 def _memory_limit(more: int) -> Iterator[None]:
-    """Limit how far the process may grow, so that a forged file cannot claim memory; only where its size is known."""
+    """Limit the growth of the process, against forged files; has no effect if its present size is unknown."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             now = int(file.read().split()[0]) * mmap.PAGESIZE
