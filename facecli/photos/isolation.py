@@ -1,8 +1,8 @@
 """Decoding in a separate process, with a time limit, for formats whose decoders are rare or known to crash.
 
-The helper gets a file's bytes, and gives pixels, through two anonymous files in memory; a pipe each way carries one
-line of JSON a step. It never sees a path. When the worker ends, however it ends, the pipe closes and the helper with
-it; a decoder that hangs is ended by the worker, and by the helper's own alarm where the worker is gone.
+The helper receives a file's bytes and returns pixels through two anonymous files in memory; requests and replies go
+through two pipes, one line of JSON each. It never sees a path. When the worker ends for any reason, the pipe closes and
+the helper ends. The worker ends a decoder that hangs; if the worker itself has ended, the helper's own alarm does.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from facecli.types import ByteArray, SkipReason
 
 START_SECONDS = 60.0
 HEADER_SECONDS = 30.0
-"""For the import of its decoder and the header."""
+"""Time limit for importing the decoder and reading the header."""
 PIXEL_SECONDS = 30.0
 SECONDS_A_PIXEL = 1e-6
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGALRM)
-"""Not SIGBUS, which is sent where there is no room for the pages of the pixels."""
+"""Without SIGBUS, which is sent when there is no memory for the pages of the pixels."""
 _KEEP = 64_000_000
 _START = (
     "import sys; sys.argv[3] in sys.path or sys.path.insert(0, sys.argv[3]); "
@@ -38,7 +38,7 @@ _START = (
 
 
 class Helper:
-    """A helper process, started when it is first needed and again after it was ended. Not thread-safe."""
+    """A helper process, started when it is first needed and again after it has ended; not thread-safe."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -47,7 +47,7 @@ class Helper:
         self._size = 0
 
     def open_picture(self, form: ImageFormat, data: bytes, *, accept_truncated: bool) -> Picture:
-        """As `opening.open_picture`, in the helper process."""
+        """Like `opening.open_picture`, but in the helper process; raises Refusal."""
         self._start()
         self._size = len(data)
         _write_whole(self._source, data)
@@ -56,7 +56,10 @@ class Helper:
         return _RemotePicture(self, Header(**reply["header"]))
 
     def read_pixels(self, frame: ByteArray) -> str:
-        """Decode the picture that was opened last into `frame`, uint8 (h, w, 3); gives a warning or an empty string."""
+        """Decode the picture that was opened last into `frame`, uint8 (h, w, 3), RGB.
+
+        Returns a warning or an empty string; raises Refusal.
+        """
         seconds = PIXEL_SECONDS + SECONDS_A_PIXEL * frame.shape[0] * frame.shape[1]
         reply = self._ask({"read": list(frame.shape), "seconds": seconds}, seconds)
         _read_whole(self._target, frame)
@@ -66,7 +69,7 @@ class Helper:
         return str(reply["warning"])
 
     def close(self) -> None:
-        """End the process and give back its memory."""
+        """End the process and free its memory."""
         self._end()
         for handle in (self._source, self._target):
             if handle >= 0:
@@ -81,8 +84,8 @@ class Helper:
             if self._source < 0:
                 self._source, self._target = _memory_file(), _memory_file()
             root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-            self._process = subprocess.Popen(  # noqa: S603  # our own words
-                # -P keeps the working directory, which may be anybody's album, out of the import path.
+            self._process = subprocess.Popen(  # noqa: S603  # fixed arguments
+                # -P: the working directory must not be on the import path, since it may be an untrusted album.
                 [sys.executable, "-P", "-c", _START, str(self._source), str(self._target), root],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -101,14 +104,14 @@ class Helper:
             raise unavailable("the process that decodes it did not start")
 
     def _ask(self, request: dict[str, object], seconds: float) -> dict[str, Any]:
-        """Send a request and wait for its reply; raises Refusal where the helper refuses, crashes or takes too long."""
+        """Send a request and wait for its reply; raises Refusal if the helper refuses, crashes or takes too long."""
         process = self._process
         assert process is not None
         try:
             line = self._exchange(process, request, seconds)
             reply: dict[str, Any] = json.loads(line) if line else {}
         except BaseException:
-            self._end()  # a reply that was not awaited, or is none, would be taken for that of the next photo
+            self._end()  # else a late or broken reply would be taken for that of the next photo
             raise
         if not line:
             self._end()
@@ -123,7 +126,7 @@ class Helper:
         return reply
 
     def _exchange(self, process: subprocess.Popen[bytes], request: dict[str, object], seconds: float) -> bytes | None:
-        """The reply's line; empty where the helper ended, None where the time is over."""
+        """The reply's line; empty if the helper has ended, None if it took too long."""
         assert process.stdin is not None
         try:
             process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -155,7 +158,7 @@ class Helper:
             return
         if process.poll() is None:
             process.kill()
-        with process:  # closes the pipes and waits
+        with process:  # close the pipes and wait
             pass
 
 
@@ -172,9 +175,9 @@ class _RemotePicture:
 
 
 def _ending(code: int, seconds: float, *, in_time: bool) -> Refusal:
-    """Why there is no reply.
+    """The reason for a missing reply.
 
-    A signal that no crash sends, as when the system is short of memory, says nothing about the photo.
+    A signal that is not from a crash, such as a kill for lack of memory, says nothing about the photo.
     """
     if not in_time:
         return unreadable(f"its decoder took more than {seconds:.0f} s")
@@ -186,7 +189,7 @@ def _ending(code: int, seconds: float, *, in_time: bool) -> Refusal:
 
 
 def _memory_file() -> int:
-    """A file without a name, in memory where the system can."""
+    """A file without a name, in memory if the system supports it."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("facecli")
     with tempfile.TemporaryFile() as file:

@@ -1,4 +1,4 @@
-"""JPEG 2000: its header before Pillow sees it, and the kind that Pillow reads wrongly: more than 8 bits a colour.
+"""JPEG 2000: read its header before Pillow does, and decode what Pillow reads wrongly: more than 8 bits per colour.
 
 ISO/IEC 15444-1: the SIZ segment of the codestream (A.5.1) and the colour specification box (I.5.3.3).
 """
@@ -28,13 +28,13 @@ class _Kind(Struct, frozen=True):
     height: int
     components: int
     bits: int
-    """The most of a component."""
+    """The highest number of bits of any component."""
     plain: bool
-    """Whether components have all the same bits, no sign and the picture's size."""
+    """Whether all components are unsigned, of the same number of bits and of the picture's size."""
 
 
 def open_jp2(data: bytes) -> Picture:
-    """The picture of a JP2 file or a bare codestream."""
+    """Open a JP2 file or a bare codestream; raises Refusal if it is broken or not supported."""
     stream, colours = _find_stream(data)
     kind = _kind_of(stream)
     if kind.components > 4:
@@ -49,7 +49,7 @@ def open_jp2(data: bytes) -> Picture:
 
 
 class _DeepPicture:
-    """Three components of 9 to 16 bits, read by OpenCV: what is nearly white Pillow rounds up to black."""
+    """Three components of 9 to 16 bits, read by OpenCV: Pillow rounds nearly white pixels up to black."""
 
     def __init__(self, data: bytes, kind: _Kind) -> None:
         self._data, self._kind = data, kind
@@ -82,7 +82,7 @@ def _kind_of(stream: bytes) -> _Kind:
 
 
 def _find_stream(data: bytes) -> tuple[bytes, int | None]:
-    """The beginning of the codestream, with its sizes, and the number of the colour space that the boxes name."""
+    """The beginning of the codestream, with its sizes, and the number of the colour space in the boxes."""
     room = len(_START) + _SIZES.size + 3 * 16384
     if data.startswith(_START):
         return data[:room], None
@@ -96,7 +96,7 @@ def _find_stream(data: bytes) -> tuple[bytes, int | None]:
             colours = int.from_bytes(data[body + 3 : body + 7], "big")
         size = int.from_bytes(data[at + 8 : at + 16], "big") if size == 1 else size
         if kind == b"jp2h":
-            size = body - at  # its boxes come next
+            size = body - at  # continue with the boxes inside it
         if size < 8 or at + size >= len(data):
             break
         at += size

@@ -1,4 +1,4 @@
-"""JPEG: the header in a bounds-checked walk over its segments, the pixels by simplejpeg (libjpeg-turbo)."""
+"""JPEG: read the header with bounds checks, and decode the pixels with simplejpeg (libjpeg-turbo)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
 _DESCRIPTIONS = frozenset((*range(0xE1, 0xEE), 0xEF, 0xFE))
 _MOST_SEGMENTS = 20_000
 _HARD_SCANS = 64
-"""Cameras and converters write about ten scans; a file of thousands is made to keep a decoder busy."""
+"""Cameras and converters write about ten scans; a file with thousands is made to keep a decoder busy."""
 
 
 class _Frame(Struct):
@@ -66,7 +66,7 @@ class JpegPicture:
         self.header = Header(frame.width, frame.height, orientation, cost, hard)
 
     def read_into(self, frame: ByteArray) -> str:
-        """See `Picture`; equal to OpenCV's pixels, CMYK and YCCK included."""
+        """See `Picture`; the pixels equal those of OpenCV, also for CMYK and YCCK."""
         try:
             _decode(self._data, frame, strict=True)
         except ValueError as error:
@@ -80,8 +80,8 @@ class JpegPicture:
         return self._read_again(frame, complaint)
 
     def _read_by_pillow(self, frame: ByteArray) -> str:
-        """Decode one of those samplings that libjpeg knows and its TurboJPEG interface does not."""
-        from facecli.photos.raster import RasterPicture  # noqa: PLC0415  # rare
+        """Decode a chroma subsampling that libjpeg supports and its TurboJPEG interface does not."""
+        from facecli.photos.raster import RasterPicture  # noqa: PLC0415  # rarely needed
 
         return RasterPicture(ImageFormat.JPEG, _with_bare_header(self._data)).read_into(frame)
 
@@ -93,15 +93,15 @@ class JpegPicture:
             return "the end is missing; used as far as it can be read" if short else complaint
         if self._one_scan and _decodes(
             self._data + _END, frame
-        ):  # all the pixels are there, and only the end marker is missing
+        ):  # all pixels are present, only the end marker is missing
             return "the end marker is missing"
         raise Refusal(SkipReason.TRUNCATED, "the end of the JPEG file is missing", ACCEPT_TRUNCATED)
 
     def _decode_leniently(self, frame: ByteArray, complaint: str) -> None:
-        """Decode as libjpeg does that only warns.
+        """Decode with libjpeg's warnings ignored; raises Refusal if the last row was not written.
 
-        simplejpeg then gives no error at all, and the frame as it was where libjpeg had given up: that would be the
-        pixels of another photo. Whether the last row was written tells the two apart.
+        In this mode simplejpeg reports no error even if libjpeg gave up, and leaves the frame as it was, with the
+        pixels of another photo. So the last row is filled with random pixels before and checked afterwards.
         """
         unlikely = np.frombuffer(os.urandom(frame.shape[1] * 3), np.uint8).reshape(-1, 3)
         frame[-1] = unlikely
@@ -125,7 +125,7 @@ def _decodes(data: bytes, frame: ByteArray) -> bool:
 
 def _decode(data: bytes, frame: ByteArray, *, strict: bool) -> None:
     with loading():
-        import simplejpeg  # noqa: PLC0415  # an index run over unchanged photos needs no decoder
+        import simplejpeg  # noqa: PLC0415  # not needed by an index run over unchanged photos
 
     decoded = simplejpeg.decode_jpeg(data, "RGB", buffer=frame, strict=strict)
     if decoded.shape != frame.shape:
@@ -133,10 +133,10 @@ def _decode(data: bytes, frame: ByteArray, *, strict: bool) -> None:
 
 
 def _with_bare_header(data: bytes) -> bytes:
-    """A header that holds what decides about pixels and nothing else.
+    """The file with only those header segments that affect the pixels.
 
-    Rubbish and odd versions of JFIF go, of which libjpeg warns and simplejpeg, strict with headers whatever it is
-    asked, makes an error; and EXIF and the like, of which Pillow warns.
+    Garbage and odd versions of JFIF are dropped: libjpeg warns about them, and simplejpeg, always strict with headers,
+    turns the warning into an error. EXIF and similar segments are dropped because Pillow warns about them.
     """
     *header, (_, scan, _) = _segments(data)
     parts = (data[at - 2 : at + size] for marker, at, size in header if marker not in _DESCRIPTIONS)
@@ -145,13 +145,13 @@ def _with_bare_header(data: bytes) -> bytes:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """The segments up to the first scan, that included: the marker, where its length stands, and its length."""
+    """The segments up to and including the first scan: the marker, the offset of its length, and its length."""
     at = 2
     for _ in range(_MOST_SEGMENTS):
         marker, at = _next_marker(data, at)
         if marker in _BARE:
             continue
-        size = max(2, int.from_bytes(data[at : at + 2], "big"))  # libjpeg passes over a length that is too small
+        size = max(2, int.from_bytes(data[at : at + 2], "big"))  # libjpeg skips a length that is too small
         if marker == 0xD9:
             break
         if at + size > len(data):
@@ -164,7 +164,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def unread_kind(data: bytes) -> str:
-    """What kind of JPEG it is if it is one that isn't read; raises Refusal where it has no header."""
+    """The kind of a JPEG that is not supported, else an empty string; raises Refusal if it has no header."""
     for marker, at, _ in _segments(data):
         if marker in _FRAMES:
             return _UNREAD.get(marker, "" if data[at + 2] == 8 else f"JPEG with {data[at + 2]} bits a sample")
@@ -172,7 +172,7 @@ def unread_kind(data: bytes) -> str:
 
 
 def sampling_of(data: bytes) -> tuple[int, int]:
-    """Samples of brightness per sample of colour, across and down; raises Refusal if there is no header."""
+    """Luma samples per chroma sample, across and down; raises Refusal if there is no header."""
     for marker, at, size in _segments(data):
         if marker in _FRAMES and size > 9:
             return data[at + 9] >> 4, data[at + 9] & 15
@@ -198,7 +198,7 @@ def _walk(data: bytes) -> tuple[_Frame, int]:
 
 
 def _next_marker(data: bytes, at: int) -> tuple[int, int]:
-    """The next marker and where its segment begins; skips garbage and fill bytes as libjpeg does."""
+    """The next marker and the offset of its segment; skips garbage and fill bytes as libjpeg does."""
     at = data.find(b"\xff", at)
     while 0 <= at < len(data) and data[at] == 0xFF:
         at += 1

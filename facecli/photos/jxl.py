@@ -1,4 +1,4 @@
-"""The size and depth of a JPEG XL picture, from its first bits: Pillow's plug-in would decode all pixels first.
+"""The size and depth of a JPEG XL picture from its header; Pillow's plug-in would decode all pixels first.
 
 ISO/IEC 18181-1: SizeHeader and the beginning of ImageMetadata.
 """
@@ -16,7 +16,7 @@ _MOST_BOXES = 10_000
 
 
 class _Bits:
-    """Reads numbers of some bits, the lowest first."""
+    """Reads numbers of a given number of bits, lowest bit first."""
 
     def __init__(self, data: bytes) -> None:
         self._value = int.from_bytes(data, "little")
@@ -28,17 +28,17 @@ class _Bits:
 
 
 class JxlOutline(Struct, frozen=True):
-    """What the header says."""
+    """The size and depth of a JPEG XL picture, from its header."""
 
     width: int
-    """As it is shown."""
+    """Of the picture as it is shown, that is, upright."""
     height: int
     bits: int
-    """Of an integer sample; 0 for floating-point samples."""
+    """Bits per integer sample; 0 for floating-point samples."""
 
 
 def outline_jxl(data: bytes) -> JxlOutline:
-    """Read the header."""
+    """Read the header; raises Refusal if it is broken, cut off or not supported."""
     stream = _codestream(data)
     if len(stream) < 16:
         raise Refusal(SkipReason.TRUNCATED, "the JPEG XL file ends in its header")
@@ -49,7 +49,7 @@ def outline_jxl(data: bytes) -> JxlOutline:
     height = _side(bits, small=small)
     ratio = bits.take(3)
     width = height * _RATIOS[ratio - 1][0] // _RATIOS[ratio - 1][1] if ratio else _side(bits, small=small)
-    if bits.take(1):  # the metadata is the usual one
+    if bits.take(1):  # default metadata
         return JxlOutline(width, height, 8)
     turned = bits.take(1) and _skip_extra(bits)
     depth = 0 if bits.take(1) else (8, 10, 12, 0)[bits.take(2)] or 1 + bits.take(6)
@@ -57,13 +57,13 @@ def outline_jxl(data: bytes) -> JxlOutline:
 
 
 def _skip_extra(bits: _Bits) -> bool:
-    """Pass over the fields before the depth; gives whether the orientation swaps width and height."""
+    """Skip the fields before the depth; returns whether the orientation swaps width and height."""
     orientation = 1 + bits.take(3)
-    if bits.take(1):  # the size that is meant for the screen
+    if bits.take(1):  # intrinsic size
         _skip_size(bits)
     if bits.take(1):
         raise unsupported("JPEG XL with a preview")
-    if bits.take(1):  # an animation's ticks and loops
+    if bits.take(1):  # animation header
         for sizes in ((0, 0, 10, 30), (0, 0, 8, 10), (0, 3, 16, 32)):
             bits.take(sizes[bits.take(2)])
         bits.take(1)
@@ -82,7 +82,7 @@ def _side(bits: _Bits, *, small: int) -> int:
 
 
 def _codestream(data: bytes) -> bytes:
-    """The beginning of the codestream, bare or in a box."""
+    """The beginning of the codestream, whether bare or in a box."""
     if data[:2] == b"\xff\x0a":
         return data[:64]
     at = 0

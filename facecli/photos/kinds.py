@@ -1,4 +1,4 @@
-"""What a file's name says about it: an image, or one of the kinds that lie beside photos and are passed over."""
+"""The kind of a file by its name: an image, or another kind of file, which a scan ignores."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _HIDDEN = frozenset((b"@eaDir", b"@__thumb", b"Thumbs.db", b"thumbs.db", b"deskt
 
 
 def kind_by_name(name: bytes) -> str | None:
-    """The kind that a name's extension stands for, in any case; None where there is none or an unknown one."""
+    """The kind of file by its extension, in upper or lower case; None if it has none or an unknown one."""
     dot = name.rfind(b".")
     if dot < 0:
         return None
@@ -45,5 +45,5 @@ def kind_by_name(name: bytes) -> str | None:
 
 
 def is_hidden(name: bytes) -> bool:
-    """Whether a name is passed over: hidden files, and what file managers and network drives leave behind."""
+    """Whether a name is ignored: hidden files, and files left by file managers and network drives."""
     return name[:1] == b"." or name in _HIDDEN

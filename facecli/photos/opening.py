@@ -1,4 +1,4 @@
-"""From a file's bytes to an opened picture; used by the worker and the helper process."""
+"""Open a picture from a file's bytes; used by the workers and the helper process."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from facecli.photos.tiff.directory import is_raw
 from facecli.types import SkipReason
 
 IN_WORKER = frozenset((ImageFormat.JPEG, ImageFormat.PNG, ImageFormat.WEBP))
-"""The formats that are frequent, and whose decoders are hardened enough to run in the worker itself."""
+"""Frequent formats with decoders robust enough to run in the worker itself."""
 
 
 class Reader(Struct, frozen=True):
-    """A package that facecli can do without."""
+    """An optional package that decodes a format."""
 
     module: str
     package: str
@@ -33,19 +33,19 @@ OPTIONAL_READERS: dict[ImageFormat, Reader] = {
 
 
 def reader_refusal(package: str) -> str:
-    """How a skip names the package whose absence refused a photo."""
+    """The value of `Skipped.refused_by` for a photo whose reader is not installed."""
     return f"reader={package}"
 
 
 def is_installed(reader: Reader) -> bool:
-    """Whether a reader can be imported; it isn't imported."""
+    """Whether a reader is installed; does not import it."""
     return importlib.util.find_spec(reader.module) is not None
 
 
 def format_of(data: bytes) -> ImageFormat:
-    """The format of a file, or of its beginning of HEAD bytes, that can be read here; raises Refusal for anything else.
+    """The format of a file, from its bytes or its first HEAD bytes; raises Refusal if it cannot be read here.
 
-    What is a raw file among the TIFFs shows only in the whole.
+    Only the whole file shows whether a TIFF is a raw file of a camera.
     """
     if not data:
         raise Refusal(SkipReason.TRUNCATED, "the file is empty")
@@ -67,10 +67,10 @@ def format_of(data: bytes) -> ImageFormat:
 
 
 def open_picture(form: ImageFormat, data: bytes, *, accept_truncated: bool) -> Picture:
-    """Read the header of a picture; raises Refusal, or whatever its decoder raises (see `decoder_faults`)."""
+    """Read the header of a picture; raises Refusal or any error of the decoder (see `decoder_faults`)."""
     if form is ImageFormat.JPEG:
         return JpegPicture(data, accept_truncated=accept_truncated)
-    # Imported here: photos that are all JPEG, as most are, need no Pillow.
+    # Imported here: most runs see only JPEG, which needs no Pillow.
     with loading():
         reading = _find_reading(form)
     return reading(data)

@@ -1,4 +1,4 @@
-"""A picture whose header is known and whose pixels can be had."""
+"""An opened picture: its header is known, its pixels can be decoded."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from facecli.types import ByteArray
 
 
 class Header(Struct, frozen=True):
-    """What a picture's header says, before any pixel is decoded."""
+    """A picture's size and properties, known before its pixels are decoded."""
 
     width: int
     height: int
     orientation: int = 1
-    """EXIF orientation that is still to be applied, 1 to 8."""
+    """EXIF orientation still to be applied, 1 to 8."""
     cost: int = 0
-    """Bytes a pixel that its decoder holds besides the frame."""
+    """Bytes per pixel that its decoder holds in addition to the frame."""
     hard: bool = False
-    """Whether decoding can take far longer than the size suggests, so that a process with a time limit should do it."""
+    """Whether decoding may take far longer than the size suggests, so that a process with a time limit should do it."""
 
     @property
     def pixels(self) -> int:
@@ -38,7 +38,7 @@ class Picture(Protocol):
     header: Header
 
     def read_into(self, frame: ByteArray) -> str:
-        """Fill `frame`, uint8 (height, width, 3), contiguous, with RGB as the file stores it, not yet turned.
+        """Fill `frame`, uint8 (height, width, 3), contiguous, with RGB pixels as stored, not yet turned upright.
 
-        Gives a warning, or an empty string. Raises Refusal or any error of the decoder.
+        Returns a warning or an empty string. Raises Refusal or any error of the decoder.
         """

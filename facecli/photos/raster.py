@@ -1,4 +1,4 @@
-"""Everything but JPEG, through Pillow and its plug-ins, one strip after another into RGB."""
+"""Decode formats other than JPEG with Pillow and its plug-ins, strip by strip, into RGB."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ _COST_OF_OTHERS = 24
 _JXL_BITS = (0, 8, 16)
 _UNREAD_MODES = {"F": "floating-point numbers", "LAB": "CIELab colours"}
 _STRIP = 1 << 20
-"""Pixels that are converted at once."""
+"""Pixels converted at once."""
 _HARD_WEBP = 80_000_000
-"""Pixels; for larger ones Pillow's own guard, which is global, must be lifted: in a process of its own."""
+"""Pixels above which Pillow's own limit must be lifted; it is global, so this is done in the helper process."""
 
 
 class RasterPicture:
-    """A file's bytes, read by the plug-in for its format; nothing is guessed, and no other plug-in is asked."""
+    """A file's bytes, read by the plug-in for its format and by no other."""
 
     def __init__(self, form: ImageFormat, data: bytes) -> None:
         self._form, self._data = form, data
         self._image: Any = None
         self._key_scale = 1
-        """What Pillow has multiplied grays with, but not the gray that stands for what is transparent."""
+        """The factor by which Pillow multiplies grays, but not the gray that is marked as transparent."""
         self._deep = False
-        """Whether a JPEG XL has 16 bits."""
+        """Whether it is a JPEG XL of 16 bits."""
         match form:
             case ImageFormat.PNG:
                 self.header = self._outline_png()
@@ -68,7 +68,7 @@ class RasterPicture:
         png = outline_png(self._data)
         if (
             png.keyed and png.depth == 16 and png.colours == 2
-        ):  # Pillow keeps 8 bits, in which other colours are the same
+        ):  # Pillow keeps 8 bits, in which other colours equal the transparent one
             raise unsupported("PNG of 16 bits with a transparent colour")
         if png.colours == 0 and png.depth in (2, 4):
             self._key_scale = 255 // ((1 << png.depth) - 1)
@@ -77,7 +77,7 @@ class RasterPicture:
 
     def _outline_jxl(self) -> Header:
         jxl = outline_jxl(self._data)
-        if jxl.bits not in _JXL_BITS:  # the plug-in gives other values than the picture has
+        if jxl.bits not in _JXL_BITS:  # the plug-in returns wrong values for these
             raise unsupported(f"JPEG XL of {jxl.bits} bits a sample")
         self._deep = jxl.bits == 16
         return Header(jxl.width, jxl.height, cost=_COST_OF_OTHERS)
@@ -93,7 +93,7 @@ class RasterPicture:
         return plugin(self._form)(io.BytesIO(self._data))
 
     def _orientation(self) -> int:
-        """The orientation still to apply: AVIF's plug-in gives it in EXIF, the others turn the pixels or have none."""
+        """The orientation still to apply: in EXIF for AVIF; other plug-ins turn the pixels or have none."""
         exif: bytes = self._image.info.get("exif", b"") if self._form is ImageFormat.AVIF else b""
         return orientation_of_exif(exif.removeprefix(b"Exif\0\0")) or 1
 
@@ -113,39 +113,39 @@ class RasterPicture:
         return ""
 
     def _mend(self, image: Any) -> None:
-        """Put right what a plug-in leaves undone, or refuse what it gives wrongly."""
+        """Correct a result of a plug-in, or raise Refusal if it cannot be corrected."""
         if self._key_scale > 1 and "transparency" in image.info:
             image.info["transparency"] *= self._key_scale
         if self._deep and image.mode == "LA":
             raise unsupported("JPEG XL of gray with opacity of 16 bits")
         if image.mode in _UNREAD_MODES:
             raise unsupported(f"{self._form} of {_UNREAD_MODES[image.mode]}")
-        if self._form is ImageFormat.JXL and image.jpeg:  # a JPEG that was packed without loss comes as its file had it
+        if self._form is ImageFormat.JXL and image.jpeg:  # the plug-in does not turn a losslessly repacked JPEG
             ImageOps.exif_transpose(image, in_place=True)
 
 
 def raster_reader(form: ImageFormat) -> Callable[[bytes], RasterPicture]:
-    """What reads a format, with its plug-in loaded; raises whatever the loading raises."""
+    """Load the plug-in for a format and return its reader; raises any error of the import."""
     plugin(form)
     return lambda data: RasterPicture(form, data)
 
 
 def plugin(form: ImageFormat) -> Any:
-    """The class of Pillow or its plug-ins that opens a format."""
+    """The class of Pillow or one of its plug-ins that opens a format."""
     module, name = _PLUGINS[form]
     return getattr(importlib.import_module(module), name)
 
 
 def _scale_of(image: Image.Image) -> float:
-    """What a sample of more than 8 bits is multiplied with; 0 for other pictures.
+    """The factor for samples of more than 8 bits; 0 for other pictures.
 
-    16 bits are cut to 8 as OpenCV and libpng cut them.
+    16 bits are cut to 8 as OpenCV and libpng do.
     """
     return 1 / 256 if image.mode.startswith("I") else 0.0
 
 
 def _rgb(strip: Image.Image, scale: float) -> ByteArray:
-    """A strip as uint8 (h, w, 3), RGB; what is transparent is composed on white."""
+    """A strip as uint8 (h, w, 3), RGB; transparent pixels are composed on white."""
     if scale:
         values = np.asarray(strip)
         gray = np.clip(values * np.float32(scale), 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Cameras' raw files through LibRaw: the JPEG preview, or the developed picture if there is no usable preview."""
+"""Raw files of cameras, read by LibRaw: the JPEG preview, or the developed picture if no preview is usable."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from facecli.photos.refusal import Refusal, unreadable
 from facecli.types import ByteArray
 
 _ORIENTATION_BY_FLIP = (1, 2, 4, 3, 5, 8, 6, 7)
-"""EXIF orientation by LibRaw's `flip`, as its tiff_head() writes it."""
+"""EXIF orientation for each value of LibRaw's `flip`, as in its tiff_head()."""
 _LEAST_SIDE = 1000
-"""The longer side of a preview from which on faces are found as well as in the developed picture, which takes
-seconds."""
+"""Smallest longer side of a preview in which faces are found as well as in the developed picture, which takes seconds
+to make."""
 _COST = 24
 
 
@@ -32,7 +32,7 @@ class RawPicture:
             shown = self._preview.header
             turned = (shown.height > shown.width) is not (sizes.iheight > sizes.iwidth)
             orientation = shown.orientation if shown.orientation > 1 else _ORIENTATION_BY_FLIP[sizes.flip]
-            # Some cameras turn the preview and not the sensor's values.
+            # Some cameras turn the preview but not the sensor's values.
             upright = turned and is_transposed(_ORIENTATION_BY_FLIP[sizes.flip])
             self.header = Header(shown.width, shown.height, 1 if upright else orientation, shown.cost)
         else:
@@ -42,7 +42,7 @@ class RawPicture:
             self.header = Header(width, height, 1, _COST)
 
     def _find_preview(self) -> JpegPicture | None:
-        """The camera's own JPEG, unless it is a thumbnail."""
+        """The camera's JPEG preview, unless it is only a thumbnail."""
         try:
             thumb = self._raw.extract_thumb()
             if thumb.format is not rawpy.ThumbFormat.JPEG:

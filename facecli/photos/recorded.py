@@ -1,9 +1,9 @@
-"""A photo's file as it was when it was indexed or asked with: what is given out is that content, or nothing.
+"""The content of a photo as it was indexed or used as a query; any other content is an error.
 
-A path is only a name, and in a received index whoever made it chose what it names. So a file is opened without waiting
-for anybody (a pipe), only where it is a regular one (no device that never ends), read no further than its recorded
-size, and trusted only once its digest is the recorded one. Links are followed, to photos and in the directories above:
-they are how people keep photos on another disk, and the content decides.
+The paths in a received index were chosen by the person who made it, and are not trusted. So a file is opened without
+blocking (it may be a pipe), only if it is a regular file (a device may never end), read no further than its recorded
+size, and used only if its digest is the recorded one. Symbolic links to photos and directories are followed, since
+people keep photos on other disks this way, and the digest decides.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ CHANGED = "the photo is not the one that was indexed"
 
 
 class Recorded(Struct, frozen=True):
-    """A file and what is known of its content."""
+    """A file with the recorded size and digest of its content."""
 
     file: PhotoFile
     digest: bytes
 
     @property
     def path(self) -> str:
-        """Absolute."""
+        """Absolute path."""
         return self.file.path
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """Size in bytes."""
         return self.file.size
 
     @property
     def mtime_ns(self) -> int:
-        """When it was changed."""
+        """Time of the last change, in nanoseconds."""
         return self.file.mtime_ns
 
     def pieces(self) -> Iterator[bytes]:
-        """The content in pieces, valid only once all have come; raises PhotoError if it is not what was recorded."""
+        """The content in pieces, valid only after the last one; raises PhotoError if it is not the recorded content."""
         descriptor = self._open()
         try:
             yield from self._read(descriptor)
@@ -54,14 +54,14 @@ class Recorded(Struct, frozen=True):
             os.close(descriptor)
 
     def _open(self) -> int:
-        """A descriptor of the file, which is a regular one of the recorded size."""
+        """A descriptor of the file, checked to be a regular file of the recorded size."""
         try:
             self._ask_regular(os.stat(self.path))
-            # What took the file's place since then may be a pipe, whose opening waits without O_NONBLOCK.
+            # Without O_NONBLOCK, opening would hang if a pipe has replaced the file.
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         except OSError as error:
             raise _unreadable(error, self.path) from error
-        except ValueError as error:  # a path with a NUL, which no file has
+        except ValueError as error:  # a path with a NUL
             raise PhotoError("no such photo", self.path) from error
         try:
             self._ask_regular(os.fstat(descriptor))
@@ -89,7 +89,7 @@ class Recorded(Struct, frozen=True):
             raise self.changed()
 
     def changed(self) -> PhotoError:
-        """The error for a content that is another one."""
+        """The error for a content that has changed."""
         return PhotoError(CHANGED, self.path)
 
 

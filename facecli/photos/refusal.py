@@ -1,4 +1,4 @@
-"""The reason why a photo is refused, on its way from a decoder to the `Skipped` that the caller gets."""
+"""Refusal: the internal exception for a photo that cannot be read, returned to callers as `Skipped`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NOT_LOADED = "its reader could not be loaded; if this persists, facecli doctor s
 
 
 class Refusal(Exception):
-    """A photo that cannot be read; never leaves this package."""
+    """A photo that cannot be read; not raised outside this package."""
 
     def __init__(self, reason: SkipReason, detail: str, refused_by: str = "", said: str = "") -> None:
         super().__init__(reason, detail, refused_by, said)
@@ -19,20 +19,20 @@ class Refusal(Exception):
         self.detail = detail
         self.refused_by = refused_by
         self.said = said
-        """What the library said, in its own words; for --verbose."""
+        """The library's own message, for --verbose."""
 
     def skip(self, file: PhotoFile) -> Skipped:
-        """As a value about a file."""
+        """The refusal as a `Skipped` for a file."""
         return Skipped(file, self.reason, self.detail, self.refused_by)
 
 
 def unavailable(detail: str, said: str = "") -> Refusal:
-    """A photo that cannot be read just now, which says nothing of its content."""
+    """A photo that cannot be read at the moment, which says nothing about its content."""
     return Refusal(SkipReason.UNAVAILABLE, detail, said=said)
 
 
 def unsupported(detail: str) -> Refusal:
-    """A sound photo of a kind that isn't read."""
+    """A photo of a kind that is not supported."""
     return Refusal(SkipReason.UNSUPPORTED, detail)
 
 
@@ -43,7 +43,7 @@ def unreadable(detail: str) -> Refusal:
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Around the import of a reader: that it fails says nothing of the photo."""
+    """Turn a failed import of a reader into a temporary Refusal: it says nothing about the photo."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Which photos there are: directories, named files and lists together, in the order of their paths."""
+"""Find photos in directories, named files and lists, in the order of their paths."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from facecli.types import PhotoFile, Skipped
 
 
 class Scan:
-    """One walk over everything that was named; to be iterated once.
+    """One walk over all given directories, files and lists; can be iterated once.
 
-    Strictly ascending by the bytes of the paths, each path once, however the roots overlap. What is named itself is
-    always given: its content decides, not its name. A directory that cannot be listed is given as Skipped, its path
-    ending in a slash.
+    The paths are strictly ascending by their bytes, each path once, even if roots overlap. A file that was named itself
+    is always yielded: its content decides, not its name. A directory that cannot be listed is yielded as Skipped, with
+    a path that ends in a slash.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Scan:
 
     @property
     def ignored(self) -> Counter[str]:
-        """How many files of each kind were passed over."""
+        """How many files of each kind were ignored."""
         return self._findings.ignored
 
     def __iter__(self) -> Iterator[PhotoFile | Skipped]:
@@ -73,7 +73,7 @@ class Scan:
             previous = path
 
     def _sort_out(self, roots: Iterable[str]) -> Iterator[str]:
-        """Tell missing roots and directories from files, which are given."""
+        """Yield the files among the roots, and record the missing roots and the directories."""
         for root in roots:
             try:
                 state = os.stat(root)
@@ -89,7 +89,7 @@ class Scan:
 
     def _look_at_files(self) -> Iterator[PhotoFile | Skipped]:
         for path in sorted(set(self._files), key=os.fsencode):
-            if os.path.isdir(path):  # lists made by find name directories too; the files in them are named beside them
+            if os.path.isdir(path):  # output of find lists directories too, and the files in them separately
                 self._findings.ignored["directory in a list"] += 1
             else:
                 yield stat_photo(path, self._findings.systems)
@@ -109,9 +109,9 @@ def _compile(patterns: Sequence[str]) -> pathspec.GitIgnoreSpec | None:
 
 
 def read_list(stream: BinaryIO, *, nul: bool, base: str) -> list[str]:
-    """The absolute paths of a list, one a line or, with `nul`, NUL-terminated; relative paths start at `base`.
+    """The absolute paths in a list, one per line or, with `nul`, NUL-terminated; relative paths start at `base`.
 
-    An empty name stays empty, for the caller to refuse: made absolute it would be `base`.
+    An empty name stays empty, so that the caller can refuse it: as an absolute path it would be `base`.
     """
     end = b"\0" if nul else b"\n"
     text = stream.read()

@@ -1,4 +1,4 @@
-"""What a file holds, told by its first bytes alone."""
+"""The format of a file, from its first bytes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from enum import StrEnum
 
 HEAD = 64
-"""How many bytes from a file's beginning are looked at."""
+"""The number of bytes read from the beginning of a file."""
 
 
 class ImageFormat(StrEnum):
-    """A format of pictures; the value is its name for messages."""
+    """A picture format; the value is its name in messages."""
 
     JPEG = "JPEG"
     PNG = "PNG"
@@ -95,7 +95,7 @@ _UNREAD: tuple[tuple[bytes, str], ...] = (
 
 
 def sniff(head: bytes) -> ImageFormat | None:
-    """The format that the first HEAD bytes of a file show; None where they are no image's."""
+    """The format of a file, from its first HEAD bytes; None if they are not those of a supported image format."""
     for start, found in _FORMAT_BY_START:
         if head.startswith(start):
             return ImageFormat.RAW if found is ImageFormat.TIFF and head[8:10] == b"CR" else found
@@ -128,12 +128,12 @@ def _sniff_boxes(head: bytes) -> ImageFormat | None:
 
 
 def describe_unread(head: bytes) -> str:
-    """What a file is that is a picture of a format that isn't read, for a message; empty where it is none."""
+    """The name of a picture format that is not supported, for a message; empty if it is not one."""
     return next((what for pattern, what in _UNREAD if re.match(pattern, head, re.DOTALL)), "")
 
 
 def describe_other(head: bytes) -> str:
-    """What a file seems to be that is no image, for a message."""
+    """The apparent kind of a file that is not an image, for a message."""
     for pattern, what in _OTHER:
         if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
             return what

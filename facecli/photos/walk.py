@@ -1,4 +1,4 @@
-"""Walk a directory tree in the order of the bytes of its paths; only the names on the way down are in memory."""
+"""Walk a directory tree in the order of the bytes of its paths, with only the present branch in memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors(
 
 
 class Findings(Struct):
-    """What walks find besides photos."""
+    """The results of walks other than photos."""
 
     unlisted: list[str] = field(default_factory=list)
     mounts: list[str] = field(default_factory=list)
@@ -32,16 +32,16 @@ class Findings(Struct):
 
 
 class _Folder(Struct):
-    """A directory on the way down."""
+    """A directory on the present branch."""
 
     prefix: str
     """Its path with a slash at the end."""
     device: int
     names: list[bytes]
-    """What is still to be visited, the next one last; a directory's name ends in a slash, which puts its content
-    where its path belongs."""
+    """Names still to visit, the next one last; a directory's name ends in a slash, so that its contents come in the
+    order of their paths."""
     doubtful: set[bytes]
-    """Those whose names don't tell their kind."""
+    """Names that do not show the kind of the file."""
 
 
 class Walk:
@@ -64,7 +64,7 @@ class Walk:
         self._left_out = {i for i in map(_identity, leave_out) if i is not None}
         self._mounts = mounts_below(root)
         self._entered: set[tuple[int, int]] = set()
-        """The directories that were entered; kept only where links are followed."""
+        """The directories that were entered; only recorded if links are followed."""
 
     def __iter__(self) -> Iterator[PhotoFile | Skipped]:
         entered = self._enter(self._root, None)
@@ -89,7 +89,7 @@ class Walk:
                 yield item
 
     def _enter(self, prefix: str, above: int | None) -> _Folder | Skipped | None:
-        """List a directory; None where it is to be passed over or gone."""
+        """List a directory; None if it is to be ignored or gone."""
         path = prefix[:-1] or "/"
         try:
             state = os.stat(prefix)
@@ -134,7 +134,7 @@ class Walk:
         return not any(self._is_excluded("/".join(parts[: depth + 1]) + "/") for depth in range(len(parts)))
 
     def _list(self, folder: _Folder) -> None:
-        """Fill in what of a directory is to be visited."""
+        """Fill in the entries of a directory that are to be visited."""
         ignored, names = self._findings.ignored, folder.names
         with os.scandir(os.fsencode(folder.prefix)) as entries:
             for entry in entries:
@@ -159,7 +159,7 @@ class Walk:
         names.sort(reverse=True)
 
     def _kind_of_no_file(self, entry: os.DirEntry[bytes], name: bytes) -> str | None:
-        """Count or visit an entry: directories, images and unknown files are visited, others counted."""
+        """The kind of an entry that is not a regular file: directories and linked files are visited, others counted."""
         linked = entry.is_symlink()
         try:
             mode = entry.stat().st_mode
@@ -180,11 +180,11 @@ class Walk:
         names[:] = kept
 
     def _is_excluded(self, path: str) -> bool:
-        """Whether a pattern leaves out a path that is relative to the root; a directory's ends in a slash."""
+        """Whether a pattern excludes a path, which is relative to the root; a directory's path ends in a slash."""
         return self._excluded is not None and self._excluded.match_file(path)
 
     def _look(self, path: str, *, doubtful: bool) -> PhotoFile | Skipped | None:
-        """A file whose name may be an image's; what its name doesn't tell, its first bytes do."""
+        """Stat a file that may be an image; if its name does not show its kind, its first bytes do."""
         try:
             state = os.stat(path)
             if doubtful and not _begins_as_image(path, state):

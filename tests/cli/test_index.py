@@ -104,7 +104,7 @@ def test_lists_come_from_files_and_stdin(shell: Shell) -> None:
         (("--det-size", "100", "album"), "not a multiple of 32"),
         (("--drop-unreachable", "album"), "--drop-unreachable needs --migrate"),
         (("nowhere",), "no such file or directory"),
-        ((), "no photos were named"),
+        ((), "no photos were given"),
         (("-d", "abacus", "album"), "abacus"),
     ],
 )

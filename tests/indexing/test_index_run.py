@@ -161,7 +161,7 @@ def test_relative_paths_are_kept_as_what_they_name(album: Album, monkeypatch: py
     ):
         with pytest.raises(UsageError, match="an empty name"):
             index_photos(wrong)
-    with pytest.raises(UsageError, match="not a single text"):
+    with pytest.raises(UsageError, match="not a single string"):
         index_photos(IndexRequest(str(album.index), str(album.folder)))  # type: ignore[arg-type]
 
 
@@ -181,7 +181,7 @@ def test_directories_that_another_user_wrote_into_the_index_are_not_read(
 
 
 def test_without_a_path_the_known_directories_are_run(album: Album, portraits: Path) -> None:
-    with pytest.raises(UsageError, match="no photos were named"):
+    with pytest.raises(UsageError, match="no photos were given"):
         index_photos(IndexRequest(str(album.index)))
     album.run()
     shutil.copy(portraits / "0.png", album.folder / "again.png")
@@ -397,7 +397,7 @@ def test_a_missing_or_empty_root_is_never_all_deleted(album: Album) -> None:
         album.run()
     album.folder.mkdir()
     assert album.run().photos.total == 6
-    assert any("holds none of its photos now" in warning for warning in album.notes.warnings)
+    assert any("contains none of its photos now" in warning for warning in album.notes.warnings)
     album.folder.rmdir()
     away.rename(album.folder)
     assert album.run().photos.unchanged == 6

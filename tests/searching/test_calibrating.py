@@ -24,5 +24,5 @@ def test_a_measurement_is_kept_for_its_owner_alone(tmp_path: Path, monkeypatch: 
 def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cache").write_text("a file")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with pytest.raises(OutputError, match="cannot be kept"):
+    with pytest.raises(OutputError, match="cannot be saved"):
         keep_calibration("ab" * 32, CALIBRATION)

@@ -1,1 +1,1 @@
-"""TIFF and PSD by their layouts."""
+"""Decode TIFF and PSD files."""

@@ -1,8 +1,8 @@
 """The samples of a strip or tile of a TIFF file.
 
-Only the decompression is a library's: libtiff, through Pillow, gets each chunk as a small file of its own whose pixels
-are the chunk's bytes. What the bytes mean is told here, since Pillow and OpenCV read several layouts wrongly without a
-word.
+Only the decompression is left to a library: libtiff, through Pillow, reads each chunk as a small file of its own whose
+pixels are the chunk's bytes. The bytes are interpreted here, because Pillow and OpenCV read several layouts wrongly
+without an error.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from facecli.photos.tiff.directory import truncated_tiff
 from facecli.photos.tiff.layout import EMBEDDED, FAX, Colours, Packing, SampleLayout
 
 Fields = dict[int, tuple[int, ...]]
-"""Tags of 16 bits and their values."""
+"""Tags with their values of 16 bits."""
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _LZMA_MEMORY = 1 << 28
 _PLACE = 8
-"""Where the bytes of a chunk lie in a file of its own."""
+"""Offset of a chunk's bytes in the small file."""
 
 
 class Chunk:
-    """One strip or tile, of one plane where each sample has its own."""
+    """One strip or tile; of one plane if each sample has its own plane."""
 
     def __init__(self, layout: SampleLayout, data: bytes, number: int, rows: int) -> None:
-        """`number` counts chunks over all planes; `rows` are those that are stored."""
+        """`number` counts chunks over all planes; `rows` is the number of stored rows. Raises Refusal."""
         self._layout, self._data, self._number = layout, data, number
         self.rows, self.width = rows, layout.chunk_width
         self.samples = 1 if layout.separate else layout.samples
         self.stored = b""
-        """What is to be unpacked; of subsampled colours, which aren't stored pixel by pixel, by the caller."""
+        """The decompressed bytes; subsampled colours are not stored pixel by pixel, so the caller unpacks them."""
         self._ready: Samples | None = None
         if layout.packing is Packing.JPEG or layout.packing in FAX:
             self._ready = self._decode_picture()
@@ -51,7 +51,7 @@ class Chunk:
             self.stored = self._decompress()
 
     def band(self, top: int, bottom: int) -> Samples:
-        """Some rows: (rows, width, samples), uint8, or uint16 for more than 8 bits."""
+        """The rows from `top` to before `bottom`: (rows, width, samples), uint8, or uint16 for more than 8 bits."""
         if self._ready is not None:
             return self._ready[top:bottom]
         size = self._row_size
@@ -77,17 +77,17 @@ class Chunk:
 
     @property
     def _grid(self) -> tuple[int, int]:
-        """Bytes of a row, and rows, as they are stored."""
+        """Bytes per row and number of rows, as stored."""
         if not self._layout.is_subsampled:
             return self._row_size, self.rows
         across, down = self._layout.subsampling
         return -(-self.width // across) * (across * down + 2), -(-self.rows // down)
 
     def _stored(self, size: int | None = None) -> bytes:
-        """The chunk as the file holds it.
+        """The chunk's bytes as stored.
 
-        The size of a chunk that isn't compressed is known better than the file tells; where it tells none, the chunk
-        ends where its decoder says.
+        The size of an uncompressed chunk is passed in, since the file may state a wrong one. If the file states none,
+        the chunk reaches to the end of the file, and its decoder finds its end.
         """
         layout, number = self._layout, self._number
         place = layout.places[number] if number < len(layout.places) else 0
@@ -119,7 +119,7 @@ class Chunk:
         return found
 
     def _decode_picture(self) -> Samples:
-        """A chunk that is a picture to its compression, too: by JPEG, or by a fax's methods."""
+        """Decode a chunk whose compression works on pixels: JPEG or fax."""
         stored = self._stored()
         fields = self._jpeg_fields(stored) if self._layout.packing is Packing.JPEG else self._fax_fields()
         pixels = np.asarray(_open_alone(stored, (self.width, self.rows), fields, self._layout.tables))
@@ -132,7 +132,7 @@ class Chunk:
         """
         colours = Colours.BLACK_IS_ZERO if self.samples < 3 else self._layout.colours
         sampling = sampling_of(stored) if self.samples == 3 else (1, 1)
-        if sampling != (1, 1):  # also where the directory has it for RGB, which is stored in full
+        if sampling != (1, 1):  # also if the directory says RGB, which is never subsampled
             colours = Colours.YCBCR
         fields: Fields = {258: (8,) * self.samples, 259: (Packing.JPEG,), 262: (colours,), 277: (self.samples,)}
         if colours is Colours.YCBCR:
@@ -153,7 +153,7 @@ class Chunk:
         }
 
     def _decode_file(self) -> Samples:
-        """A chunk that is a file of another format."""
+        """Decode a chunk that is a whole file of another format."""
         with loading():
             opener = plugin(ImageFormat.WEBP if self._layout.packing is Packing.WEBP else ImageFormat.JP2)
         image = opener(io.BytesIO(self._stored()))
@@ -168,12 +168,12 @@ class Chunk:
 def _from_lzma(stored: bytes, size: int) -> bytes:
     try:
         return lzma.LZMADecompressor(memlimit=_LZMA_MEMORY).decompress(stored, size)
-    except lzma.LZMAError as error:  # which calls broken bytes a format that is not supported
+    except lzma.LZMAError as error:  # lzma reports broken bytes as an unsupported format
         raise unreadable("the TIFF file is broken") from error
 
 
 def _open_alone(stored: bytes, size: tuple[int, int], fields: Fields, tables: bytes = b"") -> TiffImageFile:
-    """A chunk of some width and height as a file of its own, decoded."""
+    """Decode a chunk of a given width and height as a small TIFF file of its own."""
     longs = {256: size[0], 257: size[1], 273: _PLACE, 278: size[1], 279: len(stored)}
     values = {tag: (4, 1, struct.pack("<I", value)) for tag, value in longs.items()}
     values |= {tag: (3, len(shorts), struct.pack(f"<{len(shorts)}H", *shorts)) for tag, shorts in fields.items()}
@@ -192,7 +192,7 @@ def _open_alone(stored: bytes, size: tuple[int, int], fields: Fields, tables: by
 
 
 def _unpack(stored: bytes, shape: tuple[int, int, int], bits: int, order: str) -> Samples:
-    """Samples of so many bits, each row beginning with a whole byte."""
+    """Unpack samples of `bits` bits into `shape`; each row begins at a whole byte."""
     rows, width, samples = shape
     if bits == 8:
         return np.frombuffer(stored, np.uint8).reshape(shape)

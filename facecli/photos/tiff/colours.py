@@ -1,4 +1,4 @@
-"""From samples of a TIFF file to RGB on white."""
+"""Convert samples of a TIFF file to RGB on white."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FULL_RANGE = (0.0, 255.0, 128.0, 255.0, 128.0, 255.0)
 
 
 def to_rgb(samples: Samples, layout: SampleLayout) -> ByteArray:
-    """Samples (h, w, n) as uint8 (h, w, 3), RGB; what is transparent lies on white."""
+    """Convert samples, uint8 or uint16 (h, w, n), to uint8 (h, w, 3), RGB; transparency is composed on white."""
     rgb = _colours(samples, layout)
     if layout.alpha is None:
         return rgb
@@ -29,7 +29,10 @@ def to_rgb(samples: Samples, layout: SampleLayout) -> ByteArray:
 
 
 def spread_ycbcr(stored: bytes, shape: tuple[int, int], subsampling: tuple[int, int]) -> ByteArray:
-    """Subsampled YCbCr as uint8 (h, w, 3): each unit holds the brightness of some pixels, then their shared colour."""
+    """Expand subsampled YCbCr to uint8 (h, w, 3).
+
+    Each stored unit holds the luma of a block of pixels, then their shared Cb and Cr (TIFF 6.0, section 21).
+    """
     (rows, width), (across, down) = shape, subsampling
     grid = -(-rows // down), -(-width // across)
     units = np.frombuffer(stored, np.uint8)[: grid[0] * grid[1] * (across * down + 2)].reshape(*grid, across * down + 2)
@@ -58,20 +61,20 @@ def _colours(samples: Samples, layout: SampleLayout) -> ByteArray:
 
 
 def _eight_bits(samples: Samples, bits: int) -> ByteArray:
-    """More bits become 8 by dropping the lower ones; fewer by spreading what they can say over 0 to 255."""
+    """Convert samples to 8 bits: drop the lower bits of larger ones, spread the range of smaller ones over 0 to 255."""
     if bits >= 8:
         return (samples >> (bits - 8)).astype(np.uint8, copy=False)
     return (samples.astype(np.uint16) * 255 // ((1 << bits) - 1)).astype(np.uint8)
 
 
 def _palette(layout: SampleLayout) -> ByteArray:
-    """uint8 (entries, 3); some programs write 8 bits where the format has 16."""
+    """The palette, uint8 (entries, 3), RGB; some programs write 8 bits where the format has 16."""
     entries = np.array(layout.palette[: 3 << layout.bits]).reshape(3, -1).T
     return (entries >> 8 if entries.max(initial=0) > 255 else entries).astype(np.uint8)
 
 
 def _from_ycbcr(values: NDArray[np.float32], layout: SampleLayout) -> ByteArray:
-    """By the formulas of TIFF 6.0, section 21."""
+    """Convert YCbCr to RGB by the formulas of TIFF 6.0, section 21."""
     red, green, blue = layout.coefficients or _LUMA
     black_y, white_y, black_b, white_b, black_r, white_r = layout.references or _FULL_RANGE
     y = _scaled(values[:, :, 0], black_y, white_y, 255.0)

@@ -11,9 +11,9 @@ from facecli.types import SkipReason
 KIND_OF_PAGE, OLD_KIND_OF_PAGE, WIDTH, HEIGHT = 254, 255, 256, 257
 COMPRESSION, PHOTOMETRIC, ORIENTATION, PAGES_BELOW = 259, 262, 274, 330
 _OF_CAMERAS = (50706, 34310)
-"""Tags that only cameras write: the version of DNG, and what Leaf keeps of its own."""
+"""Tags that only cameras write: the version of DNG, and a tag of Leaf."""
 _OF_SENSORS = (32803, 34892)
-"""Photometric interpretations: a mosaic of colours, and linear values."""
+"""Photometric interpretations: colour filter array, and linear raw."""
 _BY_CAMERAS = (32767, 32769, 32770, 34713, 65000, 65535)
 """Compressions that only cameras write: Sony, packed, Samsung, Nikon, Kodak, Pentax."""
 _REDUCED, _MASK, _OLD_REDUCED = 1, 4, 2
@@ -39,12 +39,12 @@ _MOST_DIRECTORIES = 64
 
 
 def truncated_tiff(kind: str = "TIFF") -> Refusal:
-    """What is said of a file that names places beyond its end."""
+    """The refusal of a file with offsets beyond its end."""
     return Refusal(SkipReason.TRUNCATED, f"the end of the {kind} file is missing")
 
 
 class Directory:
-    """One directory: its tags, of which a value is read when it is asked for."""
+    """One directory; the values of its tags are read when they are used."""
 
     def __init__(self, file: TiffParts, at: int) -> None:
         self._file = file
@@ -66,7 +66,7 @@ class Directory:
         return tag in self._fields
 
     def values(self, tag: int) -> tuple[float, ...]:
-        """All numbers of a tag, a rational as its two; none where it isn't there."""
+        """All numbers of a tag, a rational as two; none if the tag is missing."""
         code, count, place = self._fields.get(tag, ("", 0, 0))
         return (
             self._file.numbers(code[:1] * (len(code) * count) if count < 8 else f"{len(code) * count}{code[:1]}", place)
@@ -75,12 +75,12 @@ class Directory:
         )
 
     def number(self, tag: int, default: int) -> int:
-        """The first number of a tag, where it is a whole one."""
+        """The first number of a tag if it is an integer, else `default`."""
         found = self.values(tag)
         return found[0] if found and isinstance(found[0], int) else default
 
     def raw(self, tag: int) -> bytes:
-        """The bytes of a tag of bytes."""
+        """The value of a tag of bytes."""
         code, count, place = self._fields.get(tag, ("", 0, 0))
         if place + count > len(self._file.data):
             raise truncated_tiff()
@@ -99,7 +99,7 @@ class Directory:
 
 
 class TiffParts:
-    """The bytes of a TIFF file; raises Refusal where there is no first directory."""
+    """The bytes of a TIFF file; raises Refusal if there is no first directory."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -108,7 +108,7 @@ class TiffParts:
         self.first = Directory(self, *self.numbers("Q", 8) if self.big else self.numbers("I", 4))
 
     def numbers(self, codes: str, at: int) -> tuple[int, ...]:
-        """Numbers as `struct` knows them, in the file's byte order; raises Refusal beyond the file's end."""
+        """Numbers by their `struct` codes, in the file's byte order; raises Refusal beyond the file's end."""
         try:
             return struct.unpack_from(self.order + codes, self.data, at)
         except (struct.error, OverflowError) as error:
@@ -126,13 +126,13 @@ class TiffParts:
             yield directory
 
     def below(self) -> Iterator[Directory]:
-        """The directories that the first one names as its parts."""
+        """The subdirectories of the first directory."""
         for place in self.first.values(PAGES_BELOW)[:_MOST_DIRECTORIES]:
             if isinstance(place, int):
                 yield Directory(self, place)
 
     def picture(self) -> Directory:
-        """The directory that holds the picture: the first, or where that is a smaller copy, what it is a copy of."""
+        """The directory of the picture: the first, or the full picture's if the first is a smaller copy."""
         candidates = [self.first, *_sound(self.below())]
         if self.first.is_reduced:
             candidates += _sound(self.following())
@@ -141,7 +141,7 @@ class TiffParts:
 
 
 def is_raw(data: bytes) -> bool:
-    """Whether a TIFF file is a camera's raw file: a DNG, or sensor values anywhere in it."""
+    """Whether a TIFF file is a camera's raw file: a DNG, or any file with sensor values."""
     try:
         parts = TiffParts(data)
     except Refusal:
@@ -162,7 +162,7 @@ def _is_of_camera(directory: Directory) -> bool:
 
 
 def _sound(directories: Iterator[Directory]) -> list[Directory]:
-    """The directories before the first that is broken; a broken one beside the picture is no reason to refuse it."""
+    """The directories before the first broken one; a broken directory besides the picture does not matter."""
     found = []
     try:
         for directory in directories:
@@ -174,7 +174,7 @@ def _sound(directories: Iterator[Directory]) -> list[Directory]:
 
 
 def needs_pixels(directory: Directory) -> tuple[int, int]:
-    """Width and height of the picture in a directory."""
+    """Width and height of the picture in a directory; raises Refusal if there is none."""
     width, height = directory.number(WIDTH, 0), directory.number(HEIGHT, 0)
     if width <= 0 or height <= 0:
         raise unreadable("a TIFF file without a size")

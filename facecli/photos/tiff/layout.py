@@ -1,4 +1,4 @@
-"""How the picture in a TIFF directory is stored, or in words why such a one isn't read."""
+"""The layout of the picture in a TIFF directory, or the reason why it is not supported."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _TABLES, _FAX_OPTIONS = 347, (292, 293)
 _JPEG_HEAD = 1 << 16
 _MOST_CHUNKS = 1 << 22
 _MOST_TILE = 1 << 26
-"""Pixels of a tile that is larger than its picture."""
+"""Most pixels of a tile that is larger than its picture."""
 
 
 class Colours(IntEnum):
-    """What samples mean, by the numbers of the format."""
+    """Photometric interpretation, with the numbers of the format."""
 
     WHITE_IS_ZERO = 0
     BLACK_IS_ZERO = 1
@@ -34,7 +34,7 @@ class Colours(IntEnum):
 
 
 class Packing(IntEnum):
-    """How bytes are compressed, by the numbers of the format."""
+    """Compression, with the numbers of the format."""
 
     NONE = 1
     FAX_RLE = 2
@@ -54,9 +54,9 @@ class Packing(IntEnum):
 
 FAX = (Packing.FAX_RLE, Packing.FAX_3, Packing.FAX_4, Packing.FAX_RLE_WORDS)
 EMBEDDED = {Packing.JPEG_2000: ("JPEG 2000", b"\xff\x4f\xff\x51"), Packing.WEBP: ("WebP", b"RIFF")}
-"""Whose chunks are whole files of another format, with their names and how such files begin."""
+"""Compressions whose chunks are whole files of another format: its name, and the first bytes of such files."""
 _DIFFERENCED = (Packing.LZW, Packing.DEFLATE, Packing.OLD_DEFLATE, Packing.LZMA, Packing.ZSTANDARD)
-"""Only with these libtiff heeds a predictor."""
+"""The compressions for which libtiff applies a predictor."""
 _UNREAD_PACKINGS = {
     6: "old-style JPEG",
     9: "JBIG",
@@ -98,14 +98,14 @@ class SampleLayout(Struct, frozen=True, kw_only=True):
     """A picture of unsigned samples in strips or tiles."""
 
     kind: str = "TIFF"
-    """The file's, for messages."""
+    """The format of the file, for messages."""
     width: int
     height: int
     colours: Colours
     packing: Packing
     bits: int
     samples: int
-    """A pixel's."""
+    """Samples per pixel."""
     separate: bool
     """Whether each sample has a plane of its own."""
     tiled: bool = False
@@ -116,37 +116,37 @@ class SampleLayout(Struct, frozen=True, kw_only=True):
     differenced: bool = False
     reversed_bits: bool = False
     alpha: int | None = None
-    """Which sample is the opacity."""
+    """The index of the alpha sample."""
     associated: bool = False
-    """Whether colours are multiplied with the opacity already."""
+    """Whether colours are already multiplied by alpha."""
     palette: tuple[int, ...] = ()
     inverted: bool = False
-    """Whether inks are told by what they leave of the paper."""
+    """Whether ink values are inverted: 255 is no ink."""
     subsampling: tuple[int, int] = (1, 1)
     coefficients: tuple[float, ...] = ()
     references: tuple[float, ...] = ()
     tables: bytes = b""
-    """Of JPEG, common to all chunks."""
+    """JPEG tables shared by all chunks."""
     fax_options: tuple[int, int] = (0, 0)
 
     @property
     def is_subsampled(self) -> bool:
-        """Whether colour is stored with fewer samples than brightness; a JPEG decoder evens that out itself."""
+        """Whether chroma has fewer samples than luma; False for JPEG, whose decoder upsamples it."""
         return self.colours is Colours.YCBCR and self.packing is not Packing.JPEG and self.subsampling != (1, 1)
 
     @property
     def across(self) -> int:
-        """Chunks beside each other."""
+        """Number of chunks side by side."""
         return -(-self.width // self.chunk_width)
 
     @property
     def down(self) -> int:
-        """Chunks one below another."""
+        """Number of chunks one below the other."""
         return -(-self.height // self.chunk_height)
 
 
 def check_chunks(layout: SampleLayout, data: bytes) -> None:
-    """Refuse a picture whose compression has a known number, but of a variety that isn't read."""
+    """Raise Refusal for a variety of a known compression that is not supported."""
     if layout.packing in EMBEDDED and layout.places:
         name, start = EMBEDDED[layout.packing]
         if layout.separate or not data.startswith(start, layout.places[0]):
@@ -154,14 +154,14 @@ def check_chunks(layout: SampleLayout, data: bytes) -> None:
     if layout.packing is Packing.JPEG and layout.places:
         try:
             kind = unread_kind(data[layout.places[0] : layout.places[0] + _JPEG_HEAD])
-        except Refusal as refusal:  # no JPEG at all, which the file's being whole doesn't change
+        except Refusal as refusal:  # not a JPEG at all: broken rather than cut off
             raise unreadable("the TIFF file is broken") from refusal
         if kind:
             raise unsupported(f"TIFF compressed by {kind}")
 
 
 def layout_of(directory: Directory) -> SampleLayout:
-    """The layout of the picture in a directory; raises Refusal where it isn't read."""
+    """The layout of the picture in a directory; raises Refusal if it is broken or not supported."""
     width, height = needs_pixels(directory)
     samples, packing = directory.number(_SAMPLES, 1), _packing(directory)
     colours = _colours(directory, samples, packing)
@@ -203,7 +203,7 @@ def _integers(directory: Directory, tag: int) -> tuple[int, ...]:
 
 
 def _rationals(directory: Directory, tag: int, count: int) -> tuple[float, ...]:
-    """The numbers of a tag; none unless there are all of them and they make sense."""
+    """The rational numbers of a tag; empty unless there are exactly `count` of them, without a zero denominator."""
     parts = directory.values(tag)
     pairs = list(zip(parts[::2], parts[1::2], strict=False))
     return tuple(a / b for a, b in pairs) if len(pairs) == count and all(b for _, b in pairs) else ()
@@ -265,9 +265,9 @@ def _check_samples(colours: Colours, packing: Packing, bits: int, samples: int) 
 
 
 def _alpha(directory: Directory, colours: Colours, samples: int) -> tuple[int | None, bool]:
-    """Which sample is the opacity, and whether colours are multiplied with it.
+    """The index of the alpha sample, and whether colours are multiplied by it.
 
-    Four samples of RGB without a word about the fourth are RGBA for all who read them.
+    RGB with an undescribed fourth sample is RGBA, as in all other readers.
     """
     own = _FEWEST.get(colours, 1)
     extra = _integers(directory, _EXTRA)

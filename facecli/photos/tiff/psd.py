@@ -1,4 +1,4 @@
-"""Where the flattened picture of a Photoshop document lies: in planes, as a TIFF file may have them."""
+"""The layout of the flattened picture of a Photoshop document, which is stored in planes like some TIFF files."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ _MODES = {
     4: Colours.CMYK,
     8: Colours.BLACK_IS_ZERO,
 }
-"""A bitmap's ones are black. Of a duotone the gray picture is stored."""
+"""The ones of a bitmap are black; a duotone is stored as a gray picture."""
 _UNREAD_MODES = {7: "several channels without colours", 9: "CIELab colours"}
 _UNREAD_PACKINGS = {2: "ZIP", 3: "ZIP"}
 _CHANNELS = {Colours.RGB: 3, Colours.CMYK: 4}
 
 
 def psd_layout(data: bytes) -> SampleLayout:
-    """The layout of the flattened picture; more channels are masks, and transparency is already on white."""
+    """The layout of the flattened picture; raises Refusal if it is broken or not supported.
+
+    Further channels are masks, and transparency is already composed on white.
+    """
     if len(data) < 26:
         raise truncated_tiff("PSD")
     stored, height, width, bits, mode = _HEADER.unpack_from(data, 12)
@@ -37,7 +40,7 @@ def psd_layout(data: bytes) -> SampleLayout:
     if stored < channels or not width or not height:
         raise unreadable("a PSD file with a broken header")
     palette, at = _section(data, 26)
-    for _ in range(2):  # its resources and its layers
+    for _ in range(2):  # skip the resources and the layers
         _, at = _section(data, at)
     (packing,) = _numbers(data, ">H", at)
     sizes = _sizes(data, at + 2, (stored, height, -(-width * bits // 8)), packing)
@@ -61,7 +64,7 @@ def psd_layout(data: bytes) -> SampleLayout:
 
 
 def _sizes(data: bytes, at: int, shape: tuple[int, int, int], packing: int) -> tuple[int, ...]:
-    """How many bytes each channel has; `shape` is channels, rows and the bytes of a row."""
+    """The number of bytes of each channel; `shape` is channels, rows and bytes per row."""
     channels, rows, row = shape
     if packing == 0:
         return (rows * row,) * channels

@@ -1,4 +1,4 @@
-"""TIFF, and the flattened picture of a PSD, which is stored alike: chunk after chunk, band after band, into RGB."""
+"""Decode TIFF files and the flattened picture of a PSD, which is stored alike, chunk by chunk into RGB."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from facecli.types import ByteArray
 
 _COST = 24
 _BAND = 1 << 20
-"""Pixels whose samples are unpacked at once."""
+"""Pixels unpacked at once."""
 
 
 class ChunkPicture:
-    """A file's bytes in which a picture of a known layout lies."""
+    """A file's bytes with a picture of a known layout."""
 
     def __init__(self, data: bytes, layout: SampleLayout, orientation: int = 1) -> None:
         self._data, self._layout = data, layout
@@ -34,7 +34,7 @@ class ChunkPicture:
         return ""
 
     def _read_chunk(self, number: int, part: ByteArray) -> None:
-        """Fill the part of the frame that a chunk covers, which may reach beyond the picture."""
+        """Fill the part of the frame that a chunk covers; a chunk may extend beyond the picture."""
         layout = self._layout
         rows = layout.chunk_height if layout.tiled else part.shape[0]
         each = layout.across * layout.down
@@ -60,22 +60,22 @@ class ChunkPicture:
 
 
 def open_tiff(data: bytes) -> ChunkPicture:
-    """The picture of a TIFF file."""
+    """Open a TIFF file; raises Refusal if it is broken or not supported."""
     parts = TiffParts(data)
     directory = parts.picture()
     layout = layout_of(directory)
     check_chunks(layout, data)
-    # Where the full picture lies below a small one, the small one's orientation is meant for both.
+    # If the first directory is a smaller copy of the picture, its orientation holds for both.
     return ChunkPicture(data, layout, directory.number(ORIENTATION, parts.first.number(ORIENTATION, 1)))
 
 
 def open_psd(data: bytes) -> ChunkPicture:
-    """The flattened picture of a Photoshop document."""
+    """Open the flattened picture of a Photoshop document; raises Refusal if it is broken or not supported."""
     return ChunkPicture(data, psd_layout(data))
 
 
 def _decoded(layout: SampleLayout) -> SampleLayout:
-    """The layout of what chunks give: a JPEG decoder has made RGB of YCbCr."""
+    """The layout of the decoded chunks: a JPEG decoder has already turned YCbCr into RGB."""
     if layout.packing is Packing.JPEG and layout.colours is Colours.YCBCR and not layout.separate:
         return replace(layout, colours=Colours.RGB)
     return layout

@@ -288,7 +288,7 @@ def named(photo: Photo | Skipped) -> str:
         ({258: (3, [5, 6, 5])}, "differ in their bits"),
         ({258: (3, [32] * 3)}, "32 bits a sample"),
         ({258: (3, [64] * 3)}, "64 bits a sample"),
-        ({259: (3, [5]), 317: (3, [3])}, "differences"),
+        ({259: (3, [5]), 317: (3, [3])}, "predictor"),
         ({259: (3, [7]), 258: (3, [12] * 3)}, "JPEG of 12 bits"),
     ],
 )
@@ -297,7 +297,7 @@ def test_what_is_not_read_is_named(read_bytes: Reading, more: Entries, said: str
 
 
 def test_other_inks_are_named(read_bytes: Reading) -> None:
-    assert "other inks" in named(
+    assert "inks other than" in named(
         read_bytes(tiff_file(np.dstack((RGB, GRAY)), TiffKind(photometric=5, more={332: (3, [2])})))
     )
 
