@@ -517,7 +517,7 @@ def test_a_dry_run_drops_no_more_than_a_run(shelf: Shelf) -> None:
     album.mkdir()
     assert shelf.rehearsed(album).photos.removed == 0
     shelf.run(album, dry_run=True)
-    assert any("holds none of its photos now" in warning for warning in shelf.notes.warnings)
+    assert any("contains none of its photos now" in warning for warning in shelf.notes.warnings)
 
 
 # dropping a root

@@ -397,7 +397,7 @@ def test_a_missing_or_empty_root_is_never_all_deleted(album: Album) -> None:
         album.run()
     album.folder.mkdir()
     assert album.run().photos.total == 6
-    assert any("holds none of its photos now" in warning for warning in album.notes.warnings)
+    assert any("contains none of its photos now" in warning for warning in album.notes.warnings)
     album.folder.rmdir()
     away.rename(album.folder)
     assert album.run().photos.unchanged == 6
