@@ -106,7 +106,7 @@ def test_missing_follows_the_rules_of_pruning(shell: Shell, album: Path) -> None
     album.rename(shell.work / "unplugged")
     assert "is missing; its photos are kept" in shell("remove", "--missing").errors
     album.mkdir()
-    assert "holds none of its photos now" in shell("remove", "--missing").errors
+    assert "contains none of its photos now" in shell("remove", "--missing").errors
     assert len(paths(shell)) == 4
 
 
