@@ -1,1 +1,1 @@
-"""Index photos: plan, look, write, prune, report."""
+"""Index photos: find changes, read new photos, write them, prune missing ones, and report."""

@@ -1,4 +1,4 @@
-"""The one writer of a run: gathers what the workers found and commits it batch by batch."""
+"""The writer of a run: collects the results of the workers and commits them in batches."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from facecli.store.writer import IndexWriter
 from facecli.types import IndexedPhoto, IndexReport, PhotoFile, Skipped
 
 COMMIT_SECONDS = 5.0
-"""A commit comes at the latest this long after the one before, so that a run that is cut off loses little."""
+"""Longest time between two commits, so that an interrupted run loses little."""
 
 
 class BatchWriter:
-    """Turns results into batches; everything runs in one thread, in the order of the files."""
+    """Turns results into batches, in one thread and in the order of the files."""
 
     def __init__(self, store: IndexWriter, report: IndexReport, clock: StageClock, batch_size: int) -> None:
         self._store, self._report, self._clock, self._batch_size = store, report, clock, batch_size
         self.may_move: Callable[[str], bool] = lambda _: False
-        """Whether a photo whose path is gone counts as moved: not where the run cannot know that it is gone."""
+        """Whether a photo that is missing at a path may have moved: only if the run can know that it is gone."""
         self.follows_looked_at = False
-        """Whether a photo that was looked at may be one that moved: only where known content is looked at again."""
+        """Whether a photo read in this run may be a moved one: only if known contents are read again."""
         self.moved: set[int] = set()
-        """Photos that stand under another path than the one at which the run missed them."""
+        """Ids of photos that have moved to another path."""
         self.replaced: list[int] = []
-        """Photos whose path now holds a content that is kept out."""
+        """Ids of photos whose path now holds a content that was removed earlier."""
         self._gone: dict[bytes, list[int]] = {}
-        """Of each content that was recognised, the photos whose file is gone and that have not moved yet, the first
-        one last."""
+        """For each recognised content, the ids of photos whose file is gone and that have not moved yet, in reverse
+        order."""
         self._empty()
 
     def _empty(self) -> None:
         self._photos: list[IndexedPhoto] = []
         self._claims: list[Claim] = []
         self._contents: dict[bytes, IndexedPhoto] = {}
-        """One of the photos above for each content."""
+        """One of `_photos` for each content."""
         self._moves: list[tuple[int, PhotoFile]] = []
         self._touches: list[tuple[int, PhotoFile]] = []
         self._skips: list[Skipped] = []
         self._since = self._clock.now()
 
     def take(self, result: ChainResult, again: Callable[[FileTask], ChainResult]) -> None:
-        """Take the result of one file.
+        """Take the result for one file.
 
-        `again` looks at a file again if the photo with the same content has left the index in the meantime.
+        `again` reads a file again if the photo with the same content has been removed from the index in the meantime.
         """
         match result:
             case Fresh(photo, known, claim):
@@ -78,7 +78,7 @@ class BatchWriter:
         self._report.skipped.append(skipped)
 
     def _take_fresh(self, photo: IndexedPhoto, known: KnownFile | None) -> None:
-        """Take a photo whose faces were found; at a new path it may have moved, and keeps its ids."""
+        """Take a photo read in this run; at a new path it may be a moved one, which keeps its ids."""
         is_new = known is None or known.photo_id is None
         moved = self._moved_from(photo.digest) if is_new and self.follows_looked_at else None
         if moved is None:
@@ -88,7 +88,7 @@ class BatchWriter:
             self._gather(photo)
 
     def _take_recognised(self, result: Recognised, again: Callable[[FileTask], ChainResult]) -> None:
-        """A content that the index knows: the photo moved here, or this is a copy of it."""
+        """Take a file with a known content: the photo has moved here, or this is a copy of it."""
         is_new = result.known is None or result.known.photo_id is None
         moved = self._moved_from(result.digest) if is_new else None
         if moved is not None:
@@ -104,10 +104,10 @@ class BatchWriter:
         self._report.photos.moved += 1
 
     def _moved_from(self, digest: bytes) -> int | None:
-        """A photo of this content whose file is gone.
+        """The id of a photo with this content whose file is gone, if any.
 
-        The files of a content are looked for once in a run: what it adds itself is there, and each of a hundred
-        thousand copies would look for all the others.
+        The files of a content are looked up only once per run: photos added by the run exist, and otherwise each of a
+        hundred thousand copies would look up all the others.
         """
         gone = self._gone.get(digest)
         if gone is None:
@@ -121,7 +121,7 @@ class BatchWriter:
         return self.may_move(path) and is_gone(path)
 
     def _copy(self, result: Recognised) -> IndexedPhoto | None:
-        """The content under another name, of this batch or of the store; None where it has gone from both."""
+        """A copy of a photo with the same content, from this batch or the store; None if neither has it any more."""
         twin = self._contents.get(result.digest)
         if twin is not None:
             return replace(twin, file=result.file)
@@ -140,7 +140,7 @@ class BatchWriter:
         self._contents[photo.digest] = photo
 
     def commit_if_due(self) -> None:
-        """Commit where the batch is full or old."""
+        """Commit if the batch is full or its time is over."""
         if self._count >= self._batch_size or (self._count and self._clock.now() - self._since >= COMMIT_SECONDS):
             self.commit()
 
@@ -149,7 +149,7 @@ class BatchWriter:
         return len(self._photos) + len(self._moves) + len(self._touches) + len(self._skips)
 
     def commit(self) -> None:
-        """Commit what has been gathered."""
+        """Commit the collected results."""
         if self._count:
             batch = Batch(tuple(self._photos), tuple(self._moves), tuple(self._touches), tuple(self._skips))
             with self._clock.busy("write"):

@@ -1,4 +1,4 @@
-"""Which photos of a run need a look: what is there beside what is known."""
+"""Find the photos that a run has to read, by comparing the files on disk with the index."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAGE = 4096
 
 
 class ChangeDetector:
-    """Goes through the files of a scan once: counts what needs no look, and gives out what does."""
+    """Goes through the files of a scan once: counts the unchanged files and yields those to read."""
 
     def __init__(self, options: IndexOptions, scan: Scan, store: IndexReader | None, report: IndexReport) -> None:
         self._rules = Rules(
@@ -34,18 +34,18 @@ class ChangeDetector:
             self.census.unmounted = find_unmounted(store.mounts(), self.census.roots)
             self.census.hidden = find_hidden(store, self.census.roots)
         self.note: Callable[[list[PhotoFile]], None] = lambda _: None
-        """Called with unchanged files whose time of change and inode the index lacks, many at a time."""
+        """Called with batches of unchanged files whose ctime and inode are not in the index yet."""
         self._unnoted: list[PhotoFile] = []
 
     def __iter__(self) -> Iterator[Pair | Skipped | None]:
-        """A pair to look at, a file that the scan could not get at, or None where nothing is to be done."""
+        """Yield a pair to read, a file that the scan could not access, or None if there is nothing to do."""
         known: Iterable[FileStat] = ()
         if self._store is not None:
             known = joined.from_iterable(
                 self.census.recall(root, self._store.stats_under(root)) for root in self.census.roots
             )
         at = self._store.at if self._store is not None else lambda _: None
-        # Under --force an unchanged file is to be looked at as any other, so that no row may equal it.
+        # With --force unchanged files are read too: no file has the size -1, so none equals its row.
         known = ((row[0], -1, *row[2:]) for row in known) if self._rules.force else known
         for entry in pair_up(self.census.watch(self._scan), known, at):
             if entry is None:
@@ -71,7 +71,7 @@ class ChangeDetector:
             self._unnoted = []
 
     def _sort(self, pair: Pair) -> Pair | Skipped | None:
-        """Count a pair, and give back what is to be done about it."""
+        """Count a pair; returns it if the file is to be read, or its Skipped if the scan could not access it."""
         photos, known = self._report.photos, pair.known
         photos.seen += 1
         if (

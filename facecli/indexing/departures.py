@@ -1,4 +1,4 @@
-"""What leaves an index with a run, and in words why other photos that are not there stay."""
+"""Decide which missing photos a run drops from the index, and explain why it keeps others."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from facecli.photos.mounts import file_system_of, is_mount, mount_of
 from facecli.store.reader import IndexReader
 
 Mounts: TypeAlias = Mapping[str, int | None]
-"""Recorded mount points, each with the number of the file system that was mounted there; None where that was not
-noted."""
+"""Recorded mount points, each with the number of the file system that was mounted there; None if not recorded."""
 
 
 def find_unmounted(recorded: Mounts, roots: Iterable[str]) -> list[str]:
-    """The recorded mount points below some roots that are none now."""
+    """The recorded mount points below the roots that are not mount points now."""
     roots = list(roots)
     return [mount for mount in recorded if any(is_below(mount, root) for root in roots) and not is_mount(mount)]
 
 
 def find_hidden(store: IndexReader, roots: Iterable[str]) -> list[str]:
-    """The roots whose disk is not there: their mount point is gone and most of their photos cannot be seen.
+    """The roots whose disk is not mounted: their file system has changed, and most of their photos are missing.
 
-    Where most are in sight they live here now, or the number of the file system has changed, as some do with every
-    plugging in.
+    If most photos are present, they were copied here, or the number of the file system has changed, as it does for some
+    disks every time they are plugged in.
     """
     recorded = store.mounts()
     away = [
@@ -50,17 +49,17 @@ def _is_mostly_gone(paths: Iterable[str]) -> bool:
 
 
 def _is_there(mount: str, file_system: int | None) -> bool:
-    """Whether what was mounted at a place is mounted there now."""
+    """Whether the recorded file system is mounted at its mount point now."""
     return is_mount(mount) and file_system in (None, file_system_of(mount))
 
 
 def find_gone(census: Census, *, prune: bool | None) -> Pruning:
-    """What is gone for certain. `prune` as in IndexOptions."""
+    """The photos that are certainly gone; `prune` as in IndexOptions."""
     return Pruning([], [], {}, []) if prune is False else judge_pruning(census, ask_nobody=prune is True)
 
 
 def explain(census: Census, verdict: Pruning) -> Iterator[str]:
-    """Say what is kept though it is not there, and the way out."""
+    """Messages about missing photos that are kept, and how to drop them."""
     for root in verdict.emptied:
         yield (
             f"{root} contains none of its photos now; the {census.known[root]} photos in the index are kept: "
@@ -82,14 +81,14 @@ def explain(census: Census, verdict: Pruning) -> Iterator[str]:
 
 
 def removal_hint(root: str) -> str:
-    """The command that drops what is kept."""
+    """The part of a message with the command that drops the kept photos."""
     return f"facecli remove --root {shlex.quote(root)} drops them"
 
 
 def mounts_to_remember(recorded: Mounts, seen: Iterable[str], roots: Iterable[str], census: Census) -> Mounts:
-    """The mount points that a later run must know: those below `roots`, and the one that each lies on.
+    """The mount points to record for later runs: those below `roots`, and the one that each root lies on.
 
-    Of those recorded earlier stay the ones that are still mounted, or whose photos are out of sight.
+    Earlier recorded ones are kept if they are still mounted, or if their photos are not reachable now.
     """
     away = [root for root in roots if root not in census.roots] + census.hidden
     kept = {
@@ -98,24 +97,23 @@ def mounts_to_remember(recorded: Mounts, seen: Iterable[str], roots: Iterable[st
         if concerns(m, away) or m in census.unmounted or (concerns(m, roots) and is_mount(m))
     }
     now = {*seen, *(mount_of(root) for root in census.roots if root not in census.hidden)}
-    # Where another disk is mounted in the place of one whose photos are away, the number of that one is what a later
-    # run must know.
+    # If another disk is mounted in place of a missing one, keep the number of the missing one.
     return {mount: file_system_of(mount) for mount in now} | {
         m: n for m, n in kept.items() if m not in now or (concerns(m, away) and n)
     }
 
 
 def concerns(mount: str, roots: Iterable[str]) -> bool:
-    """Whether a mount point lies below, at or above one of some roots."""
+    """Whether a mount point lies below, at or above one of the roots."""
     return any(is_below(mount, root) or is_at_or_below(root, mount) for root in roots)
 
 
 def has_left(root: str, recorded: Mounts) -> bool:
-    """Whether a root is missing from where it stood, and not for the want of its disk.
+    """Whether a root is gone although its disk is mounted.
 
-    The directory above can be listed, and everything that was mounted at or above the root when it was indexed is
-    mounted there now. An index of
-    0.1.0 did not note that; of its roots nothing is known until they are indexed again.
+    That is so if its parent directory can be listed, and every file system that was mounted at or above the root when
+    it was indexed is mounted there now. Version 0.1.0 did not record mount points, so the result is False for its roots
+    until they are indexed again.
     """
     above = {mount: number for mount, number in recorded.items() if is_at_or_below(root, mount)}
     there = bool(above) and all(_is_there(mount, number) for mount, number in above.items())
@@ -131,5 +129,5 @@ def _can_be_listed(directory: str) -> bool:
 
 
 def is_at_or_below(path: str, directory: str) -> bool:
-    """Whether a path is a directory or lies below it, by its name."""
+    """Whether a path equals a directory or lies below it, by name only."""
     return path == directory or is_below(path, directory)

@@ -1,4 +1,4 @@
-"""What a run has to do: the files of the scan beside what the index knows, both in the order of their paths."""
+"""Compare the files of a scan with those in the index, both in the order of their paths."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Scanned: TypeAlias = PhotoFile | Skipped
 
 
 class Pair(Struct, frozen=True):
-    """A file that the scan found, and what the index knows at its path."""
+    """A file found by the scan, and the entry of the index for its path."""
 
     found: Scanned
     known: KnownFile | None
 
 
 class Missed(Struct, frozen=True):
-    """A path that the index knows and the scan did not find."""
+    """A path in the index that the scan did not find."""
 
     path: str
     photo_id: int | None
@@ -31,20 +31,20 @@ class Missed(Struct, frozen=True):
 
 
 class Action(Enum):
-    """What is to be done about a pair."""
+    """The action for a pair."""
 
     LOOK = auto()
     """Read the file."""
     KEEP = auto()
-    """Nothing: the file is as the index knows it."""
+    """Nothing to do: the file is unchanged."""
     KEEP_SKIPPED = auto()
-    """Nothing: it could not be read, and nothing that was at fault has changed."""
+    """Nothing to do: it could not be read before, and the cause has not changed."""
     SKIP = auto()
-    """The scan itself could not get at it."""
+    """Skip: the scan could not access the file."""
 
 
 class Rules(Struct, frozen=True):
-    """What decides between the steps."""
+    """The rules that decide the action for a pair."""
 
     force: bool
     retry_skipped: bool
@@ -52,7 +52,7 @@ class Rules(Struct, frozen=True):
     """Whether the option or missing reader that refused a file would refuse it again."""
 
     def step(self, pair: Pair) -> Action:
-        """The step for a pair."""
+        """The action for a pair."""
         found, known = pair.found, pair.known
         if isinstance(found, Skipped):
             return Action.SKIP
@@ -73,7 +73,7 @@ class Rules(Struct, frozen=True):
 
 
 _BEYOND: FileStat = (b"", -1, -1, None, None, None)
-"""Stands where the index knows no more."""
+"""Marks the end of the entries of the index."""
 
 
 def pair_up(
@@ -81,9 +81,9 @@ def pair_up(
 ) -> Iterator[Pair | Missed | PhotoFile | None]:
     """Merge two sequences that ascend by the bytes of their paths.
 
-    None for a file that is as the index knows it; the file itself where the index lacks its time of change and inode
-    and knows nothing against it. What the index knows is looked up whole by `known_at` only where a file differs: of a
-    million unchanged files no record is made.
+    Yields None for an unchanged file, and the file itself if it is unchanged but its ctime and inode are not in the
+    index. The full entry of the index is looked up with `known_at` only if a file differs, so that a million unchanged
+    files create no records.
     """
     rest = iter(known)
     path, size, mtime_ns, ctime_ns, inode, photo_id = next(rest, _BEYOND)
@@ -96,7 +96,7 @@ def pair_up(
             differs, is_noted = True, True
             if (
                 isinstance(one, PhotoFile) and one.mtime_ns == mtime_ns and one.size == size
-            ):  # as PhotoFile.looks_like, without a record
+            ):  # same as PhotoFile.looks_like, without a record
                 is_noted = ctime_ns is not None or one.ctime_ns is None
                 differs = is_noted and one.ctime_ns is not None and (one.ctime_ns != ctime_ns or one.inode != inode)
             path, size, mtime_ns, ctime_ns, inode, photo_id = next(rest, _BEYOND)
@@ -110,5 +110,5 @@ def pair_up(
 
 
 def path_order(root: str) -> bytes:
-    """The key by which roots are sorted, so that the paths below one come before those below the next."""
+    """The sort key of roots: the paths below one root come before those below the next."""
     return os.fsencode(root).rstrip(b"/") + b"/"

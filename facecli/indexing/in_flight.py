@@ -1,4 +1,4 @@
-"""Copies of one photo within a run share one inference."""
+"""Copies of one photo in a run share one inference."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Outcome: TypeAlias = IndexedPhoto | Skipped
 
 
 class Claim:
-    """A content that one worker has taken on, and what became of it."""
+    """A content that one worker processes, and its outcome."""
 
     def __init__(self, digest: bytes, drop: Callable[[Claim], None]) -> None:
         self.digest, self._drop = digest, drop
         self._settled: Future[Outcome] = Future()
 
     def settle(self, outcome: Outcome | BaseException) -> None:
-        """Tell those who wait what became of the content; only found faces are kept for those who come later."""
+        """Pass the outcome to the waiting workers; only found faces are kept for later copies."""
         if not isinstance(outcome, IndexedPhoto):
             self._drop(self)
         if isinstance(outcome, BaseException):
@@ -31,21 +31,21 @@ class Claim:
             self._settled.set_result(outcome)
 
     def outcome(self) -> Outcome:
-        """Wait for what becomes of the content; raises what the worker met with."""
+        """Wait for the outcome; raises the exception of the worker, if any."""
         return self._settled.result()
 
     def forget(self) -> None:
-        """The store knows the content now, and tells its copies from here on; one that is still in flight stays."""
+        """Drop the claim on a stored content, since the store recognises further copies; one in progress stays."""
         if self._settled.done():
             self._drop(self)
 
 
 class Claims:
-    """Who works on which content; shared by the workers of a run.
+    """The contents in progress; shared by the workers of a run.
 
-    The first worker that meets a content claims it, later ones wait for its outcome. A claimant waits for nobody who
-    waits for a claim, so that no two can wait for each other, and whoever waits holds the claim itself: nothing that
-    happens here can keep the outcome from him.
+    The first worker that reads a content claims it, and later ones wait for its outcome. The first worker never waits
+    for one that waits for a claim, so there is no deadlock. A waiting worker holds the claim itself, so it gets the
+    outcome even if the claim is dropped here.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Claims:
         self._claims: dict[bytes, Claim] = {}
 
     def claim(self, digest: bytes) -> tuple[Claim, bool]:
-        """The claim on a content, and whether the caller is the first and must settle it."""
+        """The claim on a content, and whether the caller is the first, who must settle it."""
         with self._lock:
             earlier = self._claims.get(digest)
             if earlier is not None:
@@ -62,12 +62,12 @@ class Claims:
             return claim, True
 
     def _drop(self, claim: Claim) -> None:
-        """Keep a claim no longer, unless the content is claimed anew."""
+        """Drop a claim, unless the content has been claimed again."""
         with self._lock:
             if self._claims.get(claim.digest) is claim:
                 del self._claims[claim.digest]
 
 
 def under_name(outcome: Outcome, file: PhotoFile) -> Outcome:
-    """The outcome of a copy: the same faces or the same fault, under another name."""
+    """The outcome for a copy: the same faces or the same reason to skip, for another file."""
     return replace(outcome, file=file)

@@ -1,4 +1,4 @@
-"""From a request to a report."""
+"""Run an index request and return its report."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from facecli.vision.devices.select import find_devices
 
 
 class Before(Struct, frozen=True):
-    """What an index says of itself before a run; nothing where there is none yet."""
+    """The state of an index before a run; empty if there is no index yet."""
 
     info: IndexInfo | None = None
     roots: tuple[str, ...] = ()
-    """None that another user wrote: what is read for an index is not for a stranger to choose."""
+    """Empty if the index belongs to another user, who must not choose what is read."""
     strays: tuple[str, ...] = ()
-    """For a migration: the photos that lie below no root."""
+    """For a migration: the paths of photos that lie below no root."""
 
 
 def index_photos(
     request: IndexRequest, reporter: Reporter | None = None, stop: Callable[[], int] = lambda: 0
 ) -> IndexReport:
-    """Bring an index up to date with the photos that were asked for.
+    """Update an index with the requested photos.
 
-    `stop` gives the number of a signal once the run is to end early: what is in flight is finished and kept. A Stop is
-    told by a signal's handler, and ends at once what has nothing in flight. Raises UsageError, PhotoError, PackError,
-    DeviceError and StoreError; trouble with single photos is in the report.
+    `stop` returns the number of a signal when the run is to stop: photos in progress are finished and kept. A Stop is
+    set by a signal handler, and stops the run at once if no photos are in progress. Raises UsageError, PhotoError,
+    PackError, DeviceError and StoreError; problems with single photos are in the report.
     """
     stop = stop if isinstance(stop, Stop) else Stop(stop)
     reporter = reporter or SilentReporter()
@@ -80,7 +80,7 @@ def index_photos(
 
 
 def _ask_index(request: IndexRequest) -> Before:
-    """What the index says of itself, if there is one."""
+    """The state of the index, if there is one."""
     if not is_index(Path(request.directory)):
         return Before()
     with open_reader(Path(request.directory)) as store:
@@ -97,7 +97,10 @@ def _ask_index(request: IndexRequest) -> Before:
 
 
 def _open_scan(request: IndexRequest, before: Before) -> Scan:
-    """The walk over what was named, else over the roots that the index knows; a migration walks over everything."""
+    """The scan of the given paths, else of the roots of the index; a migration scans both.
+
+    Raises UsageError if there is nothing to scan, and PhotoError if none of the paths exist.
+    """
     options = request.options
     roots = request.roots or (before.roots if request.listed is None else ())
     if options.migrate:

@@ -1,4 +1,4 @@
-"""What goes to a worker, and what comes back of one file."""
+"""The task and the result of a worker for one file."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from facecli.types import IndexedPhoto, PhotoFile, Skipped
 
 
 class FileTask(Struct, frozen=True):
-    """A file that the plan wants looked at, and what the index knows of its path."""
+    """A file to read, and the entry of the index for its path."""
 
     file: PhotoFile
     known: KnownFile | None
 
 
 class Unaltered(Struct, frozen=True):
-    """The file has a new time but the content that the index knows under its path."""
+    """The file has a new mtime but the same content as in the index."""
 
     file: PhotoFile
     photo_id: int
 
 
 class Recognised(Struct, frozen=True):
-    """The index knows the content under other paths."""
+    """The index has the content under other paths."""
 
     file: PhotoFile
     digest: bytes
@@ -34,19 +34,19 @@ class Recognised(Struct, frozen=True):
 
 
 class Refused(Struct, frozen=True):
-    """The content was removed from the index and is kept out."""
+    """The content was removed from the index earlier and stays removed."""
 
     file: PhotoFile
     known: KnownFile | None
 
 
 class Fresh(Struct, frozen=True):
-    """The content was looked at in this run."""
+    """The content was read in this run."""
 
     photo: IndexedPhoto
     known: KnownFile | None
     claim: Claim
-    """Which the content's copies share until the store knows it."""
+    """Shared by the copies of the content until it is stored."""
 
 
 ChainResult: TypeAlias = Unaltered | Recognised | Refused | Fresh | Skipped

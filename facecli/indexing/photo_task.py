@@ -1,4 +1,4 @@
-"""What one worker does with one file: read, recognise known content, decode, find its faces."""
+"""The work on one file: read it, recognise a known content, decode it and find its faces."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from facecli.types import FileContents, PhotoFile, Skipped
 from facecli.vision.models import FaceModels
 
 DEATHS = 2
-"""A content with which so many runs died is decoded in a process of its own."""
+"""The number of crashed runs after which a content is decoded in a separate process."""
 
 
 class ContentMemory(Protocol):
-    """What the chain asks the index; called from several threads."""
+    """Lookups in the index; called from several threads."""
 
     def photo_of_content(self, digest: bytes) -> int | None: ...
 
@@ -31,13 +31,13 @@ class ContentMemory(Protocol):
 
 
 class DecodeJournal(Protocol):
-    """Where a worker notes which content it decodes; gives how many runs died with it in flight."""
+    """Records the contents being decoded; yields the number of runs that crashed while decoding one."""
 
     def in_flight(self, digest: bytes) -> AbstractContextManager[int]: ...
 
 
 class Shared(Struct, frozen=True):
-    """What the workers of a run have in common; all of it is thread-safe."""
+    """The objects shared by the workers of a run; all are thread-safe."""
 
     models: Callable[[], FaceModels]
     memory: ContentMemory
@@ -46,11 +46,11 @@ class Shared(Struct, frozen=True):
     clock: StageClock
     reporter: Reporter
     force: bool
-    """Whether known content is looked at all the same."""
+    """Whether known contents are processed again."""
 
 
 class PhotoTask:
-    """A worker of the crew; it owns a reader with its buffers, all else is shared."""
+    """A worker of the pool; it owns a reader with its buffers, everything else is shared."""
 
     def __init__(self, reader: PhotoReader, shared: Shared) -> None:
         self._reader, self._shared = reader, shared
@@ -75,7 +75,7 @@ class PhotoTask:
         return outcome if isinstance(outcome, Skipped) else Fresh(outcome, task.known, claim)
 
     def _recognise(self, contents: FileContents, known: KnownFile | None) -> Unaltered | Recognised | None:
-        """What the index already knows of the content."""
+        """The result from the index if it already has the content, else None."""
         if known is not None and known.photo_id is not None and known.digest == contents.digest:
             return Unaltered(contents.file, known.photo_id)
         if self._shared.memory.photo_of_content(contents.digest) is not None:
@@ -83,7 +83,7 @@ class PhotoTask:
         return None
 
     def _look(self, contents: FileContents, claim: Claim) -> Outcome:
-        """Decode the photo and find its faces, once for all copies that are in flight."""
+        """Decode the photo and find its faces, once for all copies in progress."""
         try:
             outcome = self._find(contents)
         except BaseException as error:
@@ -93,7 +93,7 @@ class PhotoTask:
         return outcome
 
     def _wait(self, file: PhotoFile, claim: Claim) -> Outcome:
-        """What the first copy comes to; whoever waits for it holds nothing that it may need."""
+        """Wait for the outcome of the first copy, after giving back the memory budget that it may need."""
         self._reader.release()
         return under_name(claim.outcome(), file)
 
@@ -107,5 +107,5 @@ class PhotoTask:
         )
 
     def close(self) -> None:
-        """Give the reader's helper process and buffers back."""
+        """End the reader's helper process and free its buffers."""
         self._reader.close()

@@ -1,4 +1,4 @@
-"""Which photos are gone for certain; what only cannot be seen just now stays."""
+"""Decide which photos are certainly gone; photos that are only unreachable now are kept."""
 
 from __future__ import annotations
 
@@ -14,33 +14,32 @@ from facecli.types import PhotoFile, Skipped
 
 MOST_SHARE = 0.5
 LEAST_COUNT = 100
-"""If more than this share of a root's photos would go, and at least this many, none go unless it was asked for."""
+"""If more than this share of a root's photos, and at least this many, are gone, none are dropped without --prune."""
 
 
 class Census:
-    """What a run saw and missed below each of its roots."""
+    """The photos that a run found and missed below each of its roots."""
 
     def __init__(self, roots: Sequence[str]) -> None:
         self.roots = outermost(roots)
-        """Directories, absolute, in the order of the paths below them; none within another, where everything would
-        count twice."""
+        """Absolute directories in the order of the paths below them; none lies below another, so nothing counts
+        twice."""
         self.unlisted: list[str] = []
         """Directories that could not be listed."""
         self.unmounted: list[str] = []
         """Directories below a root that were mount points when they were indexed and are not now."""
         self.hidden: list[str] = []
-        """Roots whose disk is not there, so that most of their photos are out of sight."""
+        """Roots whose disk is not mounted, so that most of their photos are unreachable."""
         self.known: Counter[str] = Counter()
-        """How many photos the index knows below each root."""
+        """The number of photos in the index below each root."""
         self.seen: Counter[str] = Counter()
-        """How many files the scan saw below each root."""
+        """The number of files that the scan found below each root."""
         self.missed: list[tuple[str, int | None]] = []
-        """Each path that the index knows and the scan did not see, with the id of its photo; None for a skipped
-        file."""
+        """Paths in the index that the scan did not find, each with the id of its photo, or None for a skipped file."""
         self._current = self.roots[0] if self.roots else ""
 
     def root_of(self, path: str) -> str | None:
-        """The root that a path lies below; quick for paths that come in order."""
+        """The root above a path, or None; fast for paths in ascending order."""
         if not (self._current and is_below(path, self._current)):
             found = next((root for root in self.roots if is_below(path, root)), None)
             if found is None:
@@ -49,7 +48,7 @@ class Census:
         return self._current
 
     def watch(self, found: Iterable[PhotoFile | Skipped]) -> Iterator[PhotoFile | Skipped]:
-        """Hand on what the scan finds, and count it below its root."""
+        """Pass on the files of the scan and count them by root."""
         current, before, seen = None, "", 0
         for one in found:
             path = one.path if isinstance(one, PhotoFile) else one.file.path
@@ -64,7 +63,7 @@ class Census:
             self.seen[current] += seen
 
     def recall(self, root: str, known: Iterable[FileStat]) -> Iterator[FileStat]:
-        """Hand on what the index knows below a root, and count its photos."""
+        """Pass on the entries of the index below a root and count its photos."""
         count = 0
         for row in known:
             count += row[-1] is not None
@@ -72,29 +71,29 @@ class Census:
         self.known[root] += count
 
     def miss(self, path: str, photo_id: int | None) -> None:
-        """Note a path that the index knows and the scan did not find."""
+        """Record a path in the index that the scan did not find."""
         self.missed.append((path, photo_id))
 
     def is_closed(self, path: str) -> bool:
-        """Whether a path lies where nothing can be told of it just now."""
+        """Whether a path lies in a place that is unreachable now."""
         return any(is_below(path, place) for place in (*self.unlisted, *self.unmounted, *self.hidden))
 
 
 class Pruning(Struct, frozen=True):
-    """What a census comes to."""
+    """The decision on the missing photos of a census."""
 
     gone: list[int]
     """Ids of the photos that are gone."""
     gone_skips: list[str]
     """Paths of skipped files that are gone."""
     spared: dict[str, int]
-    """Roots of which too much would go, each with how many photos."""
+    """Roots that would lose too many photos, each with the number of them."""
     emptied: list[str]
-    """Roots that are there but hold nothing, though the index knows photos below them."""
+    """Roots without any files, although the index has photos below them."""
 
 
 def judge_pruning(census: Census, *, ask_nobody: bool) -> Pruning:
-    """Tell what is gone. `ask_nobody`: also where most of a root would go."""
+    """Decide which photos are gone; with `ask_nobody`, even if most photos of a root are."""
     emptied = [root for root in census.roots if census.known[root] and not census.seen[root]]
     gone: dict[str, list[tuple[str, int | None]]] = {}
     for path, photo_id in census.missed:
@@ -110,7 +109,7 @@ def judge_pruning(census: Census, *, ask_nobody: bool) -> Pruning:
 
 
 def is_gone(path: str) -> bool:
-    """Whether nothing stands under the path any more; trouble of another kind is no proof."""
+    """Whether the path no longer exists; False on any other error, which proves nothing."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -121,14 +120,14 @@ def is_gone(path: str) -> bool:
 
 
 def outermost(directories: Iterable[str]) -> list[str]:
-    """Those of some directories that lie below none of the others, in the order of the paths below them."""
+    """The directories that lie below none of the others, in the order of the paths below them."""
     found: list[str] = []
-    for directory in sorted(directories, key=path_order):  # what lies below a directory comes right after it
+    for directory in sorted(directories, key=path_order):  # subdirectories come right after their directory
         if not (found and (directory == found[-1] or is_below(directory, found[-1]))):
             found.append(directory)
     return found
 
 
 def is_below(path: str, directory: str) -> bool:
-    """Whether a path lies below a directory, by its name."""
+    """Whether a path lies below a directory, by name only."""
     return path.startswith(directory if directory.endswith("/") else directory + "/")

@@ -1,4 +1,4 @@
-"""What a run would do, found from names, sizes and times, and from contents only where those are not enough."""
+"""Dry run: predict the result of a run from names, sizes and times, and from contents only if needed."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from facecli.types import IndexReport, PhotoFile, Skipped
 
 
 class _Lost(Struct):
-    """Photos that are not where they were, for which the new files are looked through."""
+    """Missing photos that the new files are searched for."""
 
     root: str = ""
-    """The missing root that they stood below; empty for those that this run misses, each of which may have moved
-    alone."""
+    """The missing root that they were below; empty for photos missed by this run, each of which may have moved on
+    its own."""
     total: int = 0
     sizes: set[int] = field(default_factory=set)
     waiting: dict[bytes, list[int]] = field(default_factory=dict)
-    """By content the ids that have not been found yet."""
+    """The ids that have not been found yet, by content."""
     found: set[int] = field(default_factory=set)
 
     @classmethod
@@ -42,7 +42,7 @@ class _Lost(Struct):
         return lost
 
     def find(self, digest: bytes) -> bool:
-        """Take one of this content, if one is left."""
+        """Take one photo of this content; returns whether there was one left."""
         ids = self.waiting.get(digest)
         if not ids:
             return False
@@ -51,9 +51,9 @@ class _Lost(Struct):
 
 
 class Rehearsal:
-    """Counts what a run over a scan would do.
+    """Counts the results of a run over a scan without doing it.
 
-    A file that was never looked at counts as new, even if it turns out to be unreadable.
+    A file that was never read counts as new, even if it turns out to be unreadable.
     """
 
     def __init__(self, options: IndexOptions, scan: Scan, store: IndexReader | None, report: IndexReport) -> None:
@@ -67,7 +67,7 @@ class Rehearsal:
     def run(self, reporter: Reporter, stop: Callable[[], int], *, migrates: bool) -> None:
         """Fill in the report until `stop` gives the number of a signal.
 
-        A migration looks at everything, so everything counts as new.
+        A migration reads every photo, so all count as new.
         """
         self._reporter = reporter
         if self._store is not None:
@@ -102,7 +102,7 @@ class Rehearsal:
         self._report.skipped.append(skipped)
 
     def _take(self, pair: Pair) -> None:
-        """Count a file that a run would read; one whose content is as it was has only another time."""
+        """Count a file that a run would read; it is unchanged if only its mtime differs."""
         assert isinstance(pair.found, PhotoFile)
         known, photos = pair.known, self._report.photos
         if known is None or known.photo_id is None:
@@ -129,9 +129,9 @@ class Rehearsal:
         return contents.digest
 
     def _follow_moves(self, stop: Callable[[], int], *, alone: bool) -> set[int | None]:
-        """Tell new files that stood elsewhere from those that are really new; the photos that moved alone.
+        """Count the new files as moved or really new; returns the ids of photos that moved on their own.
 
-        Only a file that is as long as a lost photo is read for it.
+        A file is only read if its size is that of a missing photo, or if removed contents must be recognised.
         """
         missed, roots = _Lost.of(self._missed() if alone else ()), self._departed()
         for file in self._new:
@@ -157,7 +157,7 @@ class Rehearsal:
         return {*missed.found}
 
     def _missed(self) -> Iterator[StoredPhoto]:
-        """The photos that this run misses and that are nowhere else to be expected."""
+        """The photos missed by this run that are gone, not just unreachable."""
         census = self._agenda.census
         for path, photo_id in census.missed:
             if photo_id is not None and not census.is_closed(path) and is_gone(path) and self._store is not None:

@@ -1,4 +1,4 @@
-"""Roots that stand in another place now: their photos keep their ids."""
+"""Detect roots that were moved: their photos keep their ids."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ from facecli.store.writer import IndexWriter
 from facecli.types import IndexReport
 
 BATCH = 1000
-"""Photos that one commit moves."""
+"""The number of photos moved by one commit."""
 PAIR = 2
-"""Photos of one content where one photo has moved: the old and the new."""
+"""The number of photos of one content if a photo has moved: the old and the new one."""
 NAMED = 20
-"""Photos that were not found in the new place, up to which each is named."""
+"""The most photos not found in the new place that are listed one by one."""
 
 
 class Relocation(Struct):
-    """A root that is missing, and what of it a run found elsewhere."""
+    """A missing root and its photos that a run found elsewhere."""
 
     root: str
     total: int = 0
-    """Photos that the index knows below it."""
+    """The number of photos in the index below it."""
     old: array[int] = field(default_factory=lambda: array("q"))
-    """The ids of those that were found."""
+    """The ids of the photos that were found."""
     new: array[int] = field(default_factory=lambda: array("q"))
-    """The ids that they got in their new place."""
+    """Their new ids in the new place."""
     left: list[str] = field(default_factory=list)
-    """The first of the others."""
+    """The paths of the first photos that were not found."""
 
     @property
     def has_moved(self) -> bool:
-        """Whether so much of the root was found that it is the root that was found."""
+        """Whether enough photos were found elsewhere for the root to count as moved."""
         return is_enough(len(self.old), self.total)
 
 
 def is_enough(found: int, total: int) -> bool:
-    """Whether so many photos of a root were found elsewhere that it is the root that was found."""
+    """Whether enough photos of a root, at least half, were found elsewhere for it to count as moved."""
     return 2 * found >= total > 0
 
 
 def tell_moves(root: str, found: int, total: int, reporter: Reporter, *, left: bool = True) -> None:
-    """Say what became of a missing root of which a run found photos elsewhere; `left` as `has_left` says."""
+    """Report a missing root with photos found elsewhere; `left` is the result of `has_left`."""
     if left and is_enough(found, total):
         reporter.warn(
             f"{root} has moved: {found} of its {total} photos were found in their new place and keep their faces"
@@ -62,21 +62,21 @@ def tell_moves(root: str, found: int, total: int, reporter: Reporter, *, left: b
 
 
 def departed_roots(roots: Iterable[str], mounts: Mounts, census: Census) -> list[str]:
-    """The missing roots that lie below no directory of this run, which would see for itself."""
+    """The missing roots that are not at or below a directory of this run."""
     return [root for root in not_visited(roots, census) if has_left(root, mounts)]
 
 
 def not_visited(roots: Iterable[str], census: Census) -> list[str]:
-    """The roots that a run does not visit, or would visit if they were there."""
+    """The roots that are not at or below a directory of this run."""
     return [root for root in roots if not any(is_at_or_below(root, here) for here in census.roots)]
 
 
 class Relocations:
-    """Looks at the end of a run for missing roots among the photos that it found.
+    """Searches the photos found by a run for those of missing roots, at the end of the run.
 
-    A photo counts as found elsewhere only where it came with this run, or lies below a root that is new with it: a copy
-    that the index has known for long is not where a photo went. During a run such photos are indexed as new ones, so
-    that a run that is cut off loses nothing.
+    A photo counts as found elsewhere only if it was added by this run, or lies below a root added by it: a copy that
+    was in the index before is not the new place of a photo. During the run such photos are indexed as new ones, so that an
+    interrupted run loses nothing.
     """
 
     def __init__(self, store: IndexWriter, census: Census, report: IndexReport, *, migrates: bool) -> None:
@@ -84,10 +84,10 @@ class Relocations:
         self._roots = store.roots()
         self._first = store.last_photo_id() + 1
         self._moved: set[int] = set()
-        """Photos that have come from a root already, which are no other root's."""
+        """Ids of photos already matched to a root; no other root may match them."""
 
     def settle(self, reporter: Reporter, *, force: bool) -> list[str]:
-        """Move what has moved, and say so; the roots that are no more."""
+        """Move the photos of moved roots and report them; returns the old paths of those roots."""
         moved: list[str] = []
         for root in filter(self._may_have_come, not_visited(self._roots, self._census)):
             left = has_left(root, self._store.mounts())
@@ -104,9 +104,9 @@ class Relocations:
         return moved
 
     def _may_have_come(self, root: str) -> bool:
-        """Whether this run can have found anything of a root.
+        """Whether this run can have found photos of a root.
 
-        The root itself is not looked at: that may take long if its disk hangs.
+        The root itself is not accessed, since that may take long if its disk hangs.
         """
         if self._migrates or not all(here in self._roots for here in self._census.roots):
             return True
@@ -116,11 +116,11 @@ class Relocations:
         return (photo for photo in self._store.unmigrated() if is_below(photo.file.path, root))
 
     def _look_for(self, root: str, beside: Iterable[StoredPhoto]) -> Relocation:
-        """Pair the photos below a root with those of the same content that the run found elsewhere, each with one."""
+        """Pair each photo below a root with one photo of the same content that the run found elsewhere."""
         found, arrivals = Relocation(root), _Arrivals(self._store, self._census.roots, self._is_new)
         for photo in joined(self._store.photos(root), beside):
             if not is_gone(photo.file.path):
-                return Relocation(root)  # it is back
+                return Relocation(root)  # the root exists again
             found.total += 1
             arrival = arrivals.take(photo.digest, photo.file.path[len(root) :])
             if arrival is not None:
@@ -133,11 +133,11 @@ class Relocations:
     def _is_new(self, path: str, photo_id: int) -> bool:
         if self._census.root_of(path) is None or photo_id in self._moved:
             return False
-        came = photo_id >= self._first and not self._migrates  # in a migration everything gets an id anew
+        came = photo_id >= self._first and not self._migrates  # in a migration all ids are new
         return came or not any(is_below(path, root) for root in self._roots)
 
     def _move(self, found: Relocation, *, force: bool) -> None:
-        """Let the old ids take the new places; in a migration, where all ids are new, only the old places go."""
+        """Give the new places to the old ids; in a migration, where all ids are new, only drop the old places."""
         self._moved.update(found.new if self._migrates else found.old)
         photos = self._report.photos
         came = sum(photo_id >= self._first for photo_id in found.new)
@@ -177,13 +177,13 @@ class Relocations:
 
 
 class _Arrivals:
-    """The photos of each content that a run found, each to be taken once."""
+    """The photos found by a run, by content; each can be taken once."""
 
     def __init__(self, store: IndexReader, places: Sequence[str], is_new: Callable[[str, int], bool]) -> None:
         self._store, self._places, self._is_new = store, places, is_new
         self._taken: set[int] = set()
         self._copies: dict[bytes, dict[str, int]] = {}
-        """What is left of contents with many copies, which are looked up once."""
+        """The remaining copies of contents with many copies, which are looked up only once."""
 
     def take(self, digest: bytes, inner: str) -> int | None:
         """The id of a photo with this content, preferably one whose path ends in `inner` below a place."""
@@ -208,7 +208,7 @@ class _Arrivals:
 
 
 def _name_left(found: Relocation, reporter: Reporter) -> None:
-    """Name what was not found in the new place."""
+    """List the photos that were not found in the new place."""
     for path in found.left:
         reporter.warn(f"not found in the new place, kept in the index: {path}")
     count = found.total - len(found.old)

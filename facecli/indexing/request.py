@@ -1,4 +1,4 @@
-"""What an index run is asked for, and the settings that this comes to."""
+"""The request of an index run, and the settings derived from it."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from facecli.vision.packs.resolve import ModelPack, find_pack, find_recorded_pac
 
 
 class IndexRequest(Struct, frozen=True):
-    """One run: which index, which photos, how."""
+    """One index run: the index, the photos and the options."""
 
     directory: str
-    """The index."""
+    """The directory of the index."""
     roots: tuple[str, ...] = ()
-    """Photos and directories; empty for the roots that the index knows."""
+    """Photos and directories; empty for the roots of the index."""
     listed: tuple[str, ...] | None = None
-    """The photos of a list; None where no list was given."""
+    """The photos of a list; None if no list was given."""
     options: IndexOptions = field(default_factory=IndexOptions)
     began: float | None = None
-    """When the run began, on the clock of time.perf_counter; None for when it is called."""
+    """The start of the run, as returned by time.perf_counter; None for the time of the call."""
 
 
 def resolve(request: IndexRequest) -> IndexRequest:
-    """The request with absolute paths, as the index stores them.
+    """The request with absolute paths, as the index stores them; raises UsageError on an empty path.
 
-    A relative path would name another place in the next run.
+    A relative path could mean another place in the next run.
     """
     if isinstance(request.roots, str | bytes) or isinstance(request.listed, str | bytes):
         raise UsageError(
@@ -49,22 +49,22 @@ def resolve(request: IndexRequest) -> IndexRequest:
 
 
 def _absolute(path: str) -> str:
-    """An absolute path; raises UsageError on an empty name."""
+    """The absolute path; raises UsageError on an empty name."""
     if not os.fspath(path):
         raise UsageError("an empty name", "facecli.IndexRequest")
     return absolute(os.fsdecode(path))
 
 
 class Settings(Struct, frozen=True):
-    """What the embeddings of a run are made with, and whether the index has others."""
+    """The models and options for the embeddings of a run, and whether the index has to be migrated to them."""
 
     kind: EmbeddingKind
     pack: ModelPack | None
-    """The pack, where it was named or the index is new; else it is looked for only when a photo has to be looked at."""
+    """The pack, if it was requested or the index is new; else it is opened only when a photo has to be read."""
     migrates: bool
 
     def find_pack(self) -> ModelPack:
-        """The pack that the fingerprint names; raises PackError where it is not to be had."""
+        """The pack of the fingerprint; raises PackError if it is not available."""
         if self.pack is not None:
             return self.pack
         wanted = self.kind.fingerprint
@@ -74,9 +74,9 @@ class Settings(Struct, frozen=True):
 
 
 def settle(options: IndexOptions, info: IndexInfo | None) -> Settings:
-    """The settings of a run: what was named, else what the index has, else the defaults.
+    """The settings of a run: the given options, else those of the index, else the defaults.
 
-    Raises IndexMismatch where a named value is another than the index's and no migration was asked for.
+    Raises IndexMismatch if an option differs from the index and no migration was requested.
     """
     if info is None:
         default = find_pack(options.model)
@@ -101,7 +101,7 @@ def settle(options: IndexOptions, info: IndexInfo | None) -> Settings:
 def _kind_of(
     pack: ModelPack, detection: DetectionOptions, precision: Precision, options: IndexOptions
 ) -> EmbeddingKind:
-    """What a pack gives with the options that were named."""
+    """The kind of embeddings that a pack makes with the given options."""
     wanted = Fingerprint(
         pack.name, pack.detector.sha256, pack.recogniser.sha256, pack.dimension, _detection(detection, options)
     )
@@ -110,7 +110,7 @@ def _kind_of(
 
 
 def _detection(base: DetectionOptions, options: IndexOptions) -> DetectionOptions:
-    """The detection settings with those that were named."""
+    """The detection settings, changed by the given options."""
     return DetectionOptions(
         det_size=base.det_size if options.det_size is None else options.det_size,
         small_scale=base.small_scale,

@@ -1,4 +1,4 @@
-"""One index run: what needs a look goes through the workers into the store, what is gone goes out of it."""
+"""One index run: new and changed photos go through the workers into the store, missing ones are dropped."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from facecli.indexing.worker_pool import WorkerPool
 
 STRIDE = 64
-"""Files that need no look between two looks at the clock."""
+"""Unchanged files between two updates of the clock and the progress."""
 WARN_FACES = 10_000_000
-"""Up to here the exact search answers within a second."""
+"""The most faces for which an exact search takes less than a second."""
 
 
 class Run:
-    """A run over an index that is open for writing."""
+    """A run on an index that is open for writing."""
 
     def __init__(
         self, request: IndexRequest, settings: Settings, scan: Scan, store: IndexWriter, report: IndexReport
@@ -55,9 +55,9 @@ class Run:
         self._crew: ThreadPool[FileTask, ChainResult] | None = None
 
     def run(self, reporter: Reporter, stop: Stop, count_files: Callable[[], int]) -> None:
-        """Look at everything that needs a look, drop what is gone, and leave the index whole.
+        """Read new and changed photos, drop missing ones, and leave the index complete.
 
-        `count_files` walks over the files again, beside the work, so that a run of hours can say when it will end.
+        `count_files` scans the files a second time in parallel, so that a long run can estimate its end.
         """
         began = self._clock.now()
         writer = BatchWriter(self._store, self._report, self._clock, self._options.batch_size)
@@ -79,7 +79,7 @@ class Run:
         self._sum_up(began)
 
     def _look(self, writer: BatchWriter, reporter: Reporter, stop: Stop, count_files: Callable[[], int]) -> None:
-        """Look at everything that needs a look, until the end or until a stop is requested.
+        """Read all new and changed photos, until the end or until a stop is requested.
 
         Photos in progress are finished and kept.
         """
@@ -103,7 +103,7 @@ class Run:
             reporter.stop()
 
     def _begin(self, reporter: Reporter, count_files: Callable[[], int]) -> Iterator[Future[ChainResult] | None]:
-        """Begin what the workers are to do, in the order of the paths."""
+        """Start the tasks of the workers, in the order of the paths."""
         began, idle = self._clock.now(), 0
         for entry in self._agenda:
             if entry is None:
@@ -119,14 +119,14 @@ class Run:
         reporter.advance(idle)
 
     def _submit(self, entry: Pair | Skipped, reporter: Reporter, count_files: Callable[[], int]) -> Future[ChainResult]:
-        """Hand a file to the workers; what the scan could not get at is its own result."""
+        """Hand a file to the workers; for a file that the scan could not access, return its Skipped as the result."""
         if isinstance(entry, Skipped):
             future: Future[ChainResult] = Future()
             future.set_result(entry)
             return future
         assert isinstance(entry.found, PhotoFile)
         if self._crew is None:
-            # Imported here: a run that finds nothing new needs no model, no decoder and no array library.
+            # Imported here: a run without new photos needs no model, no decoder and no array library.
             from facecli.indexing.worker_pool import WorkerPool  # noqa: PLC0415
 
             self._workshop = WorkerPool(self._settings, self._options, self._store, self._clock, reporter)
@@ -140,15 +140,15 @@ class Run:
         return self._workshop.look_again(task)
 
     def _may_move(self, path: str) -> bool:
-        """Whether a photo whose path is gone has moved: only where this run can see that it is gone."""
+        """Whether a photo missing at a path may have moved: only if this run can see that it is gone."""
         return self._agenda.census.root_of(path) is not None and not self._agenda.census.is_closed(path)
 
     def _drop_what_is_gone(self, writer: BatchWriter, reporter: Reporter) -> None:
-        """Drop the photos that are gone, and those whose path holds a content that is kept out."""
+        """Drop photos that are gone, and those whose path now holds a content that was removed earlier."""
         census = self._agenda.census
         census.missed = [(path, photo_id) for path, photo_id in census.missed if photo_id not in writer.moved]
         if self._settings.migrates:
-            # The new set lacks what the run did not see, so that only the old one can tell what is gone.
+            # The new set has only the photos that the run found, so missing ones are looked up in the old set.
             for photo in self._store.unmigrated():
                 census.miss(photo.file.path, photo.photo_id)
                 census.known[census.root_of(photo.file.path) or ""] += 1
@@ -162,14 +162,14 @@ class Run:
             self._report.photos.removed = len(gone)
 
     def _switch(self, reporter: Reporter) -> None:
-        """Let the new embeddings take the place of the old ones, unless photos would be lost."""
+        """Replace the old embeddings by the new ones, unless photos would be lost."""
         for photo in self._store.unmigrated():
             reporter.warn(f"not embedded again: {photo.file.path}")
         with self._clock.busy("write"):
             self._report.photos.removed += self._store.finish_migration(drop_unreachable=self._options.drop_unreachable)
 
     def _settle_roots(self, reporter: Reporter) -> None:
-        """Follow the roots that have moved, and keep the roots and mount points for later runs."""
+        """Follow moved roots, and store the roots and mount points for later runs."""
         with self._clock.busy("write"):
             moved = self._relocations.settle(reporter, force=self._options.force)
         census = self._agenda.census
@@ -177,7 +177,7 @@ class Run:
         self._store.set_roots(roots, mounts_to_remember(self._store.mounts(), self._scan.mounts, roots, census))
 
     def _finish(self, reporter: Reporter) -> None:
-        """Erase what was dropped; a run that was ended leaves that to the next one, since it may take long."""
+        """Erase the dropped data; an interrupted run leaves that to the next one, since it may take long."""
         with self._clock.busy("write"):
             finished = self._store.finish()
         if not finished.erased:
@@ -205,6 +205,6 @@ class Run:
 
 
 def _expect(reporter: Reporter, count_files: Callable[[], int]) -> None:
-    """Say how many files there are, where they can be counted: what is wrong with them the run itself finds out."""
+    """Report the number of files if they can be counted; any error will be reported by the run itself."""
     with suppress(FacecliError, OSError):
         reporter.expect(count_files())

@@ -1,4 +1,4 @@
-"""The workers of a run with the models they share; made only when there is a photo to look at."""
+"""The workers of a run and the models that they share; created only if there is a photo to read."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from facecli.vision.models import FaceModels
 from facecli.vision.serving.pooled import Pooling, devices_apart, open_models_on
 
 AHEAD = 4
-"""How many photos are begun for each worker. One that takes long holds up those behind it only when so many have
-been done meanwhile; what waits for it are faces, no pixels."""
+"""Photos in progress per worker. A slow photo delays the next ones only after that many are done; while they wait they
+hold faces, not pixels."""
 
 
 class WorkerPool:
     """Models, readers and threads of one run.
 
-    The models are opened in the background, so that the first photos are read and decoded meanwhile.
+    The models are opened in the background, while the first photos are read and decoded.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class WorkerPool:
         self.devices = devices_apart(devices)
         self.jobs = options.jobs or count_workers(self.devices, options.batch_size, self._budget.total)
         self.window = AHEAD * self.jobs + options.batch_size
-        """Photos in flight or waiting for an earlier one: enough for every worker, and for a device to fill its
-        batches."""
+        """The most photos in progress or waiting for an earlier one: enough to keep every worker busy and to fill the
+        batches of a device."""
         if self.devices and self.jobs < options.batch_size:
             reporter.detail(
                 f"a batch holds at most {self.jobs} photos, one per worker: --jobs or --max-memory allows no more"
             )
         self.computed = False
-        """Whether a photo came to the models; a run may find none that has to."""
+        """Whether the models were used; a run may find no photo that needs them."""
         self._journal, self._reporter = store.open_journal(), reporter
         self._shared = Shared(self._use_models, store, self._journal, Claims(), clock, reporter, options.force)
 
@@ -79,7 +79,7 @@ class WorkerPool:
         return self._models.result()
 
     def look_again(self, task: FileTask) -> ChainResult:
-        """Look at one file in the caller's thread, whatever the index knows of its content."""
+        """Process one file in the caller's thread, even if the index has its content."""
         chain = self._make_chain(replace(self._shared, force=True))
         try:
             return chain(task)
@@ -87,7 +87,7 @@ class WorkerPool:
             chain.close()
 
     def close(self) -> None:
-        """Let go of the journal and the devices; the threads must have ended."""
+        """Close the journal and the models; the threads must have ended."""
         self._journal.close()
         if self._journal.trouble:
             self._reporter.detail(self._journal.trouble)

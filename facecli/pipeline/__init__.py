@@ -1,1 +1,1 @@
-"""From files to faces: the stages, and the workers that run them in order."""
+"""From photos to embedded faces: the stages, and the worker threads that run them."""

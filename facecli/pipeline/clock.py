@@ -1,4 +1,4 @@
-"""How long each stage of a run worked and waited."""
+"""Measure how long each stage of a run worked and waited."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from facecli.system import count_processors
 from facecli.types import StageTime
 
 STAGES = ("scan", "read", "decode", "detect", "align", "embed", "write")
-"""The stages in the order in which a photo passes them."""
+"""The stages in the order in which a photo passes through them."""
 
 
 class StageClock:
-    """Adds up the times of stages over all threads."""
+    """Adds up the times of the stages over all threads; thread-safe."""
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         self.now = now
@@ -54,11 +54,11 @@ class StageClock:
 
 
 def bottleneck(times: dict[str, StageTime], jobs: int, devices: int = 0) -> str:
-    """The stage that bound the run: the busiest one of those that share what was busiest.
+    """The stage that limited the speed of the run: the busiest stage on the busiest resource.
 
-    Scanning and writing share one thread, the other stages `jobs` threads. Where the networks run on devices of their
-    own, their stages are measured in the devices' time and share those; the workers, of which most wait, then share the
-    cores.
+    Scanning and writing share one thread, the other stages share `jobs` threads. With `devices` other than the CPU, the
+    stages of the networks are measured in device time and share the devices; the other stages of the workers, most of
+    which wait, then share the processors.
     """
     single, worked, networks = ("scan", "write"), ("read", "decode", "align"), ("detect", "embed")
     apart = {single: 1, worked: min(jobs, count_processors()), networks: devices}

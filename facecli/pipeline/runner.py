@@ -1,4 +1,4 @@
-"""Workers on a bounded stretch of items, their results in the order of the items."""
+"""Run tasks in worker threads, with a limited number in progress, and yield their results in order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ResultOut_co = TypeVar("ResultOut_co", covariant=True)
 
 
 class Worker(Protocol[TaskIn_contra, ResultOut_co]):
-    """What one thread does: it is made, called and closed in that thread."""
+    """The work of one thread; it is created, called and closed in that thread."""
 
     def __call__(self, task: TaskIn_contra, /) -> ResultOut_co: ...
 
@@ -25,7 +25,7 @@ class Worker(Protocol[TaskIn_contra, ResultOut_co]):
 
 
 class ThreadPool(Generic[Task, Result]):
-    """Threads, each with a worker of its own, that take tasks from one queue."""
+    """Threads, each with its own worker, that take tasks from one queue."""
 
     def __init__(
         self,
@@ -47,14 +47,14 @@ class ThreadPool(Generic[Task, Result]):
         return future
 
     def close(self) -> None:
-        """Wait until every worker has ended; tasks that are still queued are done first unless they were cancelled."""
+        """Wait until every worker has ended; queued tasks are done first unless they were cancelled."""
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads:
             thread.join()
 
     def _work(self) -> None:
-        """One thread: its worker is made at its first task, so that an error of making it is the error of that task."""
+        """Run one thread; its worker is created at its first task, so that an error in creating it is the task's."""
         worker: Worker[Task, Result] | None = None
         began = self._now()
         while (entry := self._tasks.get()) is not None:
@@ -64,7 +64,7 @@ class ThreadPool(Generic[Task, Result]):
                 try:
                     worker = worker or self._make()
                     future.set_result(worker(task))
-                except BaseException as error:  # noqa: BLE001 (handed on whole: the consumer raises it)
+                except BaseException as error:  # noqa: BLE001 (raised again by the consumer)
                     future.set_exception(error)
             began = self._now()
         if worker is not None:
@@ -74,12 +74,12 @@ class ThreadPool(Generic[Task, Result]):
 def run_in_order(
     begun: Iterable[Future[Result] | None], *, window: Callable[[], int], stop: Callable[[], object]
 ) -> Iterator[Result | None]:
-    """Yield the results of tasks in the order in which they are begun, with at most `window()` begun ahead.
+    """Yield the results of tasks in the order in which they are started, with at most `window()` in progress.
 
-    Each step of `begun` begins one task (Crew.submit) or gives None, which is yielded as it is, so that whoever
-    consumes gets to act while nothing is to be done. When `stop` turns true no task is begun any more: what runs is
-    finished, and what is yielded stays a prefix of the order. The first exception of a task ends the run with that
-    exception, at its place in the order.
+    Each step of `begun` starts one task (ThreadPool.submit) or returns None, which is yielded unchanged, so that the
+    consumer regains control while there is nothing to do. When `stop` becomes true, no more tasks are started: running
+    tasks are finished, and the results stay a prefix of the order. The first exception of a task is raised at its place
+    in the order and ends the run.
     """
     pending: deque[Future[Result]] = deque()
     source = iter(begun)
@@ -105,7 +105,7 @@ def run_in_order(
 
 
 def _finish(pending: deque[Future[Result]]) -> Iterator[Result]:
-    """Cancel what has not begun, and yield the results before the first that was cancelled."""
+    """Cancel the tasks that have not started, and yield the results before the first cancelled one."""
     for future in reversed(pending):
         future.cancel()
     while pending:

@@ -1,4 +1,4 @@
-"""An end that is asked for from outside, and what is finished before it."""
+"""Stop a run on a signal, after the photos in progress are finished."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ Item = TypeVar("Item")
 
 
 class Stop:
-    """Whether a run is to end early, as the number of a signal, 0 while it is not.
+    """Whether a run is to stop: the number of the signal, 0 if none was received.
 
-    A run that has photos in flight looks here, finishes them and keeps them. Everywhere else nothing is lost by ending
-    at once: there `ask` raises KeyboardInterrupt, whatever the run waits for: a lock, a directory of a slow disk, an
+    While photos are in progress, the run checks this, finishes them and keeps them. At any other time nothing is lost
+    by stopping at once, so `ask` raises KeyboardInterrupt, even while the run waits for a lock, a slow disk or an
     erasure.
     """
 
     def __init__(self, asked: Callable[[], int] = lambda: 0) -> None:
-        """`asked` is looked at beside what `ask` was told."""
+        """`asked` is a second source of a signal's number, besides `ask`."""
         self._asked, self._number = asked, 0
         self.finishes = False
-        """Whether photos are in flight."""
+        """Whether photos are in progress."""
 
     def __call__(self) -> int:
         return self._number or self._asked()
 
     def ask(self, number: int) -> None:
-        """Ask for the end; to be called in the thread that runs, as the handler of a signal is."""
+        """Request the stop; must be called in the main thread of the run, as signal handlers are."""
         self._number = number
         if not self.finishes:
             raise KeyboardInterrupt
 
     @contextmanager
     def finishing(self) -> Iterator[None]:
-        """Within the block an end is only asked for: it is the block that looks, and ends when it can."""
+        """Within the block, a stop is only requested: the block checks for it and ends when it can."""
         self.finishes = True
         try:
             yield
@@ -50,7 +50,7 @@ class Stop:
             except StopIteration:
                 return
             except BaseException:
-                # An import that is interrupted can end in any error.
+                # An interrupted import can raise any error.
                 if not self._number:
                     raise
                 return
