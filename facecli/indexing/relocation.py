@@ -75,8 +75,8 @@ class Relocations:
     """Searches the photos found by a run for those of missing roots, at the end of the run.
 
     A photo counts as found elsewhere only if it was added by this run, or lies below a root added by it: a copy that
-    was in the index before is not the new place of a photo. During the run such photos are indexed as new ones, so that an
-    interrupted run loses nothing.
+    was in the index before is not the new place of a photo. During the run such photos are indexed as new ones, so that
+    an interrupted run loses nothing.
     """
 
     def __init__(self, store: IndexWriter, census: Census, report: IndexReport, *, migrates: bool) -> None:

@@ -1,1 +1,1 @@
-"""Searching: query photos become faces, faces become answers of the index."""
+"""Search an index: find the faces of query photos, then similar faces in the index."""

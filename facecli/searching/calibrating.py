@@ -18,12 +18,12 @@ def find_calibration(recogniser_sha256: str) -> Calibration | None:
 
 
 def kept_place(recogniser_sha256: str) -> Path:
-    """Where the measurement of a recogniser is kept."""
+    """The file for the measurement of a recogniser."""
     return cache_directory() / "calibrations" / f"{recogniser_sha256}.json"
 
 
 def read_kept(recogniser_sha256: str) -> Calibration | None:
-    """The measurement that was made here, None where there is none that can be read."""
+    """The measurement made on this machine; None if there is none that can be read."""
     try:
         record = json.loads(kept_place(recogniser_sha256).read_text("utf-8"))
         return Calibration.from_record(record)
@@ -32,7 +32,7 @@ def read_kept(recogniser_sha256: str) -> Calibration | None:
 
 
 def keep_calibration(recogniser_sha256: str, calibration: Calibration) -> Path:
-    """Keep a measurement for later searches; the file that holds it. Raises OutputError."""
+    """Save a measurement for later searches and return its file; raises OutputError."""
     place = kept_place(recogniser_sha256)
     try:
         make_folders(str(place.parent))

@@ -1,4 +1,4 @@
-"""Several query faces make one block or several."""
+"""Combine query faces into blocks, each answered by one list of matches."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from facecli.types import Match, QueryFace, SearchResult
 
 
 class Block(Struct, frozen=True, eq=False):
-    """What one block of an answer asks for."""
+    """One block of an answer: the query faces that are answered together."""
 
     query: QueryFace
-    """Who the block is about."""
+    """The face that stands for the block."""
     faces: tuple[QueryFace, ...]
-    """The faces that the index is asked for; under `any` all references, else the query alone."""
+    """The faces searched for: with `any` all references, else only `query`."""
     left_out: tuple[int, ...]
-    """Faces of the index that must not answer, because they ask."""
+    """Ids of query faces that are in the index, and so are not matches."""
     references: tuple[QueryFace, ...]
-    """The faces that were named; under `mean` all that it is made of."""
+    """The given faces; with `mean` all faces that it is computed from."""
 
 
 def combine_faces(faces: Sequence[QueryFace], how: Combine) -> list[Block]:
@@ -44,7 +44,10 @@ def combine_faces(faces: Sequence[QueryFace], how: Combine) -> list[Block]:
 
 
 def mean_face(faces: Sequence[QueryFace]) -> QueryFace:
-    """The mean face of several of one person: unit vectors averaged and normalised; number and box of the first."""
+    """The mean face of several faces of one person.
+
+    Its embedding is the mean of their unit vectors, normalised again: float32 (d,). Number and box are the first one's.
+    """
     mean = np.mean([f.embedding for f in faces], axis=0)
     length = max(float(np.linalg.norm(mean)), float(np.finfo(np.float32).tiny))
     return replace(faces[0], query=_joined(faces), embedding=(mean / length).astype(np.float32), face_id=None)
@@ -57,7 +60,7 @@ def _joined(faces: Sequence[QueryFace]) -> str:
 def merge_matches(block: Block, found: Sequence[Sequence[Match]], top: int, by: By) -> SearchResult:
     """Merge the answers to the faces of a block: the best of each photo or face, best first, ties by face id."""
     if len(found) == 1:
-        # The index has put them in order already.
+        # Already in order.
         return SearchResult(block.query, tuple(found[0]))
     best: dict[str | int, tuple[Match, QueryFace]] = {}
     for face, matches in zip(block.faces, found, strict=True):

@@ -1,4 +1,4 @@
-"""How sure each match is: by the size of the index, and by how near the next different person is."""
+"""Judge how certain each match is, from the size of the index and the similarity of the nearest other person."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from facecli.thresholds import DIFFERENT_SIMILARITY, Calibration, judge
 from facecli.types import FloatArray, Judgement, Match, SearchResult
 
 NEIGHBOURS = 50
-"""How many of the nearest faces are looked at for another person."""
+"""The number of nearest faces among which another person is searched for."""
 
 
 def judge_results(
@@ -34,14 +34,14 @@ def _neighbours(reader: IndexReader, vectors: Sequence[FloatArray]) -> list[list
 
 
 class _Bench(Struct, frozen=True):
-    """What the judgements of all results share."""
+    """The data shared by the judgements of all results."""
 
     reader: IndexReader
     calibration: Calibration
     near: dict[int, list[Match]]
-    """For each query face, by its identity, the nearest faces of the index."""
+    """The nearest faces in the index for each query face, by the id() of the face."""
     embeddings: dict[int, FloatArray]
-    """Those that were read already, by face id."""
+    """Embeddings already read, by face id."""
 
     def judge(self, result: SearchResult) -> Iterator[Judgement]:
         """A judgement for each match."""
@@ -53,9 +53,9 @@ class _Bench(Struct, frozen=True):
             yield Judgement(judge(match.similarity, margin, self.calibration, self.reader.info.faces), margin)
 
     def _margin(self, match: Match, near: Sequence[Match]) -> float | None:
-        """The similarity of a match less that of the nearest face of somebody else.
+        """The similarity of a match minus that of the nearest face of another person; None if there is none.
 
-        Certainly somebody else's are another face of the same photo, and one that is hardly like the matched face.
+        Another face in the same photo is another person, and so is a face that is not similar to the matched face.
         """
         for other in near:
             if (

@@ -1,4 +1,4 @@
-"""Query photos in the order they were given, on as many processors as there is work for."""
+"""Process query photos in order, on as many processors as there is work for."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from facecli.pipeline.runner import Worker
 
 FEW = 2
-"""Up to so many tasks are done without a thread of their own."""
+"""The most tasks that are done without starting threads."""
 AHEAD = 4
-"""Tasks in flight for each worker."""
+"""Tasks in progress per worker."""
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
@@ -28,7 +28,7 @@ def work_in_order(
         with closing(open_worker()) as worker:
             yield from map(worker, tasks)
         return
-    # Imported here: a single query waits for none of it.
+    # Imported here: a single query does not need it.
     from facecli.pipeline.runner import ThreadPool, run_in_order  # noqa: PLC0415
 
     size = min(most or count_processors(), len(tasks))

@@ -1,4 +1,4 @@
-"""Measure a recogniser: how often it confuses people, from photos sorted into one folder a person."""
+"""Measure how often a recogniser confuses people, from photos sorted into one folder per person."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from facecli.wording import counted
 STEP = 0.02
 THRESHOLDS = np.round(np.arange(-1, 1 + STEP / 2, STEP), 2)
 MOST_FALSE = 0.05
-"""Thresholds with a higher false-match rate are of no use."""
+"""Thresholds with a higher false-match rate are left out."""
 LEAST_FALSE = 3
-"""So many false matches make a rate; fewer are chance."""
+"""The fewest false matches from which a rate is computed; fewer may be chance."""
 BLOCK = 1024
 """Rows compared at once."""
 
 
 class Sample(Struct, frozen=True, eq=False):
-    """The faces that are compared."""
+    """The faces to compare."""
 
     embeddings: FloatArray
     """float32 (n, d), unit length: the largest face of each photo."""
     people: NDArray[np.int32]
-    """int32 (n,): whose face it is."""
+    """int32 (n,): the number of the person of each face."""
     failures: tuple[PhotoError, ...]
 
 
@@ -64,7 +64,7 @@ def read_people(directory: str, source: ModelSource) -> Sample:
 
 
 def _list_photos(directory: str) -> tuple[list[PhotoQuery], list[int], list[PhotoError]]:
-    """The photos of each person's folder, whose they are, and those that cannot be read."""
+    """The photos in each person's folder, the number of each photo's person, and the photos that cannot be read."""
     try:
         folders = sorted(
             entry.path for entry in os.scandir(directory) if entry.is_dir() and not entry.name.startswith(".")
@@ -83,7 +83,10 @@ def _list_photos(directory: str) -> tuple[list[PhotoQuery], list[int], list[Phot
 
 
 def measure(sample: Sample, directory: str) -> Calibration:
-    """The rates over all pairs of faces; raises UsageError where there are too few to say anything."""
+    """Measure the false-match and true-match rates over all pairs of faces, at thresholds in steps of 0.02.
+
+    Raises UsageError if there are too few faces.
+    """
     false, true = np.zeros(len(THRESHOLDS), np.int64), np.zeros(len(THRESHOLDS), np.int64)
     pairs = np.zeros(2, np.int64)
     for similarity, same in _pairs(sample):
@@ -111,7 +114,7 @@ def measure(sample: Sample, directory: str) -> Calibration:
 
 
 def _pairs(sample: Sample) -> Iterator[tuple[FloatArray, NDArray[np.bool_]]]:
-    """The similarity of each pair of faces, and whether it is of one person; each pair once, in blocks."""
+    """The similarities of all pairs of faces, and whether each is of one person; each pair once, in blocks."""
     count = len(sample.people)
     for start in range(0, count, BLOCK):
         rows = np.arange(start, min(start + BLOCK, count))
@@ -121,7 +124,7 @@ def _pairs(sample: Sample) -> Iterator[tuple[FloatArray, NDArray[np.bool_]]]:
 
 
 def _at_or_over(similarity: FloatArray) -> NDArray[np.int64]:
-    """How many are at or over each threshold."""
+    """The number of similarities at or above each of THRESHOLDS: int64."""
     return len(similarity) - np.searchsorted(np.sort(similarity), THRESHOLDS.astype(np.float32), side="left")
 
 

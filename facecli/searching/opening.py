@@ -13,26 +13,26 @@ from facecli.vision.models import FaceModels, open_models
 from facecli.vision.packs.resolve import ModelPack, find_pack, find_recorded_pack
 
 MANY_PHOTOS = 16
-"""From so many photos on, all devices are opened and given batches; before, a second one would still be starting
-when the first is done."""
+"""The number of photos from which on all devices are opened and work in batches; with fewer, the first device would be
+done while a second one starts."""
 BATCH_SIZE = 64
-"""Photos of the largest batch, as in an index run that is not told otherwise."""
+"""Photos in the largest batch; the default of an index run."""
 
 
 class ModelSource(Struct, frozen=True):
-    """Where the models come from that look at a query as the index looked at its photos, but at faces of any size."""
+    """Opens the models for queries with the settings of the index, except that faces of any size are detected."""
 
     pack: ModelPack
     device: str
-    """As it was named: auto, cpu, cuda:0,1."""
+    """The requested devices: auto, cpu, cuda:0,1."""
     info: IndexInfo | None
-    """The index, where there is one."""
+    """The index, if there is one."""
     report: Reporter
     kept: KeptModels | None = None
-    """Where models that are open stay so for later queries."""
+    """The models kept open for later queries, if they are kept."""
 
     def open(self, photos: int) -> QueryModels:
-        """The models for so many photos; whoever opens them closes them. Raises DeviceError and PackError."""
+        """Open the models for a number of photos; the caller closes them. Raises DeviceError and PackError."""
         return self._open(photos) if self.kept is None else self.kept.of(self, photos)
 
     def _open(self, photos: int) -> QueryModels:
@@ -51,7 +51,7 @@ class ModelSource(Struct, frozen=True):
     def _open_on_all(
         self, devices: tuple[Device, ...], detection: DetectionOptions, precision: Precision
     ) -> QueryModels:
-        # Imported here: a single query has no use for it.
+        # Imported here: a single query does not need it.
         from facecli.vision.serving.pooled import Pooling, devices_apart, open_models_on  # noqa: PLC0415
 
         models = open_models_on(self.pack, devices, detection, precision, Pooling(self.report, BATCH_SIZE))
@@ -59,30 +59,30 @@ class ModelSource(Struct, frozen=True):
 
 
 class QueryModels(Struct, frozen=True, eq=False):
-    """Models that are open."""
+    """Open models for queries."""
 
     models: FaceModels
     devices: int
-    """How many devices work beside the threads that ask and gather batches from them; 0 where the threads run the
-    networks themselves."""
+    """The number of devices that work apart from the threads, on batches collected from them; 0 if the threads run
+    the networks themselves."""
     stay: bool = False
-    """Whether somebody else closes them."""
+    """Whether they stay open for later queries; `close` then does nothing."""
 
     def close(self) -> None:
-        """Let go of the devices."""
+        """Close the models, unless they stay open."""
         if not self.stay:
             self.models.close()
 
 
 class KeptModels:
-    """Models that stay open from one query to the next, for one who asks again and again."""
+    """Models that stay open between queries, for programs with many queries."""
 
     def __init__(self) -> None:
         self._opened: QueryModels | None = None
         self._key: tuple[object, ...] = ()
 
     def of(self, source: ModelSource, photos: int) -> QueryModels:
-        """The models of a source: those that are open, if they are the same."""
+        """The models of a source: the open ones if they fit, else new ones."""
         fingerprint = source.info.fingerprint if source.info is not None else None
         key = (source.pack, source.device, fingerprint, photos >= MANY_PHOTOS)
         if self._opened is None or key != self._key:
@@ -91,7 +91,7 @@ class KeptModels:
         return replace(self._opened, stay=True)
 
     def close(self) -> None:
-        """Let go of the devices."""
+        """Close the models."""
         if self._opened is not None:
             self._opened.close()
             self._opened = None

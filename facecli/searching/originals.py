@@ -1,4 +1,4 @@
-"""The files that an answer is about, with what the index knows of their content."""
+"""The files of the photos in an answer, with their recorded size and digest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from facecli.types import SearchResult
 
 
 def original_of(reader: IndexReader, face_id: int) -> Recorded:
-    """The file that shows a face, as it was indexed."""
+    """The file of the photo with a face, as it was indexed."""
     photo = reader.photo_of(face_id)
     return Recorded(photo.file, photo.digest)
 

@@ -1,4 +1,4 @@
-"""The pictures of an answer: each photo read once, whatever number of faces it is shown for."""
+"""The pictures for an answer; each photo is read once, even if it shows several faces."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from facecli.types import Box, FileContents, Match, QueryFace
 
 
 class FacePicture(Struct, frozen=True, eq=False):
-    """A face with the photo that shows it; empty where the photo cannot be read."""
+    """A cut-out face and its photo's thumbnail, as JPEG files; empty if the photo cannot be read."""
 
     path: str
     width: int
@@ -30,7 +30,7 @@ class FacePicture(Struct, frozen=True, eq=False):
 
 
 class AnswerPictures:
-    """Finds the picture of every face of an answer."""
+    """Makes the picture of every face in an answer."""
 
     def __init__(self, reader: IndexReader, answer: SearchAnswer) -> None:
         self._reader = reader
@@ -61,7 +61,7 @@ class AnswerPictures:
         return photo.contents if photo is not None else None
 
     def _asked_with(self, face: QueryFace) -> Recorded:
-        """The photo of a query face, with the content that was looked at."""
+        """The photo of a query face, with the digest of the content that was searched for."""
         if face.face_id is not None:
             return original_of(self._reader, face.face_id)
         photo = self._photos[face.query]
@@ -72,7 +72,7 @@ class AnswerPictures:
         return self._of(self._asked_with(face), face.box)
 
     def of_match(self, match: Match) -> FacePicture:
-        """The picture of a face that was found."""
+        """The picture of a matched face."""
         return self._of(self._shown[match.path], match.box)
 
     def _of(self, original: Recorded, box: Box) -> FacePicture:

@@ -1,4 +1,4 @@
-"""Where an answer comes from: what somebody needs who must account for it, or repeat it."""
+"""The provenance of an answer: the data needed to document or repeat a search."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from facecli.types import JsonValue
 
 
 def provenance_record(answer: SearchAnswer, info: IndexInfo) -> dict[str, JsonValue]:
-    """Version, model, threshold with its measured rate, state of the index, and the digests of the query photos."""
+    """The version, model, threshold with its measured rate, state of the index, and digests of the query photos."""
     threshold, made_with = answer.threshold, info.fingerprint
     calibration = threshold.calibration
     return {

@@ -1,4 +1,4 @@
-"""Queries: a photo's file, the image on stdin, a face of the index or an embedding; and why one fails."""
+"""Parse queries: a photo's file, the image on stdin, a face in the index or an embedding."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class PhotoQuery(Struct, frozen=True):
     query: str
     path: str
     content: bytes | ByteArray | None = None
-    """The photo itself where no file is read: the bytes of an image file, or pixels, uint8 (height, width, 3), RGB,
-    upright."""
+    """The photo itself if it is not read from a file: the bytes of an image file, or pixels, uint8 (height, width, 3),
+    RGB, upright."""
 
 
 class FaceQuery(Struct, frozen=True):
-    """A query by a face of the index."""
+    """A query by a face in the index."""
 
     query: str
     face_id: int
@@ -44,12 +44,12 @@ class EmbeddingQuery(Struct, frozen=True, eq=False):
 
 Query: TypeAlias = PhotoQuery | FaceQuery | EmbeddingQuery
 QueryValue: TypeAlias = str | os.PathLike[str] | bytes | int | NDArray[np.generic]
-"""What Python code may ask with: the name of a photo or `face:ID`, a face id, the bytes of an image file, pixels, or
-an embedding."""
+"""A query from Python: the path of a photo or `face:ID`, a face id, the bytes of an image file, pixels, or an
+embedding."""
 
 
 def read_query(value: QueryValue, working_directory: str) -> Query:
-    """The query that a value of Python means; raises UsageError where it means none.
+    """The query for a value from Python; raises UsageError if it is not a query.
 
     A path object is always a photo, and `-` a file of that name. An array is pixels, uint8 (height, width, 3), RGB,
     upright, or an embedding, floats (d,) of any length.
@@ -68,7 +68,7 @@ def read_query(value: QueryValue, working_directory: str) -> Query:
 
 
 def path_text(path: str | os.PathLike[str]) -> str:
-    """The text of a path from Python; raises UsageError on what is none, or what the system has no file name for."""
+    """The text of a path from Python; raises UsageError if it is not a path or not a valid file name."""
     name = os.fspath(path) if isinstance(path, str | os.PathLike) else None
     if not isinstance(name, str):
         raise UsageError("a path must be a str or a path object", type(path).__name__)
@@ -82,7 +82,7 @@ def path_text(path: str | os.PathLike[str]) -> str:
 
 
 def _read_array(array: NDArray[np.generic]) -> PhotoQuery | EmbeddingQuery:
-    """The query of an array: pixels or an embedding."""
+    """The query for an array: pixels, uint8 (h, w, 3), or an embedding, floats (d,); raises UsageError for others."""
     shown = f"{array.dtype} {array.shape}"
     if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size:
         return PhotoQuery("pixels", "pixels", np.ascontiguousarray(array, np.uint8))
@@ -91,12 +91,12 @@ def _read_array(array: NDArray[np.generic]) -> PhotoQuery | EmbeddingQuery:
     largest = np.abs(array).max(initial=0)
     if not (np.isfinite(largest) and largest > 0):
         raise UsageError("an embedding must be finite and not zero", shown)
-    numbers = (array / largest).astype(np.float64)  # of which the squares can be summed, however long it is
+    numbers = (array / largest).astype(np.float64)  # so that the sum of the squares cannot overflow
     return EmbeddingQuery("embedding", (numbers / np.linalg.norm(numbers)).astype(np.float32))
 
 
 def name_query(query: str, working_directory: str) -> PhotoQuery | FaceQuery:
-    """What a query names, as it was typed; raises QueryError on a face without a number."""
+    """The query for a command line argument; raises QueryError on a face without a number."""
     if not query.startswith(FACE_PREFIX):
         return name_photo(query, working_directory)
     face_id = whole_number(query.removeprefix(FACE_PREFIX), LARGEST_FACE_ID)
@@ -108,19 +108,19 @@ def name_query(query: str, working_directory: str) -> PhotoQuery | FaceQuery:
 
 
 def name_photo(query: str, working_directory: str) -> PhotoQuery:
-    """The photo that a name means where only photos can be meant."""
+    """The query for an argument that can only be a photo."""
     check_name(query, "a photo to look for faces in")
     return PhotoQuery(query, STDIN if query == STDIN else absolute_path(query, working_directory))
 
 
 def absolute_path(path: str, working_directory: str) -> str:
-    """The absolute path, tidied; one with `..` stays as it is, since what stands before it may be a link."""
+    """The absolute, normalised path; a path with `..` is not normalised, since the part before it may be a link."""
     whole = os.path.join(working_directory, path)
     return whole if ".." in path.split("/") else os.path.normpath(whole)
 
 
 def refusal(skipped: Skipped, query: str) -> PhotoError:
-    """The error that says why a photo cannot be a query."""
+    """The error for a photo that cannot be used as a query."""
     detail = skipped.detail.replace(": ", ", ")
     what = skipped.reason.said
     return PhotoError(
@@ -130,7 +130,7 @@ def refusal(skipped: Skipped, query: str) -> PhotoError:
 
 
 def choose_faces(query: str, faces: tuple[QueryFace, ...], face: str) -> tuple[QueryFace, ...]:
-    """The faces that --face means: the largest, all, or one by its number; raises QueryError where it is not there."""
+    """The faces chosen by --face: the largest, all, or one by number; raises QueryError if there is no such face."""
     if not faces:
         raise QueryError("no face found in the photo", query)
     if face == "all":

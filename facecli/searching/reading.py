@@ -1,4 +1,4 @@
-"""Query photos become faces, in the order of the queries, on as many processors as there is work for."""
+"""Read query photos and find their faces, in order, on as many processors as there is work for."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from facecli.vision.recognition.alignment import align_faces
 
 
 class ReadingOptions(Struct, frozen=True):
-    """What is wanted of each photo."""
+    """Options for reading query photos."""
 
     reading: ReadOptions
     crops: bool = False
-    """Whether to keep the aligned crops of the faces."""
+    """Whether to return the aligned crops of the faces."""
     sha256: bool = False
     """Whether to compute the SHA-256 of the file."""
 
 
 class QueryPhoto(Struct, frozen=True, eq=False):
-    """A photo that was named on the command line, with its faces."""
+    """A query photo with its faces."""
 
     query: str
     file: PhotoFile
     digest: bytes
     sha256: str
     contents: FileContents | None
-    """The bytes of a photo that came through stdin, for none can read them twice."""
+    """The bytes of a photo from stdin, which cannot be read twice; None for other photos."""
     faces: tuple[QueryFace, ...]
-    """By falling area, ties by x; numbered from 1."""
+    """By descending area, ties by x; numbered from 1."""
     crops: ByteArray | None
-    """uint8 (n, 112, 112, 3), RGB: the aligned crops in the order of the faces; None unless wanted."""
+    """uint8 (n, 112, 112, 3), RGB: the aligned crops in the order of the faces; None unless requested."""
 
 
 Read: TypeAlias = QueryPhoto | PhotoError
@@ -57,10 +57,10 @@ Read: TypeAlias = QueryPhoto | PhotoError
 def read_photos(
     source: ModelSource, queries: Sequence[PhotoQuery], options: ReadingOptions, stdin: BinaryIO | None = None
 ) -> Generator[Read]:
-    """Each photo with its faces, or why it cannot be used; in the order of `queries`.
+    """Each photo with its faces, or the error for a photo that cannot be used, in the order of `queries`.
 
-    The models are opened for the first photo and closed after the last, or when the generator is closed: whoever may
-    leave it early closes it. Raises DeviceError and PackError.
+    The models are opened for the first photo and closed after the last, or when the generator is closed; a caller that
+    may leave it early must close it. Raises DeviceError and PackError.
     """
     if not queries:
         return
@@ -74,14 +74,14 @@ def read_photos(
         except DeviceError as error:
             if not opened.devices:
                 raise
-            # The devices' own hint is meant for an index run, which keeps what was done before.
+            # The hint of the error itself is meant for an index run, which keeps its results.
             raise DeviceError(
                 error.what, error.where, hint="--device names another, `facecli doctor` tests every one"
             ) from error
 
 
 class _Worker:
-    """Reads photos one after another; a thread has one of its own."""
+    """Reads photos one after another; each thread has its own."""
 
     def __init__(
         self, models: FaceModels, reader: PhotoReader, options: ReadingOptions, stdin: BinaryIO | None
@@ -89,7 +89,7 @@ class _Worker:
         self._models, self._reader, self._options, self._stdin = models, reader, options, stdin
 
     def close(self) -> None:
-        """Give the reader's memory back."""
+        """Free the reader's memory."""
         self._reader.close()
 
     def __call__(self, query: PhotoQuery) -> Read:
@@ -108,7 +108,7 @@ class _Worker:
             self._reader.release()
 
     def _of_pixels(self, query: str, pixels: ByteArray) -> QueryPhoto:
-        """The faces of a photo that was given as pixels; they stand for its bytes."""
+        """Find the faces of a photo given as pixels, uint8 (h, w, 3), RGB; its digest is that of the pixels."""
         contents = _given(query, pixels.tobytes())
         photo = Photo(contents.file, contents.digest, pixels)
         return self._finish(query, contents, photo, embed_photos(self._models, [photo])[0])
@@ -136,18 +136,18 @@ class _Worker:
 
 
 def _given(name: str, data: bytes) -> FileContents:
-    """The contents of what is no file."""
+    """The contents of a photo that is not a file."""
     return FileContents(PhotoFile(name, len(data), 0), xxhash.xxh3_128_digest(data), data)
 
 
 def _sha256(data: bytes) -> str:
-    import hashlib  # noqa: PLC0415  # it loads OpenSSL, and few searches are asked for it
+    import hashlib  # noqa: PLC0415  # loads OpenSSL, and few searches need it
 
     return hashlib.sha256(data).hexdigest()
 
 
 def area_order(boxes: FloatArray) -> NDArray[np.intp]:
-    """The rows of `boxes` (n, 4: x1, y1, x2, y2) by falling area, ties by x."""
+    """The row numbers of `boxes`, (n, 4) of x1, y1, x2, y2 in pixels, by descending area, ties by x: intp (n,)."""
     sides = boxes[:, 2:] - boxes[:, :2]
     return np.lexsort((boxes[:, 0], -sides[:, 0] * sides[:, 1]))
 

@@ -1,4 +1,4 @@
-"""A search: queries become faces, faces become blocks, blocks become matches of the index."""
+"""Search an index: find the faces of the queries, combine them into blocks, and match each block."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ from facecli.thresholds import Threshold, choose_threshold
 from facecli.types import QueryFace, SearchResult
 
 MANY = 10
-"""From so many queries on, progress is reported."""
+"""The number of queries from which on progress is reported."""
 OTHER_VERSION = "search with the facecli that made it, or let `facecli index --migrate` embed everything again"
 SMALL_FACE = 60
 WEAK_SCORE = 0.6
 
 
 NamedQuery: TypeAlias = str | os.PathLike[str] | Query
-"""A query as it was typed, or as it was read."""
+"""A query as typed, or already parsed."""
 
 
 class Surroundings(Struct, frozen=True):
-    """Where a command runs, and whom it tells how it is going."""
+    """The environment of a search: working directory, stdin and reporter."""
 
     working_directory: str
     stdin: BinaryIO | None
     report: Reporter
     models: KeptModels | None = None
-    """Where models stay open for later queries."""
+    """The models kept open for later queries, if they are kept."""
 
 
 class SearchAnswer(Struct, frozen=True, eq=False):
-    """What a search found."""
+    """The result of a search."""
 
     results: tuple[SearchResult, ...]
     references: tuple[tuple[QueryFace, ...], ...]
-    """For each result the faces that it was asked with."""
+    """The query faces of each result."""
     failures: tuple[FacecliError, ...]
-    """One for each query that failed, in order."""
+    """The error of each failed query, in order."""
     threshold: Threshold
     photos: tuple[QueryPhoto, ...]
     """The query photos that were used, in order."""
@@ -63,10 +63,11 @@ def search_index(
     options: SearchOptions | None = None,
     around: Surroundings | None = None,
 ) -> SearchAnswer:
-    """The answer of an index to queries, read or as they were typed; a query that fails is a value.
+    """Search an index for the faces of queries, as typed or already parsed; failed queries are in the answer.
 
-    Without `around` the process's own working directory and stdin are taken, and nothing is reported. Raises UsageError
-    where the options do not go together, and IndexMismatch, PackError or DeviceError where the models cannot be had.
+    Without `around`, the working directory and stdin of the process are used, and nothing is reported. Raises
+    UsageError if options contradict each other, and IndexMismatch, PackError or DeviceError if the models cannot be
+    used.
     """
     options = options or SearchOptions()
     around = around or Surroundings(os.getcwd(), sys.stdin.buffer, SilentReporter())
@@ -97,7 +98,7 @@ def search_index(
 
 
 def check_stdin(queries: Sequence[str | Query]) -> None:
-    """Raise UsageError if stdin is named twice."""
+    """Raise UsageError if stdin is given twice."""
     if queries.count(STDIN) > 1:
         raise UsageError("stdin can be read only once", STDIN)
 
@@ -105,7 +106,7 @@ def check_stdin(queries: Sequence[str | Query]) -> None:
 def _ask(
     reader: IndexReader, blocks: Sequence[Block], minimum: float | None, options: SearchOptions
 ) -> Iterator[SearchResult]:
-    """Ask the index for all blocks at once: one row for each face that asks."""
+    """Search the index for all blocks at once, with one row per query face."""
     if not blocks:
         return
     vectors = np.stack([face.embedding for block in blocks for face in block.faces])
@@ -116,7 +117,7 @@ def _ask(
 
 
 class _Gathering(Struct):
-    """Finds the faces of the queries, in their order."""
+    """Collects the faces of the queries, in order."""
 
     reader: IndexReader
     options: SearchOptions
@@ -126,7 +127,7 @@ class _Gathering(Struct):
     failures: list[FacecliError] = field(default_factory=list)
 
     def gather(self, queries: Sequence[str | Query]) -> None:
-        """Fill the lists."""
+        """Fill the lists of faces, photos and failures."""
         named = [self._name(query) for query in queries]
         report = self.around.report
         if len(queries) >= MANY:
@@ -153,7 +154,7 @@ class _Gathering(Struct):
             return error
 
     def _read(self, queries: Sequence[PhotoQuery]) -> Generator[Read]:
-        """The photos among the queries; a requested model must be the index's, even if there is no photo to look at."""
+        """Read the photos among the queries; a requested model must be the index's, even if there are no photos."""
         info, named = self.reader.info, self.options.model
         if not queries and named is None:
             return _no_photos()
@@ -164,7 +165,7 @@ class _Gathering(Struct):
         return read_photos(source, queries, wanted, self.around.stdin)
 
     def _faces_of(self, query: Query | PhotoError, photos: Iterator[Read]) -> Sequence[QueryFace]:
-        """The faces that one query asks for; raises PhotoError."""
+        """The faces of one query; raises PhotoError."""
         if isinstance(query, PhotoError):
             raise query
         if isinstance(query, EmbeddingQuery):
@@ -194,7 +195,7 @@ def _no_photos() -> Generator[Read]:
 def warn_of_query(
     query: str, faces: Sequence[QueryFace], chosen: Sequence[QueryFace], face: str, report: Reporter
 ) -> None:
-    """Say what makes an answer less certain: several faces to choose from, a face that is small or weak."""
+    """Warn of what makes an answer less certain: several faces in the query photo, or a small or weak face."""
     if len(faces) > 1 and face == "largest":
         others = "2" if len(faces) == 2 else f"2 to {len(faces)}"
         report.warn(f"{query}: {len(faces)} faces, the largest is used; --face {others} or --face all chooses others")

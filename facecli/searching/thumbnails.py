@@ -1,4 +1,4 @@
-"""Pixels as image files: aligned crops, faces cut out of their photo, thumbnails of bounded size."""
+"""Make image files: aligned crops, faces cut out of their photo, and thumbnails of limited size."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from facecli.searching.query_parser import refusal
 from facecli.types import Box, ByteArray, FileContents, Skipped
 
 FACE_MARGIN = 0.35
-"""How much of the box's longer side is kept around a face that is cut out."""
+"""The margin around a cut-out face, as a share of the longer side of its box."""
 FACE_SIDE = 160
-"""The most pixels that a side of a cut-out face has."""
+"""The longest side of a cut-out face, in pixels."""
 JPEG_QUALITY = 80
 THUMBNAIL_SIDES = ((100, 480), (400, 360))
-"""Up to so many photos have thumbnails of this longer side."""
+"""The longer side of thumbnails, in pixels, for up to a number of photos: (photos, side)."""
 SMALLEST_THUMBNAIL = 240
 
 
 class PictureTask(Struct, frozen=True, eq=False):
-    """A photo to be shown, with the faces that are cut out of it."""
+    """A photo to show, with the boxes of the faces to cut out."""
 
     original: Recorded
     boxes: tuple[Box, ...]
     contents: FileContents | None = None
-    """Its bytes, where it was not read from a file."""
+    """Its bytes, if it is not read from a file."""
 
 
 class Pictures(Struct, frozen=True, eq=False):
-    """JPEG files of one photo."""
+    """The thumbnail and the cut-out faces of one photo, as JPEG files."""
 
     width: int
     height: int
-    """Of the upright photo."""
+    """Of the upright photo, in pixels."""
     thumbnail: bytes
     faces: tuple[bytes, ...]
 
@@ -51,12 +51,12 @@ Made: TypeAlias = Pictures | PhotoError
 
 
 def thumbnail_side(photos: int) -> int:
-    """The longer side of thumbnails on a page of so many photos, so that the page stays small enough to open."""
+    """The longer side of thumbnails, in pixels, on a page of `photos` photos, so that the page stays small."""
     return next((side for most, side in THUMBNAIL_SIDES if photos <= most), SMALLEST_THUMBNAIL)
 
 
 def make_pictures(tasks: Sequence[PictureTask], options: ReadOptions) -> Iterator[Made]:
-    """The pictures of each photo, or why there are none; in order."""
+    """The pictures of each photo, or the error for a photo that cannot be read, in order."""
     side, budget = thumbnail_side(len(tasks)), default_budget()
     return work_in_order(tasks, lambda: _Painter(options, budget, side))
 
@@ -66,7 +66,7 @@ class _Painter:
         self._reader, self._side = PhotoReader(options, budget), side
 
     def close(self) -> None:
-        """Give the reader's memory back."""
+        """Free the reader's memory."""
         self._reader.close()
 
     def __call__(self, task: PictureTask) -> Made:
@@ -95,7 +95,10 @@ class _Painter:
 
 
 def cut_face(pixels: ByteArray, box: Box) -> ByteArray:
-    """The square around a face, within the photo: a view of `pixels`, uint8 (h, w, 3), RGB; at least one pixel."""
+    """Cut out the square around a face, clipped to the photo: a view of `pixels`, uint8 (h, w, 3), RGB.
+
+    `box` is x1, y1, x2, y2 in pixels. The result has at least one pixel.
+    """
     height, width = pixels.shape[:2]
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     half = max(box[2] - box[0], box[3] - box[1]) * (0.5 + FACE_MARGIN)
@@ -105,12 +108,12 @@ def cut_face(pixels: ByteArray, box: Box) -> ByteArray:
 
 
 def png_bytes(pixels: ByteArray) -> bytes:
-    """A PNG file of `pixels`, uint8 (h, w, 3), RGB."""
+    """Encode `pixels`, uint8 (h, w, 3), RGB, as a PNG file."""
     return _encoded(".png", pixels, [])
 
 
 def jpeg_pixels(data: bytes) -> ByteArray:
-    """The pixels of a JPEG file that was made here: uint8 (h, w, 3), RGB."""
+    """Decode a JPEG file made by this module: uint8 (h, w, 3), RGB."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     assert pixels is not None
     return pixels.astype(np.uint8, copy=False)
@@ -127,7 +130,7 @@ def _encoded(ending: str, pixels: ByteArray, settings: list[int]) -> bytes:
 
 
 def _fit(pixels: ByteArray, side: int) -> ByteArray:
-    """The pixels no larger than `side` on either side, averaged over areas."""
+    """Shrink `pixels`, uint8 (h, w, 3), to a longer side of at most `side`, by area averaging (cv2.INTER_AREA)."""
     height, width = pixels.shape[:2]
     scale = side / max(height, width)
     if scale >= 1:

@@ -1,4 +1,4 @@
-"""Whether two photos show the same person; needs no index."""
+"""Decide whether two photos show the same person, without an index."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from facecli.types import QueryFace
 
 
 class Verdict(Struct, frozen=True, eq=False):
-    """How alike the two most alike of the chosen faces are."""
+    """The similarity of the most similar pair of the chosen faces."""
 
     faces: tuple[QueryFace, QueryFace]
     similarity: float
@@ -28,7 +28,7 @@ class Verdict(Struct, frozen=True, eq=False):
 
     @property
     def same(self) -> bool:
-        """Whether it is the same person, as far as the threshold can tell."""
+        """Whether both are the same person, according to the threshold."""
         return self.similarity >= (self.threshold.minimum or 0.0)
 
 
@@ -38,9 +38,9 @@ def verify_photos(
     around: Surroundings,
     info: IndexInfo | None,
 ) -> Verdict:
-    """Compare a face of each photo, with `--face all` the pair that is most alike.
+    """Compare one face of each photo, or with `--face all` the most similar pair.
 
-    Raises PhotoError where one cannot be read or has no such face.
+    Raises PhotoError if a photo cannot be read or has no such face, and UsageError if there is no threshold.
     """
     check_stdin(queries)
     named = [name_photo(query, around.working_directory) if isinstance(query, str) else query for query in queries]
