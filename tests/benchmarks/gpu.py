@@ -1,11 +1,11 @@
-"""How fast indexing is on GPUs beside InsightFace's own loop on the same: `python tests/benchmarks/gpu.py > gpu.json`.
+"""Compare indexing on GPUs with InsightFace's own loop: `python tests/benchmarks/gpu.py > gpu.json`.
 
-On each corpus the FaceAnalysis loop and `facecli index` run in turns on the device, with every core of the machine. The
-loop's models are loaded and warm before its clock starts; of facecli both is told: the whole run from the start of the
-process to the last fsync, and the rate without what a run over a single photo takes. Beside that: the precision and the
-sizes of batch that facecli chooses by trial and by the free memory, the stages, what the GPU did meanwhile, the rate at
-which all cores decode and do nothing else, which bounds any pipeline, and the rate for each size of batch and number of
-devices. One JSON object on stdout. `--device cpu --smoke` shows in some seconds, on any machine, that all of it works.
+On each corpus the FaceAnalysis loop and `facecli index` run in turns on the device, with all cores of the machine. The
+loop's models are loaded and warm before its clock starts. For facecli both are reported: the whole run from the start
+of the process to the last fsync, and the rate without the time that a run over a single photo takes. Also reported: the
+precision and the batch sizes that facecli chooses by trial and by the free memory, the stages, the load of the GPU, the
+rate at which all cores do nothing but decode, which limits any pipeline, and the rate for each batch size and number of
+devices. Prints one JSON object to stdout. `--device cpu --smoke` tests all of it in some seconds on any machine.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from facecli.vision.runtime.providers import Device
 from facecli.vision.serving.pooled import joint_name
 
 COUNTS = {"small": (400, 4000), "web": (200, 1000), "large": (40, 320)}
-"""Photos that are made, and how many they are with copies that differ in a comment alone."""
+"""The number of photos made, and their number with copies that differ only in a comment."""
 SMOKE = {"small": (4, 6), "large": (1, 2)}
 BATCH_SIZES = (1, 4, 16, 32, 64, 128)
 
 
 def main() -> int:
-    """Measure and print; 1 where facecli does not find what InsightFace finds."""
+    """Measure and print; returns 1 if facecli does not find the same faces as InsightFace."""
     options = read_options()
     devices = find_devices(options.device)
     with tempfile.TemporaryDirectory(prefix="facecli-gpu-") as name:
@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def read_options() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--corpus", nargs="+", choices=COUNTS, default=list(COUNTS))
@@ -85,18 +85,18 @@ def read_options() -> argparse.Namespace:
 
 
 def chosen(options: argparse.Namespace) -> dict[str, tuple[int, int]]:
-    """How many photos there are of each kind."""
+    """The number of photos of each kind."""
     return {kind: (SMOKE if options.smoke else COUNTS)[kind] for kind in options.corpus}
 
 
 def make(folder: Path, counts: dict[str, tuple[int, int]]) -> dict[str, list[Path]]:
-    """The photos of each kind, none of the same content as another."""
+    """The photos of each kind, all with different contents."""
     made = make_corpora(folder / "photos", {kind: distinct for kind, (distinct, _) in counts.items()})
     return {kind: lengthen(photos, counts[kind][1]) for kind, photos in made.items()}
 
 
 def lengthen(photos: list[Path], count: int) -> list[Path]:
-    """More photos of the same pixels: a comment makes each a content of its own, so that none is recognised."""
+    """More photos with the same pixels; a comment gives each its own content, so that none is recognised as a copy."""
     more = list(photos)
     for number in range(len(photos), count):
         source = photos[number % len(photos)]
@@ -109,7 +109,7 @@ def lengthen(photos: list[Path], count: int) -> list[Path]:
 
 
 def measure(folder: Path, kind: str, photos: list[Path], how: tuple[Sequence[Device], int, float]) -> dict[str, Any]:
-    """Both sides in turns on one corpus."""
+    """Run both sides in turns on one corpus."""
     devices, rounds, start = how
     loops, runs, ratios = [], [], []
     for number in range(rounds):
@@ -138,7 +138,7 @@ def measure(folder: Path, kind: str, photos: list[Path], how: tuple[Sequence[Dev
 def sweep(
     folder: Path, photos: list[Path], devices: Sequence[Device], batch_sizes: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """One run for each size of batch on the first device, and one for each number of devices."""
+    """Run once for each batch size on the first device, and once for each number of devices."""
     found = []
     cases = [(devices[:1], size) for size in batch_sizes] + [
         (devices[:count], 64) for count in range(1, len(devices) + 1)
@@ -158,7 +158,7 @@ def sweep(
 
 
 def run_loop(target: Path, photos: Sequence[Path], provider: str) -> dict[str, Any]:
-    """InsightFace's loop: its seconds, and what the GPU did."""
+    """The seconds of InsightFace's loop, and the load of the GPU."""
     command = [sys.executable, str(HERE / "insightface_loop.py"), str(target), *map(str, photos)]
     with watched() as watch:
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=os.environ | {"LOOP_PROVIDER": provider})
@@ -169,7 +169,7 @@ def run_loop(target: Path, photos: Sequence[Path], provider: str) -> dict[str, A
 def run_facecli(
     folder: Path, index: str, photos: Sequence[Path], *, device: str, batch_size: int = 64
 ) -> dict[str, Any]:
-    """The report of an index run, and what the GPU did."""
+    """The report of an index run, and the load of the GPU."""
     command = [
         sys.executable,
         "-m",
@@ -193,7 +193,7 @@ def run_facecli(
 
 
 def read_choices(folder: Path, device: str) -> dict[str, Any]:
-    """What was chosen by the run that prepared the models: precision, sizes of batch, and the memory that was free."""
+    """The choices of the run that prepared the models: precision, batch sizes and free memory."""
     own = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
     done = subprocess.run(
         [sys.executable, str(HERE / "gpu_choices.py"), device], check=True, stdout=subprocess.PIPE, env=own
@@ -203,7 +203,7 @@ def read_choices(folder: Path, device: str) -> dict[str, Any]:
 
 
 def decode_rate(photos: Sequence[Path]) -> float:
-    """Photos a second where every core reads and decodes, and does nothing else."""
+    """Photos per second if all cores only read and decode."""
     cores = count_processors()
     parts = [photos[start::cores] for start in range(cores)]
 

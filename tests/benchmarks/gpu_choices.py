@@ -1,8 +1,8 @@
-"""What facecli chooses on a device before its first batch; prints one JSON object.
+"""Print the choices of facecli on a device before its first batch, as one JSON object.
 
 Usage: `python gpu_choices.py DEVICE [BATCH_SIZE]`.
 
-A process of its own, so that nothing of it stays on the GPU while others are measured.
+This is a separate process, so that it leaves nothing on the GPU while others are measured.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from facecli.vision.serving.pooled import PooledModels, Pooling, open_models_on
 
 
 class Heard(SilentReporter):
-    """Keeps what --verbose would show."""
+    """Collects the lines that --verbose would show."""
 
     def __init__(self) -> None:
         self.details: list[str] = []
@@ -30,7 +30,7 @@ class Heard(SilentReporter):
 
 
 def main() -> None:
-    """Open the default pack, say what was chosen."""
+    """Open the default pack and print the choices."""
     named, batch_size = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 64
     devices, heard = find_devices(named), Heard()
     gpus = {device.name: read_gpu(device.number) for device in devices if device.kind in GPU_KINDS}

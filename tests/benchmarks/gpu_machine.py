@@ -1,4 +1,4 @@
-"""What a GPU does while something else runs, and which machine this is; by nvidia-smi."""
+"""Measure the load of the GPUs and describe the machine, with nvidia-smi."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ PACKAGES = (
 
 @dataclass
 class Watch:
-    """What was seen while something ran."""
+    """The load of the GPUs during a measurement."""
 
     busy_percent: list[int] = field(default_factory=list)
-    """The driver's figure for each GPU and sample: the share of a period in which anything ran."""
+    """The driver's utilisation for each GPU and sample: the share of time in which any kernel ran."""
     memory_mb: list[int] = field(default_factory=list)
 
     def record(self) -> dict[str, float]:
-        """Nothing where there is no GPU to watch."""
+        """Empty if there is no GPU."""
         if not self.busy_percent:
             return {}
         # The first and last tenth are the start and the end of the process, in which the GPU waits.
@@ -74,7 +74,7 @@ def watched() -> Iterator[Watch]:
 
 
 def machine() -> dict[str, object]:
-    """The machine and the versions of what is measured."""
+    """The machine and the versions of the measured software."""
     versions = {}
     for name in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

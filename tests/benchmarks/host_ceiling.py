@@ -1,9 +1,9 @@
-"""What the host can feed a device: `python tests/benchmarks/host_ceiling.py`.
+"""Measure how fast the host can feed a device: `python tests/benchmarks/host_ceiling.py`.
 
-Real reading, decoding, letterboxing, post-processing, alignment and commits, and a device that answers at once, or
-after a set time a batch, with what the networks gave for the first photo. So all that is measured is facecli's own work
-beside the device. The photos are copies of one portrait of 250 x 250 pixels that differ by a comment, so that each is a
-content of its own. Each row is a process of its own, pinned to its cores.
+Reading, decoding, letterboxing, post-processing, alignment and commits are real. The device is simulated: it answers at
+once, or after a given time per batch, with the networks' results for the first photo. So only facecli's own work on the
+host is measured. The photos are copies of one portrait of 250 x 250 pixels with different comments, so that each has
+its own content. Each row is measured in a separate process, pinned to its cores.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from facecli.vision.serving import pooled
 
 PHOTOS = 1200
 ROWS = ((1, 8, 0), (2, 8, 0), (2, 34, 2), (2, 66, 10))
-"""Cores, workers, and the milliseconds that the device takes for a batch."""
+"""Cores, workers, and the device's milliseconds per batch."""
 SMOKE_PHOTOS = 24
 SMOKE_ROWS = ((1, 2, 0), (2, 4, 2))
 
 
 class Canned:
-    """A device that answers every row of a batch with what the network gave for the first one it saw."""
+    """A device that answers every row of a batch with the network's result for the first row it received."""
 
     def __init__(self, session: Session, seconds: float) -> None:
         self.provider, self.input, self.outputs = "CannedExecutionProvider", session.input, session.outputs
@@ -63,14 +63,14 @@ class Canned:
 
 
 def _repeated(output: NDArray[Any], rows: int) -> NDArray[Any]:
-    """One row's output as that of a batch, with or without an axis for the rows."""
+    """Repeat one row's output for a batch, with or without an axis for the rows."""
     if output.shape[0] == 1:
         return np.broadcast_to(output, (rows, *output.shape[1:]))
     return np.broadcast_to(output, (rows, *output.shape)).reshape(rows * output.shape[0], *output.shape[1:])
 
 
 def put_canned_device(seconds: float) -> None:
-    """Let every run of this process find one device that is no processor, and answers by `Canned`."""
+    """Let all runs of this process use one device other than the CPU, which answers by `Canned`."""
     processor, canned = Device("cpu", CPU), Device("canned:0", "CannedExecutionProvider")
 
     def detector(file: ModelFile, *_: object) -> FaceNetwork:
@@ -85,7 +85,7 @@ def put_canned_device(seconds: float) -> None:
 
 
 def measure(photos: Path, cores: int, workers: int, milliseconds: float) -> dict[str, Any]:
-    """Index the photos in this process on so many cores."""
+    """Index the photos in this process on a number of cores."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     put_canned_device(milliseconds / 1000)
     with tempfile.TemporaryDirectory() as work:
@@ -104,7 +104,7 @@ def measure(photos: Path, cores: int, workers: int, milliseconds: float) -> dict
 
 
 def make_photos(folder: Path, count: int) -> None:
-    """Put so many copies of one portrait of one face into a folder, each with a comment of its own."""
+    """Write copies of a portrait with one face into a folder, each with its own comment."""
     whole = make_corpora(folder / "made", {"small": 2})["small"][1].read_bytes()
     (folder / "photos").mkdir()
     for number in range(count):
@@ -113,7 +113,7 @@ def make_photos(folder: Path, count: int) -> None:
 
 
 def main() -> None:
-    """Measure row after row and print a table."""
+    """Measure all rows and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photos", type=int, default=PHOTOS)
     parser.add_argument("--smoke", action="store_true", help="few photos, to see that it works")

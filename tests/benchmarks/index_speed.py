@@ -34,7 +34,7 @@ COUNTS = {"small": 200, "web": 64, "large": 100}
 SMOKE = {"small": 6, "web": 4, "large": 2}
 SAME_PLACE = 0.9
 LEAST_COSINES = {"exact": (0.999, 0.9999), "fast": (0.998, 0.9995)}
-"""Least and mean cosine that each precision promises."""
+"""The minimum and mean cosine guaranteed by each precision."""
 
 
 @dataclass
@@ -47,26 +47,26 @@ class Side:
 
 @dataclass
 class Parity:
-    """How facecli's faces compare with the loop's."""
+    """The comparison of facecli's faces with those of the loop."""
 
     faces: int
     missed: int
     extra: int
     """Faces of the main pass that the loop does not find."""
     second_pass: int
-    """Faces that fill the frame, which only facecli looks for."""
+    """Faces that fill the frame, which only facecli searches for."""
     cosine_min: float
     cosine_mean: float
 
     def holds(self, precision: str) -> bool:
-        """Whether the same faces were found with the embeddings that the precision promises."""
+        """Whether the same faces were found, with embeddings as close as the precision guarantees."""
         least, mean = LEAST_COSINES[precision]
         return self.missed == self.extra == 0 and self.cosine_min >= least and self.cosine_mean >= mean
 
 
 @dataclass
 class Result:
-    """What was measured on one corpus."""
+    """The measurements on one corpus."""
 
     corpus: str
     photos: int
@@ -79,7 +79,7 @@ class Result:
 
 
 def main() -> int:
-    """Measure and print; 1 where facecli does not find what InsightFace finds."""
+    """Measure and print; returns 1 if facecli does not find the same faces as InsightFace."""
     options = read_options()
     with tempfile.TemporaryDirectory(prefix="facecli-speed-") as name:
         folder = Path(name)
@@ -100,7 +100,7 @@ def main() -> int:
 
 
 def read_options() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--corpus", nargs="+", choices=COUNTS, default=list(COUNTS))
     parser.add_argument("--photos", type=Path, metavar="DIR", help="measure on these photos instead")
@@ -117,7 +117,7 @@ def read_options() -> argparse.Namespace:
 
 
 def measure(folder: Path, corpus: str, photos: list[Path], options: argparse.Namespace) -> Result:
-    """Both sides in turns; the first run of facecli, which prepares the models, is not counted."""
+    """Run both sides in turns; the first run of facecli, which prepares the models, is not counted."""
     run_facecli(folder, f"{corpus}-warm", photos, options.precision)
     loop, ours, ratios, report = Side(), Side(), [], {}
     for number in range(1 if options.smoke else options.rounds):
@@ -133,13 +133,13 @@ def measure(folder: Path, corpus: str, photos: list[Path], options: argparse.Nam
 
 
 def pin() -> None:
-    """Stay on the first two cores."""
+    """Pin a process to the first two cores."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
 
 
 def run_loop(target: Path, photos: list[Path]) -> tuple[float, float]:
-    """The loop's seconds and its peak of memory in MB."""
+    """The loop's seconds and its peak memory in MB."""
     command = [sys.executable, str(HERE / "insightface_loop.py"), str(target), *map(str, photos)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, preexec_fn=pin)
     said = json.loads(done.stdout.splitlines()[-1])
@@ -147,7 +147,7 @@ def run_loop(target: Path, photos: list[Path]) -> tuple[float, float]:
 
 
 def run_facecli(folder: Path, index: str, photos: list[Path], precision: str) -> tuple[dict[str, Any], float]:
-    """The report of an index run and its peak of memory in MB."""
+    """The report of an index run and its peak memory in MB."""
     own = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
     own.pop("PYTHONDONTWRITEBYTECODE", None)  # as installed, where Python compiles nothing
     command = [
@@ -177,7 +177,7 @@ def run_facecli(folder: Path, index: str, photos: list[Path], precision: str) ->
 
 
 def compare(expected: Path, index: Path, photos: list[Path]) -> Parity:
-    """Each face of the loop beside the face of the index in the same place."""
+    """Compare each face of the loop with the face of the index in the same place."""
     with np.load(expected) as data:
         owner, boxes, embeddings = data["photo"], data["box"], data["embedding"]
     cosines: list[float] = []
@@ -201,7 +201,7 @@ def compare(expected: Path, index: Path, photos: list[Path]) -> Parity:
 
 
 def match(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.intp]:
-    """For each of `boxes` (n, 4) the one of `others` in the same place, -1 for none."""
+    """For each of `boxes` (n, 4), the number of the one of `others` in the same place, or -1."""
     if not len(boxes) or not len(others):
         return np.full(len(boxes), -1)
     shares = overlaps(boxes, others)
@@ -209,7 +209,7 @@ def match(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np
 
 
 def lines_of(result: Result) -> list[str]:
-    """A corpus's figures."""
+    """The figures of a corpus as text."""
     parity, spread = result.parity, f"{min(result.ratios):.2f} to {max(result.ratios):.2f}"
     sides = [
         f"{name} {statistics.median(s.photos_per_second):.1f} photos/s, {s.peak_mb:.0f} MB"

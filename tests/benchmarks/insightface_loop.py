@@ -1,10 +1,10 @@
-"""The loop that anyone would write with InsightFace, as a separate process.
+"""A plain loop with InsightFace, as a separate process.
 
 Usage: `python insightface_loop.py OUT.npz PHOTO…`.
 
 FaceAnalysis of the default pack's files (detection and recognition, det_size 640) over cv2.imread. Its models are
 loaded and warm before the clock starts. It prints one JSON object, and writes all faces to OUT.npz. It runs on the
-processor, or on what LOOP_PROVIDER names.
+CPU, or with the execution provider in LOOP_PROVIDER.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What decoding in the helper process costs, photo by photo: `python tests/benchmarks/isolation.py`.
+"""Measure the cost per photo of decoding in the helper process: `python tests/benchmarks/isolation.py`.
 
 The same reader decodes the same bytes in the worker and in the helper, in turns; the medians and their difference are
-printed. Starting the helper, once a worker, is measured by itself.
+printed. The start of the helper, once per worker, is measured separately.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ROUNDS = 7
 
 
 def photo_file(width: int, height: int, kind: str) -> bytes:
-    """A picture with detail of all sizes, as a file."""
+    """A picture file with details of all sizes."""
     dice = np.random.default_rng(1)
     coarse = Image.fromarray(dice.integers(0, 255, (height // 64, width // 64, 3), np.uint8)).resize(
         (width, height), Image.Resampling.BICUBIC
@@ -35,7 +35,7 @@ def photo_file(width: int, height: int, kind: str) -> bytes:
 
 
 def seconds(reader: PhotoReader, data: bytes, *, isolated: bool) -> float:
-    """How long one photo takes."""
+    """The time for one photo."""
     contents = FileContents(PhotoFile("/photo", len(data), 0), b"", data)
     began = time.perf_counter()
     photo = reader.decode(contents, isolated=isolated)

@@ -1,12 +1,12 @@
-"""What each detector pass finds and what it costs.
+"""Measure how many faces each detector pass finds, and its cost.
 
 Usage: `python tests/benchmarks/recall.py [--portraits DIR] [--faceless DIR]`.
 
 Three tables: a crowd of 4000 x 3000 pixels whose faces are known, photos that lie on their side, and photos without a
-face. Portraits are photos with one person each in the middle (by default the sample photos' faces are cut out),
-faceless any photos that show nobody (by default those of scikit-image). A face counts as found where the boxes overlap
-by 0.4, and as searchable where its embedding has a cosine of 0.4 to that of the same face in its own photo. Times are
-those of one thread's processor time in the detector.
+face. Portraits are photos with one person in the middle (by default, faces cut out of the sample photos). Faceless
+photos show nobody (by default, those of scikit-image). A face counts as found if the boxes overlap by 0.4, and as
+searchable if its embedding has a cosine of 0.4 to that of the same face in its own photo. Times are the processor time
+of one thread in the detector.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ LOOKS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Portrait:
-    """A face with what is around it."""
+    """A face with its surroundings."""
 
     pixels: ByteArray
     box: FloatArray
@@ -129,7 +129,7 @@ def crowd(people: list[Portrait]) -> tuple[ByteArray, FloatArray, FloatArray]:
 
 
 def timed(models: FaceModels, pixels: ByteArray) -> tuple[Detections, float]:
-    """The faces of a photo, and the milliseconds of the second look at it."""
+    """The faces of a photo, and the milliseconds of the second detection."""
     models.detector.detect([pixels])
     began = time.thread_time()
     found = models.detector.detect([pixels])[0]
@@ -137,7 +137,7 @@ def timed(models: FaceModels, pixels: ByteArray) -> tuple[Detections, float]:
 
 
 def searchable(models: FaceModels, pixels: ByteArray, found: Detections, known: FloatArray) -> list[bool]:
-    """Whether some face that was found is like each of the known embeddings (n, d)."""
+    """Whether a found face is similar to each of the known embeddings (n, d)."""
     if not len(found):
         return [False] * len(known)
     return [bool(s) for s in (embeddings(models, pixels, found) @ known.T).max(axis=0) >= 0.4]
@@ -193,7 +193,7 @@ def show_turned(folder: str | None) -> None:
 
 
 def show_costs(with_faces: list[Path], without: list[Path]) -> None:
-    """Table three: the detector alone, to which reading, aligning and embedding come."""
+    """Table three: the detector alone, without reading, aligning and embedding."""
     looks = {"--no-rotate": open_with(DetectionOptions(rotate=False)), "--rotate": open_with(DetectionOptions())}
     for kind, paths in (("with faces", with_faces), ("without a face", without)):
         spent, faces = dict.fromkeys(looks, 0.0), dict.fromkeys(looks, 0)

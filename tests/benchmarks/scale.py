@@ -1,9 +1,9 @@
-"""What an index costs as it grows: `python tests/benchmarks/scale.py [--faces 10000 100000 1000000]`.
+"""Measure the costs of an index as it grows: `python tests/benchmarks/scale.py [--faces 10000 100000 1000000]`.
 
-Makes indexes of faces by chance, five to a photo, over real (empty) files of the recorded size and time, and measures
-the opening, one query in a fresh process and in a warm one, a batch-wise commit of 1,000 faces, a run that finds
-nothing new (beside `find -printf` over the same files), the removal of 100 photos with its proof, and the check. Prints
-a table, or JSON. Each figure is the best of some tries, but for those that change the index.
+Makes indexes of random faces, five per photo, over real (empty) files of the recorded size and time. Measures opening,
+one query in a fresh process and in a warm one, a commit of 1,000 faces in batches, a run that finds nothing new
+(compared with `find -printf` over the same files), the removal of 100 photos with its proof, and the check. Prints a
+table or JSON. Each figure is the best of several tries, except those that change the index.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Row:
     megabytes: float
     opening: float
     opening_growth_mb: float
-    """How much the process grew by opening the index."""
+    """The growth of the process by opening the index."""
     query_cold: float
     query_warm: float
     adding_1000: float
@@ -69,7 +69,7 @@ def some_embeddings(chance: np.random.Generator, count: int) -> FloatArray:
 
 
 def photo_at(file: PhotoFile, chance: np.random.Generator) -> IndexedPhoto:
-    """A photo of five faces by chance."""
+    """A photo with five random faces."""
     corners = chance.uniform(0, 900, (FACES, 2)).astype(np.float32)
     boxes = np.concatenate([corners, corners + 60], axis=1)
     marks = chance.uniform(0, 900, (FACES, 5, 2)).astype(np.float32)
@@ -78,7 +78,7 @@ def photo_at(file: PhotoFile, chance: np.random.Generator) -> IndexedPhoto:
 
 
 def make_file(path: Path, number: int) -> PhotoFile:
-    """A sparse file of a photo's size and a time of its own; it is never read."""
+    """A sparse file of a photo's size with its own mtime; it is never read."""
     with path.open("wb") as file:
         file.truncate(2_000_000 + number)
     os.utime(path, ns=(10**18 + number, 10**18 + number))
@@ -86,7 +86,7 @@ def make_file(path: Path, number: int) -> PhotoFile:
 
 
 def batches(folder: Path, count: int, chance: np.random.Generator, size: int = BATCH) -> Iterator[Batch]:
-    """Photos in batches, a thousand to a folder."""
+    """Photos in batches, a thousand per folder."""
     photos: list[IndexedPhoto] = []
     for number in range(count):
         place = folder / f"{number // FOLDER:04}"
@@ -108,7 +108,7 @@ def best(action: Callable[[], object], tries: int = 5) -> float:
 
 
 def measure(home: Path, faces: int) -> Row:
-    """Make an index of some faces and measure it."""
+    """Make an index of a number of faces and measure it."""
     index, album, chance = home / ".facecli", home / "album", np.random.default_rng(faces)
     with open_writer(index, KIND, create=True) as writer:
         writer.set_roots([str(album)], {})
@@ -138,7 +138,7 @@ def measure(home: Path, faces: int) -> Row:
 
 
 def remove_some(writer: IndexWriter, photos: int) -> None:
-    """Remove 100 photos from all over the index, to the proof."""
+    """Remove 100 photos spread over the index, including the proof."""
     step = max(1, photos // 100)
     paths = [photo.file.path for number, photo in enumerate(writer.photos()) if number % step == 0][:100]
     if not writer.remove(writer.plan_removal(paths)):
@@ -153,18 +153,18 @@ def ask_sound(index: Path) -> None:
 
 
 def run(command: list[str], stdin: bytes = b"") -> str:
-    """The output of a command that must succeed."""
+    """The output of a command, which must succeed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FACECLI_")}
     return subprocess.run(command, input=stdin, capture_output=True, check=True, env=environment).stdout.decode()
 
 
 def memory_mb() -> float:
-    """The most memory that this process has had."""
+    """The peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
 
 def table(rows: list[Row]) -> str:
-    """The figures as a Markdown table, one column a size."""
+    """The figures as a Markdown table, one column per size."""
     lines = [("faces (photos)", [f"{row.faces:,} ({row.photos:,})" for row in rows])]
     lines += [("size on disk", [f"{row.megabytes:,.0f} MB" for row in rows])]
     lines += [("opening", [f"{row.opening * 1000:.1f} ms" for row in rows])]

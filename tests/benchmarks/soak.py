@@ -1,10 +1,10 @@
-"""Kill index runs at random moments, again and again, and see whether anything is ever lost.
+"""Kill index runs at random moments, again and again, and check that nothing is lost.
 
     python tests/benchmarks/soak.py [--kills 200] [--photos 60] [--seed N]
 
-Real photos, real models, the real command. After each SIGKILL the index must be sound and hold nothing but whole
-photos; a run that is let finish must end with an index that equals, to the bit, that of a run without kills. Prints one
-JSON object; exit 1 if anything was lost.
+Uses real photos, real models and the real command. After each SIGKILL the index must be sound and hold only complete
+photos; a run that may finish must give exactly the same index as a run without kills. Prints one JSON object; exits
+with 1 if anything was lost.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from facecli.store.reader import open_reader
 FACES = ((110, 330), (320, 210), (520, 340), (795, 410), (955, 130), (1170, 340))
 """Centres of the faces of InsightFace's sample photo t1.jpg."""
 RESTART_AFTER = 7
-"""After so many kills at the latest the index is finished, compared and begun anew."""
+"""The most kills after which the index is finished, compared and started again."""
 
 Bits = list[tuple[str, int, bytes, bytes]]
 
 
 @dataclass
 class Tally:
-    """What happened."""
+    """The results."""
 
     kills: int = 0
     kills_before_the_index: int = 0
@@ -52,7 +52,7 @@ class Tally:
 
 
 def make_photos(folder: Path, count: int) -> Path:
-    """Small photos with one face each that all differ."""
+    """Small photos with one face each, all different."""
     folder.mkdir(parents=True)
     (path,) = [f.locate() for f in importlib.metadata.files("insightface") or [] if f.name == "t1.jpg"]
     group = Image.open(str(path))
@@ -70,7 +70,7 @@ def command(*arguments: str) -> list[str]:
 
 
 def index(work: Path, limit: float | None = None) -> int:
-    """Run `facecli index`; kill it after `limit` seconds. The exit code, negative for a signal."""
+    """Run `facecli index` and kill it after `limit` seconds; returns the exit code, negative for a signal."""
     process = subprocess.Popen(command("index", "-q", "--batch-size", "4", "photos"), cwd=work, start_new_session=True)
     with contextlib.suppress(subprocess.TimeoutExpired):
         return process.wait(limit)
@@ -79,7 +79,7 @@ def index(work: Path, limit: float | None = None) -> int:
 
 
 def read_bits(work: Path) -> Bits:
-    """Everything that the index holds of its faces, and that FAISS holds the same."""
+    """All data of the faces in the index, after checking that FAISS holds the same."""
     with open_reader(work / ".facecli") as reader:
         faces = [(p.file.path, f) for p in reader.photos() for f in reader.faces_of(p.photo_id)]
     (vectors,) = (work / ".facecli").glob("vectors-*.faiss")
@@ -94,13 +94,13 @@ def read_bits(work: Path) -> Bits:
 
 
 def is_sound(work: Path) -> str:
-    """What `facecli check` says against the index; empty if nothing."""
+    """The problems reported by `facecli check`; empty if none."""
     done = subprocess.run(command("check"), cwd=work, capture_output=True, check=False)
     return "" if done.returncode == 0 else (done.stdout + done.stderr).decode(errors="replace")
 
 
 def soak(work: Path, kills: int, photos: int, dice: random.Random) -> Tally:
-    """Kill and compare."""
+    """Kill runs and compare."""
     make_photos(work / "photos", photos)
     index(work)
     reference = read_bits(work)

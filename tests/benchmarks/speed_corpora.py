@@ -1,4 +1,4 @@
-"""Three corpora for the speed of indexing, made from installed packages' photos: portraits, web photos, 12 MP."""
+"""Make three corpora for measuring speed from installed packages' photos: portraits, web photos, 12 megapixels."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ FACES = {
 }
 """Some faces of the samples, for portraits: x1, y1, x2, y2."""
 LARGE = (("t1.jpg", 0.95), ("gdp.jpg", 0.95), ("players.jpg", 0.45))
-"""What large photos are made of, and how much of its width each shows: the last is a crowd."""
+"""The sources of large photos, and the share of its width that each shows; the last one is a crowd."""
 SIDE = 250
 STORED = {1: None, 3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
-"""How pixels are stored so that the EXIF orientation turns them upright."""
+"""The transformation of stored pixels that each EXIF orientation reverses."""
 
 
 def make_corpora(folder: Path, counts: dict[str, int]) -> dict[str, list[Path]]:
-    """Make `counts` photos of each kind below `folder`, the same ones every time."""
+    """Make `counts` photos of each kind below `folder`, always the same ones."""
     pictures = {name: _sample(name) for name in SAMPLES}
     makers = {"small": _portrait, "web": _web_photo, "large": _large_photo}
     corpora: dict[str, list[Path]] = {}
@@ -76,7 +76,7 @@ def _portrait(pictures: dict[str, Image.Image], number: int, path: Path) -> None
 
 
 def _web_photo(pictures: dict[str, Image.Image], number: int, path: Path) -> None:
-    """A part of a sample in a usual shape, 0.2 to 4 megapixels."""
+    """A part of a sample in a common aspect ratio, 0.2 to 4 megapixels."""
     dice = random.Random(number)
     picture = list(pictures.values())[number % len(pictures)]
     shape, pixels = dice.choice((4 / 3, 3 / 2, 16 / 9, 3 / 4, 1)), 1e6 * dice.choice((0.2, 0.4, 0.8, 1.2, 2, 3, 4))
@@ -89,7 +89,7 @@ def _web_photo(pictures: dict[str, Image.Image], number: int, path: Path) -> Non
 
 
 def _large_photo(pictures: dict[str, Image.Image], number: int, path: Path) -> None:
-    """4000 x 3000 pixels with grain, turned by EXIF in one of four ways; about six faces."""
+    """4000 x 3000 pixels with noise, in one of four EXIF orientations; about six faces."""
     dice = random.Random(number)
     name, share = LARGE[number % len(LARGE)]
     picture = pictures[name]

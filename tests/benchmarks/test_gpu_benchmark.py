@@ -1,4 +1,4 @@
-"""The benchmark of GPUs works on the processor, so that it does where there is a GPU."""
+"""The GPU benchmark works on the CPU, so it will work on a machine with a GPU."""
 
 from __future__ import annotations
 

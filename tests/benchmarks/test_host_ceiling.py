@@ -1,4 +1,4 @@
-"""The benchmark of the host's share works, on few photos."""
+"""The benchmark of the host works on a few photos."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of indexing works, and finds that facecli gives InsightFace's faces."""
+"""The benchmark of indexing works, and facecli finds the same faces as InsightFace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of growth works, on small indexes."""
+"""The benchmark of growing indexes works on small ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a command begins and ends: Ctrl-C at any moment, and endings that are nobody's error."""
+"""The start and end of a command: Ctrl-C at any moment, and endings that are not errors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ AS_SCRIPT = "from facecli.cli.main import main; sys.exit(main())"
 def interrupted(
     shell: Shell, photo: Path, module: str, *, press: str = "press()", begin: str = AS_MODULE, **options: Any
 ) -> tuple[int, bytes]:
-    """How a search ends, and what it says, when Ctrl-C is pressed while it imports a module."""
+    """The exit code and output of a search when Ctrl-C is pressed while it imports a module."""
     code = textwrap.dedent(INTERRUPTING).format(
         module=module, press=press, arguments=["verify", str(photo), str(photo)], begin=begin
     )

@@ -24,7 +24,7 @@ Find = Callable[[str], Path]
 
 
 def sample_of(people: int, photos: int, spread: float) -> Sample:
-    """Unit vectors around one direction a person."""
+    """Unit vectors around one direction per person."""
     random = np.random.default_rng(5)
     centres = random.normal(size=(people, 32))
     vectors = np.repeat(centres, photos, axis=0) + spread * random.normal(size=(people * photos, 32))
@@ -90,7 +90,7 @@ def test_photos_of_two_people_that_never_match_measure_nothing(shell: Shell, fin
 
 
 def test_a_measurement_is_printed_and_kept(shell: Shell, find_sample: Find, shared_cache: Path) -> None:
-    """Each face of the group and of the team is its own person here, and each twice: enough pairs for a rate."""
+    """Each face of the group and of the team is a person of its own with two photos: enough pairs for a rate."""
     for name in ("t1.jpg", "players.jpg"):
         for crop in cut_faces(shell, find_sample(name)):
             folder = shell.work / "people" / crop.stem
@@ -110,7 +110,7 @@ def test_a_measurement_is_printed_and_kept(shell: Shell, find_sample: Find, shar
 
 
 def cut_faces(shell: Shell, photo: Path) -> list[Path]:
-    """Pictures of the faces of a photo, with enough around them to be found again."""
+    """The faces of a photo as pictures, with enough margin to be detected again."""
     image = cv2.imread(str(photo))
     assert image is not None
     places = []

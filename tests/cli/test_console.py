@@ -1,4 +1,4 @@
-"""What is said on stderr while a command works."""
+"""Output on stderr while a command works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`facecli doctor`: what it tells, what it calls wrong, and that it mends by the commands it names."""
+"""`facecli doctor`: its output, the problems that it finds, and the commands that fix them."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ PIP = (
 
 
 def put_pip(place: Path) -> Path:
-    """A module pip that writes down what it was asked for, in the file that is returned."""
+    """A fake pip module that writes its arguments into the returned file."""
     (place / "pip").mkdir(parents=True)
     (place / "pip/__init__.py").touch()
     (place / "pip/__main__.py").write_text(PIP)
@@ -137,7 +137,7 @@ def put_pip(place: Path) -> Path:
 
 
 def hide_faiss(site: Path) -> None:
-    """Let FAISS be missing in every Python that has `site` in its path."""
+    """Make FAISS missing for every Python with `site` in its path."""
     (site / "sitecustomize.py").write_text(
         "import importlib.metadata as metadata, sys\n"
         "class Hidden:\n"

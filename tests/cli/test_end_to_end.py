@@ -50,7 +50,7 @@ def assert_golden(name: str, seen: str) -> None:
 
 
 def tolerance(text: str, number: re.Match[str]) -> float:
-    """How far a number may be off, by its form and what stands beside it."""
+    """The tolerance of a number, by its form and its context."""
     beside = text[max(0, number.start() - 1)] + text[number.end() : number.end() + 1]
     in_box = (
         "," in beside
@@ -85,7 +85,7 @@ def test_search_prints(shell: Shell, library: Path, golden: str, arguments: tupl
 
 
 def test_the_player_is_found(shell: Shell, library: Path) -> None:
-    """The known answer: 0.633, and nobody near."""
+    """The known answer: similarity 0.633, and no other similar face."""
     rows = [line.split("\t") for line in shell("search", "yaoming.jpg", "-t", "none", cwd=library).text.splitlines()]
     assert rows[0][1] == "album/sport/players.jpg"
     assert float(rows[0][0]) == pytest.approx(0.633, abs=0.003)
@@ -105,7 +105,7 @@ def test_faces_prints(shell: Shell, library: Path) -> None:
     ("other", "verdict", "code"), [("album/sport/players.jpg", "different", 1), ("yaoming.jpg", "same", 0)]
 )
 def test_verify_prints(shell: Shell, library: Path, other: str, verdict: str, code: int) -> None:
-    """The largest face of the team photo is another player; --face all finds the one meant."""
+    """The largest face in the team photo is another player; --face all finds the right one."""
     fields = shell("verify", "yaoming.jpg", other, code=code, cwd=library).text.rstrip("\n").split("\t")
     assert fields[2] == verdict
     assert (float(fields[0]) >= float(fields[1])) == (verdict == "same")
@@ -118,7 +118,7 @@ def test_stdin_is_a_query(shell: Shell, library: Path) -> None:
 
 
 def test_a_face_of_the_index_is_a_query(shell: Shell, library: Path) -> None:
-    """Searching with the astronaut's indexed face gives what her photo gives, without herself."""
+    """A search by the astronaut's indexed face gives the same results as by her photo, without that face itself."""
     by_photo = [
         line.split("\t")
         for line in shell("search", "album/space/astronaut.png", *EVERY_FACE, cwd=library).text.splitlines()
@@ -213,7 +213,7 @@ def test_a_closed_pipe_ends_it_silently(shell: Shell, library: Path, form: tuple
 
 
 def on_terminal(shell: Shell, folder: Path, *arguments: str, **environment: str) -> str:
-    """What a command shows on a terminal of 80 columns."""
+    """The output of a command on a terminal of 80 columns."""
     ours, theirs = pty.openpty()
     env = shell.environment | {"TERM": "xterm-256color", "COLUMNS": "80"} | environment
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Help, version, completion and usage errors: fast, complete, and in one form for every command."""
+"""Help, version, completion and usage errors are fast, complete, and alike for all commands."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OPTIONS = {
     "models": "list pull path verify",
     "doctor": "--json --fix --yes",
 }
-"""What the documented command line has."""
+"""The options of each command in the documentation."""
 
 
 @pytest.mark.parametrize("command", [None, *COMMANDS])

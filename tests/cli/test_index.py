@@ -1,4 +1,4 @@
-"""`facecli index` as its users run it: its ends, its lists, its report."""
+"""`facecli index` as its users run it: exit codes, lists of files, and the report."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def many(shell: Shell, find_sample: Callable[[str], Path]) -> Path:
 
 
 def start(shell: Shell, *arguments: str) -> subprocess.Popen[bytes]:
-    """Start the command, and wait until something is committed."""
+    """Start the command and wait for its first commit."""
     command = [sys.executable, "-m", "facecli", "index", "--batch-size", "2", *arguments]
     process = subprocess.Popen(command, cwd=shell.work, env=shell.environment, stderr=subprocess.PIPE)
     vectors = shell.work / ".facecli" / "vectors-1.faiss"

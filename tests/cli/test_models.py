@@ -1,4 +1,4 @@
-"""`facecli models`: the table, paths, verification, and fetching as a user meets it."""
+"""`facecli models`: the table, paths, verification and downloads, as its users see them."""
 
 from __future__ import annotations
 

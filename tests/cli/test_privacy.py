@@ -20,7 +20,7 @@ OUTSIDE = re.compile(r"AF_INET6?\b")
 
 
 def network_calls(shell: Shell, *arguments: str | Path, codes: tuple[int, ...] = (0,)) -> list[str]:
-    """The calls of a command, its helper processes included, that reach for an internet address."""
+    """The system calls with an internet address, by a command and its helper processes."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
     log = shell.work.parent / "calls"
@@ -53,13 +53,13 @@ def test_no_command_opens_a_connection(shell: Shell, album: Path, find_sample: C
 
 
 def test_a_connection_would_be_seen(shell: Shell) -> None:
-    """The watch itself: fetching a pack from a closed port of this machine shows up in the calls."""
+    """The check itself works: downloading a pack from a closed local port appears in the calls."""
     shell.environment["FACECLI_MODELS_URL"] = "http://127.0.0.1:9/"
     assert network_calls(shell, "models", "pull", "buffalo_s", codes=(2,)) != []
 
 
 def test_telemetry_is_off_before_the_runtime_is_loaded(shell: Shell) -> None:
-    """Whoever imports the runtime through facecli finds both switches set."""
+    """Importing ONNX Runtime through facecli sets both switches."""
     program = (
         "import os, sys; from facecli.vision.runtime.libraries import load_onnxruntime; assert 'onnxruntime' not in sys.modules; load_onnxruntime(); "  # noqa: E501
         "print(os.environ.get('ORT_DISABLE_TELEMETRY'), os.environ.get('ORT_TELEMETRY_DISABLED'))"

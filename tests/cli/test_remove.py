@@ -49,7 +49,7 @@ def test_a_photo_goes_with_its_copy_and_stays_out_until_it_is_let_back(shell: Sh
 
 
 def test_two_slashes_at_the_beginning_are_one(shell: Shell, index: Path) -> None:
-    """POSIX keeps two apart from one, and `$HOME/album` gives two where HOME is the root."""
+    """POSIX distinguishes two leading slashes from one, and `$HOME/album` has two if HOME is the root."""
     photo = shell.work / "album/party/gdp.jpg"
     assert "album/party/gdp.jpg\tphoto\t5\n" in shell("remove", "--dry-run", "-i", f"/{index}", f"/{photo}").text
     assert shell("search", "-l", "-k", "1", "-i", f"/{index}", str(photo)).text == "album/party/gdp.jpg\n"
@@ -148,7 +148,7 @@ def test_a_root_is_forgotten_without_a_mark(shell: Shell, index: Path) -> None:
 def test_a_reader_that_holds_the_index_open_is_told_of(
     shell: Shell, index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The removal stands; its proof is up to the next writer."""
+    """The removal is done; the next writer makes its proof."""
     from click.testing import CliRunner
 
     from facecli.cli import remove as module

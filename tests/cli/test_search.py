@@ -36,7 +36,7 @@ PHOTOS = {
 
 @pytest.fixture(scope="module")
 def album_home(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, find_sample: Find) -> Path:
-    """A directory with the album, its index, and query photos beside it; nobody changes it."""
+    """A directory with the album, its index and query photos; tests do not change it."""
     home = tmp_path_factory.mktemp("indexed")
     for place, source in PHOTOS.items():
         (home / place).parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def album_home(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, fin
 
 @pytest.fixture
 def search(shell: Shell, album_home: Path) -> Callable[..., Any]:
-    """Run `facecli search` beside the album's index."""
+    """Run `facecli search` in the directory of the album's index."""
 
     def run(*arguments: str | Path, **options: Any) -> Any:
         return shell("search", *arguments, **({"cwd": album_home} | options))
@@ -245,7 +245,7 @@ def test_the_page_of_an_image_on_stdin(search: Callable[..., Any], find_sample: 
 
 
 def on_a_terminal(shell: Shell, home: Path, *arguments: str, **environment: str) -> str:
-    """What `facecli search` shows on a terminal of 100 columns."""
+    """The output of `facecli search` on a terminal of 100 columns."""
     ours, theirs = pty.openpty()
     settings = shell.environment | {"TERM": "xterm", "COLUMNS": "100"} | environment
     process = subprocess.Popen(

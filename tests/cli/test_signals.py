@@ -74,7 +74,7 @@ main(sys.argv[1:])
 
 @contextmanager
 def command(shell: Shell, patch: str, *arguments: str | Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The command with something in it that never ends, once it has come there."""
+    """Start a command with an endless operation in it, and wait until it is reached."""
     script = [sys.executable, "-c", BEGIN + patch + END, *map(str, arguments)]
     process = subprocess.Popen(
         script, cwd=shell.work, env=shell.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -155,7 +155,7 @@ def test_two_signals_end_any_command_whatever_it_does(
 
 
 def test_a_signal_that_a_shell_has_a_command_ignore_stays_ignored(shell: Shell, album: Path) -> None:
-    """As for `facecli index &` in a script, which a Ctrl-C for what runs before it must not end."""
+    """As for `facecli index &` in a script: Ctrl-C for the foreground command must not end it."""
     patch = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + LOCK
     shell("index", "-q", album)
     lock = WriterLock(shell.work / ".facecli")

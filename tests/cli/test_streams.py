@@ -53,13 +53,13 @@ PRINTING: tuple[tuple[str, ...], ...] = (
     ("doctor",),
     ("doctor", "--json"),
 )
-"""What prints something, on a small index."""
+"""Commands that print something, on a small index."""
 JSON = tuple(command for command in PRINTING if "--json" in command)
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, find_sample: Find) -> Path:
-    """A directory with three photos, their index, and a query; nobody changes it."""
+    """A directory with three photos, their index and a query photo; tests do not change it."""
     home = tmp_path_factory.mktemp("small")
     put(
         home,
@@ -79,7 +79,7 @@ def put(home: Path, find_sample: Find, photos: dict[str, str]) -> None:
 
 
 def run(shell: Shell, home: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    """Run a command with streams of the test's own."""
+    """Run a command with the given streams."""
     env = shell.environment | options.pop("env", {})
     given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     return subprocess.run([*COMMAND, *arguments], cwd=home, env=env, check=False, timeout=120, **given)
@@ -251,7 +251,7 @@ ODD = {
     "bidi\u202egpj.jpg".encode(): b"bidi\\u202egpj.jpg",
     "line\u2028back\r.jpg".encode(): b"line\\u2028back\\r.jpg",
 }
-"""Names, and what a terminal may get of them."""
+"""File names, and their safe form for a terminal."""
 HARMFUL = (
     b"\x1b[31m",
     b"\x1b]0;",
@@ -266,7 +266,7 @@ HARMFUL = (
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, find_sample: Find) -> Path:
-    """An index of photos, and of files that are none, whose names steer terminals; nobody changes it."""
+    """An index of photos and other files whose names contain terminal control codes; tests do not change it."""
     home = tmp_path_factory.mktemp("odd")
     put(home, find_sample, {"album/plain.jpg": "gdp.jpg"})
     (home / "text").mkdir()
@@ -354,7 +354,7 @@ def test_csv_rows_stay_rows_whatever_is_in_a_name(shell: Shell, odd: Path) -> No
 
 
 def on_terminal(shell: Shell, folder: Path, *arguments: str) -> bytes:
-    """What a command shows on a terminal."""
+    """The output of a command on a terminal."""
     ours, theirs = pty.openpty()
     env = shell.environment | {"TERM": "xterm-256color", "COLUMNS": "300", "NO_COLOR": "1", "FORCE_HYPERLINK": "0"}
     process = subprocess.Popen([*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=env)

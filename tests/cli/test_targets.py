@@ -31,7 +31,7 @@ def indexed(shell: Shell, album: Path, find_sample: Find) -> Path:
 
 
 def put_instead(place: Path, what: str) -> None:
-    """Put something else where a photo was."""
+    """Replace a photo by something else."""
     data = place.read_bytes()
     place.unlink()
     match what:
@@ -81,7 +81,7 @@ def test_a_crafted_path_gives_nothing_away(shell: Shell, indexed: Path, path: by
 
 
 def test_photos_behind_links_are_copied_linked_and_shown(shell: Shell, find_sample: Find) -> None:
-    """A home on another disk, a linked folder that was indexed with --follow-symlinks, and a linked photo."""
+    """A home directory on another disk, a linked folder indexed with --follow-symlinks, and a linked photo."""
     disk = shell.work.parent / "disk"
     (disk / "photos").mkdir(parents=True)
     (disk / "more").mkdir()

@@ -1,4 +1,4 @@
-"""Sound files of every format, to be damaged."""
+"""Valid files of every format, as the input of the fuzzer."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ UNITS: Entries = {258: (3, [8] * 3), 259: (3, [1]), 262: (3, [6]), 277: (3, [3])
 
 
 def small_first(pixels: Pixels) -> bytes:
-    """A TIFF file whose full picture lies below a small one."""
+    """A TIFF file whose full picture is in a subdirectory of a small one."""
     file = TiffFile()
     below = put_picture(file, pixels, TiffKind())
     return file.finish(put_picture(file, pixels[::4, ::4], TiffKind(more={254: (4, [1]), 330: (4, [below])})))
 
 
 def corpus() -> dict[str, bytes]:
-    """Files by name; small, so that many can be tried."""
+    """Files by name; small, so that many can be tested."""
     pillow_heif.register_heif_opener()
     picture, exif = scene(), exif_block(6)
     pixels = np.asarray(picture)

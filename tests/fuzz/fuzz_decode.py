@@ -2,9 +2,9 @@
 
 Usage: `python tests/fuzz/fuzz_decode.py --inputs 100000 --jobs 2`.
 
-Each job is a process of its own, so that a crash in a worker's decoder is seen, with the input that caused it. What
-must hold for every input: a photo or a reason, no exception, nothing printed, no budget lost, no long wait. Crashes and
-time limits of the helper process are counted: they are what it is there for.
+Each job is a separate process, so that a crash in a worker's decoder is seen, with the input that caused it. Every
+input must give a photo or a reason, without an exception, output, lost budget or long wait. Crashes and time limits of
+the helper process are only counted, since it exists to contain them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from facecli.photos.decode import PhotoReader
 from facecli.types import FileContents, Photo, PhotoFile, Skipped
 
 SECONDS = 20.0
-"""The longest that one input may take."""
+"""The longest time for one input, in seconds."""
 
 
 def make_input(files: list[tuple[str, bytes]], seed: int, number: int) -> tuple[str, bytes]:
@@ -44,7 +44,7 @@ def make_input(files: list[tuple[str, bytes]], seed: int, number: int) -> tuple[
 
 
 def judge(reader: PhotoReader, data: bytes) -> str:
-    """Decode one input; the word it is counted under. Raises AssertionError where it is not as it must be."""
+    """Decode one input and return the outcome that it counts as; raises AssertionError if a check fails."""
     began = time.monotonic()
     outcome = reader.decode(FileContents(PhotoFile("/fuzz", len(data), 0), b"", data))
     took = time.monotonic() - began
@@ -60,7 +60,7 @@ def judge(reader: PhotoReader, data: bytes) -> str:
 
 
 def run_job(arguments: argparse.Namespace) -> Counter[str]:
-    """Try a share of the inputs in this process; where it is goes into the file `progress`."""
+    """Test a share of the inputs in this process, and record the position in the file `progress`."""
     files = sorted(corpus().items())
     budget = PixelBudget(2_000_000_000)
     counts: Counter[str] = Counter()
@@ -90,7 +90,7 @@ def run_job(arguments: argparse.Namespace) -> Counter[str]:
 
 
 def start_job(arguments: argparse.Namespace, first: int, progress: str) -> subprocess.Popen[bytes]:
-    """One share in a process of its own."""
+    """Run one share in a separate process."""
     command = [sys.executable, __file__, "--first", str(first), "--progress", progress]
     for name in ("inputs", "jobs", "seed", "max_pixels"):
         command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
@@ -98,7 +98,7 @@ def start_job(arguments: argparse.Namespace, first: int, progress: str) -> subpr
 
 
 def run_all(arguments: argparse.Namespace) -> int:
-    """All shares; prints what was found. Gives the number of jobs that failed."""
+    """Run all shares and print the result; returns the number of failed jobs."""
     with tempfile.TemporaryDirectory() as folder:
         places = [os.path.join(folder, str(first)) for first in range(arguments.jobs)]
         for place in places:

@@ -1,4 +1,4 @@
-"""Damage done to files, each kind as real files show it or as an attacker would do it."""
+"""Damage files, in the ways that occur in real files or that an attacker would use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x800
 
 
 def mutate(data: bytes, other: bytes, dice: random.Random) -> bytes:
-    """A file with one to four kinds of damage; `other` lends pieces."""
+    """A file with one to four kinds of damage; pieces may come from `other`."""
     changed = bytearray(data)
     for _ in range(dice.choice((1, 1, 1, 2, 4))):
         if not changed:
@@ -24,7 +24,7 @@ def mutate(data: bytes, other: bytes, dice: random.Random) -> bytes:
 
 
 def _place(changed: bytearray, dice: random.Random) -> int:
-    """Somewhere, half of the time among the first bytes, where headers are."""
+    """A random position, half of the time among the first bytes, where headers are."""
     return dice.randrange(min(len(changed), 400) if dice.random() < 0.5 else len(changed))
 
 
@@ -38,7 +38,7 @@ def _overwrite(changed: bytearray, _: bytes, dice: random.Random) -> None:
 
 
 def _number(changed: bytearray, _: bytes, dice: random.Random) -> None:
-    """A value at the edge of a type, in either byte order."""
+    """An extreme value of an integer type, in either byte order."""
     at, size = _place(changed, dice), dice.choice((2, 4))
     value = dice.choice(INTERESTING) & ((1 << 8 * size) - 1)
     changed[at : at + size] = value.to_bytes(size, dice.choice(("big", "little")))
@@ -64,7 +64,7 @@ def _splice(changed: bytearray, other: bytes, dice: random.Random) -> None:
 
 
 def with_checksums(png: bytes) -> bytes:
-    """A PNG whose chunks have right checksums again, so that damage reaches the decoder."""
+    """A PNG with corrected chunk checksums, so that the damage reaches the decoder."""
     parts, at = [png[:8]], 8
     while at + 12 <= len(png):
         size = int.from_bytes(png[at : at + 4], "big")

@@ -1,4 +1,4 @@
-"""A brief run of the fuzzer, and the proof that it would notice."""
+"""A short run of the fuzzer, and tests that it detects failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The merge of what is found and what is known, and what follows from each pair."""
+"""Tests of the comparison of files with the index, and of the action for each pair."""
 
 from __future__ import annotations
 

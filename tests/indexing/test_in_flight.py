@@ -1,4 +1,4 @@
-"""Claims on contents: one worker looks, the others wait for it, and nothing keeps the outcome from them."""
+"""Claims on contents: one worker processes a content, the others wait and always get its outcome."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_first_looks_and_the_others_get_what_it_finds() -> None:
 
 
 def test_a_claim_that_is_in_flight_is_not_forgotten() -> None:
-    """What a commit says of an earlier look at a content must not reach a later one that is under way."""
+    """The commit of an earlier claim on a content must not affect a later one in progress."""
     claims = Claims()
     first, _ = claims.claim(DIGEST)
     first.settle(FOUND)

@@ -1,4 +1,4 @@
-"""Many copies of one photo: each run ends with all of them, at the cost of one more file each, and moves stay moves."""
+"""Many copies of one photo: all are indexed at the cost of one file each, and moves are still recognised."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_forced_run_over_copies_ends_with_all_of_them(folder: Path, batch_size
 
 @pytest.fixture
 def effort(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """How often a run commits, asks whether a photo's file is gone, and asks for all photos of a content."""
+    """Counts of commits, of checks for missing files, and of lookups of all photos of a content in a run."""
     counts = {"commits": 0, "looks": 0, "lists": 0}
     commit, is_gone, with_digest = IndexWriter.commit, batch_writer.is_gone, IndexWriter.with_digest
 
@@ -135,7 +135,7 @@ def test_a_folder_of_copies_that_was_renamed_keeps_its_faces_in_order(folder: Pa
 
 
 def test_a_file_that_takes_a_name_of_its_own_content_and_one_that_changes_places_end_right(folder: Path) -> None:
-    """A copy whose only stored twin is replaced within the same batch gets the twin's faces or is looked at again."""
+    """A copy whose only stored twin is replaced in the same batch gets the twin's faces or is processed again."""
     run(folder)
     for copy in folder.glob("[0-9]*"):
         copy.unlink()

@@ -1,4 +1,4 @@
-"""Runs that die while they decode: the photo they died with is decoded apart, and everything else goes on."""
+"""Runs that crash while decoding: the photo is decoded in a separate process next time, and the rest is indexed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ index_photos(IndexRequest(sys.argv[1], (sys.argv[2],), options=IndexOptions(jobs
 
 
 def run_and_die(album: Path) -> int:
-    """Run in another process, which dies of decoding one photo; the exit code."""
+    """Run in another process, which crashes while decoding one photo; returns the exit code."""
     return subprocess.run(
         [sys.executable, "-c", DYING, str(album.parent / ".facecli"), str(album)], check=False
     ).returncode

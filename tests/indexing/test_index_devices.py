@@ -1,4 +1,4 @@
-"""Index runs over several devices (here sessions on the processor): the same faces whatever happens to them."""
+"""Index runs on several devices (here sessions on the CPU) find the same faces, even if devices fail."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def index(target: Path, photos: Path, device: str, notes: Notes | None = None, *
 
 
 def faces_of(target: Path) -> list[tuple[str, bytes, NDArray[np.float32]]]:
-    """Name, box with score and embedding of every face."""
+    """The name, the box with score, and the embedding of every face."""
     with open_reader(target) as store:
         return [
             (Path(photo.file.path).name, np.float32([*face.box, face.score]).tobytes(), face.embedding)
@@ -46,7 +46,7 @@ def bits(faces: Sequence[tuple[str, bytes, NDArray[np.float32]]]) -> list[tuple[
 def alike(
     faces: Sequence[tuple[str, bytes, NDArray[np.float32]]], others: Sequence[tuple[str, bytes, NDArray[np.float32]]]
 ) -> bool:
-    """Whether the faces are the same to the bit, and their embeddings but for the rounding to 16 bits."""
+    """Whether the faces are identical, and their embeddings equal except for rounding to 16 bits."""
     same = [(name, box) for name, box, _ in faces] == [(name, box) for name, box, _ in others]
     return same and all(
         np.allclose(a, b, rtol=0, atol=2e-4) for (_, _, a), (_, _, b) in zip(faces, others, strict=True)
@@ -57,7 +57,7 @@ def alike(
 def expected(
     crowd: Path, tmp_path_factory: pytest.TempPathFactory, shared_cache: Path
 ) -> list[tuple[str, bytes, NDArray[np.float32]]]:
-    """What the processor alone finds."""
+    """The faces found by the CPU alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(shared_cache))
         target = tmp_path_factory.mktemp("alone") / "index"
@@ -118,7 +118,7 @@ def test_when_the_last_device_is_lost_what_is_done_is_kept(
 def test_batches_pooled_over_photos_and_filled_up_find_the_same(
     tmp_path: Path, crowd: Path, expected: Any, behave: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a GPU: few sizes, shared by the threads, two threads a device, warmed up beside the work."""
+    """Settings as on a GPU: few sizes, shared by the threads, two threads per device, warmed up in the background."""
     sizes: set[int] = set()
     behave({"cpu:0": lambda feed, _: sizes.add(len(feed))})
     monkeypatch.setattr(pooled, "batching_for", lambda _device, size: Batching(size, (1, 2, 4, 8), threads=2))

@@ -1,4 +1,4 @@
-"""What one file's times, or a moment's lack of something, costs a run: that file, this once."""
+"""Odd file times and temporary failures only affect the one file in the one run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from conftest import Shell
 
 FAR = 9_300_000_000
-"""After 2262-04-11, where nanoseconds leave 64 bits."""
+"""After 2262-04-11, when nanoseconds no longer fit in 64 bits."""
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_times_far_away_cost_nobody_anything(album: Path) -> None:
 def test_a_want_of_handles_is_over_with_the_run(
     album: Path, monkeypatch: pytest.MonkeyPatch, room: object, name: str
 ) -> None:
-    """Whether a photo is to be read, or a file without an extension to be looked at."""
+    """With a photo, which is read, or a file without an extension, whose beginning is checked."""
     shutil.copyfile(album / "b.png", album / name)
     opened = os.open
 
@@ -119,7 +119,7 @@ def test_an_endless_query_ends(shell: Shell, album: Path) -> None:
 
 
 def test_little_memory_ends_no_run(shell: Shell, album: Path, find_sample: Callable[[str], Path]) -> None:
-    """Every photo needs all the memory there is; whatever becomes of one, it gives back what it holds."""
+    """Every photo needs the whole budget, and gives it back whether it succeeds or fails."""
     album_of_copies = shell.work / "album"
     shutil.copytree(album, album_of_copies)
     for number in range(6):

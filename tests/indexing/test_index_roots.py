@@ -29,7 +29,7 @@ from facecli.vision.detection.detector import Detector
 
 
 class Shelf:
-    """A directory for albums, and an index that lies elsewhere."""
+    """A directory for albums, and an index outside it."""
 
     def __init__(self, place: Path, portraits: Path) -> None:
         self.place, self.portraits, self.notes = place / "shelf", portraits, Notes()
@@ -49,7 +49,7 @@ class Shelf:
         return index_photos(request, self.notes, stop)
 
     def rehearsed(self, *roots: Path, **options: object) -> IndexReport:
-        """A run of which a dry run before it said the very counts."""
+        """A run whose counts a dry run before it predicted exactly."""
         said = self.run(*roots, dry_run=True, **options)
         self.notes.warnings.clear()
         done = self.run(*roots, **options)
@@ -95,7 +95,7 @@ def shelf(tmp_path: Path, portraits: Path) -> Shelf:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by one for each photo that is looked at by the detector."""
+    """Counts the photos processed by the detector."""
     looked: list[int] = []
     detect = Detector.detect
 
@@ -248,7 +248,7 @@ def test_a_file_that_was_not_read_at_the_old_place_is_forgotten_there(shelf: She
 
 
 def not_moved(shelf: Shelf, *roots: Path, **options: object) -> IndexReport:
-    """A run that moves nothing: all ids stay, and what it finds is new."""
+    """A run that moves nothing: all ids stay, and the photos that it finds are new."""
     before = shelf.ids()
     report = shelf.rehearsed(*roots, **options)
     assert report.photos.moved == 0
@@ -358,7 +358,7 @@ def test_a_list_moves_no_root(shelf: Shelf) -> None:
 
 
 def test_a_photo_on_an_unplugged_disk_below_a_root_has_not_moved_to_its_copy(shelf: Shelf, mounted: set[str]) -> None:
-    """What cannot be seen just now is known when the first copy is met, not only at the end of the run."""
+    """Unreachable places are known when the first copy is found, not only at the end of the run."""
     album = shelf.put("album")
     (album / "disk").mkdir()
     (album / "0.png").rename(album / "disk" / "0.png")
@@ -406,7 +406,7 @@ def test_a_stray_photo_in_an_empty_mount_point_is_no_proof_that_the_others_are_g
 
 @pytest.fixture
 def disks(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """The numbers of the file systems that are mounted, for the test to change."""
+    """The numbers of the mounted file systems, for the test to change."""
     numbers: dict[str, int] = {}
     monkeypatch.setattr(departures, "file_system_of", lambda path: numbers.get(path, 1))
     return numbers
@@ -428,7 +428,7 @@ def test_disks_that_take_turns_at_one_mount_point_are_told_apart(
 def test_another_disk_that_holds_the_same_photos_takes_the_place_of_the_first(
     shelf: Shelf, mounted: set[str], disks: dict[str, int]
 ) -> None:
-    """The number of some file systems is that of their device, which changes when they are plugged in again."""
+    """Some file systems use the number of their device, which changes when they are plugged in again."""
     root = shelf.put("disk/photos")
     mounted.add(str(shelf.place / "disk"))
     disks[str(shelf.place / "disk")] = 7

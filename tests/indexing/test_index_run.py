@@ -1,4 +1,4 @@
-"""Index runs over real photos: what is looked at, what is kept, what goes."""
+"""Index runs on real photos: which are read, kept and dropped."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Album:
             }
 
     def bits(self) -> list[tuple[str, int, bytes, bytes]]:
-        """Everything that the index says of its faces."""
+        """All data of the faces in the index."""
         with open_reader(self.index) as store:
             return [
                 (
@@ -89,7 +89,7 @@ def album(tmp_path: Path, portraits: Path) -> Album:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by one for each photo that is looked at by the detector."""
+    """Counts the photos processed by the detector."""
     looked: list[int] = []
     detect = Detector.detect
 
@@ -103,7 +103,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def stopping(album: Album, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """Six photos more, and a stop that comes when three have been looked at; the looks that follow take their time."""
+    """Six more photos, and a stop after three have been processed; the next ones are slow."""
     for number in range(6):
         with Image.open(album.folder / f"{number}.png") as picture:
             picture.point(lambda v: v * 9 // 10).save(album.folder / f"{number}-darker.png")
@@ -122,7 +122,7 @@ def stopping(album: Album, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]
 
 
 def later(path: Path) -> None:
-    """Give a file another time."""
+    """Give a file another mtime."""
     state = path.stat()
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 2_000_000_000))
 
@@ -201,12 +201,12 @@ def test_a_touched_photo_is_unchanged(album: Album, counted: list[int]) -> None:
 
 @pytest.fixture
 def keeping(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The album lies on a file system with stable inodes, wherever the tests run."""
+    """Treat the album's file system as one with stable inodes, on any test machine."""
     monkeypatch.setattr(mounts, "keeps_inodes", lambda _: True)
 
 
 def replace_by(path: Path, data: bytes) -> None:
-    """Put another file of the same size and time in a file's place."""
+    """Replace a file by another one of the same size and mtime."""
     state = path.stat()
     path.with_name("beside").write_bytes(data)
     path.with_name("beside").replace(path)
@@ -404,7 +404,7 @@ def test_a_missing_or_empty_root_is_never_all_deleted(album: Album) -> None:
 
 
 def test_a_root_within_a_root_counts_once(album: Album) -> None:
-    """What is below both counts below the outer one alone: its deletions, and how many of its photos they are."""
+    """Photos below both roots count only below the outer one, both its missing photos and its total."""
     sub = album.folder / "sub"
     sub.mkdir()
     for number in range(230):
@@ -565,7 +565,7 @@ def test_a_photo_named_by_itself_is_migrated_too(album: Album) -> None:
 
 
 def test_as_many_workers_as_were_asked_for_have_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each waits in its first file until all of them are there."""
+    """Each thread waits in its first file until all have started."""
     workers = 150
     folder = tmp_path / "many"
     folder.mkdir()
@@ -594,7 +594,7 @@ def test_a_run_that_computes_nothing_names_no_device(album: Album) -> None:
 def test_a_root_that_vanishes_while_its_photos_are_counted_costs_the_count(
     album: Album, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That a thread ends with an error fails a test by itself."""
+    """An error that ends a thread already fails a test."""
     counted = threading.Event()
 
     def vanished(request: IndexRequest, before: Before) -> Scan:

@@ -1,4 +1,4 @@
-"""What counts as gone, and what only cannot be seen."""
+"""Which photos count as gone, and which only as unreachable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A headless Chromium, driven through its DevTools protocol over two pipes; needs no library."""
+"""A headless Chromium, controlled by the DevTools protocol over two pipes, without a library."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, Self
 
 PATIENCE = 60.0
-"""Seconds of silence after which a browser is given up."""
+"""Seconds without an answer after which the browser counts as hung."""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 KEYS = {"ArrowRight": 39, "ArrowLeft": 37, "ArrowUp": 38, "ArrowDown": 40, "Home": 36, "End": 35, "Enter": 13}
 
 
 def find_chromium() -> str | None:
-    """The path of a Chromium, None where there is none."""
+    """The path of a Chromium, or None."""
     return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
@@ -120,11 +120,11 @@ class Browser:
         return place
 
     def requests(self) -> list[str]:
-        """The addresses that the page asked for since it was opened."""
+        """The addresses requested by the page since it was opened."""
         return [e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent"]
 
     def complaints(self) -> list[str]:
-        """Exceptions and messages of the page's console since it was opened."""
+        """Exceptions and console messages of the page since it was opened."""
         said = [e["params"]["entry"]["text"] for e in self.events if e["method"] == "Log.entryAdded"]
         return said + [
             str(e["params"]["exceptionDetails"]) for e in self.events if e["method"] == "Runtime.exceptionThrown"

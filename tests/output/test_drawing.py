@@ -1,4 +1,4 @@
-"""Faces on a terminal, decoded again from what is written."""
+"""Faces drawn on a terminal, decoded again from the output."""
 
 from __future__ import annotations
 

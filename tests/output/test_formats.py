@@ -1,4 +1,4 @@
-"""Every format of a search against its golden file; a golden file that is missing fails."""
+"""Compare every output format of a search with its golden file; a missing golden file is a failure."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ def test_enter_opens_the_photo_and_c_copies_its_path(browser: Browser, tmp_path:
 
 
 def test_the_box_lies_on_the_face(browser: Browser, tmp_path: Path) -> None:
-    """The red quarter of each test photo, drawn by the browser, is what the box surrounds."""
+    """The box surrounds the red quarter of each test photo in the browser."""
     browser.open(put(tmp_path, gallery(3)))
     for number in range(3):
         box = browser.run(

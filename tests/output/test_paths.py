@@ -1,4 +1,4 @@
-"""How texts with paths in them become bytes, in any locale and on any terminal."""
+"""Encoding of text with paths, in any locale and on any terminal."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_what_can_be_shown_stays() -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "iso8859-1", "ascii", "cp1251"])
 def test_names_keep_their_bytes_in_every_locale(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
-    """What `os.fsdecode` makes of bytes in a locale becomes these bytes again, beside words that the locale lacks."""
+    """Bytes decoded by `os.fsdecode` are encoded unchanged, even next to text that the locale cannot encode."""
     monkeypatch.setattr(sys, "getfilesystemencoding", lambda: encoding)
     raw = bytes(range(1, 256))
     name = raw.decode(encoding, "surrogateescape")

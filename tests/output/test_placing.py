@@ -1,4 +1,4 @@
-"""Files that are put into a directory without writing over any."""
+"""Files are put into a directory without overwriting any."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A reader that is closed when the test ends, and a function that reads bytes through a file and back."""
+"""Fixtures: a reader that is closed after the test, and a function that reads bytes through a file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def reader() -> Iterator[PhotoReader]:
 
 @pytest.fixture
 def read_bytes(reader: PhotoReader, tmp_path: Path) -> Reading:
-    """Write bytes into a file whose name tells nothing, and read it as an index run does."""
+    """Write bytes into a file without an extension, and read it as an index run does."""
 
     def read(data: bytes) -> Photo | Skipped:
         path = tmp_path / "file"

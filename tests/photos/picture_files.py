@@ -1,4 +1,4 @@
-"""Files of pictures, made for tests."""
+"""Make picture files for tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Pixels = NDArray[np.uint8]
 
 
 def scene(width: int = 96, height: int = 64) -> Image.Image:
-    """A smooth picture in which no two corners are alike, so that a turn or a swap of colours shows."""
+    """A smooth picture with four different corners, so that a rotation or a swap of colours shows."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     red, green = 255 * x / max(width - 1, 1), 255 * y / max(height - 1, 1)
     blue = 128 + 100 * np.sin(x / 9) * np.cos(y / 7)
@@ -38,7 +38,7 @@ def exif_block(orientation: int, *, order: str = "<", before: tuple[bytes, ...] 
 
 
 def with_segments(jpeg: bytes, *segments: tuple[int, bytes]) -> bytes:
-    """A JPEG file with marker segments put in at its beginning."""
+    """A JPEG file with marker segments inserted at its beginning."""
     made = b"".join(struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body for marker, body in segments)
     return jpeg[:2] + made + jpeg[2:]
 
@@ -49,7 +49,7 @@ def with_exif(jpeg: bytes, orientation: int, *, order: str = "<") -> bytes:
 
 
 def sampled(jpeg: bytes) -> bytes:
-    """With sampling factors of 2x2, 2x1 and 1x1, which have no name; what it shows is another picture."""
+    """A JPEG file of another picture, with sampling factors of 2x2, 2x1 and 1x1, which have no name."""
     at = jpeg.index(b"\xff\xc0") + 10
     return jpeg[: at + 4] + b"\x21" + jpeg[at + 5 :]
 
@@ -67,7 +67,7 @@ def png_file(width: int, height: int, rows: bytes, *, depth: int = 8, colour: in
 
 
 def turned(pixels: Pixels, orientation: int) -> Pixels:
-    """What a viewer shows of stored pixels, by the EXIF standard's table of where row 0 and column 0 lie."""
+    """The stored pixels as a viewer shows them, by the EXIF standard's table of where row 0 and column 0 are."""
     table = {
         1: pixels,
         2: np.fliplr(pixels),
@@ -94,13 +94,13 @@ class TiffFile:
         )
 
     def put(self, data: bytes) -> int:
-        """Append data; gives where it lies."""
+        """Append data and return its offset."""
         at = len(self._bytes)
         self._bytes += data + bytes(len(data) % 2)
         return at
 
     def directory(self, entries: dict[int, tuple[int, Sequence[int]]], following: int = 0) -> int:
-        """Append a directory of tags, each with its type and values (rationals as pairs); gives where it lies."""
+        """Append a directory of tags, each with its type and values (rationals as pairs), and return its offset."""
         made, order, word = b"", self._order, "Q" if self._big else "I"
         room = struct.calcsize(order + word)
         for tag, (kind, values) in sorted(entries.items()):
@@ -127,7 +127,7 @@ def photoshop(
     palette: bytes = b"",
     packing: bytes = b"\0\0",
 ) -> bytes:
-    """A PSD file of a mode and bits: the flattened picture, and resources and layers that are to be passed over.
+    """A PSD file of a mode and bits: the flattened picture, and resources and layers that must be skipped.
 
     `packing` is its number and the lengths of rows.
     """

@@ -1,4 +1,4 @@
-"""The budget of bytes: shared, in order, never stuck."""
+"""Tests of the memory budget: it is shared, served in order, and never deadlocks."""
 
 from __future__ import annotations
 

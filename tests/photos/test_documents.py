@@ -1,4 +1,4 @@
-"""docs/formats.md and pyproject.toml against the code."""
+"""Compare docs/formats.md and pyproject.toml with the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are no photos, that are gone, forbidden or changing; limits that hold before pixels."""
+"""Files that are not photos, that are gone, forbidden or changing, and limits checked before decoding."""
 
 from __future__ import annotations
 
@@ -251,14 +251,14 @@ def test_a_time_that_the_index_cannot_hold_is_the_nearest_that_it_can(
     ("time", "kept"), [(2**63, 2**63 - 1), (2**90, 2**63 - 1), (-(2**63) - 1, -(2**63)), (-(2**63), -(2**63)), (-5, -5)]
 )
 def test_times_are_kept_within_what_the_index_holds(time: int, kept: int) -> None:
-    """Few file systems hold times as early as these, but those of networks report what they like."""
+    """Few file systems store such early times, but network file systems may report them."""
     state = SimpleNamespace(st_size=7, st_mtime_ns=time)
     assert PhotoFile.seen("/photo", cast("os.stat_result", state)) == PhotoFile("/photo", 7, kept)
 
 
 def test_what_comes_through_a_pipe_is_bounded(reader: PhotoReader) -> None:
     class Endless(io.RawIOBase):
-        """Gives a beginning, and then zeros for ever."""
+        """A stream of a given beginning, then zeros without end."""
 
         def __init__(self, start: bytes) -> None:
             self.start, self.given = start, 0
@@ -287,7 +287,7 @@ def test_what_comes_through_a_pipe_is_bounded(reader: PhotoReader) -> None:
 
 
 def test_the_budget_covers_the_bytes_of_files(tmp_path: Path) -> None:
-    """A second worker reads only when the first has given back what it holds."""
+    """A second worker reads only after the first has given back its budget."""
     path = tmp_path / "photo"
     path.write_bytes(JPEG)
     budget = PixelBudget(8 * len(JPEG) - 8)

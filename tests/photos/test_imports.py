@@ -1,4 +1,4 @@
-"""What a command doesn't need is not imported: it costs every start."""
+"""Modules that a command does not need are not imported, because they slow down every start."""
 
 from __future__ import annotations
 

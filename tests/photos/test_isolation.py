@@ -1,4 +1,4 @@
-"""A decoder that crashes, hangs, or eats memory takes nothing with it, and the helper process leaves nothing behind."""
+"""A decoder that crashes, hangs or uses up memory does no damage, and the helper process leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def contents(data: bytes) -> FileContents:
 
 @pytest.fixture
 def fresh() -> Iterator[PhotoReader]:
-    """A reader whose helper hasn't started yet."""
+    """A reader whose helper process has not started yet."""
     reader = PhotoReader(ReadOptions())
     yield reader
     reader.close()
@@ -43,7 +43,7 @@ def helpers() -> list[psutil.Process]:
 
 
 def sabotage(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    """Let the helper run `code`, with its module as `h`, before it serves."""
+    """Let the helper run `code`, with its module as `h`, before it serves requests."""
     start = isolation._START.removesuffix("main()") + f"import os, time, facecli.photos.helper as h\n{code}\nmain()"
     monkeypatch.setattr(isolation, "_START", start.replace("; ", "\n"))
 
@@ -210,7 +210,7 @@ def test_a_want_of_memory_in_the_worker_says_nothing_of_the_photo(
 def test_a_fault_while_memory_is_short_says_nothing_of_the_photo(
     fresh: PhotoReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A decoder that finds no memory may crash, or call the file broken."""
+    """A decoder without memory may crash or report a broken file."""
     broken = saved(scene(), "PNG").replace(b"IDATx", b"IDAT\xff")
     with monkeypatch.context() as patch:
         patch.setattr("facecli.photos.faults.is_memory_short", lambda _: True)
@@ -261,7 +261,7 @@ def test_a_working_directory_that_shadows_modules_is_not_imported(
 
 
 def test_an_orphan_ends(tmp_path: Path) -> None:
-    """Whether it waits for work or its decoder hangs, the helper of a killed worker ends by itself."""
+    """The helper of a killed worker ends by itself, both while it waits and while its decoder hangs."""
     for hang in ("", "h.open_picture = lambda *a, **k: time.sleep(100); h._ORPHAN_SECONDS = 0.5"):
         code = (
             "import sys, time\nfrom facecli.photos import isolation as i\nfrom facecli.photos.sniff import ImageFormat\n"  # noqa: E501

@@ -1,4 +1,4 @@
-"""Every format gives the pixels that it holds, told by its content alone."""
+"""Every format is recognised by its content and decoded to its own pixels."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_first_frame_of_a_gif(read_bytes: Reading) -> None:
 
 
 def photoshop_document(picture: Image.Image) -> bytes:
-    """A PSD file with no layers: the flattened picture alone."""
+    """A PSD file without layers, with only the flattened picture."""
     header = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, picture.height, picture.width, 8, 3)
     planes = np.asarray(picture).transpose(2, 0, 1).tobytes()
     return header + bytes(12) + struct.pack(">H", 0) + planes

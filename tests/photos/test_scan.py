@@ -1,4 +1,4 @@
-"""Which files are photos, in which order, and what is left out."""
+"""Which files a scan finds, in which order, and which it leaves out."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def paths(scan: Scan) -> list[str]:
 
 
 def found(root: Path, *roots: str, options: ScanOptions | None = None, leave_out: Sequence[str] = ()) -> list[str]:
-    """The paths found below `roots` (relative to `root`, the whole where none is named), relative to `root`."""
+    """The paths found below `roots`, or below `root` if there are none; all relative to `root`."""
     named = [str(root / name) for name in roots] or [str(root)]
     got = paths(Scan(named, options or ScanOptions(), leave_out=leave_out))
     assert got == sorted(set(got), key=os.fsencode)

@@ -1,4 +1,4 @@
-"""Kinds of the other formats: read as they are, or named for what they are; never broken."""
+"""Unusual kinds of each format are either decoded correctly or named as unsupported, never called broken."""
 
 from __future__ import annotations
 
@@ -282,7 +282,7 @@ def test_no_photo_is_taken_for_such_a_format() -> None:
 
 @pytest.mark.parametrize("bits", [8, 16])
 def test_deep_jpeg_2000(read_bytes: Reading, bits: int) -> None:
-    """What is nearly white stays so."""
+    """Nearly white pixels stay nearly white."""
     bright = np.asarray(scene(150, 130)).astype(np.uint16) // 2 + 128
     written, data = cv2.imencode(
         ".jp2", (bright[:, :, ::-1] * 257).astype(np.uint16) if bits == 16 else bright[:, :, ::-1].astype(np.uint8)
@@ -312,7 +312,7 @@ JXLS = {
         "AAAQDg/v9/wPv//w8AAAwAAAwAAAwAAAwAAAwAAAwAAPz////hAwCAAw8AAHwAAOABAIALAAAWAAAsAAAA"
     ),
 }
-"""Written by libjxl, which Pillow's plug-in can't be told to."""
+"""Files written by libjxl with settings that Pillow's plug-in does not offer."""
 DEEP_JXL = "/wpB8ANQXAgIAgEAWAFLGJOOg4NJMAatKcbgdsQYzMABQADUWaDT6XQ6nQ46nU6nu+vQ6XTQ6XQ6nU6ng06n0+l0Oh10Op1Op9PpgPGg0+l0Op1OB51Op9PpdDrodDqdTqfTAQ=="  # noqa: E501
 
 

@@ -1,4 +1,4 @@
-"""TIFF files of every layout, made for tests without a library."""
+"""Make TIFF files of every layout for tests, without a library."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class TiffKind(Struct, frozen=True):
-    """How a picture is stored."""
+    """The layout of a picture."""
 
     bits: int = 8
     photometric: int = 2
@@ -23,12 +23,12 @@ class TiffKind(Struct, frozen=True):
     big: bool = False
     separate: bool = False
     rows: int = 0
-    """Of a strip; 0 for all."""
+    """Rows per strip; 0 for all rows in one strip."""
     tile: tuple[int, int] = (0, 0)
     """Width and height."""
     reversed_bits: bool = False
     deflated: bool = False
-    """With differences between pixels."""
+    """With the horizontal predictor."""
     more: Entries = field(default_factory=dict)
 
 
@@ -39,7 +39,7 @@ def tiff_file(samples: NDArray[np.integer], kind: TiffKind) -> bytes:
 
 
 def put_picture(file: TiffFile, samples: NDArray[np.integer], kind: TiffKind, following: int = 0) -> int:
-    """Append a picture and its directory; gives where that lies."""
+    """Append a picture and its directory, and return the directory's offset."""
     height, width, count = samples.shape
     tall, wide = (kind.tile[1], kind.tile[0]) if kind.tile[0] else (kind.rows or height, width)
     places, sizes = [], []
@@ -68,7 +68,7 @@ def put_picture(file: TiffFile, samples: NDArray[np.integer], kind: TiffKind, fo
 
 
 def full_tile(samples: NDArray[np.integer], kind: TiffKind) -> NDArray[np.integer]:
-    """A tile is stored whole, also where the picture ends within it."""
+    """A tile is stored in full even if the picture ends inside it."""
     if not kind.tile[0]:
         return samples
     below, beside = kind.tile[1] - samples.shape[0], kind.tile[0] - samples.shape[1]
@@ -76,12 +76,12 @@ def full_tile(samples: NDArray[np.integer], kind: TiffKind) -> NDArray[np.intege
 
 
 def differences(samples: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Each pixel less its neighbour; what is below zero is wrapped when it is packed."""
+    """Each pixel minus its left neighbour; negative values wrap around when they are packed."""
     return np.diff(samples.astype(np.int64), axis=1, prepend=0)
 
 
 def packed(samples: NDArray[np.integer], kind: TiffKind) -> bytes:
-    """The bytes of samples, each row beginning with a whole one."""
+    """The bytes of samples; each row begins at a whole byte."""
     if kind.bits in (8, 16):
         return samples.astype(f"{kind.order}u{kind.bits // 8}").tobytes()
     rows = samples.reshape(samples.shape[0], -1).astype(">u2")
@@ -90,12 +90,12 @@ def packed(samples: NDArray[np.integer], kind: TiffKind) -> bytes:
 
 
 def spread(samples: Pixels, bits: int) -> NDArray[np.integer]:
-    """8-bit samples as samples of so many bits, of which the picture can be told again."""
+    """Convert 8-bit samples to a number of bits, from which the picture can be restored."""
     return (samples.astype(np.int64) * ((1 << bits) - 1) + 127) // 255
 
 
 def subsampled(ycbcr: Pixels, across: int, down: int) -> bytes:
-    """YCbCr in the units of TIFF 6.0: the brightness of some pixels, then the colour that they share."""
+    """YCbCr in the units of TIFF 6.0: the luma of a block of pixels, then their shared Cb and Cr."""
     height, width = ycbcr.shape[:2]
     tall, wide = -(-height // down), -(-width // across)
     whole = np.pad(ycbcr, ((0, tall * down - height), (0, wide * across - width), (0, 0)), mode="edge")

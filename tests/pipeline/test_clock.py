@@ -1,4 +1,4 @@
-"""Times of stages, what bound a run, and how many cores there are."""
+"""Tests of the times of stages and of the bottleneck of a run."""
 
 from __future__ import annotations
 

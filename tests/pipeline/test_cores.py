@@ -1,4 +1,4 @@
-"""How many workers a run has."""
+"""Tests of the number of workers."""
 
 from __future__ import annotations
 

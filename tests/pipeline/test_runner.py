@@ -1,4 +1,4 @@
-"""The crew and its order: the same results as a plain loop, bounded, and an end that loses nothing it began."""
+"""The thread pool gives the same results as a plain loop, has a limit, and finishes what it started."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from facecli.pipeline.runner import ThreadPool, run_in_order
 
 
 class Doubler:
-    """A worker that doubles numbers, as slowly and as faultily as it is told."""
+    """A worker that doubles numbers, with configurable delays and errors."""
 
     def __init__(self, pause: Callable[[int], float] = lambda _: 0.0, fails_at: int | None = None) -> None:
         self.pause, self.fails_at, self.closed = pause, fails_at, False

@@ -1,4 +1,4 @@
-"""The chain from decoded photos to embedded faces."""
+"""Tests of the stages from decoded photos to embedded faces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from facecli.types import Detections, Photo, PhotoFile
 
 @dataclass
 class Finding:
-    """Models whose detector finds the same in every photo."""
+    """Models whose detector finds the same faces in every photo."""
 
     found: Detections
 

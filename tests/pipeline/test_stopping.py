@@ -1,4 +1,4 @@
-"""Ends that are asked for: at once where nothing is in flight, else when the block that finishes looks."""
+"""A requested stop: at once if no photos are in progress, else when the run checks for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a measurement is kept: in folders of its owner's, whole or not at all."""
+"""Measurements are saved in private folders, completely or not at all."""
 
 from __future__ import annotations
 

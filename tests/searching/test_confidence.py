@@ -1,4 +1,4 @@
-"""Answers and judgements over an index of made-up faces, whose likeness is known exactly."""
+"""Answers and judgements for an index of made-up faces with known similarities."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FACES: dict[str, list[dict[int, float]]] = {
     "/album/ann-and-cat.jpg": [{0: 0.9, 3: 0.19**0.5}, {0: 0.5, 4: 0.75**0.5}],
     "/album/ben.jpg": [{0: 0.15, 2: 0.9775**0.5}],
 }
-"""Each photo's faces, as coordinates of their embeddings: Ann along the first axis, Cat half like her, Ben hardly."""
+"""The faces of each photo, as coordinates of embeddings: Ann on the first axis, Cat half similar to her, Ben hardly."""
 
 
 def vector(coordinates: dict[int, float]) -> FloatArray:
@@ -61,7 +61,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndexReader]:
 
 
 def face_id(reader: IndexReader, path: str, number: int = 0) -> int:
-    """The id of a photo's face, told by its box."""
+    """The id of a photo's face, found by its box."""
     for candidate in range(1, 10):
         face = reader.face(candidate)
         if face.path == path and int(face.box[0]) == 10 + 100 * number:
@@ -114,7 +114,7 @@ def test_by_photo_another_face_of_the_asking_photo_may_answer(reader: IndexReade
 def test_several_faces_that_ask_leave_no_photo_out(
     reader: IndexReader, how: Combine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cat and Ann ask from one photo, which a third face of it would show; each face asks once."""
+    """Ann's photo with Cat still appears by Cat's face although Ann's is a query; each query face is searched for once."""
     queries = [
         f"face:{face_id(reader, path, number)}"
         for path, number in (("/album/ann-1.jpg", 0), ("/album/ann-and-cat.jpg", 0))

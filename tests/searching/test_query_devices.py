@@ -1,4 +1,4 @@
-"""Queries over several devices (here sessions on the processor): the same faces in the same order."""
+"""Queries on several devices (here sessions on the CPU) find the same faces in the same order."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def read(crowd: Path, device: str, notes: Notes | None = None, photos: int = PHO
 
 
 def bits(photos: Sequence[QueryPhoto]) -> list[tuple[object, ...]]:
-    """Everything of the photos and their faces, to the bit, but for the embeddings."""
+    """All exact data of the photos and their faces, without the embeddings."""
     return [
         (
             photo.query,
@@ -78,7 +78,7 @@ def embeddings(photos: Sequence[QueryPhoto]) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def expected(crowd: Path, shared_cache: Path) -> list[QueryPhoto]:
-    """What the processor alone finds."""
+    """The faces found by the CPU alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(shared_cache))
         found = read(crowd, "cpu")
@@ -123,7 +123,7 @@ def test_a_device_with_little_memory_takes_less_at_once(
 def test_batches_are_gathered_over_the_photos(
     crowd: Path, expected: list[QueryPhoto], behave: Behave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a GPU: few sizes, shared by the threads, two threads a device, warmed up beside the work."""
+    """Settings as on a GPU: few sizes, shared by the threads, two threads per device, warmed up in the background."""
     sizes: set[int] = set()
     behave({"cpu:0": lambda feed, _: sizes.add(len(feed))})
     monkeypatch.setattr(pooled, "batching_for", lambda _device, _size: Batching(8, (1, 2, 4, 8), threads=2))

@@ -1,4 +1,4 @@
-"""The parts of a search that need no model: what queries name, which faces are chosen, how several make one answer."""
+"""Parts of a search without models: parsing queries, choosing faces, and combining several into one answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every TIFF layout gives its pixels or is named; the reference is libvips or the picture itself."""
+"""Every TIFF layout is decoded correctly or named as unsupported; the reference is libvips or the picture itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RGB = np.asarray(scene(*SIZE))
 GRAY = RGB[:, :, 1:2]
 OPACITY = np.linspace(0, 255, WIDTH * HEIGHT).reshape(HEIGHT, WIDTH, 1).astype(np.uint8)
 FILES = ("<", False), (">", False), ("<", True), (">", True)
-"""Byte orders, and classic or big."""
+"""Both byte orders, classic and BigTIFF."""
 pyvips.cache_set_max(0)  # it knows buffers by their addresses, which are used again
 
 
@@ -37,7 +37,7 @@ def equal(photo: Photo | Skipped, expected: Pixels, *, within: int = 0) -> None:
 
 
 def by_vips(data: bytes) -> Pixels:
-    """What libvips reads, upright, as RGB on white."""
+    """The pixels as read by libvips: upright, RGB, on white."""
     image = pyvips.Image.new_from_buffer(data, "").autorot()
     if image.hasalpha():
         image = image.flatten(background=[255 if image.format == "uchar" else 65535] * (image.bands - 1))
@@ -200,7 +200,7 @@ def test_jpeg_of_unusual_samples(read_bytes: Reading, mode: str) -> None:
 @pytest.mark.parametrize("said", [{}, *({530: (3, [a, b])} for a, b in ((1, 1), (2, 1), (2, 2)))])
 @pytest.mark.parametrize("sampling", [0, 1, 2])
 def test_jpeg_tells_its_own_sampling(read_bytes: Reading, sampling: int, said: Entries) -> None:
-    """Whatever the directory says of it, which some programs leave out or get wrong."""
+    """The entry in the directory does not matter, since some programs omit it or write a wrong one."""
     stream = saved(scene(*SIZE), "JPEG", quality=95, subsampling=sampling)
     expected = np.asarray(Image.open(io.BytesIO(stream)).convert("RGB"))
     entries: Entries = {258: (3, [8] * 3), 259: (3, [7]), 262: (3, [6]), 277: (3, [3])}
@@ -338,7 +338,7 @@ def test_what_is_missing_or_broken_is_told_apart(read_bytes: Reading) -> None:
 
 
 def test_jpeg_tables_that_are_cut_are_missing(read_bytes: Reading) -> None:
-    """A part of them would give other pixels without a word."""
+    """With only some of them, the pixels would be silently wrong."""
     data = saved(scene(*SIZE), "TIFF", compression="jpeg")
     tables = data.rindex(b"\xff\xd8")
     for end in range(tables + 1, len(data), 7):
@@ -348,7 +348,7 @@ def test_jpeg_tables_that_are_cut_are_missing(read_bytes: Reading) -> None:
 
 
 def test_numbers_that_are_none_end_nothing() -> None:
-    """What decides who reads a file is looked at outside a decoder's guard."""
+    """The choice of the reader of a file is made outside the handling of decoder errors."""
     dice = np.random.default_rng(7)
     for order, big in FILES:
         data = tiff_file(SMALL, TiffKind(order=order, big=big, more={330: (4, [1 << 30])}))
