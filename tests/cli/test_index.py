@@ -61,7 +61,9 @@ def test_a_signal_ends_a_run_and_keeps_what_is_done(
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code
     lines = errors.decode().splitlines()
-    assert "finishing the photos in progress; press Ctrl-C again to stop at once" in lines
+    # Where the signal meets the run while no photo is in progress, it ends without the notice.
+    told = [line for line in lines if line.startswith("finishing")]
+    assert told in ([], ["finishing the photos in progress; press Ctrl-C again to stop at once"])
     assert lines[-1].startswith("facecli: error: stopped early; ")
     assert shell("check").code == 0
     report = json.loads(shell("index", "--json", many).text)
