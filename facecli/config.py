@@ -14,6 +14,8 @@ from facecli.errors import UsageError, quoted
 
 DEFAULT_PACK = "buffalo_sc"
 INDEX_NAME = ".facecli"
+WAIT_READERS = 10.0
+"""Seconds that a removal waits for open readers, which still see the removed data."""
 CATALOGUE_NAME = "catalog.db"
 """The file that marks a directory as an index."""
 INDEX_MARK = 0x66616365

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypeAlias, overload
 
-from facecli.config import Combine, IndexOptions, ScanOptions, SearchOptions
+from facecli.config import WAIT_READERS, Combine, IndexOptions, ScanOptions, SearchOptions
 from facecli.directories import absolute
 from facecli.errors import PhotoError, UsageError, check_name, quoted
 from facecli.indexing.index_photos import index_photos
@@ -39,8 +39,6 @@ from facecli.types import IndexReport, Match, QueryFace
 
 StrPath: TypeAlias = str | os.PathLike[str]
 Queries: TypeAlias = QueryValue | list[QueryValue] | tuple[QueryValue, ...]
-WAIT_READERS = 10.0
-"""Seconds that `remove` waits for open readers, which still see the removed data."""
 
 
 class Matches(Sequence[Match]):

@@ -14,7 +14,7 @@ from facecli.cli.context import path_style
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options
 from facecli.cli.streams import results
-from facecli.config import LARGEST_FACE_ID, whole_number
+from facecli.config import LARGEST_FACE_ID, WAIT_READERS, whole_number
 from facecli.directories import absolute
 from facecli.errors import StoreError, UsageError, quoted
 from facecli.wording import counted
@@ -31,8 +31,6 @@ facecli remove --missing             photos whose files are gone
 facecli remove --root old-album      a directory that is gone, or that should no longer be indexed
 facecli remove --forget a.jpg        let the next index run add a removed photo again
 """
-WAIT_READERS = 10.0
-"""Seconds to wait for open readers, which still see the removed data."""
 
 
 class RemoveArguments(Struct, frozen=True):

@@ -75,13 +75,12 @@ def limited_memory() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def in_child(action: Callable[[], object]) -> int:
-    """Run something in a child process with limited memory; returns 0, 1 for an exception, below 0 for a crash."""
+def run_in_child(action: Callable[[], object]) -> int:
+    """Run something in a child process; returns its exit code, 1 for an exception."""
     child = os.fork()
     if not child:
         try:
-            with limited_memory():
-                action()
+            action()
         except BaseException:  # noqa: BLE001 (whatever it is, the child ends here)
             import traceback
 
@@ -89,6 +88,16 @@ def in_child(action: Callable[[], object]) -> int:
             os._exit(1)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def in_child(action: Callable[[], object]) -> int:
+    """Run something in a child process with limited memory; returns 0, 1 for an exception, below 0 for a crash."""
+
+    def limited() -> None:
+        with limited_memory():
+            action()
+
+    return run_in_child(limited)
 
 
 def write_something(writer: IndexWriter, folder: Path) -> None:
@@ -108,18 +117,12 @@ def write_something(writer: IndexWriter, folder: Path) -> None:
 
 def drop_rights(action: Callable[[], None]) -> int:
     """Run something in a child process that file permissions apply to; returns its exit code."""
-    child = os.fork()
-    if not child:
-        try:
-            if os.geteuid() == 0:
-                os.setgroups([])
-                os.setresgid(12345, 12345, 12345)
-                os.setresuid(12345, 12345, 12345)
-            action()
-        except BaseException:  # noqa: BLE001 (whatever it is, the child ends here)
-            import traceback
 
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    def without_rights() -> None:
+        if os.geteuid() == 0:
+            os.setgroups([])
+            os.setresgid(12345, 12345, 12345)
+            os.setresuid(12345, 12345, 12345)
+        action()
+
+    return run_in_child(without_rights)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from attacks import run_in_child
 from evidence import pieces_of, traces
 from synthetic import DIMENSION, KIND, OTHER_KIND, at_path, contents, make_photo, make_photos, write
 
@@ -180,21 +181,6 @@ class Bomb:
                 for path in self._index.glob("vectors-*"):
                     path.write_bytes(self._synced.get(path, b""))
             os._exit(KILLED)
-
-
-def run_in_child(action: Callable[[], None]) -> int:
-    """Run something in a child process; returns its exit code, 1 for an exception."""
-    child = os.fork()
-    if not child:
-        try:
-            action()
-        except BaseException:  # noqa: BLE001 (whatever it is, the child ends here)
-            import traceback
-
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def state_of(index: Path) -> tuple[object, ...]:
