@@ -67,11 +67,15 @@ class IndexWriter(IndexReader):
         The codes are synced to the vector file before the transaction that refers to them is committed, so that file
         may be longer than the catalogue says, never shorter.
         """
+        return self._write(lambda work: work.apply(batch))
+
+    def _write(self, write: Callable[[BatchCommit], None]) -> Committed:
+        """Run `write` in a transaction, together with the vectors of the faces that it adds."""
         set_id = self._writing.set_id
         with explained(self._writing.path), transaction(self._writing.connection, self._disk, "batch"):
             row = next(row for row in self._writing.sets().values() if row.set_id == set_id)
             work = BatchCommit(self._writing, row, self._traces)
-            done = work.apply(batch)
+            write(work)
             if work.codes:
                 self._opened.vectors[set_id].put(row.slots, code_array(work.codes, row.file.dimension))
                 self._opened.vectors[set_id].set_count(row.slots + len(work.codes))
@@ -79,7 +83,7 @@ class IndexWriter(IndexReader):
                     "UPDATE sets SET slots = slots + ? WHERE set_id = ?", (len(work.codes), set_id)
                 )
             self._raise_generation()
-        return done
+        return work.result()
 
     def note_changes(self, files: Sequence[PhotoFile]) -> None:
         """Record ctime and inode of unchanged files where an older facecli did not."""

@@ -11,7 +11,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from facecli.store.vector_file import Codes
-from facecli.types import Box, FloatArray, IndexedPhoto
+from facecli.types import Box, FloatArray, IndexedPhoto, PhotoFile
 
 DIGEST_SIZE = 16
 _BOX, _LANDMARKS = struct.Struct("<4f"), struct.Struct("<10f")
@@ -36,6 +36,21 @@ class FaceRow(Struct, frozen=True):
         """A signed 64-bit checksum (XXH3) over all fields, the id and the photo's id."""
         head = _FACE.pack(face_id, photo_id, self.score, self.found_by)
         return _signed(head + self.box + self.landmarks + self.embedding)
+
+
+class PhotoRow(Struct, frozen=True):
+    """A photo and its faces as they are stored, without their ids."""
+
+    file: PhotoFile
+    digest: bytes
+    width: int
+    height: int
+    faces: list[FaceRow]
+
+
+def photo_row(photo: IndexedPhoto) -> PhotoRow:
+    """A photo and its faces as rows."""
+    return PhotoRow(photo.file, photo.digest, photo.width, photo.height, face_rows(photo))
 
 
 def face_rows(photo: IndexedPhoto) -> list[FaceRow]:
