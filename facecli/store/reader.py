@@ -87,6 +87,7 @@ class IndexReader:
                 migrating_to=other.fingerprint if other else None,
                 schema=catalogue.number("PRAGMA user_version"),
                 sizes=_sizes(catalogue.directory),
+                part=catalogue.part(),
             )
 
     # search

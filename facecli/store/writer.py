@@ -8,6 +8,7 @@ from pathlib import Path
 from facecli.errors import IndexMissing, StoreError
 from facecli.store.catalog.connection import connect, refuse_links, transaction
 from facecli.store.catalog.queries import Catalogue
+from facecli.store.catalog.rows import PhotoRow
 from facecli.store.disk.crash_journal import JOURNAL, CrashJournal
 from facecli.store.disk.durable import Disk, Step, no_step
 from facecli.store.disk.lock import LOCK, WriterLock
@@ -68,6 +69,10 @@ class IndexWriter(IndexReader):
         may be longer than the catalogue says, never shorter.
         """
         return self._write(lambda work: work.apply(batch))
+
+    def take_in(self, photos: Sequence[PhotoRow]) -> Committed:
+        """Commit photos of another index durably, as `commit` does."""
+        return self._write(lambda work: work.store(photos))
 
     def _write(self, write: Callable[[BatchCommit], None]) -> Committed:
         """Run `write` in a transaction, together with the vectors of the faces that it adds."""
@@ -163,6 +168,12 @@ class IndexWriter(IndexReader):
             self._writing.connection.executemany(
                 "INSERT INTO roots (path, mount, file_system) VALUES (?, ?, ?)", wanted
             )
+
+    def set_part(self, part: str) -> None:
+        """Record the part of the photos that the index is restricted to; empty for all."""
+        if part != self._writing.part():
+            with explained(self._writing.path), transaction(self._writing.connection, self._disk, "part"):
+                self._writing.connection.execute("UPDATE state SET part = ?", (part or None,))
 
     def begin_migration(self, kind: EmbeddingKind) -> None:
         """Start or resume a migration: all photos are embedded again as `kind`, into a new set.

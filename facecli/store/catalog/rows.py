@@ -119,9 +119,23 @@ def are_unit(codes: Codes) -> NDArray[np.bool_]:
 def read_boxes(blobs: list[bytes]) -> FloatArray:
     """Read boxes as float32 (n, 4): x1, y1, x2, y2 in pixels; damaged ones may hold NaN or infinity.
 
-    Raises struct.error where a blob does not have 16 bytes.
+    Raises ValueError where a blob does not have 16 bytes.
     """
-    return np.array([_BOX.unpack(blob) for blob in blobs], np.float32).reshape(len(blobs), 4)
+    return _read_numbers(blobs, _BOX.size).reshape(len(blobs), 4)
+
+
+def read_all_landmarks(blobs: list[bytes]) -> FloatArray:
+    """Read landmarks as float32 (n, 5, 2): x, y in pixels; damaged ones may hold NaN or infinity.
+
+    Raises ValueError where a blob does not have 40 bytes.
+    """
+    return _read_numbers(blobs, _LANDMARKS.size).reshape(len(blobs), 5, 2)
+
+
+def _read_numbers(blobs: list[bytes], size: int) -> FloatArray:
+    if any(len(blob) != size for blob in blobs):
+        raise ValueError("a blob of another length")
+    return np.frombuffer(b"".join(blobs), "<f4").astype(np.float32)
 
 
 def as_bytes(value: object) -> bytes:
