@@ -300,6 +300,14 @@ def test_all_output_goes_through_the_two_streams(name: str) -> None:
     ] == []
 
 
+@pytest.mark.parametrize("name", [name for name in MODULES if room_of(name) != "store"])
+def test_sql_stays_in_the_store(name: str) -> None:
+    """Readers and writers run any query, and only the store uses that."""
+    words = ("SELECT ", "INSERT ", "UPDATE ", "DELETE FROM", "PRAGMA ")
+    texts = [n for n in ast.walk(tree_of(MODULES[name])) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    assert [f"{name}:{n.lineno} {n.value}" for n in texts if str(n.value).startswith(words)] == []
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_nothing_is_pickled(name: str) -> None:
     assert {target.partition(".")[0] for target, _ in imports_of(name)}.isdisjoint(
