@@ -227,7 +227,7 @@ def test_a_notice_is_heard_while_the_noise_of_a_library_is_not(shell: Shell) -> 
     program = """
         import os
         from facecli.cli.streams import open_streams, tell
-        from facecli.vision.runtime.libraries import captured_noise
+        from facecli.onnx_loading import captured_noise
 
         open_streams()
         with captured_noise() as noise:
