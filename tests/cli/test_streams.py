@@ -352,8 +352,6 @@ def test_csv_rows_stay_rows_whatever_is_in_a_name(shell: Shell, odd: Path) -> No
     assert {len(row) for row in rows} == {len(header)}
     names = {os.fsencode(row[header.index("path")]) for row in rows}
     assert names == {b"album/" + name for name in (b"plain.jpg", *ODD)}
-        b"album/" + name for name in (b"plain.jpg", *ODD)
-    }
 
 
 def on_terminal(shell: Shell, folder: Path, *arguments: str) -> bytes:
