@@ -20,7 +20,7 @@ from facecli.photos.opening import OPTIONAL_READERS, is_installed
 from facecli.pipeline.clock import StageClock
 from facecli.pipeline.cores import count_workers
 from facecli.pipeline.in_flight import Claim, Claims, Outcome, under_name
-from facecli.pipeline.messages import Answer, Chunk, Hello, Kind, Result, Spec, Task
+from facecli.pipeline.messages import Answer, Chunk, Hello, PhotoResult, PhotoTask, ResultKind, Spec
 from facecli.pipeline.runner import ThreadPool
 from facecli.pipeline.stages import embed_photos
 from facecli.reporting import Reporter, SilentReporter
@@ -47,8 +47,8 @@ class NoJournal:
         return nullcontext(0)
 
 
-class Surroundings(Struct, frozen=True):
-    """What a worker may ask and tell; all of it is thread-safe."""
+class Ties(Struct, frozen=True):
+    """What ties a worker to the driver: whom it asks and tells; all of it is thread-safe."""
 
     knows: Callable[[bytes, bool], bool] = lambda _digest, _force: False
     """Whether the index has a content, or keeps it out; with force only the latter. A wrong answer costs time only."""
@@ -60,12 +60,12 @@ class Surroundings(Struct, frozen=True):
 class ChunkWorker:
     """Does chunks, several at once where several threads call `work`, so that none waits at the end of one."""
 
-    def __init__(self, spec: Spec, surroundings: Surroundings | None = None) -> None:
+    def __init__(self, spec: Spec, ties: Ties | None = None) -> None:
         """Find the device and begin to open the models in the background.
 
         Raises DeviceError if there is no such device and PackError if there is no such pack.
         """
-        self._spec, self._near = spec, surroundings or Surroundings()
+        self._spec, self._ties = spec, ties or Ties()
         devices = find_devices(spec.device)[:1]
         pack = find_recorded_pack(
             spec.pack.model, spec.pack.directory, spec.pack.detector_sha256, spec.pack.recogniser_sha256
@@ -77,7 +77,7 @@ class ChunkWorker:
             devices,
             spec.detection,
             spec.precision,
-            Pooling(self._near.report, spec.batch_size),
+            Pooling(self._ties.report, spec.batch_size),
         )
         opener.shutdown(wait=False)
         self._budget = PixelBudget(spec.max_memory) if spec.max_memory else default_budget()
@@ -85,8 +85,8 @@ class ChunkWorker:
         self.jobs = spec.jobs or count_workers(self._apart, spec.batch_size, self._budget.total)
         self._computed = self._finishing = False
         self._claims = Claims()
-        self._pool: ThreadPool[_Job, Result] = ThreadPool(lambda: _PhotoWorker(self), self.jobs)
-        self._open: list[Future[Result]] = []
+        self._pool: ThreadPool[_Job, PhotoResult] = ThreadPool(lambda: _PhotoWorker(self), self.jobs)
+        self._open: list[Future[PhotoResult]] = []
         self._lock = threading.Lock()
 
     def hello(self) -> Hello:
@@ -140,7 +140,7 @@ class ChunkWorker:
         self._models.add_done_callback(_close_models)
 
     @staticmethod
-    def _withdraw(futures: list[Future[Result]]) -> None:
+    def _withdraw(futures: list[Future[PhotoResult]]) -> None:
         for future in reversed(futures):
             future.cancel()
 
@@ -151,7 +151,7 @@ class ChunkWorker:
         return models
 
 
-def _first(futures: list[Future[Result]]) -> Iterator[Result]:
+def _first(futures: list[Future[PhotoResult]]) -> Iterator[PhotoResult]:
     """The results before the first one that was withdrawn; raises the first error."""
     for future in futures:
         try:
@@ -167,7 +167,7 @@ def _close_models(opened: Future[FaceModels]) -> None:
 
 
 class _Job(Struct, frozen=True):
-    task: Task
+    task: PhotoTask
     chunk: Chunk
     clock: StageClock
     claims: list[Claim]
@@ -177,25 +177,25 @@ class _PhotoWorker:
     """One thread of a worker, with a reader of its own."""
 
     def __init__(self, worker: ChunkWorker) -> None:
-        self._worker, self._near, self._claims = worker, worker._near, worker._claims  # noqa: SLF001 (one class in two)
+        self._worker, self._ties, self._claims = worker, worker._ties, worker._claims  # noqa: SLF001 (one class in two)
         self._reader = PhotoReader(worker._spec.reading, worker._budget)  # noqa: SLF001
 
-    def __call__(self, job: _Job) -> Result:
+    def __call__(self, job: _Job) -> PhotoResult:
         try:
             return self._take(job)
         finally:
             self._reader.release()
 
-    def _take(self, job: _Job) -> Result:
+    def _take(self, job: _Job) -> PhotoResult:
         task = job.task
         with job.clock.busy("read"):
             contents = self._reader.read(PhotoFile(os.fsdecode(task.path), task.size, task.mtime_ns))
         if isinstance(contents, Skipped):
             return skipped(contents)
         known = not job.chunk.force and contents.digest == task.digest
-        if known or self._near.knows(contents.digest, job.chunk.force):
-            kind = Kind.UNALTERED if known else Kind.RECOGNISED
-            return Result(kind, task.path, contents.file.size, contents.file.mtime_ns, contents.digest)
+        if known or self._ties.knows(contents.digest, job.chunk.force):
+            kind = ResultKind.UNALTERED if known else ResultKind.RECOGNISED
+            return PhotoResult(kind, task.path, contents.file.size, contents.file.mtime_ns, contents.digest)
         claim, is_first = self._claims.claim(contents.digest)
         job.claims.append(claim)
         outcome = self._look(contents, claim, job) if is_first else self._wait(contents.file, claim)
@@ -217,10 +217,10 @@ class _PhotoWorker:
         return under_name(claim.outcome(), file)
 
     def _find(self, contents: FileContents, job: _Job) -> Outcome:
-        with self._near.journal.in_flight(contents.digest) as deaths, job.clock.busy("decode"):
+        with self._ties.journal.in_flight(contents.digest) as deaths, job.clock.busy("decode"):
             photo = self._reader.decode(contents, isolated=job.chunk.isolated or deaths >= DEATHS)
         if self._reader.warning:
-            self._near.report.detail(f"{contents.file.path}: {self._reader.warning}")
+            self._ties.report.detail(f"{contents.file.path}: {self._reader.warning}")
         if isinstance(photo, Skipped):
             return photo
         return embed_photos(self._worker.use_models(), [photo], job.clock)[0]
@@ -230,11 +230,11 @@ class _PhotoWorker:
         self._reader.close()
 
 
-def skipped(photo: Skipped) -> Result:
+def skipped(photo: Skipped) -> PhotoResult:
     """The result for a file that cannot be read."""
     file = photo.file
-    return Result(
-        Kind.SKIPPED,
+    return PhotoResult(
+        ResultKind.SKIPPED,
         os.fsencode(file.path),
         file.size,
         file.mtime_ns,
@@ -244,11 +244,11 @@ def skipped(photo: Skipped) -> Result:
     )
 
 
-def fresh(photo: IndexedPhoto) -> Result:
+def fresh(photo: IndexedPhoto) -> PhotoResult:
     """The result for a photo whose faces were found."""
     file, found = photo.file, photo.detections
-    return Result(
-        Kind.FRESH,
+    return PhotoResult(
+        ResultKind.FRESH,
         os.fsencode(file.path),
         file.size,
         file.mtime_ns,

@@ -12,7 +12,7 @@ from msgspec import Struct
 from facecli.config import DetectionOptions, Precision, ReadOptions
 
 
-class Kind(IntEnum):
+class ResultKind(IntEnum):
     """What a worker found out about a file."""
 
     UNALTERED = 1
@@ -73,7 +73,7 @@ class Hello(Struct, frozen=True, array_like=True, tag=True):
     """The photos that it works on at once: in its threads or in one batch."""
 
 
-class Task(Struct, frozen=True, array_like=True):
+class PhotoTask(Struct, frozen=True, array_like=True):
     """A file to read, as the driver saw it."""
 
     path: bytes
@@ -87,17 +87,17 @@ class Chunk(Struct, frozen=True, array_like=True, tag=True):
     """The files of one answer."""
 
     number: int
-    tasks: tuple[Task, ...]
+    tasks: tuple[PhotoTask, ...]
     force: bool = False
     """Whether contents that the index has are processed again."""
     isolated: bool = False
     """Whether photos are decoded in a process of their own, because workers died."""
 
 
-class Result(Struct, frozen=True, array_like=True):
+class PhotoResult(Struct, frozen=True, array_like=True):
     """What was found out about one file; the size and time are those at reading."""
 
-    kind: Kind
+    kind: ResultKind
     path: bytes
     size: int
     mtime_ns: int
@@ -132,7 +132,7 @@ class Answer(Struct, frozen=True, array_like=True, tag=True):
     """The results of a chunk, in the order of its tasks; fewer only after `finish`, and then the first ones."""
 
     number: int
-    results: tuple[Result, ...]
+    results: tuple[PhotoResult, ...]
     times: dict[str, tuple[float, float]]
     """Seconds of work and of waiting by stage, summed over the threads of the worker."""
     provider: str = ""
