@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from facecli.errors import QueryError
 from facecli.store.catalog.rows import (
@@ -58,6 +58,10 @@ class Catalogue(WholeRows):
         """One photo, of any set; None where there is none."""
         rows = self.rows(f"{_PHOTOS} WHERE photo_id = ?", (photo_id,))
         return self._photo(rows[0]) if rows else None
+
+    def last_photo_id(self) -> int:
+        """The highest photo id; photos added later get higher ones."""
+        return self.number("SELECT max(photo_id) FROM photos")
 
     def photo_with(self, face_id: int) -> StoredPhoto:
         """The photo that shows a face; raises QueryError where there is no such face."""
@@ -155,3 +159,8 @@ class Catalogue(WholeRows):
         with trusted(self.path):
             boxes = read_boxes([as_bytes(box) for (box,) in rows if box is not None])
         return KeptOut(any(box is None for (box,) in rows), boxes)
+
+    def kept_out_faces(self, face_ids: Sequence[int]) -> int:
+        """How many of these faces were removed and stay removed."""
+        known = [face_id for face_id in face_ids if face_id < 1 << 63]
+        return sum(self.number("SELECT count(*) FROM kept_out WHERE face_id = ?", (face_id,)) for face_id in known)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from facecli.store.catalog.queries import Catalogue
 from facecli.store.merging.order import CHUNK_PHOTOS, Arriving, arriving, chunks, skipped
 from facecli.store.merging.reconcile import Plan, new_skips, plan, refuse, rows_to_write
 from facecli.store.reader import IndexReader
@@ -20,8 +19,8 @@ class Merge:
     """
 
     def __init__(self, target: IndexReader | None, shards: Sequence[IndexReader]) -> None:
-        self._target = _catalogue_of(target) if target is not None else None
-        self._shards = [_catalogue_of(shard) for shard in shards]
+        self._target = target
+        self._shards = list(shards)
         refuse(self._target, self._shards)
 
     def plans(self) -> Iterator[Plan]:
@@ -30,13 +29,13 @@ class Merge:
 
     def write(self, photos: Sequence[Arriving], writer: IndexWriter) -> Committed:
         """Write the photos of a plan in one transaction."""
-        return writer.take_in(rows_to_write(_catalogue_of(writer), self._shards, photos)) if photos else Committed()
+        return writer.take_in(rows_to_write(writer, self._shards, photos)) if photos else Committed()
 
     def write_skips(self, writer: IndexWriter) -> int:
         """Record the skipped files after the photos; returns how many."""
         count = 0
         some = []
-        for skip in new_skips(_catalogue_of(writer), skipped(self._shards)):
+        for skip in new_skips(writer, skipped(self._shards)):
             some.append(skip)
             count += 1
             if len(some) == CHUNK_PHOTOS:
@@ -45,7 +44,3 @@ class Merge:
         if some:
             writer.commit(Batch(skips=tuple(some)))
         return count
-
-
-def _catalogue_of(index: IndexReader) -> Catalogue:
-    return index._catalogue  # noqa: SLF001 (the same package)
