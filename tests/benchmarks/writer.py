@@ -25,7 +25,7 @@ from facecli.config import IndexOptions, ScanOptions
 from facecli.indexing.batch_writer import BatchWriter
 from facecli.indexing.change_detector import ChangeDetector
 from facecli.indexing.diff import Pair
-from facecli.indexing.in_flight import Claims
+from facecli.pipeline.in_flight import Claims
 from facecli.indexing.outcomes import ChainResult, FileTask, Fresh
 from facecli.indexing.parts import membership
 from facecli.merging import MergeRequest, merge_indexes
@@ -84,6 +84,10 @@ def index_all(album: Path, index: Path, engine: Engine, part: str = "") -> None:
         store.finish()
 
 
+def file_at(album: Path, number: int) -> PhotoFile:
+    return PhotoFile(str(album), 1, 10**18 + number)
+
+
 def cpu(action: Callable[[], object]) -> float:
     """The CPU seconds of this process for an action."""
     began = time.process_time()
@@ -94,8 +98,7 @@ def cpu(action: Callable[[], object]) -> float:
 def measure(work: Path, photos: int, faces: int, parts: int) -> dict[str, Any]:
     album, engine = work / "album", Engine(faces)
     make_files(album, photos)
-    files = [PhotoFile(str(album), 1, 10**18 + number) for number in range(photos)]
-    engine_alone = cpu(lambda: [engine.photo(file) for file in files])
+    engine_alone = cpu(lambda: [len(engine.photo(file_at(album, n)).embeddings) for n in range(photos)])
     whole = cpu(lambda: index_all(album, work / "whole", engine)) - engine_alone
     shards = [work / f"part-{number}" for number in range(1, parts + 1)]
     for number, shard in enumerate(shards, 1):

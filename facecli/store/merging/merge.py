@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from facecli.store.merging.order import CHUNK_PHOTOS, Arriving, arriving, chunks, skipped
+from facecli.store.merging.order import CHUNK_PHOTOS, Arriving, arriving, chunks, skipped_files
 from facecli.store.merging.reconcile import Plan, new_skips, plan, refuse, rows_to_write
 from facecli.store.reader import IndexReader
 from facecli.store.records import Batch, Committed
@@ -35,7 +35,7 @@ class Merge:
         """Record the skipped files after the photos; returns how many."""
         count = 0
         some = []
-        for skip in new_skips(writer, skipped(self._shards)):
+        for skip in new_skips(writer, skipped_files(self._shards)):
             some.append(skip)
             count += 1
             if len(some) == CHUNK_PHOTOS:
