@@ -25,12 +25,12 @@ from facecli.config import IndexOptions, ScanOptions
 from facecli.indexing.batch_writer import BatchWriter
 from facecli.indexing.change_detector import ChangeDetector
 from facecli.indexing.diff import Pair
-from facecli.pipeline.in_flight import Claims
 from facecli.indexing.outcomes import ChainResult, FileTask, Fresh
 from facecli.indexing.parts import membership
 from facecli.merging import MergeRequest, merge_indexes
 from facecli.photos.scan import Scan
 from facecli.pipeline.clock import StageClock
+from facecli.pipeline.in_flight import Claims
 from facecli.store.writer import open_writer
 from facecli.types import Detections, IndexedPhoto, IndexReport, PhotoFile
 

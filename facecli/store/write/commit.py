@@ -175,8 +175,7 @@ class BatchCommit:
             return
         photo_id = self._new.add_photo(photo, stored)
         standing[stored] = photo_id, photo.digest
-        for face in faces:
-            self._new.add_face(face, photo_id)
+        self._new.add_faces(faces, photo_id)
 
     def _without(self, faces: list[FaceRow], kept_out: KeptOut) -> list[FaceRow]:
         """The faces without those that were removed earlier."""
@@ -217,7 +216,7 @@ class BatchCommit:
             if i in same:
                 self._keep_face(old[same[i]], face, photo_id)
             else:
-                self._new.add_face(face, photo_id)
+                self._new.add_faces([face], photo_id)
 
     def _old_faces(self, photo_id: int) -> list[_OldFace]:
         query = (
