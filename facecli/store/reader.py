@@ -20,6 +20,7 @@ from facecli.store.catalog.sets import SetRow
 from facecli.store.errors import explained, trusted
 from facecli.store.locate import named_directory
 from facecli.store.maintenance.check import check_all
+from facecli.store.people.reading import StoredPeople
 from facecli.store.records import FileStat, IndexInfo, KeptOut, KnownFile, Problem, Removal, StoredFace, StoredPhoto
 from facecli.store.search.gpu import open_scan
 from facecli.store.search.ranking import Hit, Labels, VectorScan, Wanted, find_nearest
@@ -201,6 +202,11 @@ class IndexReader:
         if photo is None:
             raise StoreError("no such photo in the index", file.path)
         return IndexedPhoto(file, photo.digest, photo.width, photo.height, _detections(faces), _embeddings(faces))
+
+    @property
+    def people(self) -> StoredPeople:
+        """The people: decisions about them, and the groups of faces."""
+        return StoredPeople(self._catalogue)
 
     # for index runs
 

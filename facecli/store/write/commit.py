@@ -21,6 +21,7 @@ from facecli.store.catalog.rows import (
 )
 from facecli.store.catalog.sets import SetRow
 from facecli.store.errors import trusted
+from facecli.store.people.following import follow_edit
 from facecli.store.records import Batch, Committed
 from facecli.store.write.deletion import Deletions
 from facecli.store.write.face_matching import KEPT_OUT_IOU, match_faces, overlaps_of_numbers
@@ -180,13 +181,16 @@ class BatchCommit:
             )
             now = read_boxes([f.box for f in faces]), read_codes([f.embedding for f in faces], self._row.file.dimension)
         same = match_faces(before, now) if len(before[0]) == len(before[1]) else {}
-        for j in sorted(set(range(len(old))) - set(same.values())):
-            self._deletions.drop_face(old[j].face_id)
+        dropped = [old[j] for j in sorted(set(range(len(old))) - set(same.values()))]
+        added = []
+        for gone in dropped:
+            self._deletions.drop_face(gone.face_id)
         for i, face in enumerate(faces):
             if i in same:
                 self._keep_face(old[same[i]], face, photo_id)
             else:
-                self._add_face(face, photo_id)
+                added.append((self._add_face(face, photo_id), face.embedding))
+        follow_edit(self._connection, [(gone.face_id, gone.embedding) for gone in dropped], added)
 
     def _old_faces(self, photo_id: int) -> list[_OldFace]:
         query = (
@@ -223,7 +227,7 @@ class BatchCommit:
             query, (slot, face.box, face.score, face.found_by, face.landmarks, checksum, old.face_id)
         )
 
-    def _add_face(self, face: FaceRow, photo_id: int) -> None:
+    def _add_face(self, face: FaceRow, photo_id: int) -> int:
         face_id = self._next_face
         self._next_face += 1
         self._added += 1
@@ -243,6 +247,7 @@ class BatchCommit:
         )
         self._connection.execute(query, (*values, face.checksum(face_id, photo_id)))
         self._connection.execute("INSERT INTO embeddings (face_id, embedding) VALUES (?, ?)", (face_id, face.embedding))
+        return face_id
 
     def _new_slot(self, face: FaceRow) -> int:
         self.codes.append(face.embedding)
