@@ -14,30 +14,32 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from facecli.reporting import Reporter
+from facecli.similarity.codes import HalfArray, RowNumbers
 from facecli.types import FloatArray
 
-Numbers = NDArray[np.int64]
 NOBODY = -1
 
 
 class Faces(Struct, frozen=True, eq=False):
     """The faces to group, one a row, in any order."""
 
-    face_ids: Numbers
+    face_ids: RowNumbers
     """int64 (n,), each once."""
-    contents: Numbers
+    contents: RowNumbers
     """int64 (n,): a number for each photo's content, so that copies of one photo have the same one."""
     boxes: FloatArray
     """float32 (n, 4): x1, y1, x2, y2 in pixels of the upright photo. Faces with one content and one box are copies."""
     scores: FloatArray
     """float32 (n,): the detector's."""
-    codes: NDArray[np.float16]
+    codes: HalfArray
     """float16 (n, d): embeddings of unit length, as stored."""
 
 
 class Decisions(Struct, frozen=True):
-    """What the user decided. An owner is any number of 0 or more that stands for one person: one that was named, merged
-    or split off."""
+    """What the user decided.
+
+    An owner is any number of 0 or more that stands for one person: one that was named, merged or split off.
+    """
 
     owners: Sequence[tuple[int, int]] = ()
     """(face id, owner): the face is this owner's. Faces of one owner are one person, even of one photo; those of two
@@ -46,7 +48,7 @@ class Decisions(Struct, frozen=True):
     """(face id, owner): the face is not this owner's, whatever else it is."""
 
 
-class By(IntEnum):
+class Why(IntEnum):
     """What put a face into its person."""
 
     NOTHING = 0
@@ -74,18 +76,18 @@ class Suggestion(Struct, frozen=True):
 class People(Struct, frozen=True, eq=False):
     """The groups."""
 
-    person: Numbers
+    person: RowNumbers
     """int64 (n,), a row of `owners` for each face; NOBODY for a face alone. Copies of a face have its person. People
     are numbered by falling number of faces (copies count), then by their lowest face id."""
-    by: NDArray[np.uint8]
-    """uint8 (n,): a `By` for each face."""
+    why: NDArray[np.uint8]
+    """uint8 (n,): a `Why` for each face."""
     similarity: FloatArray
     """float32 (n,): the cosine of each face to its person's centroid; NaN for NOBODY."""
-    owners: Numbers
+    owners: RowNumbers
     """int64 (p,): the owner of each person, NOBODY for a person without."""
     cohesion: FloatArray
     """float32 (p,): the mean cosine of the pairs of faces of each person, without copies; 1 for a single face."""
-    covers: Numbers
+    covers: RowNumbers
     """int64 (p,): the face id of the most typical large face of each person."""
     suggestions: tuple[Suggestion, ...]
     """By falling similarity."""
@@ -110,11 +112,11 @@ def group(faces: Faces, decisions: Decisions, limits: Limits, edges: Edges | Non
 class Edges(Struct, frozen=True, eq=False):
     """The most similar faces of each face; derived from the codes, and kept only to save time."""
 
-    face_ids: Numbers
+    face_ids: RowNumbers
     """int64 (n,), rising."""
     digests: NDArray[np.uint64]
     """uint64 (n,): XXH3-64 of each face's code and content, so that edges of other embeddings are never used."""
-    starts: Numbers
+    starts: RowNumbers
     """int64 (n + 1,): the neighbours of row i are at starts[i] to starts[i + 1]."""
     others: NDArray[np.int32]
     """int32 (e,): rows."""
