@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from facecli.people.grouping import Decisions
 from facecli.store.people.following import match_boxes
 from facecli.store.people.records import Anchor, FaceKey, FaceTable, Member
-from facecli.store.people.standing import Claim, Standing
+from facecli.store.people.standing import FaceClaim, Standing
 
 
 class Places(Struct, frozen=True):
@@ -36,14 +36,14 @@ def places_of(table: FaceTable) -> Places:
 class Resolved(Struct, frozen=True):
     """The claims on faces that are in the index."""
 
-    claims: dict[FaceKey, Claim] = field(default_factory=dict)
+    claims: dict[FaceKey, FaceClaim] = field(default_factory=dict)
     moved: tuple[tuple[FaceKey, Anchor], ...] = ()
     """The anchors whose face has another content, box or id now, each with its earlier key."""
 
 
-def resolve_claims(claims: Mapping[FaceKey, Claim], places: Places) -> Resolved:
+def resolve_claims(claims: Mapping[FaceKey, FaceClaim], places: Places) -> Resolved:
     """Find the face of each claim by content and box, else by its id, else by the place in the content."""
-    found: dict[FaceKey, Claim] = {}
+    found: dict[FaceKey, FaceClaim] = {}
     moved: list[tuple[FaceKey, Anchor]] = []
     for key, claim in claims.items():
         here = key if key in places.ids else _find(claim.anchor, places)

@@ -23,7 +23,7 @@ class Person(Struct):
     cover: FaceKey | None = None
 
 
-class Claim(Struct):
+class FaceClaim(Struct):
     """What the decisions say about one face."""
 
     anchor: Anchor
@@ -39,7 +39,7 @@ class Standing(Struct):
     """People and claims as they stand."""
 
     people: dict[int, Person] = field(default_factory=dict)
-    claims: dict[FaceKey, Claim] = field(default_factory=dict)
+    claims: dict[FaceKey, FaceClaim] = field(default_factory=dict)
     joined: dict[int, int] = field(default_factory=dict)
     """People that were merged into others."""
 
@@ -120,13 +120,13 @@ def _join(now: Standing, person: Person, other: int) -> None:
 
 
 def _claim(now: Standing, anchor: Anchor, person_id: int, *, decided: bool) -> None:
-    claim = now.claims.setdefault(anchor.key, Claim(anchor))
+    claim = now.claims.setdefault(anchor.key, FaceClaim(anchor))
     claim.person_id, claim.decided = person_id, decided or (claim.decided and claim.person_id == person_id)
     claim.not_people.discard(person_id)
 
 
 def _reject(now: Standing, anchor: Anchor, person_id: int) -> None:
-    claim = now.claims.setdefault(anchor.key, Claim(anchor))
+    claim = now.claims.setdefault(anchor.key, FaceClaim(anchor))
     if claim.person_id == person_id:
         claim.person_id, claim.decided = 0, False
     claim.not_people.add(person_id)
