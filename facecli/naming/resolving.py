@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from facecli.people.grouping import Decisions
 from facecli.store.people.following import match_boxes
-from facecli.store.people.records import Anchor, FaceKey, FaceTable, Member
+from facecli.store.people.records import Anchor, FaceKey, FaceTable, GroupMember
 from facecli.store.people.standing import FaceClaim, Standing
 
 
@@ -63,7 +63,9 @@ def _find(anchor: Anchor, places: Places) -> FaceKey | None:
     return None if box is None else (anchor.digest, box)
 
 
-def decisions_for_grouping(resolved: Resolved, now: Standing, members: Iterable[Member], places: Places) -> Decisions:
+def decisions_for_grouping(
+    resolved: Resolved, now: Standing, members: Iterable[GroupMember], places: Places
+) -> Decisions:
     """What the grouping must respect.
 
     A person with decisions none of whose faces is in the index any more keeps the faces that were found since.

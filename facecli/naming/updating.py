@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from facecli.naming.identities import hand_on
 from facecli.naming.resolving import Places, Resolved, decisions_for_grouping, places_of, resolve_claims
-from facecli.people.grouping import Edges, Faces, Limits, People, group
+from facecli.people.group import group
+from facecli.people.grouping import Edges, Faces, Limits, People
 from facecli.reporting import Reporter
 from facecli.store.people.reading import StoredPeople
 from facecli.store.people.records import (
@@ -18,14 +19,14 @@ from facecli.store.people.records import (
     FaceKey,
     FaceTable,
     Grouping,
+    GroupMember,
     Groups,
-    Member,
     PersonGroup,
     Resemblance,
 )
 from facecli.store.people.standing import Standing, stand
 
-LINK = 0.38
+LIMITS = Limits(link=0.38, small=0.08, merge=0.65, attach=0.40, margin=0.10, suggest=0.45)
 
 
 def is_stale(people: StoredPeople) -> bool:
@@ -40,7 +41,7 @@ class Snapshot(Struct, frozen=True):
     table: FaceTable
     places: Places
     grouping: Grouping
-    members: tuple[Member, ...]
+    members: tuple[GroupMember, ...]
     edges: EdgeTable
     generation: int
 
@@ -76,26 +77,36 @@ def regroup(seen: Snapshot, log: Iterable[Decision], wish: Wish, report: Reporte
     now = stand(log)
     resolved = resolve_claims(now.claims, seen.places)
     threshold = seen.grouping.threshold if wish.threshold is None else wish.threshold
-    made = group(
-        _faces(seen.table),
-        decisions_for_grouping(resolved, now, seen.members, seen.places),
-        Limits(LINK if threshold is None else threshold),
-        _known_edges(seen.edges),
-        report,
-    )
-    rows = made.people.person
+    decisions = decisions_for_grouping(resolved, now, seen.members, seen.places)
+    made = group(_faces(seen.table), decisions, limits_for(threshold), _known_edges(seen), report)
     groups: list[list[int]] = [[] for _ in made.people.owners]
-    for row, face_id in zip(rows.tolist(), seen.table.face_ids.tolist(), strict=True):
+    for row, face_id in zip(made.people.person.tolist(), seen.table.face_ids.tolist(), strict=True):
         if row >= 0:
             groups[row].append(face_id)
     ids, last = _ids(seen, groups, made.people, now, wish)
+    last_face = int(seen.table.face_ids.max(initial=0))
     derived = Groups(
-        Grouping(last, seen.generation, seen.table.signature, int(seen.table.face_ids.max(initial=0)), threshold),
+        Grouping(last, seen.generation, seen.table.signature, last_face, threshold, made.edges.least),
         _members(seen.table, made.people, ids, resolved),
         tuple(map(PersonGroup, ids, made.people.covers.tolist(), made.people.cohesion.tolist())),
         tuple(Resemblance(ids[one.person], ids[one.other], one.similarity) for one in made.people.suggestions),
     )
-    return Regrouped(derived, EdgeTable(*_fields(made.edges)), now, resolved)
+    edges = made.edges
+    table = EdgeTable(edges.face_ids, edges.digests, edges.starts, edges.others, edges.similarities)
+    return Regrouped(derived, table, now, resolved)
+
+
+def limits_for(threshold: float | None) -> Limits:
+    """The limits of a grouping; another threshold moves them all."""
+    move = 0.0 if threshold is None else threshold - LIMITS.link
+    return Limits(
+        LIMITS.link + move,
+        LIMITS.small,
+        min(1.0, LIMITS.merge + move),
+        min(1.0, LIMITS.attach + move),
+        LIMITS.margin,
+        min(1.0, LIMITS.suggest + move),
+    )
 
 
 def _ids(
@@ -111,25 +122,24 @@ def _ids(
     return ids, max([last, *ids])
 
 
-def _members(table: FaceTable, people: People, ids: Sequence[int], resolved: Resolved) -> tuple[Member, ...]:
+def _members(table: FaceTable, people: People, ids: Sequence[int], resolved: Resolved) -> tuple[GroupMember, ...]:
     found = []
     rows = zip(table.face_ids.tolist(), table.keys, people.person.tolist(), people.similarity.tolist(), strict=True)
     for face_id, key, row, similarity in rows:
         if row >= 0:
             claim = resolved.claims.get(key)
-            found.append(Member(face_id, ids[row], similarity, decided=claim is not None and claim.decided))
+            found.append(GroupMember(face_id, ids[row], similarity, decided=claim is not None and claim.decided))
     return tuple(found)
 
 
 def _faces(table: FaceTable) -> Faces:
-    numbers: dict[bytes, int] = {}
-    contents = [numbers.setdefault(digest, len(numbers)) for digest, _ in table.keys]
-    return Faces(table.face_ids, np.array(contents, np.int64), table.boxes, table.scores, table.codes)
+    # Half of a digest is a number that no two contents share, and that another set of photos does not change.
+    contents = np.frombuffer(b"".join(digest[:8] for digest, _ in table.keys), "<i8")
+    return Faces(table.face_ids, contents, table.boxes, table.scores, table.codes)
 
 
-def _fields(edges: Edges | EdgeTable) -> tuple[np.ndarray, ...]:
-    return edges.face_ids, edges.digests, edges.starts, edges.others, edges.similarities
-
-
-def _known_edges(edges: EdgeTable) -> Edges | None:
-    return Edges(*_fields(edges)) if len(edges.face_ids) else None
+def _known_edges(seen: Snapshot) -> Edges | None:
+    kept = seen.edges
+    if not len(kept.face_ids):
+        return None
+    return Edges(kept.face_ids, kept.digests, seen.grouping.least, kept.starts, kept.others, kept.similarities)

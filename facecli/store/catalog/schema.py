@@ -139,7 +139,8 @@ CREATE TABLE grouping (
     generation INTEGER NOT NULL,
     signature INTEGER NOT NULL,
     last_face INTEGER NOT NULL,
-    threshold REAL
+    threshold REAL,
+    least REAL NOT NULL
 ) STRICT;
 CREATE TABLE members (
     face_id INTEGER PRIMARY KEY,

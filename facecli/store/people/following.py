@@ -22,7 +22,7 @@ SAME_PLACE = 0.5
 """The least IoU of a face with one that other settings found in the same content."""
 SAME_FACE = 0.6
 """The least cosine of a face with one in an edited photo; faces of two people stay far below."""
-Pairs: TypeAlias = dict[int, int]
+_Matched: TypeAlias = dict[int, int]
 
 
 class LostDecision(Struct, frozen=True):
@@ -33,7 +33,7 @@ class LostDecision(Struct, frozen=True):
     """The person's name; empty where it has none."""
 
 
-def match_places(old: FloatArray, new: FloatArray) -> Pairs:
+def match_places(old: FloatArray, new: FloatArray) -> _Matched:
     """Map old boxes, float32 (n, 4) in pixels, to new ones (m, 4) of the same photo: by falling IoU, each once."""
     if not len(old) or not len(new):
         return {}
@@ -47,8 +47,8 @@ def match_boxes(old: Iterable[bytes], new: Iterable[bytes]) -> dict[bytes, bytes
     return {first[i]: second[j] for i, j in match_places(read_boxes(first), read_boxes(second)).items()}
 
 
-def _pairs(likeness: np.ndarray[tuple[int, int], np.dtype[np.float64]], least: float) -> Pairs:
-    found: Pairs = {}
+def _pairs(likeness: np.ndarray[tuple[int, int], np.dtype[np.float64]], least: float) -> _Matched:
+    found: _Matched = {}
     rows, columns = np.nonzero(likeness >= least)
     order = np.argsort(-likeness[rows, columns], kind="stable")
     for i, j in zip(rows[order].tolist(), columns[order].tolist(), strict=True):

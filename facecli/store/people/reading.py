@@ -23,7 +23,7 @@ from facecli.store.people.records import (
     FaceKey,
     FaceTable,
     Grouping,
-    Member,
+    GroupMember,
     MemberFace,
     PersonGroup,
     Resemblance,
@@ -95,18 +95,20 @@ class StoredPeople:
         """What the groups were made from."""
         if not self.exists:
             return Grouping()
-        rows = self._catalogue.rows("SELECT last_person, generation, signature, last_face, threshold FROM grouping")
+        rows = self._catalogue.rows(
+            "SELECT last_person, generation, signature, last_face, threshold, least FROM grouping"
+        )
         with trusted(self._catalogue.path):
             if not rows:
                 return Grouping()
-            *numbers, threshold = rows[0]
+            *numbers, threshold, least = rows[0]
             last_person, generation, signature, last_face = map(as_int, numbers)
             if not 0 <= last_person < MOST_PEOPLE:
                 raise ValueError("not an id of a person")
             limit = None if threshold is None else as_float(threshold)
-            return Grouping(last_person, generation, signature, last_face, limit)
+            return Grouping(last_person, generation, signature, last_face, limit, as_float(least))
 
-    def members(self) -> list[Member]:
+    def members(self) -> list[GroupMember]:
         """All members of all people, ascending by face."""
         if not self.exists:
             return []
@@ -242,8 +244,8 @@ def _fails(read: Callable[..., object], *values: object) -> bool:
     return False
 
 
-def _member(face_id: object, person_id: object, similarity: object, decided: object) -> Member:
-    return Member(as_int(face_id), _person_id(person_id), min(max(as_float(similarity), -1.0), 1.0), bool(decided))
+def _member(face_id: object, person_id: object, similarity: object, decided: object) -> GroupMember:
+    return GroupMember(as_int(face_id), _person_id(person_id), min(max(as_float(similarity), -1.0), 1.0), bool(decided))
 
 
 def _decision(row: Row, faces: tuple[Anchor, ...]) -> Decision:

@@ -102,7 +102,7 @@ class EdgeTable(Struct, frozen=True, eq=False):
     """float32 (e,): cosines."""
 
 
-class Member(Struct, frozen=True):
+class GroupMember(Struct, frozen=True):
     """A face of a person."""
 
     face_id: int
@@ -116,7 +116,7 @@ class Member(Struct, frozen=True):
 class MemberFace(Struct, frozen=True):
     """A face of a person, with its photo."""
 
-    member: Member
+    member: GroupMember
     key: FaceKey
     box: Box
     """x1, y1, x2, y2 in pixels of the upright photo."""
@@ -180,13 +180,15 @@ class Grouping(Struct, frozen=True):
     """The highest id of a face."""
     threshold: float | None = None
     """The asked similarity; None for that of the recogniser."""
+    least: float = 1.0
+    """The similarity from which on pairs are kept as edges."""
 
 
 class Groups(Struct, frozen=True):
     """All that is derived from faces and decisions."""
 
     grouping: Grouping
-    members: tuple[Member, ...] = ()
+    members: tuple[GroupMember, ...] = ()
     persons: tuple[PersonGroup, ...] = ()
     suggestions: tuple[Resemblance, ...] = ()
 

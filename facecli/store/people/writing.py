@@ -102,8 +102,9 @@ def _put_groups(connection: sqlite3.Connection, groups: Groups) -> None:
     drop_groups(connection)
     made = groups.grouping
     connection.execute(
-        "INSERT INTO grouping (id, last_person, generation, signature, last_face, threshold) VALUES (1, ?, ?, ?, ?, ?)",
-        (made.last_person, made.generation, made.signature, made.last_face, made.threshold),
+        "INSERT INTO grouping (id, last_person, generation, signature, last_face, threshold, least) "
+        "VALUES (1, ?, ?, ?, ?, ?, ?)",
+        (made.last_person, made.generation, made.signature, made.last_face, made.threshold, made.least),
     )
     connection.executemany(
         "INSERT INTO members (face_id, person_id, similarity, decided) VALUES (?, ?, ?, ?)",
