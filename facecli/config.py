@@ -39,6 +39,7 @@ class Combine(StrEnum):
     SEPARATE = "separate"
     MEAN = "mean"
     ANY = "any"
+    ALL = "all"
 
 
 class By(StrEnum):

@@ -8,19 +8,19 @@ import click
 from msgspec import Struct
 
 from facecli.cli.choices import number
-from facecli.cli.context import path_style, terminal_of
+from facecli.cli.context import path_style
 from facecli.cli.names import Name
 from facecli.cli.options import Common, common_options
 from facecli.cli.people_decisions import DECISIONS
 from facecli.cli.people_options import album_of
+from facecli.cli.printing import choose_format, format_options, list_writer
 from facecli.cli.streams import results
 from facecli.errors import UsageError
 from facecli.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from facecli.naming.listing import Choice, PersonInfo
+    from facecli.naming.listing import Choice
+    from facecli.persons import PersonInfo
     from facecli.store.people.reading import StoredPeople
 
 EPILOG = """\b
@@ -60,7 +60,7 @@ class PeopleArguments(Struct, frozen=True):
     type=number("min_photos"),
     help="Leave out people with fewer photos; default 3 for people without a name.",
 )
-@click.option("--json", is_flag=True, help="Print JSON Lines, one person per line.")
+@format_options("json")
 @click.option("--faces", is_flag=True, help="Print one line per face.")
 @click.option(
     "--html",
@@ -114,9 +114,7 @@ class _People:
         with open_reader(album.directory) as reader:
             found = list_people(reader.people, choice)
             if page is None or not page.takes_stdout:
-                with results(lasting=page is not None) as out:
-                    for part in self._parts(reader.people, found, terminal=out.terminal):
-                        out.write(part)
+                self._write(reader.people, found, lasting=page is not None)
             if page is not None:
                 page.make(reader, found)
             self._sum_up(reader.people, found)
@@ -131,28 +129,22 @@ class _People:
             raise UsageError("only one kind of people can be listed", " ".join(given), hint="--all lists everybody")
         return Choice(Which(given[0][2:]) if given else Which.SHOWN, asked.min_photos)
 
-    def _parts(self, stored: StoredPeople, found: list[PersonInfo], *, terminal: bool) -> Iterator[bytes]:
+    def _write(self, stored: StoredPeople, found: list[PersonInfo], *, lasting: bool) -> None:
         from facecli.naming.listing import faces_of  # noqa: PLC0415
-        from facecli.output.people_rows import (  # noqa: PLC0415
-            people_table,
-            person_face_record,
-            person_face_row,
-            person_record,
-            person_row,
-        )
-        from facecli.output.records import json_line  # noqa: PLC0415
+        from facecli.output.people_rows import PeopleLayout, PersonFaceLayout  # noqa: PLC0415
 
-        style, asked = path_style(self.common), self.request
-        if asked.faces:
-            for person, face in faces_of(stored, found):
-                record = json_line(person_face_record(person, face, style)) if asked.json else None
-                yield record or person_face_row(person, face, style)
-        elif asked.json:
-            yield from (json_line(person_record(person)) for person in found)
-        elif terminal:
-            yield people_table([*found], terminal_of(self.common)).encode()
-        else:
-            yield from map(person_row, found)
+        form = choose_format({"json": self.request.json})
+        with results(lasting=lasting) as out:
+            if self.request.faces:
+                faces = list_writer(form, out, PersonFaceLayout(path_style(self.common)), self.common)
+                faces.begin()
+                faces.write(faces_of(stored, found))
+                faces.end()
+            else:
+                people = list_writer(form, out, PeopleLayout(), self.common)
+                people.begin()
+                people.write(found)
+                people.end()
 
     def _sum_up(self, stored: StoredPeople, found: list[PersonInfo]) -> None:
         """Tell how many people there are beside those of the list."""

@@ -12,6 +12,7 @@ from facecli.cli.choices import number
 from facecli.cli.names import Name
 from facecli.cli.options import Common, common_options
 from facecli.cli.people_options import FACE_ID, album_of
+from facecli.cli.printing import choose_format, format_options, list_writer
 from facecli.cli.streams import results
 from facecli.errors import OutputError, UsageError
 from facecli.wording import counted
@@ -145,20 +146,21 @@ def undo(common: Common) -> None:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON Lines.")
+@format_options("json")
 @common_options
-def suggest(common: Common, *, as_json: bool) -> None:
+def suggest(common: Common, *, json: bool) -> None:
     """List pairs of people who may be one; nothing is merged without you.
 
     One row per pair: similarity, person, name, person, name.
     """
-    from facecli.output.people_rows import suggestion_record, suggestion_row  # noqa: PLC0415 (not for --help)
-    from facecli.output.records import json_line  # noqa: PLC0415
+    from facecli.output.people_rows import AlikeLayout  # noqa: PLC0415 (not for --help)
 
     found = album_of(common).suggestions()
     with results() as out:
-        for one in found:
-            out.write(json_line(suggestion_record(one)) if as_json else suggestion_row(one))
+        writer = list_writer(choose_format({"json": json}), out, AlikeLayout(), common)
+        writer.begin()
+        writer.write(found)
+        writer.end()
     if not found:
         _tell(common, "no two people are so similar that they may be one")
 

@@ -19,6 +19,8 @@ from facecli.errors import UsageError
 from facecli.wording import counted
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from facecli.output.formats import OutputFormat
     from facecli.photos.recorded import Recorded
     from facecli.searching.search import SearchAnswer
@@ -32,6 +34,8 @@ facecli search -0 -k 0 me.jpg | xargs -0 cp -t found/
 facecli search --combine mean a.jpg b.jpg   two references of one person
 facecli search --face all group.jpg         results for each face
 facecli search face:12 --json | jq -r .path
+facecli search Anna                         the photos of a person with a name
+facecli search Anna Ben --combine all       the photos that show both
 facecli search me.jpg --html found.html     an HTML page with the photos
 curl -s URL | facecli search -              an image on stdin
 """
@@ -90,10 +94,11 @@ class SearchArguments(Struct, frozen=True):
 )
 @click.option(
     "--combine",
-    type=click.Choice(["any", "mean", "separate"]),
+    type=click.Choice(["any", "mean", "separate", "all"]),
     default="separate",
     show_default=True,
-    help="Several queries: match any of them, match their mean (one person), or search each separately.",
+    help="Several queries: match any of them, match their mean (one person), search each separately, or find the "
+    "photos that show all of them.",
 )
 @click.option(
     "--by",
@@ -133,8 +138,10 @@ class SearchArguments(Struct, frozen=True):
 def search(common: Common, **given: Any) -> int:
     """Find the photos with the most similar faces.
 
-    A QUERY is an image file, - for an image on stdin, or face:ID for a face of the index. Prints a table on a terminal,
-    tab-separated rows in a pipe: similarity, path, face, box. Exit code 0: match found, 1: no match, 2: error.
+    A QUERY is an image file, - for an image on stdin, face:ID for a face of the index, or a person: person:ID,
+    person:NAME, or a NAME that no file has; a person's photos are those of its faces in the index. Prints a table on a
+    terminal, tab-separated rows in a pipe: similarity, path, face, box. Exit code 0: match found, 1: no match, 2:
+    error.
     """
     return _Search(common, SearchArguments(**given)).run()
 
@@ -153,7 +160,9 @@ class _Search:
         from facecli.store.reader import open_reader  # noqa: PLC0415
 
         self._check_targets()
-        with open_reader(find_index(self.common.index, os.getcwd())) as reader:
+        directory = find_index(self.common.index, os.getcwd())
+        self._refresh_people(directory)
+        with open_reader(directory) as reader:
             answer = self._ask(reader)
             if reader.notice:
                 self.console.detail(f"searching the catalogue instead of the vector file: {reader.notice}")
@@ -173,6 +182,18 @@ class _Search:
         if answer.failures or failed:
             return 2
         return 0 if any(result.matches for result in found) else 1
+
+    def _refresh_people(self, directory: Path) -> None:
+        """Bring the groups up to date, where a query is for a person."""
+        from facecli.searching.people_queries import asks_for_people  # noqa: PLC0415
+        from facecli.store.reader import open_reader  # noqa: PLC0415
+
+        with open_reader(directory) as reader:
+            asked = asks_for_people(reader, self.request.queries, os.getcwd())
+        if asked:
+            from facecli.naming.album import IndexPeople  # noqa: PLC0415 (only for people)
+
+            IndexPeople(directory, self.console).refresh()
 
     def _makes_more(self) -> bool:
         """Whether files are written too, which a closed stdout must not prevent."""

@@ -10,11 +10,12 @@ from typing import TypeVar
 from facecli.config import WAIT_READERS
 from facecli.errors import IndexLocked, StoreError
 from facecli.naming.editing import Change, PeopleEditor
-from facecli.naming.listing import AlikePeople, Choice, PersonInfo, find_person, list_people, list_suggestions
+from facecli.naming.listing import Choice, find_person, list_people, list_suggestions
 from facecli.naming.sheets import Applied, SheetLine, apply_sheet, sheet_records
 from facecli.naming.updating import Wish, is_stale
+from facecli.persons import AlikePeople, PersonFace, PersonInfo
 from facecli.reporting import Reporter, SilentReporter
-from facecli.store.people.records import Decision, MemberFace
+from facecli.store.people.records import Decision
 from facecli.store.reader import open_reader
 from facecli.store.writer import open_writer
 from facecli.types import JsonValue
@@ -58,7 +59,7 @@ class IndexPeople:
         with open_reader(self.directory) as reader:
             return list_people(reader.people, choice)
 
-    def faces(self, person: Asked) -> list[MemberFace]:
+    def faces(self, person: Asked) -> list[PersonFace]:
         """The faces of a person, the most similar to the mean of them first."""
         self.refresh()
         with open_reader(self.directory) as reader:

@@ -7,8 +7,9 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from facecli.persons import AlikePeople, PersonFace, PersonInfo
 from facecli.store.people.reading import StoredPeople
-from facecli.store.people.records import FaceKey, MemberFace
+from facecli.store.people.records import FaceKey
 from facecli.store.people.standing import Person
 
 FEW_PHOTOS = 3
@@ -53,24 +54,6 @@ class Choice(Struct, frozen=True):
         return FEW_PHOTOS if person.name is None and self.which in (Which.SHOWN, Which.UNNAMED) else 0
 
 
-class PersonInfo(Struct, frozen=True):
-    """A person of an index."""
-
-    person_id: int
-    name: str | None
-    hidden: bool
-    faces: int
-    photos: int
-    """Copies of a photo count as one."""
-    cover: int | None
-    """The id of the face that stands for the person; None without faces."""
-    cohesion: float
-    """The mean cosine of the pairs of faces; 1 for a single face, 0 without."""
-    first: str | None = None
-    last: str | None = None
-    """When the earliest and the latest photo were taken, ISO; None where that is not known."""
-
-
 def list_people(people: StoredPeople, choice: Choice | None = None) -> list[PersonInfo]:
     """The people that are asked for, by falling number of faces, then by id."""
     choice = choice or Choice()
@@ -106,26 +89,13 @@ def _covers(people: StoredPeople, decided: Iterable[Person]) -> dict[int, int]:
     return found
 
 
-class AlikePeople(Struct, frozen=True):
-    """Two people who may be one."""
-
-    person_id: int
-    name: str | None
-    other: int
-    other_name: str | None
-    similarity: float
-    """The cosine of the means of their faces."""
-
-
 def list_suggestions(people: StoredPeople) -> list[AlikePeople]:
     """Pairs of shown people who may be one, the most similar first."""
-    known = people.standing().people
-    hidden = {person_id for person_id, person in known.items() if person.hidden}
-    names = {person_id: person.name for person_id, person in known.items() if person.name}
+    known = {one.person_id: one for one in list_people(people, Choice(Which.ALL)) if not one.hidden}
     return [
-        AlikePeople(one.person_id, names.get(one.person_id), one.other, names.get(one.other), one.similarity)
+        AlikePeople(known[one.person_id], known[one.other], one.similarity)
         for one in people.suggestions()
-        if not hidden & {one.person_id, one.other}
+        if {one.person_id, one.other} <= known.keys()
     ]
 
 
@@ -134,10 +104,10 @@ def find_person(people: StoredPeople, asked: int | str) -> int:
     return people.standing().find(str(asked), frozenset(people.counts()))
 
 
-def faces_of(people: StoredPeople, chosen: Sequence[PersonInfo]) -> list[tuple[PersonInfo, MemberFace]]:
+def faces_of(people: StoredPeople, chosen: Sequence[PersonInfo]) -> list[tuple[PersonInfo, PersonFace]]:
     """The faces of people, in the order of the people, the most similar first."""
     known = {one.person_id: one for one in chosen}
-    found: dict[int, list[MemberFace]] = {one.person_id: [] for one in chosen}
+    found: dict[int, list[PersonFace]] = {one.person_id: [] for one in chosen}
     everyone = len(chosen) > 50  # then one query for all is faster
     for face in people.faces(None if everyone else list(known)):
         if face.person_id in known:

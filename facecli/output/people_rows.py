@@ -1,148 +1,146 @@
-"""People and their faces as a table, as rows, and as JSON Lines."""
+"""How people, their faces, and pairs of people who may be one are shown."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TypeAlias
 
-from facecli.output.paths import encoded, path_record, printable, tsv_path
+from facecli.output.layout import Column
+from facecli.output.paths import path_record
 from facecli.output.records import PathStyle, box_record, box_text, similarity_text
-from facecli.output.terminal import Terminal, columns_of, pad, paint
-from facecli.types import Box, JsonValue
+from facecli.persons import AlikePeople, PersonFace, PersonInfo
+from facecli.types import JsonValue
 
-HEADER = ("person", "name", "faces", "photos", "alike", "cover")
-RIGHT = {0, 2, 3, 4}
-"""The columns of numbers."""
 NONE = "-"
-"""The name of a person without one, in rows."""
+"""What stands for no name, and for no cover."""
 
 
-class ListedPerson(Protocol):
-    """A person of a list."""
+class PeopleLayout:
+    """The layout of people."""
 
-    @property
-    def person_id(self) -> int: ...
-    @property
-    def name(self) -> str | None: ...
-    @property
-    def hidden(self) -> bool: ...
-    @property
-    def faces(self) -> int: ...
-    @property
-    def photos(self) -> int: ...
-    @property
-    def cover(self) -> int | None: ...
-    @property
-    def cohesion(self) -> float: ...
-    @property
-    def first(self) -> str | None: ...
-    @property
-    def last(self) -> str | None: ...
+    fields = ("person", "name", "hidden", "faces", "photos", "cover", "cohesion", "first", "last")
+    columns = (
+        Column("person", right=True),
+        Column("name"),
+        Column("faces", right=True),
+        Column("photos", right=True),
+        Column("alike", right=True),
+        Column("cover"),
+    )
 
+    def record(self, person: PersonInfo) -> dict[str, JsonValue]:
+        """Convert a person to plain values."""
+        return {
+            "person": person.person_id,
+            "name": person.name,
+            "hidden": person.hidden,
+            "faces": person.faces,
+            "photos": person.photos,
+            "cover": person.cover,
+            "cohesion": round(person.cohesion, 4),
+            "first": person.first,
+            "last": person.last,
+        }
 
-class ListedFace(Protocol):
-    """A face of a person."""
+    def cells(self, person: PersonInfo) -> tuple[str, ...]:
+        """The cells of a person."""
+        cover = NONE if person.cover is None else f"face:{person.cover}"
+        name = (person.name or NONE) + (" (hidden)" if person.hidden else "")
+        counts = str(person.faces), str(person.photos), f"{person.cohesion:.2f}"
+        return str(person.person_id), name, *counts, cover
 
-    @property
-    def face_id(self) -> int: ...
-    @property
-    def similarity(self) -> float: ...
-    @property
-    def decided(self) -> bool: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def box(self) -> Box: ...
+    def path(self, person: PersonInfo) -> str:
+        """None: a person is in many photos."""
+        return ""
 
-
-class ListedPair(Protocol):
-    """Two people who may be one."""
-
-    @property
-    def person_id(self) -> int: ...
-    @property
-    def name(self) -> str | None: ...
-    @property
-    def other(self) -> int: ...
-    @property
-    def other_name(self) -> str | None: ...
-    @property
-    def similarity(self) -> float: ...
+    def colour(self, person: PersonInfo) -> str:
+        """None."""
+        return ""
 
 
-def person_record(person: ListedPerson) -> dict[str, JsonValue]:
-    """Convert a person to the JSON object of `facecli people --json`."""
-    return {
-        "person": person.person_id,
-        "name": person.name,
-        "hidden": person.hidden,
-        "faces": person.faces,
-        "photos": person.photos,
-        "cover": person.cover,
-        "cohesion": round(person.cohesion, 4),
-        "first": person.first,
-        "last": person.last,
-    }
+FaceOfPerson: TypeAlias = tuple[PersonInfo, PersonFace]
 
 
-def person_face_record(person: ListedPerson, face: ListedFace, style: PathStyle) -> dict[str, JsonValue]:
-    """Convert a face of a person to the JSON object of `facecli people --json --faces`."""
-    return {
-        "person": person.person_id,
-        "name": person.name,
-        "face": face.face_id,
-        "face_id": face.face_id,
-        **path_record(style.show(face.path)),
-        "box": box_record(face.box),
-        "similarity": round(face.similarity, 6),
-        "by": "user" if face.decided else "auto",
-    }
+class PersonFaceLayout:
+    """The layout of the faces of people."""
+
+    fields = ("person", "name", "face", "face_id", "path", "box", "similarity", "by")
+    columns = (
+        Column("person", right=True),
+        Column("name"),
+        Column("similarity", right=True),
+        Column("path", path=True),
+        Column("face", right=True),
+        Column("box"),
+        Column("by"),
+    )
+
+    def __init__(self, style: PathStyle) -> None:
+        self._style = style
+
+    def record(self, item: FaceOfPerson) -> dict[str, JsonValue]:
+        """Convert a face of a person to plain values."""
+        person, face = item
+        return {
+            "person": person.person_id,
+            "name": person.name,
+            "face": face.face_id,
+            "face_id": face.face_id,
+            **path_record(self._style.show(face.path)),
+            "box": box_record(face.box),
+            "similarity": round(face.similarity, 6),
+            "by": _by(face),
+        }
+
+    def cells(self, item: FaceOfPerson) -> tuple[str, ...]:
+        """The cells of a face."""
+        person, face = item
+        whose = str(person.person_id), person.name or NONE, similarity_text(face.similarity)
+        return *whose, self._style.show(face.path), str(face.face_id), box_text(face.box), _by(face)
+
+    def path(self, item: FaceOfPerson) -> str:
+        """The photo of a face."""
+        return item[1].path
+
+    def colour(self, item: FaceOfPerson) -> str:
+        """None."""
+        return ""
 
 
-def person_row(person: ListedPerson) -> bytes:
-    """A tab-separated row: person, name, faces, photos, cohesion, cover."""
-    return b"\t".join([*map(encoded, _cells(person))]) + b"\n"
+def _by(face: PersonFace) -> str:
+    return "user" if face.decided else "auto"
 
 
-def person_face_row(person: ListedPerson, face: ListedFace, style: PathStyle) -> bytes:
-    """A tab-separated row: person, name, similarity, path, face, box, and who put it there."""
-    cells = (str(person.person_id), person.name or NONE, similarity_text(face.similarity))
-    rest = (str(face.face_id), box_text(face.box), "user" if face.decided else "auto")
-    return b"\t".join([*map(encoded, cells), tsv_path(style.show(face.path)), *map(encoded, rest)]) + b"\n"
+class AlikeLayout:
+    """The layout of pairs of people who may be one."""
 
+    fields = ("person", "name", "other", "other_name", "similarity")
+    columns = (
+        Column("similarity", right=True),
+        Column("person", right=True),
+        Column("name"),
+        Column("other", right=True),
+        Column("name"),
+    )
 
-def suggestion_record(pair: ListedPair) -> dict[str, JsonValue]:
-    """Convert two people who may be one to the JSON object of `facecli people suggest --json`."""
-    return {
-        "person": pair.person_id,
-        "name": pair.name,
-        "other": pair.other,
-        "other_name": pair.other_name,
-        "similarity": round(pair.similarity, 6),
-    }
+    def record(self, pair: AlikePeople) -> dict[str, JsonValue]:
+        """Convert a pair to plain values."""
+        return {
+            "person": pair.person.person_id,
+            "name": pair.person.name,
+            "other": pair.other.person_id,
+            "other_name": pair.other.name,
+            "similarity": round(pair.similarity, 6),
+        }
 
+    def cells(self, pair: AlikePeople) -> tuple[str, ...]:
+        """The cells of a pair."""
+        one, other = ((str(person.person_id), person.name or NONE) for person in (pair.person, pair.other))
+        return similarity_text(pair.similarity), *one, *other
 
-def suggestion_row(pair: ListedPair) -> bytes:
-    """A tab-separated row: similarity, person, name, person, name."""
-    cells = (str(pair.person_id), pair.name or NONE, str(pair.other), pair.other_name or NONE)
-    return b"\t".join(map(encoded, (similarity_text(pair.similarity), *cells))) + b"\n"
+    def path(self, pair: AlikePeople) -> str:
+        """None."""
+        return ""
 
-
-def people_table(people: list[ListedPerson], terminal: Terminal) -> str:
-    """An aligned table for a terminal."""
-    rows = [HEADER, *(tuple(map(printable, _cells(person))) for person in people)]
-    widths = [max(columns_of(row[column]) for row in rows) for column in range(len(HEADER))]
-    lines = []
-    for number, row in enumerate(rows):
-        cells = [
-            " " * (width - columns_of(text)) + text if column in RIGHT else pad(text, width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        line = "  ".join(cells).rstrip()
-        lines.append(paint(line, "2") if terminal.colour and number == 0 else line)
-    return "".join(line + "\n" for line in lines)
-
-
-def _cells(person: ListedPerson) -> tuple[str, ...]:
-    cover = NONE if person.cover is None else f"face:{person.cover}"
-    name = (person.name or NONE) + (" (hidden)" if person.hidden else "")
-    return str(person.person_id), name, str(person.faces), str(person.photos), f"{person.cohesion:.2f}", cover
+    def colour(self, pair: AlikePeople) -> str:
+        """None."""
+        return ""

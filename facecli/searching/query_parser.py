@@ -53,8 +53,8 @@ class EmbeddingQuery(Struct, frozen=True, eq=False):
 
 Query: TypeAlias = PhotoQuery | FaceQuery | PersonQuery | EmbeddingQuery
 QueryValue: TypeAlias = str | os.PathLike[str] | bytes | int | NDArray[np.generic]
-"""A query from Python: the path of a photo, `face:ID` or `person:NAME`, a face id, the bytes of an image file, pixels, or an
-embedding."""
+"""A query from Python: the path of a photo, `face:ID`, `person:NAME`, a face id, the bytes of an image file, pixels, or
+an embedding."""
 
 
 def read_query(value: QueryValue, working_directory: str) -> Query:

@@ -12,18 +12,28 @@ import numpy as np
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from facecli.config import Combine, SearchOptions
+from facecli.config import By, Combine, SearchOptions
 from facecli.errors import FacecliError, PhotoError, QueryError, UsageError
 from facecli.reporting import Reporter, SilentReporter
 from facecli.searching.calibrating import find_calibration
-from facecli.searching.combining import Block, combine_faces, merge_matches
+from facecli.searching.combining import Block, combine_faces, match_everyone, merge_matches
 from facecli.searching.opening import KeptModels, ModelSource, choose_pack
-from facecli.searching.query_parser import STDIN, EmbeddingQuery, FaceQuery, PhotoQuery, Query, choose_faces, name_query
+from facecli.searching.people_queries import as_person, face_of_person, matches_of_person
+from facecli.searching.query_parser import (
+    STDIN,
+    EmbeddingQuery,
+    FaceQuery,
+    PersonQuery,
+    PhotoQuery,
+    Query,
+    choose_faces,
+    name_query,
+)
 from facecli.searching.reading import QueryPhoto, Read, ReadingOptions, read_photos
 from facecli.store.reader import IndexReader
 from facecli.store.records import Scope
 from facecli.thresholds import ConfidenceScale, Threshold, choose_threshold, confidence_scale
-from facecli.types import QueryFace, SearchResult
+from facecli.types import Match, QueryFace, SearchResult
 
 MANY = 10
 """The number of queries from which on progress is reported."""
@@ -112,11 +122,39 @@ def _ask(
     """Search the index for all blocks at once, with one row per query face."""
     if not blocks:
         return
-    vectors = np.stack([face.embedding for block in blocks for face in block.faces])
-    left_out = [ids for block in blocks for ids in [np.array(block.left_out, np.int64)] * len(block.faces)]
-    found = iter(reader.nearest(vectors, top=options.top, minimum=minimum, by=options.by, scope=Scope(left_out)))
+    everyone = options.combine is Combine.ALL
+    wanted = _Wanted(0 if everyone else options.top, minimum, By.FACE if everyone else options.by)
+    found = _matches(reader, blocks, wanted, options.threshold)
+    combine = match_everyone if everyone else merge_matches
     for block in blocks:
-        yield merge_matches(block, [next(found) for _ in block.faces], options.top, options.by)
+        yield combine(block, [next(found) for _ in block.faces], options.top, options.by)
+
+
+class _Wanted(Struct, frozen=True):
+    """What is asked for of each query face."""
+
+    top: int
+    minimum: float | None
+    by: By
+
+
+def _matches(reader: IndexReader, blocks: Sequence[Block], wanted: _Wanted, threshold: str) -> Iterator[list[Match]]:
+    """The matches of each face of each block: the faces of a person, else the nearest ones.
+
+    A person's faces are all matches; only a threshold that was asked for limits them.
+    """
+    asked = [(face, block.left_out) for block in blocks for face in block.faces]
+    seen = [(face, np.array(ids, np.int64)) for face, ids in asked if face.person_id is None]
+    nearest: Iterator[list[Match]] = iter(())
+    if seen:
+        vectors, scope = np.stack([face.embedding for face, _ in seen]), Scope([ids for _, ids in seen])
+        nearest = iter(reader.nearest(vectors, top=wanted.top, minimum=wanted.minimum, by=wanted.by, scope=scope))
+    least = None if threshold == "auto" else wanted.minimum
+    for face, _ in asked:
+        if face.person_id is None:
+            yield next(nearest)
+        else:
+            yield matches_of_person(reader, face.person_id, By(wanted.by), least)[: wanted.top or None]
 
 
 def with_confidence(result: SearchResult, scale: ConfidenceScale | None) -> SearchResult:
@@ -160,7 +198,8 @@ class _Gathering(Struct):
 
     def _name(self, query: str | Query) -> Query | PhotoError:
         try:
-            return name_query(query, self.around.working_directory) if isinstance(query, str) else query
+            named = name_query(query, self.around.working_directory) if isinstance(query, str) else query
+            return as_person(self.reader, named)
         except PhotoError as error:
             return error
 
@@ -190,6 +229,8 @@ class _Gathering(Struct):
         if isinstance(query, FaceQuery):
             face = self.reader.face(query.face_id)
             return [QueryFace(query.query, 1, face.box, face.score, face.embedding, face.face_id)]
+        if isinstance(query, PersonQuery):
+            return [face_of_person(self.reader, query)]
         photo = next(photos)
         if isinstance(photo, PhotoError):
             raise photo

@@ -8,6 +8,7 @@ import numpy as np
 import xxhash
 
 from facecli.errors import IndexDamaged
+from facecli.persons import PersonFace
 from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.rows import DIGEST_SIZE, are_unit, as_bytes, as_float, as_int, read_box, read_codes
 from facecli.store.catalog.schema import PEOPLE_FROM
@@ -24,12 +25,11 @@ from facecli.store.people.records import (
     FaceTable,
     Grouping,
     GroupMember,
-    MemberFace,
     PersonGroup,
     Resemblance,
 )
 from facecli.store.people.standing import Standing, stand
-from facecli.types import PhotoFile
+from facecli.types import FloatArray, PhotoFile
 
 PAGE = 4096
 MOST_PEOPLE = 1 << 40
@@ -120,7 +120,7 @@ class StoredPeople:
         with trusted(self._catalogue.path):
             return [_member(*row) for row in rows]
 
-    def faces(self, people: Sequence[int] | None = None) -> list[MemberFace]:
+    def faces(self, people: Sequence[int] | None = None) -> list[PersonFace]:
         """The faces of some people (None: of all), the most similar of each person first."""
         if not self.exists:
             return []
@@ -133,6 +133,20 @@ class StoredPeople:
             rows = [row for person in people for row in self._catalogue.rows(query, (mine, person))]
         with trusted(self._catalogue.path):
             return [self._member_face(row) for row in rows]
+
+    def embeddings(self, person_id: int) -> FloatArray:
+        """The embeddings of a person's faces, float32 (n, d), of unit length."""
+        query = (
+            "SELECT e.embedding FROM members m JOIN faces f USING (face_id) JOIN embeddings e USING (face_id) "
+            "WHERE f.set_id = ? AND m.person_id = ? ORDER BY m.face_id"
+        )
+        rows = self._catalogue.rows(query, (self._catalogue.set_id, person_id)) if self.exists else []
+        with trusted(self._catalogue.path):
+            dimension = self._catalogue.sets()[True].file.dimension
+            codes = read_codes([as_bytes(embedding) for (embedding,) in rows], dimension)
+            if not are_unit(codes).all():
+                raise ValueError("not an embedding")
+            return codes.astype(np.float32)
 
     def person_of(self, face_id: int) -> int | None:
         """The person of a face; None where it has none."""
@@ -227,12 +241,14 @@ class StoredPeople:
         with trusted(self._catalogue.path):
             return read_edges(rows)
 
-    def _member_face(self, row: Row) -> MemberFace:
+    def _member_face(self, row: Row) -> PersonFace:
         *member, box, score, path, digest, size, mtime_ns = row
         if len(as_bytes(digest)) != DIGEST_SIZE:
             raise ValueError("not a digest")
         file = PhotoFile(self._catalogue.paths.unpack(as_bytes(path)), as_int(size), as_int(mtime_ns))
-        return MemberFace(_member(*member), _key(digest, box), read_box(as_bytes(box)), as_float(score), file)
+        one = _member(*member)
+        place = read_box(as_bytes(box)), as_float(score), file, _key(digest, box)
+        return PersonFace(one.face_id, one.person_id, one.similarity, one.decided, *place)
 
 
 def _fails(read: Callable[..., object], *values: object) -> bool:

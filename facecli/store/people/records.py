@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from facecli.types import Box, FloatArray, PhotoFile
+from facecli.types import FloatArray
 
 FaceKey: TypeAlias = tuple[bytes, bytes]
 """A face, whichever copy of its photo shows it: the digest of the content, and the stored box."""
@@ -111,41 +111,6 @@ class GroupMember(Struct, frozen=True):
     """Cosine to the mean of the person's faces."""
     decided: bool
     """Whether somebody put it there."""
-
-
-class MemberFace(Struct, frozen=True):
-    """A face of a person, with its photo."""
-
-    member: GroupMember
-    key: FaceKey
-    box: Box
-    """x1, y1, x2, y2 in pixels of the upright photo."""
-    score: float
-    file: PhotoFile
-    """As it was indexed."""
-
-    @property
-    def face_id(self) -> int:
-        return self.member.face_id
-
-    @property
-    def person_id(self) -> int:
-        return self.member.person_id
-
-    @property
-    def similarity(self) -> float:
-        """Cosine to the mean of the person's faces."""
-        return self.member.similarity
-
-    @property
-    def decided(self) -> bool:
-        """Whether somebody put it there."""
-        return self.member.decided
-
-    @property
-    def path(self) -> str:
-        """Absolute path of the photo."""
-        return self.file.path
 
 
 class PersonGroup(Struct, frozen=True):
