@@ -75,7 +75,7 @@ INSIDE: dict[str, dict[str, tuple[str, ...]]] = {
         "locate": ("errors",),
         "vector_file": ("disk", "errors"),
         "catalog": ("disk", "errors", "locate", "records", "vector_file"),
-        "search": ("catalog", "disk", "errors", "vector_file"),
+        "search": ("catalog", "disk", "errors", "records", "vector_file"),
         "maintenance": ("catalog", "disk", "errors", "locate", "records", "vector_file"),
         "write": ("catalog", "disk", "errors", "maintenance", "records", "vector_file"),
         "reader": _UNDER_READER,

@@ -21,6 +21,7 @@ from facecli.searching.opening import KeptModels, ModelSource, choose_pack
 from facecli.searching.query_parser import STDIN, EmbeddingQuery, FaceQuery, PhotoQuery, Query, choose_faces, name_query
 from facecli.searching.reading import QueryPhoto, Read, ReadingOptions, read_photos
 from facecli.store.reader import IndexReader
+from facecli.store.records import Scope
 from facecli.thresholds import ConfidenceScale, Threshold, choose_threshold, confidence_scale
 from facecli.types import QueryFace, SearchResult
 
@@ -113,7 +114,7 @@ def _ask(
         return
     vectors = np.stack([face.embedding for block in blocks for face in block.faces])
     left_out = [ids for block in blocks for ids in [np.array(block.left_out, np.int64)] * len(block.faces)]
-    found = iter(reader.nearest(vectors, top=options.top, minimum=minimum, by=options.by, leave_out=left_out))
+    found = iter(reader.nearest(vectors, top=options.top, minimum=minimum, by=options.by, scope=Scope(left_out)))
     for block in blocks:
         yield merge_matches(block, [next(found) for _ in block.faces], options.top, options.by)
 

@@ -21,9 +21,9 @@ from facecli.store.catalog.sets import SetRow
 from facecli.store.errors import explained, trusted
 from facecli.store.locate import named_directory
 from facecli.store.maintenance.check import check_all
-from facecli.store.records import IndexInfo, Problem, Removal, StoredFace
+from facecli.store.records import EVERYTHING, IndexInfo, Problem, Removal, Scope, StoredFace
 from facecli.store.search.gpu import open_scan
-from facecli.store.search.ranking import Hit, Labels, VectorScan, Wanted, find_nearest
+from facecli.store.search.ranking import Hit, VectorScan, Wanted, find_nearest
 from facecli.store.vector_file import StoredCodes, VectorsDamaged
 from facecli.store.write.removal import plan_removal
 from facecli.store.write.residue import file_size
@@ -110,13 +110,13 @@ class IndexReader(Catalogue):
     # search
 
     def nearest(
-        self, queries: FloatArray, *, top: int, minimum: float | None, by: By, leave_out: Sequence[Labels] = ()
+        self, queries: FloatArray, *, top: int, minimum: float | None, by: By, scope: Scope = EVERYTHING
     ) -> list[list[Match]]:
         """The nearest faces to each query, by falling similarity, then by face id.
 
         `queries` is float32 (q, d) of unit length; similarity is the cosine. `top` 0 returns all faces; `minimum` is
-        the lowest similarity returned. `leave_out` holds, for each query, the ids (int64) of faces to leave out, or is
-        empty. `by` photo returns the best face of each photo. Raises StoreError where d is not the index's dimension.
+        the lowest similarity returned, `scope` limits the faces. `by` photo returns the best face of each photo. Raises
+        StoreError where d is not the index's dimension.
         """
         with self.steady():
             row = self.sets()[True]
@@ -129,13 +129,13 @@ class IndexReader(Catalogue):
                 )
             if self._scan is None or not self._keeps_state:
                 self._scan = open_scan(self, row, self._vectors(row))
-            wanted = Wanted(top, minimum, by)
+            wanted = Wanted(top, minimum, by, scope)
             try:
-                answers = find_nearest(self._scan, vectors, wanted, leave_out)
+                answers = find_nearest(self._scan, vectors, wanted)
             except VectorsDamaged as error:
                 self._codes, self.notice = None, str(error)
                 self._scan = open_scan(self, row, None)
-                answers = find_nearest(self._scan, vectors, wanted, leave_out)
+                answers = find_nearest(self._scan, vectors, wanted)
             return [self._matches(hits) for hits in answers]
 
     def _vectors(self, row: SetRow) -> StoredCodes | None:
