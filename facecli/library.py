@@ -25,10 +25,11 @@ from facecli.errors import PhotoError, UsageError, check_name, quoted
 from facecli.indexing.index_photos import index_photos
 from facecli.indexing.request import IndexRequest
 from facecli.reporting import Reporter, SilentReporter
+from facecli.searching.gathering import Surroundings
 from facecli.searching.opening import KeptModels, ModelSource, choose_pack
 from facecli.searching.query_parser import FACE_PREFIX, FaceQuery, PhotoQuery, QueryValue, path_text, read_query
 from facecli.searching.reading import ReadingOptions, read_photos
-from facecli.searching.search import Surroundings, search_index
+from facecli.searching.search import search_index
 from facecli.searching.verifying import Verdict, verify_photos
 from facecli.store.locate import find_index
 from facecli.store.reader import IndexReader, open_reader

@@ -350,7 +350,9 @@ def test_csv_rows_stay_rows_whatever_is_in_a_name(shell: Shell, odd: Path) -> No
     out = shell("search", "--csv", *QUERY, cwd=odd).out
     header, *rows = csv.reader(io.StringIO(os.fsdecode(out), newline=""))
     assert {len(row) for row in rows} == {len(header)}
-    assert {os.fsencode(row[header.index("path")]) for row in rows} == {b"album/" + name for name in (b"plain.jpg", *ODD)}
+    assert {os.fsencode(row[header.index("path")]) for row in rows} == {
+        b"album/" + name for name in (b"plain.jpg", *ODD)
+    }
 
 
 def on_terminal(shell: Shell, folder: Path, *arguments: str) -> bytes:
