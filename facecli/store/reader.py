@@ -105,6 +105,7 @@ class IndexReader(Catalogue):
                 migrating_to=other.fingerprint if other else None,
                 schema=self.number("PRAGMA user_version"),
                 sizes=_sizes(self.directory),
+                part=self.part(),
             )
 
     # search

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from facecli.errors import IndexMissing, StoreError
 from facecli.store.catalog.connection import connect, refuse_links, transaction
+from facecli.store.catalog.rows import PhotoRow
 from facecli.store.disk.crash_journal import JOURNAL, CrashJournal
 from facecli.store.disk.durable import Disk, Step, no_step
 from facecli.store.disk.lock import LOCK, WriterLock
@@ -68,11 +69,19 @@ class IndexWriter(IndexReader):
         The codes are synced to the vector file before the transaction that refers to them is committed, so that file
         may be longer than the catalogue says, never shorter.
         """
+        return self._write(lambda work: work.apply(batch))
+
+    def take_in(self, photos: Sequence[PhotoRow]) -> Committed:
+        """Commit photos of another index durably, as `commit` does."""
+        return self._write(lambda work: work.store(photos))
+
+    def _write(self, write: Callable[[BatchCommit], None]) -> Committed:
+        """Run `write` in a transaction, together with the vectors of the faces that it adds."""
         set_id = self._writing.set_id
         with explained(self._writing.path), transaction(self._writing.connection, self._disk, "batch"):
             row = next(row for row in self._writing.sets().values() if row.set_id == set_id)
             work = BatchCommit(self._writing, row, self._traces)
-            done = work.apply(batch)
+            write(work)
             if work.codes:
                 self._opened.vectors[set_id].put(row.slots, code_array(work.codes, row.file.dimension))
                 self._opened.vectors[set_id].set_count(row.slots + len(work.codes))
@@ -80,7 +89,7 @@ class IndexWriter(IndexReader):
                     "UPDATE sets SET slots = slots + ? WHERE set_id = ?", (len(work.codes), set_id)
                 )
             self._raise_generation()
-        return done
+        return work.result()
 
     def note_changes(self, files: Sequence[PhotoFile]) -> None:
         """Record ctime and inode of unchanged files where an older facecli did not."""
@@ -160,6 +169,12 @@ class IndexWriter(IndexReader):
             self._writing.connection.executemany(
                 "INSERT INTO roots (path, mount, file_system) VALUES (?, ?, ?)", wanted
             )
+
+    def set_part(self, part: str) -> None:
+        """Record the part of the photos that the index is restricted to; empty for all."""
+        if part != self._writing.part():
+            with explained(self._writing.path), transaction(self._writing.connection, self._disk, "part"):
+                self._writing.connection.execute("UPDATE state SET part = ?", (part or None,))
 
     def begin_migration(self, kind: EmbeddingKind) -> None:
         """Start or resume a migration: all photos are embedded again as `kind`, into a new set.
