@@ -10,6 +10,7 @@ from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from facecli.config import Combine, SearchOptions
 from facecli.errors import FacecliError, PhotoError, QueryError, UsageError
@@ -21,7 +22,7 @@ from facecli.searching.query_parser import STDIN, EmbeddingQuery, FaceQuery, Pho
 from facecli.searching.reading import QueryPhoto, Read, ReadingOptions, read_photos
 from facecli.store.reader import IndexReader
 from facecli.store.records import Scope
-from facecli.thresholds import Threshold, choose_threshold
+from facecli.thresholds import ConfidenceScale, Threshold, choose_threshold, confidence_scale
 from facecli.types import QueryFace, SearchResult
 
 MANY = 10
@@ -88,7 +89,8 @@ def search_index(
     gathering = _Gathering(reader, options, around)
     gathering.gather(asked)
     blocks = combine_faces(gathering.faces, options.combine)
-    results = tuple(_ask(reader, blocks, threshold.minimum, options))
+    scale = None if calibration is None else confidence_scale(calibration, reader.info.faces)
+    results = tuple(with_confidence(result, scale) for result in _ask(reader, blocks, threshold.minimum, options))
     return SearchAnswer(
         results,
         tuple(block.references for block in blocks),
@@ -115,6 +117,14 @@ def _ask(
     found = iter(reader.nearest(vectors, top=options.top, minimum=minimum, by=options.by, scope=Scope(left_out)))
     for block in blocks:
         yield merge_matches(block, [next(found) for _ in block.faces], options.top, options.by)
+
+
+def with_confidence(result: SearchResult, scale: ConfidenceScale | None) -> SearchResult:
+    """The result with the confidence in each match; unchanged without a scale."""
+    if scale is None:
+        return result
+    matches = tuple(replace(match, confidence=scale.judge(match.similarity)) for match in result.matches)
+    return replace(result, matches=matches)
 
 
 class _Gathering(Struct):

@@ -141,6 +141,8 @@ class IndexInfo(Struct, frozen=True):
     schema: int
     sizes: Mapping[str, int]
     """Bytes of each file of the index."""
+    part: str = ""
+    """The part of the photos that the index is restricted to, as `1/3`; empty for all of them."""
 
 
 class Removal(Struct, frozen=True):

@@ -184,7 +184,7 @@ def test_the_file_is_one_that_faiss_reads(index: Path) -> None:
     read = faiss.read_index(str(file))
     with open_reader(index) as reader:
         stored = {face.face_id: face.embedding for photo in reader.photos() for face in reader.faces_of(photo.photo_id)}
-        slots = dict(reader._catalogue.rows("SELECT face_id, slot FROM faces"))
+        slots = dict(reader.rows("SELECT face_id, slot FROM faces"))
     assert (read.ntotal, read.d, read.metric_type) == (366, DIMENSION, faiss.METRIC_INNER_PRODUCT)
     for face_id, embedding in stored.items():
         np.testing.assert_array_equal(read.reconstruct(slots[face_id]), embedding)
