@@ -76,7 +76,7 @@ class VectorFile(Struct, frozen=True):
     @property
     def width(self) -> int:
         """How many numbers a code has; a short one has a bit for each dimension, and two float32."""
-        return self.dimension if self.form is HALVES else (self.dimension + 7) // 8 + 8
+        return self.dimension if self.form == HALVES else (self.dimension + 7) // 8 + 8
 
     @property
     def code_size(self) -> int:
@@ -140,21 +140,21 @@ class StoredCodes:
     """
 
     def __init__(self, file: VectorFile, descriptor: int, slots: int) -> None:
-        self._file, self._descriptor, self._slots = file, descriptor, slots
+        self.file, self.descriptor, self._slots = file, descriptor, slots
 
     def __len__(self) -> int:
         return self._slots
 
     def __del__(self) -> None:
-        os.close(self._descriptor)
+        os.close(self.descriptor)
 
     @property
     def path(self) -> Path:
-        return self._file.path
+        return self.file.path
 
     def check(self) -> None:
         """Raise VectorsDamaged where the file is no longer complete."""
-        self._file.check(self._descriptor, self._slots)
+        self.file.check(self.descriptor, self._slots)
 
     def code(self, slot: int) -> bytes:
         """The code of one slot as bytes; raises VectorsDamaged where the file is truncated."""
@@ -169,7 +169,7 @@ class StoredCodes:
 
         A block is valid until the next one is read. Raises VectorsDamaged where the file is truncated.
         """
-        step = max(1, _SCANNED // self._file.code_size)
+        step = max(1, _SCANNED // self.file.code_size)
         room = self._room(min(step, self._slots))
         for start in range(first, self._slots, step):
             yield start, self._fill(room[: self._slots - start], start)
@@ -199,11 +199,11 @@ class StoredCodes:
         if not hasattr(os, "posix_fadvise") or all(map(self._is_cached, slots[::_SAMPLED].tolist())):
             return
         for slot in slots.tolist():
-            os.posix_fadvise(self._descriptor, self._file.place(slot), self._file.code_size, os.POSIX_FADV_WILLNEED)
+            os.posix_fadvise(self.descriptor, self.file.place(slot), self.file.code_size, os.POSIX_FADV_WILLNEED)
 
     def _is_cached(self, slot: int) -> bool:
         try:
-            os.preadv(self._descriptor, [bytearray(1)], self._file.place(slot), os.RWF_NOWAIT)
+            os.preadv(self.descriptor, [bytearray(1)], self.file.place(slot), os.RWF_NOWAIT)
         except BlockingIOError:
             return False
         except (OSError, AttributeError):
@@ -211,15 +211,15 @@ class StoredCodes:
         return True
 
     def _room(self, count: int) -> Codes:
-        return np.empty((count, self._file.width), self._file.form.dtype)
+        return np.empty((count, self.file.width), self.file.form.dtype)
 
     def _fill(self, into: Codes, first: int) -> Codes:
         """Read the codes from slot `first` on into a contiguous array, and return it."""
         room = into.reshape(-1).view(np.uint8).data
         done = 0
         while done < len(room):
-            read = os.preadv(self._descriptor, [room[done:]], self._file.place(first) + done)
+            read = os.preadv(self.descriptor, [room[done:]], self.file.place(first) + done)
             if not read:
-                raise VectorsDamaged(f"the {self._file.form.name} was truncated while it was read", self._file.path)
+                raise VectorsDamaged(f"the {self.file.form.name} was truncated while it was read", self.file.path)
             done += read
         return into

@@ -146,7 +146,7 @@ def test_only_the_faces_of_given_slots_are_compared(
     """Few slots and many take different ways; slots of holes and beyond the file are passed over."""
     monkeypatch.setattr(ranking, "FIRST_CANDIDATES", 2)
     with reading(index, scan, monkeypatch) as reader:
-        slots = dict(reader._catalogue.rows("SELECT face_id, slot FROM faces"))
+        slots = dict(reader.rows("SELECT face_id, slot FROM faces"))
         among = [int(str(slot)) for face, slot in slots.items() if share and int(str(face)) % share == 0]
         kept = {face for face, slot in slots.items() if slot in among}
         rest = [match for match in expected(reader, photos[7].embeddings[0], By.FACE) if match[1] in kept]
