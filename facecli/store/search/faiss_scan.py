@@ -9,8 +9,8 @@ from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.sets import SetRow
 from facecli.store.disk.filesystem import is_network
 from facecli.store.search.backends import FEW, MANY, FileScan
-from facecli.store.search.first_pass import SHORT_PART, Bounds, FirstPass
-from facecli.store.search.mapped import MappedCodes, Part, in_threads, selecting
+from facecli.store.search.first_pass import SHORT_PART, PassBounds, FirstPass
+from facecli.store.search.mapped import MappedCodes, MappedPart, in_threads, selecting
 from facecli.store.search.ranking import Found, Wanted, join_best
 from facecli.store.vector_file import StoredCodes, VectorsDamaged
 from facecli.types import FloatArray
@@ -52,7 +52,7 @@ class FaissScan(FileScan):
         held = self.held(wanted.scope.among)
         chosen = None if held.all() else held
 
-        def search(part: Part) -> list[Found]:
+        def search(part: MappedPart) -> list[Found]:
             most = min(count, part.index.ntotal)
             rough, places = part.index.search(queries, most, **selecting(chosen, part))
             return [(row[row >= 0] + part.first, some[row >= 0]) for row, some in zip(places, rough, strict=True)]
@@ -67,7 +67,7 @@ class FaissScan(FileScan):
             return [None] * len(queries)
         assert self._first_pass is not None
         among = wanted.scope.among
-        bounds = Bounds(minimum, error, count if wanted.top else 0, None if among is None else self.held(among))
+        bounds = PassBounds(minimum, error, count if wanted.top else 0, None if among is None else self.held(among))
         try:
             found = self._first_pass.best(queries, bounds)
         except VectorsDamaged:

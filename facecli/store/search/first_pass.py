@@ -14,7 +14,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from facecli.store.records import Labels
-from facecli.store.search.mapped import MappedCodes, Part, in_threads, selecting
+from facecli.store.search.mapped import MappedCodes, MappedPart, in_threads, selecting
 from facecli.store.search.ranking import SLACK, Found, join_best, similarities
 from facecli.types import FloatArray
 
@@ -24,7 +24,7 @@ _MOST_SHARE = 0.03
 _TAIL_STEP = 4096
 
 
-class Bounds(Struct, frozen=True, eq=False):
+class PassBounds(Struct, frozen=True, eq=False):
     """What a first pass looks for."""
 
     minimum: float
@@ -43,7 +43,7 @@ class FirstPass:
         self._short, self._halves = short, halves
         self.total = len(halves.codes)
 
-    def best(self, queries: FloatArray, bounds: Bounds) -> list[Found | None]:
+    def best(self, queries: FloatArray, bounds: PassBounds) -> list[Found | None]:
         """For each query, float32 (q, d), the labels that reach the minimum, by falling similarity.
 
         None for a query for which the pass leaves too many faces.
@@ -52,7 +52,7 @@ class FirstPass:
             mapped.check()
         work = _Work(self._halves, queries, bounds, np.zeros(len(queries), np.int64))
         tail = range(len(self._short.codes), self.total)
-        items: list[Part | range] = [*self._short.parts]
+        items: list[MappedPart | range] = [*self._short.parts]
         items += [tail[i : i + _TAIL_STEP] for i in range(0, len(tail), _TAIL_STEP)]
         parts = in_threads(work.search, items)
         return [
@@ -66,7 +66,7 @@ class _Work(Struct, frozen=True, eq=False):
 
     halves: MappedCodes
     queries: FloatArray
-    bounds: Bounds
+    bounds: PassBounds
     left: Labels
     """How many faces the pass has left for each query so far, int64 (q,).
 
@@ -76,18 +76,18 @@ class _Work(Struct, frozen=True, eq=False):
     def gave_up(self, number: int) -> bool:
         return bool(self.left[number] > _MOST_SHARE * len(self.halves.codes))
 
-    def search(self, part: Part | range) -> list[Found]:
+    def search(self, part: MappedPart | range) -> list[Found]:
         """What a part holds for each query; all of a range that the compact file does not hold is compared."""
         found: list[Found] = [_NOTHING] * len(self.queries)
         asked = [number for number in range(len(self.queries)) if not self.gave_up(number)]
         for number, slots in zip(asked, self._candidates(part, asked), strict=True):
-            if isinstance(part, Part):
+            if isinstance(part, MappedPart):
                 self.left[number] += len(slots)
             if len(slots) and not self.gave_up(number):
                 found[number] = self._compare(slots, number)
         return found
 
-    def _candidates(self, part: Part | range, asked: Sequence[int]) -> list[Labels]:
+    def _candidates(self, part: MappedPart | range, asked: Sequence[int]) -> list[Labels]:
         held = self.bounds.held
         if isinstance(part, range):
             slots = np.arange(part.start, part.stop)

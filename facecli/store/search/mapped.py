@@ -24,7 +24,7 @@ QUERY_BITS = 4
 """To how many bits FAISS rounds a query that it compares with short codes; more take longer and estimate no better."""
 
 
-class Part(Struct, frozen=True, eq=False):
+class MappedPart(Struct, frozen=True, eq=False):
     """A part of a mapped file: its first slot, and a FAISS index of its codes."""
 
     first: int
@@ -53,7 +53,7 @@ class MappedCodes:
         """Raise VectorsDamaged where the file is no longer complete."""
         self.stored.check()
 
-    def _part(self, first: int, count: int) -> Part:
+    def _part(self, first: int, count: int) -> MappedPart:
         faiss, file = self._faiss, self.stored.file
         index: Any
         if file.form == HALVES:
@@ -68,10 +68,10 @@ class MappedCodes:
         data = self.codes[first : first + count].reshape(-1).view(np.uint8)
         index.codes = faiss.MaybeOwnedVectorUInt8.create_view(faiss.swig_ptr(data), len(data), self._whole.codes.owner)
         index.ntotal = count
-        return Part(first, index)
+        return MappedPart(first, index)
 
 
-def selecting(held: NDArray[np.bool_] | None, part: Part) -> dict[str, Any]:
+def selecting(held: NDArray[np.bool_] | None, part: MappedPart) -> dict[str, Any]:
     """The arguments that let FAISS compare only the held slots, bool (total,), of a part; none where it is None."""
     if held is None:
         return {}
