@@ -52,12 +52,12 @@ def face_of_person(reader: IndexReader, query: PersonQuery) -> QueryFace:
     return QueryFace(query.query, 1, cover.box, cover.score, vector, cover.face_id, person_id)
 
 
-def matches_of_person(reader: IndexReader, person_id: int, by: By, minimum: float | None) -> list[Match]:
+def matches_of_person(reader: IndexReader, person_id: int, by: By) -> list[Match]:
     """The faces of a person, or the best one of each photo, the most similar to the mean of them first."""
     found: list[Match] = []
     paths: set[str] = set()
     for face in reader.people.faces([person_id]):
-        if (minimum is None or face.similarity >= minimum) and not (by is By.PHOTO and face.path in paths):
+        if by is By.FACE or face.path not in paths:
             paths.add(face.path)
             found.append(Match(len(found) + 1, face.similarity, face.face_id, face.path, face.box, face.score))
     return found
