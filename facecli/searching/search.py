@@ -215,7 +215,10 @@ class Search:
         )
 
     def _is_over(self, match: Match, face: QueryFace) -> bool:
-        """Whether a match of a query face is over the threshold; for a person's own faces only one that was asked for."""
+        """Whether a match of a query face is over the threshold.
+
+        A person's own faces need no threshold, unless one was asked for.
+        """
         if face.person_id is not None and self.threshold.name == "auto":
             return True
         # Similarities are float32: in the index, 0.28 is the float32 nearest to it.
