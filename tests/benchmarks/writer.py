@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from facecli.indexing.in_flight import Claims
 from scale import KIND, make_file, some_embeddings
 
 from facecli.config import IndexOptions, ScanOptions
 from facecli.indexing.batch_writer import BatchWriter
 from facecli.indexing.change_detector import ChangeDetector
 from facecli.indexing.diff import Pair
-from facecli.indexing.in_flight import Claims
 from facecli.indexing.outcomes import ChainResult, FileTask, Fresh
 from facecli.indexing.parts import membership
 from facecli.merging import MergeRequest, merge_indexes
