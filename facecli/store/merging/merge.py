@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from facecli.store.catalog.schema import PEOPLE_FROM
 from facecli.store.merging.order import CHUNK_PHOTOS, Arriving, arriving, chunks, skipped_files
 from facecli.store.merging.reconcile import Plan, new_skips, plan, refuse, rows_to_write
 from facecli.store.reader import IndexReader
@@ -30,6 +31,12 @@ class Merge:
     def write(self, photos: Sequence[Arriving], writer: IndexWriter) -> Committed:
         """Write the photos of a plan in one transaction."""
         return writer.take_in(rows_to_write(writer, self._shards, photos)) if photos else Committed()
+
+    def with_decisions(self) -> list[str]:
+        """The directories of the shards with names of people and decisions about them, which are not merged."""
+        known = [shard for shard in self._shards if shard.version >= PEOPLE_FROM]
+        query = "SELECT EXISTS (SELECT 1 FROM decisions)"
+        return [str(shard.directory) for shard in known if shard.number(query)]
 
     def write_skips(self, writer: IndexWriter) -> int:
         """Record the skipped files after the photos; returns how many."""

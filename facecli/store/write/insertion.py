@@ -51,10 +51,10 @@ class Insertions:
         self._photos.append(values)
         return photo_id
 
-    def add_faces(self, faces: Sequence[FaceRow], photo_id: int) -> None:
-        """Add faces to a photo."""
-        set_id, first_slot = self._row.set_id, self._row.slots + len(self.codes)
-        for face_id, slot, face in zip(itertools.count(self._next_face), itertools.count(first_slot), faces):
+    def add_faces(self, faces: Sequence[FaceRow], photo_id: int) -> int:
+        """Add faces to a photo; returns the id of the first, which the others follow."""
+        first, set_id, first_slot = self._next_face, self._row.set_id, self._row.slots + len(self.codes)
+        for face_id, slot, face in zip(itertools.count(first), itertools.count(first_slot), faces):
             checksum = face.checksum(face_id, photo_id)
             values = (face_id, set_id, photo_id, slot, face.box, face.score, face.found_by, face.landmarks, checksum)
             self._faces.append(values)
@@ -62,6 +62,7 @@ class Insertions:
         self.codes += [face.embedding for face in faces]
         self._next_face += len(faces)
         self.faces += len(faces)
+        return first
 
     def new_slot(self, face: FaceRow) -> int:
         """A slot for the embedding of a face."""
