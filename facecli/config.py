@@ -11,6 +11,7 @@ from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
 from facecli.errors import UsageError, quoted
+from facecli.limits import PhotoLimits
 
 DEFAULT_PACK = "buffalo_sc"
 INDEX_NAME = ".facecli"
@@ -257,6 +258,8 @@ class SearchOptions(Struct, frozen=True):
     reading: ReadOptions = field(default_factory=ReadOptions)
     provenance: bool = False
     """Whether the SHA-256 of each query photo is computed."""
+    limits: PhotoLimits = field(default_factory=PhotoLimits)
+    """Which photos are searched."""
 
     def __post_init__(self) -> None:
         for name in ("face", "threshold"):

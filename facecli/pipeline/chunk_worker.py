@@ -260,4 +260,5 @@ def fresh(photo: IndexedPhoto) -> PhotoResult:
         np.ascontiguousarray(found.landmarks, "<f4").tobytes(),
         np.ascontiguousarray(found.found_by, "u1").tobytes(),
         np.ascontiguousarray(photo.embeddings, "<f2").tobytes(),
+        capture=photo.capture,
     )

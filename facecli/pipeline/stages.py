@@ -40,7 +40,9 @@ def join_photos(
 ) -> list[IndexedPhoto]:
     """Join each photo with its faces and their embeddings, float32 (m, d), in the order of the crops."""
     return [
-        IndexedPhoto(photo.file, photo.digest, photo.width, photo.height, found, embeddings[crops.owner == number])
+        IndexedPhoto(
+            photo.file, photo.digest, photo.width, photo.height, found, embeddings[crops.owner == number], photo.capture
+        )
         for number, (photo, found) in enumerate(zip(photos, detections, strict=True))
     ]
 

@@ -75,6 +75,8 @@ class Search:
         calibration = find_calibration(made_with.recogniser_sha256)
         self.threshold = choose_threshold(self._options.threshold, calibration, reader.info.faces)
         self._scale = None if calibration is None else confidence_scale(calibration, reader.info.faces)
+        self.selected = reader.select(self._options.limits) if self._options.limits else None
+        """The faces that the limits allow; None if there are none."""
         self._gathering = Gathering(reader, self._options, self._around)
 
     @property
@@ -176,14 +178,23 @@ class Search:
         seen = [(face.embedding, left_out) for face, left_out in asked if face.person_id is None]
         nearest: Iterator[list[Match]] = iter(())
         if seen:
-            scope = Scope([left_out for _, left_out in seen])
+            among = self.selected.slots if self.selected is not None else None
+            scope = Scope([left_out for _, left_out in seen], among)
             vectors = np.stack([vector for vector, _ in seen])
             nearest = iter(self._reader.nearest(vectors, top=top, minimum=minimum, by=by, scope=scope))
         for face, _ in asked:
             if face.person_id is None:
                 yield next(nearest)
             else:
-                yield matches_of_person(self._reader, face.person_id, by)[: top or None]
+                yield matches_of_person(self._reader, face.person_id, by, self._allowed)[: top or None]
+
+    def _allowed(self, face_id: int) -> bool:
+        """Whether the limits allow a face."""
+        if self.selected is None:
+            return True
+        ids = self.selected.face_ids
+        place = int(np.searchsorted(ids, face_id))
+        return place < len(ids) and int(ids[place]) == face_id
 
     def _everyone(self, block: Block) -> SearchResult:
         """The photos that show all faces of a block."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from facecli.errors import IndexDamaged
-from facecli.store.catalog.rows import as_bytes, as_int
-from facecli.store.catalog.schema import CHANGES_FROM, PARTS_FROM
+from facecli.store.catalog.rows import CAPTURE, as_bytes, as_int
+from facecli.store.catalog.schema import CAPTURES_FROM, CHANGES_FROM, PARTS_FROM
 from facecli.store.catalog.sets import Row, SetQueries
 from facecli.store.errors import trusted
 from facecli.store.records import FileStat, KnownFile
@@ -24,6 +24,11 @@ class FileQueries(SetQueries):
     def _stat(self) -> str:
         """The columns that show whether a file is unchanged."""
         return "size, mtime_ns, ctime_ns, inode" if self.version >= CHANGES_FROM else "size, mtime_ns, NULL, NULL"
+
+    @property
+    def _capture(self) -> str:
+        """The columns of a capture."""
+        return ", ".join(CAPTURE if self.version >= CAPTURES_FROM else ["NULL"] * len(CAPTURE))
 
     def under(self, root: str) -> Iterator[KnownFile]:
         """Photos and skipped files at and below a path, ascending by path."""

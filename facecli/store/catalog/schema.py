@@ -164,7 +164,19 @@ CREATE TRIGGER face_ungrouped AFTER DELETE ON faces BEGIN
 END;
 """
 """Decisions about people, which are kept, and groups, which can be made again from faces and decisions."""
-MIGRATIONS: tuple[str, ...] = (FIRST, CHANGES, PARTS, PEOPLE)
+CAPTURES = """
+ALTER TABLE photos ADD COLUMN looked INTEGER;
+ALTER TABLE photos ADD COLUMN taken_ms INTEGER;
+ALTER TABLE photos ADD COLUMN offset_minutes INTEGER;
+ALTER TABLE photos ADD COLUMN latitude REAL;
+ALTER TABLE photos ADD COLUMN longitude REAL;
+ALTER TABLE photos ADD COLUMN make TEXT;
+ALTER TABLE photos ADD COLUMN model TEXT;
+CREATE INDEX photos_unlooked ON photos (photo_id) WHERE looked IS NULL;
+"""
+"""Columns for when, where and with what a photo was taken, and for the version of what read it, NULL where nothing
+did. The index holds only photos that an earlier version indexed, until a run has looked at them."""
+MIGRATIONS: tuple[str, ...] = (FIRST, CHANGES, PARTS, PEOPLE, CAPTURES)
 """Script n takes a catalogue from version n to n + 1. A reader cannot migrate; it reads NULL for missing columns."""
 CHANGES_FROM = 1 + MIGRATIONS.index(CHANGES)
 """The first version that has the columns of CHANGES."""
@@ -172,6 +184,8 @@ PARTS_FROM = 1 + MIGRATIONS.index(PARTS)
 """The first version that has the column of PARTS."""
 PEOPLE_FROM = 1 + MIGRATIONS.index(PEOPLE)
 """The first version that has the tables of PEOPLE."""
+CAPTURES_FROM = 1 + MIGRATIONS.index(CAPTURES)
+"""The first version that has the columns of CAPTURES."""
 
 
 def migrate(connection: sqlite3.Connection, number: int, script: str) -> None:
