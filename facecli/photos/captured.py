@@ -51,9 +51,14 @@ def capture_of(data: bytes) -> Capture:
     return Capture(taken, offset, latitude, longitude, *names)
 
 
+def is_jpeg(data: bytes) -> bool:
+    """Whether data is the beginning of a JPEG file."""
+    return data.startswith(b"\xff\xd8")
+
+
 def _exif_of(data: bytes) -> bytes:
     """The TIFF structure of a photo's EXIF data; empty if it has none."""
-    if data[:2] == b"\xff\xd8":
+    if is_jpeg(data):
         try:
             return exif_of_jpeg(data)
         except Refusal:

@@ -169,6 +169,17 @@ class FileQueries(SetQueries):
             if not isinstance(path, bytes) or not self.paths.is_stored(path):
                 yield "roots", path
 
+    def unlooked(self, after: int = 0) -> list[tuple[int, PhotoFile]]:
+        """Some photos, by id from `after` on, of which it is not known whether their files say when they were taken."""
+        if self.version < CAPTURES_FROM:
+            return []
+        query = (
+            f"SELECT photo_id, path, {self._stat} FROM photos INDEXED BY photos_unlooked "
+            "WHERE looked IS NULL AND photo_id > ? ORDER BY photo_id LIMIT 1000"
+        )
+        with trusted(self.path):
+            return [(as_int(number), self._file(*file)) for number, *file in self.rows(query, (after,))]
+
     def part(self) -> str:
         """The part of the photos that the index is restricted to, as `1/3`; empty for all of them."""
         rows = self.rows("SELECT part FROM state") if self.version >= PARTS_FROM else []
