@@ -186,6 +186,10 @@ class IndexReader(Catalogue):
         with self.steady():
             return Selection(self, limits).faces()
 
+    def selection(self, limits: PhotoLimits) -> Selection:
+        """What limits allow."""
+        return Selection(self, limits)
+
     def photos_within(self, limits: PhotoLimits) -> Iterator[StoredPhoto]:
         """The photos that limits allow, ascending by path."""
         return Selection(self, limits).photos()

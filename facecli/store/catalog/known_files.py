@@ -26,7 +26,7 @@ class FileQueries(SetQueries):
         return "size, mtime_ns, ctime_ns, inode" if self.version >= CHANGES_FROM else "size, mtime_ns, NULL, NULL"
 
     @property
-    def _capture(self) -> str:
+    def capture_columns(self) -> str:
         """The columns of a capture."""
         return ", ".join(CAPTURE if self.version >= CAPTURES_FROM else ["NULL"] * len(CAPTURE))
 

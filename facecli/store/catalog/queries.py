@@ -37,7 +37,7 @@ class Catalogue(WholeRows):
     def photo_columns(self) -> str:
         """The columns of a StoredPhoto, for a table `photos p`."""
         faces = "(SELECT count(*) FROM faces f WHERE f.photo_id = p.photo_id)"
-        return f"path, photo_id, size, mtime_ns, digest, width, height, {faces}, {self._capture}"
+        return f"path, photo_id, size, mtime_ns, digest, width, height, {faces}, {self.capture_columns}"
 
     @property
     def _photos(self) -> str:

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from facecli.captures import Capture
+from facecli.exports import ExportedFace, ExportedPhoto
 from facecli.limits import PhotoLimits, is_pattern, pattern_of
 from facecli.store.catalog.queries import Catalogue
-from facecli.store.catalog.schema import CAPTURES_FROM
+from facecli.store.catalog.rows import (
+    are_unit,
+    as_bytes,
+    as_float,
+    as_int,
+    read_box,
+    read_capture,
+    read_codes,
+    read_landmarks,
+)
+from facecli.store.catalog.schema import CAPTURES_FROM, PEOPLE_FROM
+from facecli.store.catalog.sets import Row
 from facecli.store.errors import trusted
 from facecli.store.records import Selected, StoredPhoto
+from facecli.store.vector_file import Codes
+from facecli.types import FoundBy
+
+_PAGE = 1024
 
 
 class Selection:
@@ -44,6 +61,61 @@ class Selection:
         columns = self._catalogue.photo_columns
         query = f"SELECT {columns} FROM photos p WHERE {where} AND path >= ? AND path < ?"
         return self._catalogue.photos_of(query, tuple(values))
+
+    def exported_faces(
+        self, person_id: int | None, names: Mapping[int, str], *, embeddings: bool
+    ) -> Iterator[ExportedFace]:
+        """The faces of the photos, ascending by id, or those of one person; `names` are people's by their ids."""
+        where, values = self._condition(timed=True, placed=True)
+        person = "(SELECT m.person_id FROM members m WHERE m.face_id = f.face_id)"
+        person = person if self._catalogue.version >= PEOPLE_FROM else "NULL"
+        code = "e.embedding" if embeddings else "NULL"
+        query = (
+            "SELECT f.face_id, f.box, f.landmarks, f.score, f.found_by, p.photo_id, p.path, p.digest, p.width, "
+            f"p.height, {person} AS person, {code}, {self._catalogue.capture_columns} "
+            "FROM faces f CROSS JOIN photos p USING (photo_id) JOIN embeddings e USING (face_id) "
+            f"WHERE f.face_id > ? AND {where}{'' if person_id is None else ' AND person = ?'} "
+            f"ORDER BY f.face_id LIMIT {_PAGE}"
+        )
+        last = 0
+        while rows := self._catalogue.rows(query, (last, *values, *([] if person_id is None else [person_id]))):
+            with trusted(self._catalogue.path):
+                last = as_int(rows[-1][0])
+                for row in rows:
+                    yield self._exported(row, names)
+
+    def _exported(self, row: Row, names: Mapping[int, str]) -> ExportedFace:
+        face_id, box, marks, score, found_by, number, path, digest, width, height, person, code, *capture = row
+        photo = ExportedPhoto(
+            as_int(number),
+            self._catalogue.paths.unpack(as_bytes(path)),
+            as_bytes(digest),
+            as_int(width),
+            as_int(height),
+            read_capture(capture) or Capture(),
+        )
+        person_id = None if person is None else as_int(person)
+        points = read_landmarks(as_bytes(marks)).ravel().tolist()
+        return ExportedFace(
+            as_int(face_id),
+            photo,
+            read_box(as_bytes(box)),
+            tuple(points),
+            as_float(score),
+            FoundBy(as_int(found_by)).name.lower(),
+            person_id,
+            names.get(person_id) if person_id is not None else None,
+            self._embedding(code),
+        )
+
+    def _embedding(self, stored: object) -> Codes | None:
+        if stored is None:
+            return None
+        numbers = read_codes([as_bytes(stored)], self._catalogue.dimension)
+        if not are_unit(numbers).all():
+            raise ValueError("not an embedding")
+        (code,) = numbers
+        return np.ascontiguousarray(code)
 
     def undated(self) -> int:
         """How many photos are left out because they have no date."""

@@ -68,7 +68,7 @@ class WholeRows(FileQueries):
         """All photos, ascending by path, `page` of them in memory at a time."""
         query = (
             f"SELECT path, photo_id, {self._stat}, digest, width, height, checksum, again, "
-            f"(SELECT count(*) FROM faces f WHERE f.photo_id = p.photo_id), {self._capture} FROM photos p "
+            f"(SELECT count(*) FROM faces f WHERE f.photo_id = p.photo_id), {self.capture_columns} FROM photos p "
             f"WHERE set_id = ? AND path >= ? AND path < ? ORDER BY path LIMIT {page:d}"
         )
         before = b""
