@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from facecli.cli.command_first import CommandFirst
+from facecli.cli.completing import complete_models, complete_packs
 from facecli.cli.names import Name
 from facecli.cli.options import Common, common_options
 from facecli.cli.streams import results
@@ -25,11 +27,12 @@ Examples:
 HEADER = ("NAME", "DETECTOR", "RECOGNISER", "DIMENSION", "STATE", "SHA-256", "LICENCE")
 
 
-class DefaultList(click.Group):
+class DefaultList(CommandFirst):
     """A group whose default command is `list`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or (args[0].startswith("-") and args[0] not in ("--help", "-h")):
+        args = self.command_first(args)
+        if not ctx.resilient_parsing and (not args or (args[0].startswith("-") and args[0] not in ("--help", "-h"))):
             args = ["list", *args]
         return super().parse_args(ctx, args)
 
@@ -58,7 +61,7 @@ def list_command(common: Common) -> None:
 
 
 @models.command()
-@click.argument("name", type=Name())
+@click.argument("name", type=Name(), shell_complete=complete_packs)
 @common_options
 def pull(common: Common, name: str) -> None:
     """Download a pack, verify it, and print its directory.
@@ -84,7 +87,7 @@ def pull(common: Common, name: str) -> None:
 
 
 @models.command()
-@click.argument("name", type=Name())
+@click.argument("name", type=Name(), shell_complete=complete_models)
 @common_options
 def path(_common: Common, name: str) -> None:
     """Print the directory of an installed, undamaged pack."""
@@ -95,7 +98,7 @@ def path(_common: Common, name: str) -> None:
 
 
 @models.command()
-@click.argument("name", required=False, type=Name())
+@click.argument("name", required=False, type=Name(), shell_complete=complete_models)
 @common_options
 def verify(_common: Common, name: str | None) -> int:
     """Verify the hashes of a pack, or of all installed packs.

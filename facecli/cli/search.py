@@ -10,6 +10,7 @@ import click
 from msgspec import Struct
 
 from facecli.cli.choices import FACE, number
+from facecli.cli.completing import complete_thresholds
 from facecli.cli.context import path_style, terminal_of
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
@@ -76,6 +77,7 @@ class SearchArguments(Struct, frozen=True):
     metavar="X|NAME",
     default="auto",
     show_default=True,
+    shell_complete=complete_thresholds,
     help="Minimum similarity: a number, loose, balanced, strict, none, or auto: depends on the index size, with a "
     "chance of one in ten that any stranger passes.",
 )

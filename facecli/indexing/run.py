@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from facecli.errors import DeviceError, FacecliError
+from facecli.errors import DeviceError
 from facecli.indexing.batch_writer import BatchWriter
 from facecli.indexing.change_detector import ChangeDetector
 from facecli.indexing.departures import explain, find_gone, mounts_to_remember
 from facecli.indexing.diff import Pair
+from facecli.indexing.expectation import Count, Expectation
 from facecli.indexing.outcomes import ChainResult, FileTask
 from facecli.indexing.prune_policy import outermost
 from facecli.indexing.relocation import Relocations
@@ -53,18 +52,19 @@ class Run:
         self._clock = StageClock()
         self._workshop: WorkerPool | None = None
         self._crew: ThreadPool[FileTask, ChainResult] | None = None
+        self._expectation: Expectation | None = None
 
-    def run(self, reporter: Reporter, stop: Stop, count_files: Callable[[], int]) -> None:
+    def run(self, reporter: Reporter, stop: Stop, count: Count) -> None:
         """Read new and changed photos, drop missing ones, and leave the index complete.
 
-        `count_files` scans the files a second time in parallel, so that a long run can estimate its end.
+        `count` finds the photos to read a second time in parallel, so that a long run can estimate its end.
         """
         began = self._clock.now()
         writer = BatchWriter(self._store, self._report, self._clock, self._options.batch_size)
         writer.may_move = self._may_move
         writer.follows_looked_at = self._options.force and not self._settings.migrates
         with stop.finishing():
-            self._look(writer, reporter, stop, count_files)
+            self._look(writer, reporter, stop, count)
         if self._scan.ignored:
             reporter.detail(
                 "ignored: " + ", ".join(f"{count} {kind}" for kind, count in self._scan.ignored.most_common())
@@ -78,14 +78,14 @@ class Run:
             self._finish(reporter)
         self._sum_up(began)
 
-    def _look(self, writer: BatchWriter, reporter: Reporter, stop: Stop, count_files: Callable[[], int]) -> None:
+    def _look(self, writer: BatchWriter, reporter: Reporter, stop: Stop, count: Count) -> None:
         """Read all new and changed photos, until the end or until a stop is requested.
 
         Photos in progress are finished and kept.
         """
         reporter.start("photos", None)
         try:
-            begun = stop.at_once(self._begin(reporter, count_files))
+            begun = stop.at_once(self._begin(reporter, count))
             for result in run_in_order(begun, window=lambda: self._workshop.window if self._workshop else 1, stop=stop):
                 if isinstance(result, Skipped):
                     reporter.skip(result)
@@ -97,12 +97,14 @@ class Run:
             writer.commit()
             raise
         finally:
+            if self._expectation is not None:
+                self._expectation.end()
             if self._crew is not None and self._workshop is not None:
                 self._crew.close()
                 self._workshop.close()
             reporter.stop()
 
-    def _begin(self, reporter: Reporter, count_files: Callable[[], int]) -> Iterator[Future[ChainResult] | None]:
+    def _begin(self, reporter: Reporter, count: Count) -> Iterator[Future[ChainResult] | None]:
         """Start the tasks of the workers, in the order of the paths."""
         began, idle = self._clock.now(), 0
         for entry in self._agenda:
@@ -111,14 +113,13 @@ class Run:
                 if idle < STRIDE:
                     continue
             self._clock.add("scan", busy=self._clock.now() - began)
-            reporter.advance(idle)
+            reporter.advance(0, unchanged=self._report.photos.unchanged)
             idle = 0
-            yield self._submit(entry, reporter, count_files) if entry is not None else None
+            yield self._submit(entry, reporter, count) if entry is not None else None
             began = self._clock.now()
         self._clock.add("scan", busy=self._clock.now() - began)
-        reporter.advance(idle)
 
-    def _submit(self, entry: Pair | Skipped, reporter: Reporter, count_files: Callable[[], int]) -> Future[ChainResult]:
+    def _submit(self, entry: Pair | Skipped, reporter: Reporter, count: Count) -> Future[ChainResult]:
         """Hand a file to the workers; for a file that the scan could not access, return its Skipped as the result."""
         if isinstance(entry, Skipped):
             future: Future[ChainResult] = Future()
@@ -131,8 +132,8 @@ class Run:
 
             self._workshop = WorkerPool(self._settings, self._options, self._store, self._clock, reporter)
             self._crew = self._workshop.crew()
-            if reporter.watched:
-                threading.Thread(target=_expect, args=(reporter, count_files), daemon=True).start()
+            self._expectation = Expectation(reporter, count)
+            self._expectation.begin()
         return self._crew.submit(FileTask(entry.found, entry.known))
 
     def _look_again(self, task: FileTask) -> ChainResult:
@@ -202,9 +203,3 @@ class Run:
             0.0, self._clock.now() - began - times["write"].busy_seconds - times["scan"].busy_seconds
         )
         report.stages = times
-
-
-def _expect(reporter: Reporter, count_files: Callable[[], int]) -> None:
-    """Report the number of files if they can be counted; any error will be reported by the run itself."""
-    with suppress(FacecliError, OSError):
-        reporter.expect(count_files())

@@ -254,6 +254,10 @@ class IndexReader:
         """The indexed directories, absolute, sorted."""
         return self._catalogue.roots()
 
+    def excludes(self) -> tuple[str, ...]:
+        """The patterns to exclude, as in .gitignore, that earlier runs were given."""
+        return self._catalogue.excludes()
+
     def mounts(self) -> dict[str, int | None]:
         """The mount points seen below, at and above the roots, absolute, each with the file system's device number."""
         return self._catalogue.mounts()

@@ -160,6 +160,16 @@ class IndexWriter(IndexReader):
                 "INSERT INTO roots (path, mount, file_system) VALUES (?, ?, ?)", wanted
             )
 
+    def keep_excludes(self, patterns: Sequence[str]) -> None:
+        """Replace the patterns to exclude that later runs use."""
+        if tuple(patterns) == self._writing.excludes():
+            return
+        with explained(self._writing.path), transaction(self._writing.connection, self._disk, "excludes"):
+            self._writing.connection.execute("DELETE FROM excludes")
+            self._writing.connection.executemany(
+                "INSERT INTO excludes (pattern) VALUES (?)", [(pattern,) for pattern in patterns]
+            )
+
     def begin_migration(self, kind: EmbeddingKind) -> None:
         """Start or resume a migration: all photos are embedded again as `kind`, into a new set.
 

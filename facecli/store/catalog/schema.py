@@ -99,10 +99,16 @@ ALTER TABLE roots ADD COLUMN file_system INTEGER;
 """
 """Columns for ctime and inode, which reveal that a file was replaced by one of the same size and mtime, and for the
 file system at a mount point, which reveals that another disk is mounted there. NULL where not known."""
-MIGRATIONS: tuple[str, ...] = (FIRST, CHANGES)
+EXCLUDES = """
+CREATE TABLE excludes (place INTEGER PRIMARY KEY, pattern TEXT NOT NULL) STRICT;
+"""
+"""The patterns of --exclude, in the order in which they were given, as gitignore needs it."""
+MIGRATIONS: tuple[str, ...] = (FIRST, CHANGES, EXCLUDES)
 """Script n takes a catalogue from version n to n + 1. A reader cannot migrate; it reads NULL for missing columns."""
-CHANGES_FROM = 2
+CHANGES_FROM = MIGRATIONS.index(CHANGES) + 1
 """The first version that has these columns."""
+EXCLUDES_FROM = MIGRATIONS.index(EXCLUDES) + 1
+"""The first version that has this table."""
 
 
 def migrate(connection: sqlite3.Connection, number: int, script: str) -> None:

@@ -338,6 +338,7 @@ def test_an_index_of_0_1_0_is_read_as_it_is_and_written_after_it_is_brought_up_t
         assert (len(before), reader.info.schema) == (3, 1)
         assert list(reader.check()) == []
         assert (reader.roots(), reader.mounts()) == (("/p",), {"/p/usb": None})
+        assert reader.excludes() == ()
         assert {row[3:5] for row in reader.stats_under("/")} == {(None, None)}
         assert reader.with_digest(before[0][0].digest)[0].file == photo  # type: ignore[attr-defined]
         assert reader.at("/p/bad.jpg") == KnownFile(None, skips[0].file, b"", skips[0])
@@ -364,6 +365,9 @@ def make_first(index: Path) -> None:
     ):
         database.execute(f"ALTER TABLE {column}")
     database.execute("ALTER TABLE roots DROP COLUMN file_system")
+    for (name,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND sql > ''").fetchall():
+        if f"CREATE TABLE {name} " not in schema.FIRST and not name.startswith("sqlite_"):
+            database.execute(f"DROP TABLE {name}")
     database.execute("PRAGMA user_version = 1")
     database.close()
 
