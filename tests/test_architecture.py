@@ -88,6 +88,7 @@ DOORS = {"store": ("libraries", "locate", "reader", "records", "writer")}
 LIBRARY_IN = {
     "click": ("cli",),
     "tqdm": ("cli",),
+    "watchfiles": ("cli",),
     "sqlite3": ("store",),
     "faiss": ("store",),
     "onnxruntime": ("vision",),

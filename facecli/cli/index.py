@@ -114,6 +114,7 @@ SOME_SKIPPED = 3
     "--prune/--no-prune", default=None, help="Drop photos that are gone even if most of a directory is, or drop none."
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be done, change nothing.")
+@click.option("--watch", is_flag=True, help="Go on: index again whenever photos change, until Ctrl-C or SIGTERM.")
 @click.option("--json", "as_json", is_flag=True, help="Print a report as one JSON object.")
 @common_options
 def index(common: Common, **options: Any) -> int:
@@ -138,11 +139,19 @@ def index(common: Common, **options: Any) -> int:
     console = common.console()
     if common.index is None and os.path.dirname(directory) != os.getcwd():
         console.warn(f"the index found above: {directory}")
+
+    def tell(report: IndexReport) -> None:
+        if options["as_json"]:
+            print_report(report, absolute=common.absolute)
+        tell_report(report, console, dry_run=options["dry_run"])
+
     with catching_signals(console) as stop:
+        if options["watch"]:
+            from facecli.cli.watching import Watching, watched_request  # noqa: PLC0415
+
+            return 128 + Watching(watched_request(request), console, stop, tell).run()
         report = index_photos(request, console, stop)
-    if options["as_json"]:
-        print_report(report, absolute=common.absolute)
-    tell_report(report, console, dry_run=options["dry_run"])
+    tell(report)
     if report.interrupted_by:
         raise Interrupted(
             report.interrupted_by,
