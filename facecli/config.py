@@ -57,6 +57,7 @@ LONGEST_PATTERN = 4096
 MOST_PATTERNS = 1000
 """The most patterns to exclude that an index keeps."""
 LARGEST_FACE_ID = 2**63 - 1
+MOST_PARTS = 1_000_000
 LONGEST_NUMBER = 30
 """The most digits that are parsed; Python refuses numbers of several thousand digits."""
 
@@ -107,6 +108,16 @@ BOUNDS = {
     "max_memory": Bounds(1, 10**15),
 }
 """Limits of options by name, for the command line and for Python."""
+
+
+def read_part(asked: str) -> tuple[int, int]:
+    """Read a part I/N as I and N, of which I is from 1 to N; raises UsageError on anything else."""
+    number, _, count = asked.partition("/")
+    of = whole_number(count, MOST_PARTS) or 0
+    one = whole_number(number, of) or 0
+    if not one:
+        raise UsageError("not a part such as 1/3", quoted(asked))
+    return one, of
 
 
 def whole_number(text: str, most: int) -> int | None:
@@ -216,8 +227,8 @@ class IndexOptions(Struct, frozen=True):
     device: str = "auto"
     jobs: int = 0
     """Worker threads; 0 for one per usable core."""
-    batch_size: int = 64
-    """Maximum photos per commit."""
+    batch_size: int | None = None
+    """Maximum photos per commit and per batch of a device; None for the best of each."""
     det_size: int | None = None
     min_score: float | None = None
     min_face: int | None = None
@@ -232,6 +243,8 @@ class IndexOptions(Struct, frozen=True):
     prune: bool | None = None
     """None: prune unless a root would lose most of its photos; True: prune such roots too; False: never."""
     retry_skipped: bool = False
+    part: str | None = None
+    """I/N: only the photos of part I of N; None keeps the part that the index is restricted to."""
     dry_run: bool = False
     wait_seconds: float = 0.0
     max_memory: int | None = None
@@ -239,6 +252,9 @@ class IndexOptions(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         _settle(self)
+        if self.part is not None:
+            one, of = read_part(self.part)
+            force_setattr(self, "part", f"{one}/{of}")
 
 
 class SearchOptions(Struct, frozen=True):

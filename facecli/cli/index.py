@@ -25,6 +25,7 @@ facecli index -i ~/faces.index --exclude cache/ /srv  an index in another place
 find . -name '*.jpg' -newer last -print0 | facecli index -0 -
 facecli index --json . | jq -r '.skipped[].path'      the files that could not be read
 facecli index --migrate -m buffalo_l                  the same photos with another model
+facecli index --part 1/3 -i part1 /srv                a third of the photos, for facecli merge
 """
 FAILED = 2
 SOME_SKIPPED = 3
@@ -46,7 +47,10 @@ SOME_SKIPPED = 3
     help="Worker threads; default one per core, more with a GPU.",
 )
 @click.option(
-    "--batch-size", type=number("batch_size"), default=64, metavar="N", help="Maximum photos per commit; default 64."
+    "--batch-size",
+    type=number("batch_size"),
+    metavar="N",
+    help="Maximum photos per commit and per batch of a device; default 2048 and what suits the device.",
 )
 @click.option(
     "--det-size",
@@ -113,6 +117,7 @@ SOME_SKIPPED = 3
 @click.option(
     "--prune/--no-prune", default=None, help="Drop photos that are gone even if most of a directory is, or drop none."
 )
+@click.option("--part", metavar="I/N", help="Index only part I of N, for facecli merge; kept for later runs.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, change nothing.")
 @click.option("--watch", is_flag=True, help="Go on: index again whenever photos change, until Ctrl-C or SIGTERM.")
 @click.option("--json", "as_json", is_flag=True, help="Print a report as one JSON object.")
@@ -227,7 +232,7 @@ def _options(given: dict[str, Any]) -> IndexOptions:
         "migrate",
     )
     return IndexOptions(
-        **{name: given[name] for name in (*same, "drop_unreachable", "prune", "retry_skipped", "dry_run")},
+        **{name: given[name] for name in (*same, "drop_unreachable", "prune", "retry_skipped", "part", "dry_run")},
         precision=Precision(given["precision"]) if given["precision"] else None,
         scan=ScanOptions(not given["no_recursive"], given["follow_symlinks"], given["exclude"], given["no_exclude"]),
         reading=ReadOptions(given["max_pixels"], given["accept_truncated"]),

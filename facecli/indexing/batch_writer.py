@@ -7,25 +7,33 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from facecli.indexing.in_flight import Claim
 from facecli.indexing.outcomes import ChainResult, FileTask, Fresh, Recognised, Refused, Unaltered
 from facecli.indexing.prune_policy import is_gone
 from facecli.pipeline.clock import StageClock
+from facecli.pipeline.in_flight import Claim
 from facecli.store.records import Batch, KnownFile
 from facecli.store.writer import IndexWriter
 from facecli.types import IndexedPhoto, IndexReport, PhotoFile, Skipped
 
 COMMIT_SECONDS = 5.0
 """Longest time between two commits, so that an interrupted run loses little."""
+COMMIT_PHOTOS = 2048
+"""Most photos in a commit, if the user names no number: larger commits are not cheaper by photo."""
+COMMIT_FACES = 16_384
+"""Most faces in a commit but for one photo's: some 40 MB."""
 
 
 class BatchWriter:
     """Turns results into batches, in one thread and in the order of the files."""
 
-    def __init__(self, store: IndexWriter, report: IndexReport, clock: StageClock, batch_size: int) -> None:
-        self._store, self._report, self._clock, self._batch_size = store, report, clock, batch_size
+    def __init__(self, store: IndexWriter, report: IndexReport, clock: StageClock, batch_size: int | None) -> None:
+        self._store, self._report, self._clock = store, report, clock
+        self._batch_size = batch_size or COMMIT_PHOTOS
+        self._keeps_out = store.info.kept_out > 0
         self.may_move: Callable[[str], bool] = lambda _: False
         """Whether a photo that is missing at a path may have moved: only if the run can know that it is gone."""
+        self.reads_again = False
+        """Whether the faces of a known content are those found in this run."""
         self.follows_looked_at = False
         """Whether a photo read in this run may be a moved one: only if known contents are read again."""
         self.moved: set[int] = set()
@@ -39,6 +47,7 @@ class BatchWriter:
 
     def _empty(self) -> None:
         self._photos: list[IndexedPhoto] = []
+        self._faces = 0
         self._claims: list[Claim] = []
         self._contents: dict[bytes, IndexedPhoto] = {}
         """One of `_photos` for each content."""
@@ -55,16 +64,14 @@ class BatchWriter:
         match result:
             case Fresh(photo, known, claim):
                 self._claims.append(claim)
-                self._take_fresh(photo, known)
+                self._take_fresh(photo, known, again)
             case Unaltered(file, photo_id):
                 self._touches.append((photo_id, file))
                 self._report.photos.unchanged += 1
             case Recognised():
                 self._take_recognised(result, again)
             case Refused(_, known):
-                self._report.kept_out += 1
-                if known is not None and known.photo_id is not None:
-                    self.replaced.append(known.photo_id)
+                self._refuse(known)
             case Skipped():
                 self.skip(result)
             case _:
@@ -77,8 +84,24 @@ class BatchWriter:
         self._report.photos.skipped += 1
         self._report.skipped.append(skipped)
 
-    def _take_fresh(self, photo: IndexedPhoto, known: KnownFile | None) -> None:
-        """Take a photo read in this run; at a new path it may be a moved one, which keeps its ids."""
+    def _refuse(self, known: KnownFile | None) -> None:
+        self._report.kept_out += 1
+        if known is not None and known.photo_id is not None:
+            self.replaced.append(known.photo_id)
+
+    def _take_fresh(
+        self, photo: IndexedPhoto, known: KnownFile | None, again: Callable[[FileTask], ChainResult]
+    ) -> None:
+        """Take a photo read in this run; at a new path it may be a moved one, which keeps its ids.
+
+        Whoever read it need not know the index: a content that is removed or known is taken as such.
+        """
+        if self._keeps_out and self._store.kept_out(photo.digest).photo:
+            self._refuse(known)
+            return
+        if not self.reads_again and self._knows(photo.digest):
+            self._take_recognised(Recognised(photo.file, photo.digest, known), again)
+            return
         is_new = known is None or known.photo_id is None
         moved = self._moved_from(photo.digest) if is_new and self.follows_looked_at else None
         if moved is None:
@@ -86,6 +109,9 @@ class BatchWriter:
         else:
             self._move(moved, photo.file)
             self._gather(photo)
+
+    def _knows(self, digest: bytes) -> bool:
+        return digest in self._contents or self._store.photo_of_content(digest) is not None
 
     def _take_recognised(self, result: Recognised, again: Callable[[FileTask], ChainResult]) -> None:
         """Take a file with a known content: the photo has moved here, or this is a copy of it."""
@@ -137,11 +163,13 @@ class BatchWriter:
 
     def _gather(self, photo: IndexedPhoto) -> None:
         self._photos.append(photo)
+        self._faces += len(photo.detections)
         self._contents[photo.digest] = photo
 
     def commit_if_due(self) -> None:
         """Commit if the batch is full or its time is over."""
-        if self._count >= self._batch_size or (self._count and self._clock.now() - self._since >= COMMIT_SECONDS):
+        is_full = self._count >= self._batch_size or self._faces >= COMMIT_FACES
+        if is_full or (self._count and self._clock.now() - self._since >= COMMIT_SECONDS):
             self.commit()
 
     @property

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from facecli.errors import PhotoError, UsageError
 from facecli.indexing.departures import removal_hint
 from facecli.indexing.expectation import count_work
+from facecli.indexing.parts import membership, settle_part
 from facecli.indexing.prune_policy import is_below
 from facecli.indexing.rehearsal import Rehearsal
 from facecli.indexing.request import IndexRequest, resolve, settle
@@ -56,7 +57,8 @@ def index_photos(
     request = resolve(request)
     before = _ask_index(request)
     request = _with_excludes(request, before.excludes)
-    scan = _open_scan(request, before)
+    part = settle_part(request.options.part, before.info)
+    scan = _open_scan(request, before, part)
     settings = settle(request.options, before.info)
     if request.options.device != "auto":
         find_devices(request.options.device)
@@ -73,10 +75,11 @@ def index_photos(
             if settings.migrates:
                 store.begin_migration(settings.kind)
             store.keep_excludes(request.options.scan.exclude)
+            store.set_part(part)
             Run(request, settings, scan, store, report).run(
                 reporter,
                 stop,
-                lambda enough: count_work(_open_scan(request, before), store, request.options, enough),
+                lambda enough: count_work(_open_scan(request, before, part), store, request.options, enough),
             )
     kept = () if settings.migrates and request.options.drop_unreachable else before.roots
     for root in report.missing_roots:
@@ -86,7 +89,7 @@ def index_photos(
         )
     _tell_what_was_passed_over(scan, reporter)
     if not report.photos.seen:
-        reporter.warn("no photos were found there")
+        reporter.warn(f"no photos of part {part} were found there" if part else "no photos were found there")
     report.seconds = time.perf_counter() - began
     return report
 
@@ -125,7 +128,7 @@ def _tell_what_was_passed_over(scan: Scan, reporter: Reporter) -> None:
             reporter.detail(f"not read, made by facecli: {folder}")
 
 
-def _open_scan(request: IndexRequest, before: Before) -> Scan:
+def _open_scan(request: IndexRequest, before: Before, part: str) -> Scan:
     """The scan of the given paths, else of the roots of the index; a migration scans both.
 
     Raises UsageError if there is nothing to scan, and PhotoError if none of the paths exist.
@@ -149,6 +152,7 @@ def _open_scan(request: IndexRequest, before: Before) -> Scan:
             hint="facecli index DIRECTORY",
         )
     scan = Scan(roots, options.scan, listed=listed, leave_out=(request.directory,), within=before.roots)
+    scan.wanted = membership(part, (*roots, *before.roots), before.strays)
     if roots and not listed and len(scan.missing_roots) == len(roots):
         known = [removal_hint(root) for root in scan.missing_roots if root in before.roots]
         raise PhotoError(

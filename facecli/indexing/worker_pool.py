@@ -7,7 +7,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from msgspec.structs import replace
 
 from facecli.config import IndexOptions
-from facecli.indexing.in_flight import Claims
 from facecli.indexing.outcomes import ChainResult, FileTask
 from facecli.indexing.photo_task import PhotoTask, Shared
 from facecli.indexing.request import Settings
@@ -15,6 +14,7 @@ from facecli.photos.budget import PixelBudget, default_budget
 from facecli.photos.decode import PhotoReader
 from facecli.pipeline.clock import StageClock
 from facecli.pipeline.cores import count_workers
+from facecli.pipeline.in_flight import Claims
 from facecli.pipeline.runner import ThreadPool
 from facecli.reporting import Reporter
 from facecli.store.writer import IndexWriter
@@ -26,6 +26,9 @@ from facecli.vision.serving.pooled import Pooling, devices_apart, open_models_on
 AHEAD = 4
 """Photos in progress per worker. A slow photo delays the next ones only after that many are done; while they wait they
 hold faces, not pixels."""
+
+DEVICE_BATCH = 64
+"""The most photos in a batch of a device, if the user names no number."""
 
 
 class WorkerPool:
@@ -39,18 +42,19 @@ class WorkerPool:
     ) -> None:
         pack, devices = settings.find_pack(), find_devices(options.device)
         wanted = settings.kind.fingerprint
-        pooling = Pooling(reporter, options.batch_size)
+        batch_size = options.batch_size or DEVICE_BATCH
+        pooling = Pooling(reporter, batch_size)
         opener = ThreadPoolExecutor(1)
         self._models = opener.submit(open_models_on, pack, devices, wanted.detection, wanted.precision, pooling)
         opener.shutdown(wait=False)
         self._reading = options.reading
         self._budget = PixelBudget(options.max_memory) if options.max_memory else default_budget()
         self.devices = devices_apart(devices)
-        self.jobs = options.jobs or count_workers(self.devices, options.batch_size, self._budget.total)
-        self.window = AHEAD * self.jobs + options.batch_size
+        self.jobs = options.jobs or count_workers(self.devices, batch_size, self._budget.total)
+        self.window = AHEAD * self.jobs + batch_size
         """The most photos in progress or waiting for an earlier one: enough to keep every worker busy and to fill the
         batches of a device."""
-        if self.devices and self.jobs < options.batch_size:
+        if self.devices and self.jobs < batch_size:
             reporter.detail(
                 f"a batch holds at most {self.jobs} photos, one per worker: --jobs or --max-memory allows no more"
             )

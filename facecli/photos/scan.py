@@ -6,14 +6,14 @@ import heapq
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from facecli.config import ScanOptions
 from facecli.directories import absolute
 from facecli.photos.exclusions import Exclusions, compile_patterns
 from facecli.photos.files import stat_photo
-from facecli.photos.walk import Findings, Walk
+from facecli.photos.walk import OTHER_PART, Findings, Walk, everything
 from facecli.types import PhotoFile, Skipped
 
 
@@ -44,6 +44,8 @@ class Scan:
         self._findings = Findings()
         self._options = options
         self._leave_out = leave_out
+        self.wanted: Callable[[str], bool] = everything
+        """Decides by the paths of files which of those found are looked at."""
         self._patterns = compile_patterns(options.exclude)
         self._files = [*self._sort_out(dict.fromkeys(roots)), *listed]
         self.excluded_roots: list[str] = []
@@ -71,10 +73,7 @@ class Scan:
         return self._findings.ignored
 
     def __iter__(self) -> Iterator[PhotoFile | Skipped]:
-        walks: list[Iterable[PhotoFile | Skipped]] = [
-            Walk(root, self._options, self._findings, exclusions=exclusions, leave_out=self._leave_out)
-            for root, exclusions in self._exclusions.items()
-        ]
+        walks: list[Iterable[PhotoFile | Skipped]] = [self._walk(root) for root in self.directories]
         if self._files:
             walks.append(self._look_at_files())
         if len(walks) == 1:
@@ -91,6 +90,12 @@ class Scan:
         """Whether the patterns and `.facecliignore` files exclude a path below one of the directories."""
         above = [exclusions for root, exclusions in self._exclusions.items() if path.startswith(root.rstrip("/") + "/")]
         return bool(above) and all(exclusions.hold(path) for exclusions in above)
+
+    def _walk(self, root: str) -> Walk:
+        exclusions = self._exclusions[root]
+        walk = Walk(root, self._options, self._findings, exclusions=exclusions, leave_out=self._leave_out)
+        walk.wanted = self.wanted
+        return walk
 
     def _exclusions_of(self, root: str, within: Sequence[str]) -> Exclusions:
         bases = [base for base in within if root.startswith(base.rstrip("/") + "/")]
@@ -119,6 +124,8 @@ class Scan:
         for path in sorted(set(self._files), key=os.fsencode):
             if os.path.isdir(path):  # output of find lists directories too, and the files in them separately
                 self._findings.ignored["directory in a list"] += 1
+            elif not self.wanted(path):
+                self._findings.ignored[OTHER_PART] += 1
             else:
                 yield stat_photo(path, self._findings.systems)
 

@@ -9,11 +9,13 @@ from typing import Any
 from facecli.config import MOST_PATTERNS, check_pattern
 from facecli.errors import IndexDamaged, UsageError
 from facecli.store.catalog.rows import as_bytes, as_int
-from facecli.store.catalog.schema import CHANGES_FROM, EXCLUDES_FROM
+from facecli.store.catalog.schema import CHANGES_FROM, EXCLUDES_FROM, PARTS_FROM
 from facecli.store.catalog.sets import Row, SetQueries
 from facecli.store.errors import trusted
 from facecli.store.records import FileStat, KnownFile
 from facecli.types import PhotoFile, Skipped, SkipReason
+
+_LONGEST_PART = 50
 
 
 class FileQueries(SetQueries):
@@ -178,6 +180,11 @@ class FileQueries(SetQueries):
                 "the patterns to exclude are damaged", self.path, hint="facecli check --repair drops them"
             )
         return tuple(str(pattern) for (pattern,) in rows)
+
+    def part(self) -> str:
+        """The part of the photos that the index is restricted to, as `1/3`; empty for all of them."""
+        rows = self.rows("SELECT part FROM state") if self.version >= PARTS_FROM else []
+        return str(rows[0][0] or "")[:_LONGEST_PART] if rows else ""
 
     def roots(self) -> tuple[str, ...]:
         """The roots, sorted."""
