@@ -50,6 +50,8 @@ class PackState(Struct, frozen=True):
     presence: Presence
     files: tuple[FileState, ...] = ()
     """Empty if the pack is not on this machine."""
+    known: KnownPack | None = None
+    """What is published about it."""
 
 
 def list_packs() -> list[PackState]:
@@ -91,6 +93,7 @@ def check_known(pack: KnownPack, *, afresh: bool = False) -> PackState:
         directory,
         presence,
         files,
+        pack,
     )
 
 
