@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -145,6 +146,12 @@ def index(common: Common, **options: Any) -> int:
     if common.index is None and os.path.dirname(directory) != os.getcwd():
         console.warn(f"the index found above: {directory}")
 
+    def refresh(report: IndexReport) -> None:
+        if not (report.interrupted_by or options["dry_run"]):
+            from facecli.naming.album import refresh_after_run  # noqa: PLC0415
+
+            refresh_after_run(Path(directory), report.seconds, console)
+
     def tell(report: IndexReport) -> None:
         if options["as_json"]:
             print_report(report, absolute=common.absolute)
@@ -154,8 +161,9 @@ def index(common: Common, **options: Any) -> int:
         if options["watch"]:
             from facecli.cli.watching import Watching, watched_request  # noqa: PLC0415
 
-            return 128 + Watching(watched_request(request), console, stop, tell).run()
+            return 128 + Watching(watched_request(request), console, stop, (refresh, tell)).run()
         report = index_photos(request, console, stop)
+        refresh(report)
     tell(report)
     if report.interrupted_by:
         raise Interrupted(
