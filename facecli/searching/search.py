@@ -36,7 +36,7 @@ OTHER_VERSION = "search with the facecli that made it, or let `facecli index --m
 
 NamedQuery: TypeAlias = str | os.PathLike[str] | Query
 """A query as typed, or already parsed."""
-Answer: TypeAlias = SearchResult | QueryFailure
+Answered: TypeAlias = SearchResult | QueryFailure
 
 
 class SearchAnswer(Struct, frozen=True, eq=False):
@@ -81,7 +81,7 @@ class Search:
         """The query photos used so far, in order."""
         return tuple(self._gathering.photos)
 
-    def answer(self, queries: NamedQuery | Sequence[NamedQuery]) -> Generator[Answer]:
+    def answer(self, queries: NamedQuery | Sequence[NamedQuery]) -> Generator[Answered]:
         """The results and failures, in the order of the queries, each as soon as it is known.
 
         A caller that may leave early must close the generator. Raises IndexMismatch, PackError or DeviceError if the
@@ -112,7 +112,7 @@ class Search:
             finally:
                 report.stop()
 
-    def _in_order(self, gathered: Iterator[Gathered]) -> Iterator[Answer]:
+    def _in_order(self, gathered: Iterator[Gathered]) -> Iterator[Answered]:
         waiting: list[Gathered] = []
         size = 1
         for found in gathered:
@@ -122,7 +122,7 @@ class Search:
                 waiting, size = [], min(2 * size, MOST_TOGETHER)
         yield from self._answers(waiting)
 
-    def _answers(self, gathered: Sequence[Gathered]) -> Iterator[Answer]:
+    def _answers(self, gathered: Sequence[Gathered]) -> Iterator[Answered]:
         """The answers to some queries; their faces are compared with the index at once."""
         faces = [face for found in gathered if not isinstance(found, QueryFailure) for face in found]
         results = self._match(combine_faces(faces, Combine.SEPARATE))
@@ -132,7 +132,7 @@ class Search:
             else:
                 yield from (next(results) for _ in found)
 
-    def _together(self, gathered: Iterator[Gathered]) -> Iterator[Answer]:
+    def _together(self, gathered: Iterator[Gathered]) -> Iterator[Answered]:
         faces: list[QueryFace] = []
         for found in gathered:
             if isinstance(found, QueryFailure):
@@ -216,7 +216,7 @@ def search_index(
     return collected(search, search.answer(queries))
 
 
-def collected(search: Search, answers: Iterator[Answer]) -> SearchAnswer:
+def collected(search: Search, answers: Iterator[Answered]) -> SearchAnswer:
     """All answers of a search together."""
     given = list(answers)
     results = tuple(answer for answer in given if not isinstance(answer, QueryFailure))
