@@ -22,13 +22,15 @@ from facecli.output.placing import Folder, refuse_index
 from facecli.output.records import json_line
 from facecli.searching.gathering import Surroundings
 from facecli.searching.originals import originals_of
+from facecli.searching.people_queries import asks_for_people
 from facecli.searching.provenance import provenance_record
 from facecli.searching.search import Search, collected
 from facecli.store.locate import find_index
 from facecli.store.reader import open_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Generator, Iterable, Sequence
+    from pathlib import Path
 
     from facecli.cli.options import Common
     from facecli.photos.recorded import Recorded
@@ -85,7 +87,9 @@ class SearchRun:
         """Search, print and make what was asked for; returns the exit code."""
         self._check()
         queries = _queries_of(self.request)
-        with open_reader(find_index(self.common.index, os.getcwd())) as reader:
+        directory = find_index(self.common.index, os.getcwd())
+        self._refresh_people(directory, queries)
+        with open_reader(directory) as reader:
             search = Search(reader, self._options(), Surroundings(os.getcwd(), sys.stdin.buffer, self.console))
             self._tell_threshold(search)
             printer = AnswerPrinter(self.common, self._row_options(len(queries)), search, reader.info)
@@ -98,6 +102,15 @@ class SearchRun:
         if printer.failed or failed:
             return 2
         return 0 if printer.matched else 1
+
+    def _refresh_people(self, directory: Path, queries: Sequence[str]) -> None:
+        """Bring the groups up to date, where a query is for a person."""
+        with open_reader(directory) as reader:
+            asked = asks_for_people(reader, queries, os.getcwd())
+        if asked:
+            from facecli.naming.album import IndexPeople  # noqa: PLC0415 (only for people)
+
+            IndexPeople(directory, self.console).refresh()
 
     def _print(
         self, answers: Generator[Answered], printer: AnswerPrinter, search: Search, reader: IndexReader

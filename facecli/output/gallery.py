@@ -1,20 +1,15 @@
-"""A search as one self-contained HTML page: the query faces on top, the matches as cards.
-
-All text from outside is escaped. The page's Content Security Policy allows only the script of this module and no
-network requests.
-"""
+"""A search as one self-contained HTML page: the query faces on top, the matches as cards."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.resources import files
 
 from msgspec import Struct
 
+from facecli.output.offline_page import data_url as _data_url
+from facecli.output.offline_page import escaped as _escaped
+from facecli.output.offline_page import offline_page
 from facecli.types import Box, JsonValue
 
 MINUS = "\N{MINUS SIGN}"
@@ -79,29 +74,17 @@ class Gallery(Struct, frozen=True):
 
 
 def gallery_page(gallery: Gallery) -> Iterator[str]:
-    """Yield the page in pieces."""
-    style, script = (
-        files("facecli.output").joinpath(f"gallery.{ending}").read_text("utf-8") for ending in ("css", "js")
-    )
-    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = (
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'"
-    )
-    yield (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta name="referrer" content="no-referrer">\n'
-        f"<title>{_escaped(gallery.title)} · facecli</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-    )
+    """The page in pieces."""
+    return offline_page(gallery.title, ("gallery",), _body(gallery))
+
+
+def _body(gallery: Gallery) -> Iterator[str]:
     yield _head(gallery)
     yield "<main>\n"
     for section in gallery.sections:
         yield from _section(section)
     yield "</main>\n"
     yield _foot(gallery)
-    yield f'<p id="told" role="status"></p>\n<script>{script}</script>\n</body>\n</html>\n'
 
 
 def _head(gallery: Gallery) -> str:
@@ -201,12 +184,3 @@ def _foot(gallery: Gallery) -> str:
 
 def _plain(value: JsonValue) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _escaped(text: str) -> str:
-    """Escape text for use anywhere in the page, also within quotes; replaces surrogates."""
-    return html.escape(text.encode("utf-8", "replace").decode(), quote=True)
-
-
-def _data_url(data: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
