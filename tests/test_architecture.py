@@ -61,8 +61,9 @@ MAY_IMPORT = {
 below it, cli everything."""
 USE_CASE = ("pipeline", *WORLDS, *LEAVES)
 _UNDER_MODELS = ("pixels", "runtime", "packs", "detection", "recognition", "devices", "optimization")
+_FILES = ("vector_file", "short_codes", "vector_writer")
 _UNDER_READER = (
-    *("errors", "records", "locate", "disk", "vector_file", "catalog", "people", "search", "maintenance", "write"),
+    *("errors", "records", "locate", "disk", *_FILES, "catalog", "people", "search", "maintenance", "write"),
 )
 INSIDE: dict[str, dict[str, tuple[str, ...]]] = {
     "vision": {
@@ -82,12 +83,14 @@ INSIDE: dict[str, dict[str, tuple[str, ...]]] = {
         "libraries": (),
         "disk": ("errors",),
         "locate": ("errors",),
-        "vector_file": ("disk", "errors"),
+        "vector_file": ("errors",),
+        "short_codes": ("vector_file",),
+        "vector_writer": ("disk", "short_codes", "vector_file"),
         "catalog": ("disk", "errors", "locate", "records", "vector_file"),
         "people": ("catalog", "disk", "errors"),
         "search": ("catalog", "disk", "errors", "records", "vector_file"),
-        "maintenance": ("catalog", "disk", "errors", "locate", "people", "records", "vector_file"),
-        "write": ("catalog", "disk", "errors", "maintenance", "people", "records", "vector_file"),
+        "maintenance": ("catalog", "disk", "errors", "locate", "people", "records", *_FILES),
+        "write": ("catalog", "disk", "errors", "maintenance", "people", "records", *_FILES),
         "reader": _UNDER_READER,
         "writer": (*_UNDER_READER, "reader"),
         "merging": (*_UNDER_READER, "reader", "writer"),
