@@ -38,7 +38,7 @@ class EngineChoice:
         """Open the engine; raises DeviceError, PackError, UsageError or WorkerError."""
         # Each engine is imported here only: most runs need one of them, and many need none.
         if self._options.fleet.address:
-            from facecli.fleet.ray_cluster import RayEngine  # noqa: PLC0415
+            from facecli.fleet.ray_engine import RayEngine  # noqa: PLC0415
 
             return RayEngine(self._options.fleet, self.spec("auto"), self._store.known_contents(), reporter)
         devices = find_devices(self._options.device)
