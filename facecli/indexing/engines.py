@@ -19,6 +19,8 @@ from facecli.system import count_processors
 from facecli.vision.devices.select import CPU, Device, find_devices
 from facecli.vision.runtime.cuda import GPU_KINDS, read_gpu
 
+DEVICE_BATCH = 64
+"""The most photos in a batch of a device, if the user names no number."""
 CORES_OF_A_PROCESS = 4
 """Processors that one process keeps busy. Reckoned: on two cores, each worker thread held Python's lock for an eighth
 of its time, so the lock is full with eight threads, and already with five or six they wait for it noticeably."""
@@ -87,7 +89,7 @@ class EngineChoice:
             options.reading,
             device,
             options.jobs,
-            batch_size=options.batch_size,
+            batch_size=options.batch_size or DEVICE_BATCH,
             max_memory=options.max_memory or 0,
             roots=tuple(os.fsencode(root) for root in self._roots),
         )

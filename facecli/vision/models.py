@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from facecli.config import DetectionOptions, Precision
 from facecli.errors import PackError, UsageError
+from facecli.onnx_loading import load_onnxruntime
 from facecli.reporting import Reporter, SilentReporter
 from facecli.vision.detection.detector import Detector, InputShape
 from facecli.vision.detection.network import FaceNetwork
@@ -21,7 +22,6 @@ from facecli.vision.optimization.rewrite_cache import prepare_cache
 from facecli.vision.optimization.variants import RewriteTarget, normalisation
 from facecli.vision.packs.resolve import ModelFile, ModelPack
 from facecli.vision.recognition.embedder import Embedder
-from facecli.vision.runtime.libraries import load_onnxruntime
 from facecli.vision.runtime.providers import OPENVINO
 from facecli.vision.runtime.session import CPU, Session
 

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Struct, field
 from numpy.typing import NDArray
 
-from facecli.vision.runtime.libraries import load_onnxruntime
+from facecli.onnx_loading import load_onnxruntime
 from facecli.vision.runtime.session import OnnxSession, failure
 from facecli.vision.serving.pooling import Blank
 
