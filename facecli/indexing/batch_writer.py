@@ -7,7 +7,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from facecli.indexing.in_flight import Claim
+from facecli.pipeline.in_flight import Claim
 from facecli.indexing.outcomes import ChainResult, FileTask, Fresh, Recognised, Refused, Unaltered
 from facecli.indexing.prune_policy import is_gone
 from facecli.pipeline.clock import StageClock

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from facecli.indexing.in_flight import Claim
+from facecli.pipeline.in_flight import Claim
 from facecli.store.records import KnownFile
 from facecli.types import IndexedPhoto, PhotoFile, Skipped
 

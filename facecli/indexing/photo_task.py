@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from facecli.indexing.in_flight import Claim, Claims, Outcome, under_name
+from facecli.pipeline.in_flight import Claim, Claims, Outcome, under_name
 from facecli.indexing.outcomes import ChainResult, FileTask, Fresh, Recognised, Refused, Unaltered
 from facecli.photos.decode import PhotoReader
 from facecli.pipeline.clock import StageClock

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from msgspec.structs import replace
 
 from facecli.config import IndexOptions
-from facecli.indexing.in_flight import Claims
+from facecli.pipeline.in_flight import Claims
 from facecli.indexing.outcomes import ChainResult, FileTask
 from facecli.indexing.photo_task import PhotoTask, Shared
 from facecli.indexing.request import Settings

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from facecli.indexing.in_flight import Claims
+from facecli.pipeline.in_flight import Claims
 from facecli.types import Detections, IndexedPhoto, PhotoFile, Skipped, SkipReason
 
 DIGEST = b"d" * 16
