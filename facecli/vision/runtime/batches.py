@@ -40,6 +40,12 @@ class Batches:
         """Seconds in which the network ran, in any thread."""
         return self._busy
 
+    @property
+    def largest(self) -> int:
+        """Rows of the largest batch now; some sessions have a preference."""
+        wish: int | None = getattr(self.session, "most", None)
+        return wish or self.most
+
     def limit(self, most: int) -> None:
         """Never run more than `most` rows at once."""
         with self._lock:
@@ -47,8 +53,8 @@ class Batches:
 
     def room_for(self, rows: int) -> int:
         """The rows that a buffer needs for `rows` rows and the padding of their last batch."""
-        most = self._most()
-        return rows // most * most + self._size(rows % most) if rows % most else rows
+        rest = rows % self.largest
+        return rows - rest + self._size(rest) if rest else rows
 
     def run(self, feed: NDArray[Any], rows: int) -> Iterator[tuple[int, list[NDArray[Any]]]]:
         """Evaluate the network on the first `rows` rows of `feed`, batch by batch.
@@ -58,7 +64,7 @@ class Batches:
         """
         done = 0
         while done < rows:
-            count = min(rows - done, self._most())
+            count = min(rows - done, self.largest)
             size = min(self._size(count), len(feed) - done)
             try:
                 outputs = self._time(feed[done : done + size])
@@ -70,11 +76,6 @@ class Batches:
             # Some exports merge the axes of batch and anchors.
             yield count, [output[: len(output) // size * count] for output in outputs]
             done += count
-
-    def _most(self) -> int:
-        """The largest batch; some sessions have a preference."""
-        wish: int | None = getattr(self.session, "most", None)
-        return wish or self.most
 
     def _size(self, rows: int) -> int:
         return 1 << (rows - 1).bit_length() if self._padded else rows
