@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 from msgspec.structs import replace
 
 from facecli.config import IndexOptions
-from facecli.pipeline.in_flight import Claims
 from facecli.indexing.outcomes import ChainResult, FileTask
 from facecli.indexing.photo_task import PhotoTask, Shared
 from facecli.indexing.request import Settings
 from facecli.photos.budget import PixelBudget, default_budget
 from facecli.photos.decode import PhotoReader
 from facecli.pipeline.clock import StageClock
-from facecli.pipeline.cores import count_workers
+from facecli.pipeline.in_flight import Claims
 from facecli.pipeline.runner import ThreadPool
 from facecli.reporting import Reporter
 from facecli.store.writer import IndexWriter
+from facecli.system import count_processors
 from facecli.types import StageTime
 from facecli.vision.devices.select import find_devices
-from facecli.vision.models import FaceModels
-from facecli.vision.serving.pooled import Pooling, devices_apart, open_models_on
+from facecli.vision.models import FaceModels, Needs, Serving, is_batched, open_served
 
 AHEAD = 4
 """Photos in progress per worker. A slow photo delays the next ones only after that many are done; while they wait they
@@ -39,14 +38,14 @@ class WorkerPool:
     ) -> None:
         pack, devices = settings.find_pack(), find_devices(options.device)
         wanted = settings.kind.fingerprint
-        pooling = Pooling(reporter, options.batch_size)
+        needs = Needs(wanted.detection, wanted.precision)
         opener = ThreadPoolExecutor(1)
-        self._models = opener.submit(open_models_on, pack, devices, wanted.detection, wanted.precision, pooling)
+        self._models = opener.submit(open_served, pack, devices[0], needs, Serving(options.batch_size), reporter)
         opener.shutdown(wait=False)
         self._reading = options.reading
         self._budget = PixelBudget(options.max_memory) if options.max_memory else default_budget()
-        self.devices = devices_apart(devices)
-        self.jobs = options.jobs or count_workers(self.devices, options.batch_size, self._budget.total)
+        self.devices = int(is_batched(devices[0]))
+        self.jobs = options.jobs or count_processors()
         self.window = AHEAD * self.jobs + options.batch_size
         """The most photos in progress or waiting for an earlier one: enough to keep every worker busy and to fill the
         batches of a device."""
@@ -91,7 +90,6 @@ class WorkerPool:
         self._journal.close()
         if self._journal.trouble:
             self._reporter.detail(self._journal.trouble)
-        self._models.add_done_callback(_close_models)
 
     def sort_times(self, times: dict[str, StageTime]) -> None:
         """Count the devices' time as a stage's busy time and the workers' as waiting, if the two differ."""
@@ -100,8 +98,3 @@ class WorkerPool:
 
     def _make_chain(self, shared: Shared) -> PhotoTask:
         return PhotoTask(PhotoReader(self._reading, self._budget), shared)
-
-
-def _close_models(opened: Future[FaceModels]) -> None:
-    if opened.exception() is None:
-        opened.result().close()

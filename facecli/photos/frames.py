@@ -72,7 +72,10 @@ class PhotoSpace(Protocol):
         """Uint8 (size,), uninitialised, for the photo turned upright."""
 
     def release(self) -> None:
-        """Give back what was reserved; the photo's pixels are no longer valid."""
+        """Give back what was reserved for the last photo, if its pixels are no longer valid then."""
+
+    def clear(self) -> None:
+        """Take back all memory; no photo's pixels are valid any more."""
 
 
 class ReusedSpace:
@@ -102,6 +105,8 @@ class ReusedSpace:
         self._taken = 0
         self._frame.give_back()
         self._spare.give_back()
+
+    clear = release
 
 
 class BatchSpace:
@@ -147,3 +152,7 @@ class PartOfBatch:
 
     def release(self) -> None:
         """See `PhotoSpace`; the batch takes back the memory of all its photos at once."""
+
+    def clear(self) -> None:
+        """See `PhotoSpace`."""
+        self._batch.clear()

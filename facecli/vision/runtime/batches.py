@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facecli.errors import DeviceFull
-from facecli.vision.runtime.session import Session
+from facecli.errors import DeviceFull, FacecliError
+from facecli.vision.runtime.session import Session, failure
 
 Blank = Callable[[tuple[int, ...], "np.dtype[Any]"], NDArray[Any]]
 """Allocates an uninitialised array of a shape and dtype."""
@@ -94,6 +94,10 @@ class Batches:
                 self._since = time.perf_counter()
         try:
             return self.session.run(feed)
+        except FacecliError:
+            raise
+        except Exception as error:  # whatever a driver raises
+            raise failure(error, self.session.provider) from error
         finally:
             with self._lock:
                 self._running -= 1
