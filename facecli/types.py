@@ -292,6 +292,12 @@ class IndexReport(Struct):
     """Worker threads."""
     devices: int = 0
     """Devices with threads of their own for the networks; 0 if the workers ran the networks."""
+    engine: str = ""
+    """Where the workers ran: threads (in this process), processes, or ray; empty if the models were not needed."""
+    workers: int = 0
+    """Workers, each with models of its own; one has several threads."""
+    machines: int = 0
+    """The machines of the workers."""
     stages: dict[str, StageTime] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     kept_out: int = 0

@@ -47,6 +47,8 @@ MAY_IMPORT = {
     "thresholds": ("types", "errors"),
     **dict.fromkeys(WORLDS, LEAVES),
     "pipeline": (*WORLDS, *LEAVES),
+    "fleet": ("pipeline", *WORLDS, *LEAVES),
+    "indexing": ("fleet", "pipeline", *WORLDS, *LEAVES),
     "output": LEAVES,
     "removing": ("indexing", "pipeline", *WORLDS, *LEAVES),
 }
@@ -94,6 +96,7 @@ LIBRARY_IN = {
     "openvino": ("vision",),
     "insightface": ("vision",),
     "simplejpeg": ("photos",),
+    "ray": ("fleet",),
 }
 FORBIDDEN_NAMES = ("utils", "util", "helpers", "common", "manager", "misc")
 

@@ -46,7 +46,7 @@ class Spec(Struct, frozen=True, array_like=True):
     reading: ReadOptions
     device: str = "auto"
     jobs: int = 0
-    """Threads; 0 for one per core, and more where the device needs it."""
+    """Threads that read and decode; 0 for one per processor."""
     batch_size: int = 64
     """The most photos in a batch of the device."""
     max_memory: int = 0

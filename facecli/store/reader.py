@@ -227,6 +227,10 @@ class IndexReader:
         """The id of any photo of `with_digest`, at the same cost however many there are; None where there is none."""
         return self._catalogue.photo_of_content(digest)
 
+    def known_contents(self) -> bytes:
+        """The first eight bytes of the digest of each photo, ascending: uint64, little-endian, read big-endian."""
+        return self._catalogue.known_contents()
+
     def kept_out(self, digest: bytes) -> KeptOut:
         """What was removed of this content, and stays removed."""
         return self._catalogue.kept_out(digest)

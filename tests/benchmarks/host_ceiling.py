@@ -19,11 +19,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import facecli.indexing.worker_pool
 import numpy as np
 from numpy.typing import NDArray
 from speed_corpora import make_corpora
 
-import facecli.indexing.worker_pool
 from facecli.config import IndexOptions
 from facecli.indexing.index_photos import index_photos
 from facecli.indexing.request import IndexRequest
