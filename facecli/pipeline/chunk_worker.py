@@ -19,6 +19,8 @@ from facecli.vision.devices.select import find_devices
 from facecli.vision.models import FaceModels, Needs, Serving, is_batched, open_served
 from facecli.vision.packs.resolve import find_recorded_pack
 
+__all__ = ["ChunkWorker", "Ties"]
+
 
 class ChunkWorker:
     """Does chunks, several at once where several threads call `work`, so that none waits at the end of one."""
