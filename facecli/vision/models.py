@@ -149,7 +149,7 @@ def _detector(
     side = detector_side(pack, detection)
     network = open_detector(pack.detector, device, report)
     batches = _batches(network.session, device, serving.batch_size if is_batched(device) else 1)
-    shape = InputShape((side, side), pack.detector.input_size is not None, few=is_batched(device))
+    shape = InputShape((side, side), pack.detector.input_size is not None)
     return Detector(network.over(batches.session), detection, shape, normalisation(pack.detector), batches)
 
 

@@ -24,6 +24,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from facecli.vision.serving.pooled import joint_name
 from gpu_machine import machine, watched
 from index_speed import HERE, compare
 from speed_corpora import make_corpora
@@ -34,7 +35,6 @@ from facecli.system import count_processors
 from facecli.types import Photo, PhotoFile
 from facecli.vision.devices.select import find_devices
 from facecli.vision.runtime.providers import Device
-from facecli.vision.serving.pooled import joint_name
 
 COUNTS = {"small": (400, 4000), "web": (200, 1000), "large": (40, 320)}
 """The number of photos made, and their number with copies that differ only in a comment."""

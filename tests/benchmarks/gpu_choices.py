@@ -11,12 +11,13 @@ import json
 import sys
 from typing import Any
 
+from facecli.vision.serving.pooled import PooledModels, Pooling, open_models_on
+
 from facecli.config import DetectionOptions, Precision
 from facecli.reporting import SilentReporter
 from facecli.vision.devices.select import find_devices
 from facecli.vision.packs.resolve import find_pack
 from facecli.vision.runtime.cuda import GPU_KINDS, read_gpu
-from facecli.vision.serving.pooled import PooledModels, Pooling, open_models_on
 
 
 class Heard(SilentReporter):

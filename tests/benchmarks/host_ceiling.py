@@ -133,7 +133,7 @@ def _post_processing(models: FaceModels, photo: Photo) -> float:
         canned_device.put(0, shared.name)
         network = canned_device.models.open_detector(file, canned_device.CANNED, None)  # type: ignore[arg-type]
     outputs = [np.array(o) for o in network.session.run(np.broadcast_to(_boxed(photo), (64, 640, 640, 3)))]
-    from facecli.vision.detection import scrfd  # noqa: PLC0415
+    from facecli.vision.detection import scrfd
 
     scales = np.ones(64, np.float32)
     return _milliseconds(lambda: scrfd.best_of(network.decode(outputs, 64, 640, 0.5), scales), 64)

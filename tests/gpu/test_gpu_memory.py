@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from facecli.vision.serving import pooled
+from facecli.vision.serving.io_binding import BoundSession
+from facecli.vision.serving.pooled import PooledModels, Pooling, open_models_on
 from msgspec.structs import replace
 
 from facecli.config import DetectionOptions, Precision
@@ -21,9 +24,6 @@ from facecli.vision.packs.resolve import find_pack
 from facecli.vision.runtime.cuda import GPU_KINDS, Gpu, read_gpu
 from facecli.vision.runtime.providers import CPU, Device
 from facecli.vision.runtime.session import open_session
-from facecli.vision.serving import pooled
-from facecli.vision.serving.io_binding import BoundSession
-from facecli.vision.serving.pooled import PooledModels, Pooling, open_models_on
 
 pytestmark = pytest.mark.gpu
 MB = 1 << 20

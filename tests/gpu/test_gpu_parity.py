@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from facecli.vision.serving.io_binding import BoundSession
+from facecli.vision.serving.pinned_memory import PageLocked, blank_for
+from facecli.vision.serving.pooled import PooledModels, Pooling, open_models_on
 
 from facecli.config import DetectionOptions, Precision
 from facecli.reporting import SilentReporter
@@ -15,9 +18,6 @@ from facecli.vision.devices.benchmark import run_trial
 from facecli.vision.models import open_models
 from facecli.vision.packs.resolve import find_pack
 from facecli.vision.runtime.providers import CPU, Device
-from facecli.vision.serving.io_binding import BoundSession
-from facecli.vision.serving.pinned_memory import PageLocked, blank_for
-from facecli.vision.serving.pooled import PooledModels, Pooling, open_models_on
 
 pytestmark = pytest.mark.gpu
 LEAST, MEAN = 0.999, 0.9999

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from facecli.vision.serving.pooled import PooledModels, Pooling, open_models_on
 
 from facecli.config import DetectionOptions, Precision
 from facecli.vision.optimization import half_precision
 from facecli.vision.optimization.equivalence import LEAST_OF
 from facecli.vision.packs.resolve import find_pack
 from facecli.vision.runtime.providers import Device
-from facecli.vision.serving.pooled import PooledModels, Pooling, open_models_on
 
 pytestmark = pytest.mark.gpu
 WHATEVER, NEVER = 1e9, 0.0

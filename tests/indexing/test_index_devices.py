@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from facecli.vision.serving import pooled
+from facecli.vision.serving.pooling import Batching
 from misbehaving import PHOTOS, lost_after, slow, small
 from notes import Notes
 from numpy.typing import NDArray
@@ -19,8 +21,6 @@ from facecli.indexing.request import IndexRequest
 from facecli.store.reader import open_reader
 from facecli.types import IndexReport
 from facecli.vision.runtime.providers import Device
-from facecli.vision.serving import pooled
-from facecli.vision.serving.pooling import Batching
 
 
 def index(target: Path, photos: Path, device: str, notes: Notes | None = None, **options: Any) -> IndexReport:

@@ -57,8 +57,6 @@ class InputShape(Struct, frozen=True):
     """Width and height of the main input, in pixels."""
     fixed: bool
     """Whether the network accepts only this size, so that there is no small pass."""
-    few: bool = False
-    """Whether the device compiles or tunes its kernels for each size, so that there should be few."""
 
 
 class Detector:
@@ -78,7 +76,7 @@ class Detector:
         """
         self._network, self._options, self._side, self.batches = network, options, shape.side, batches
         self._small = (options.small_scale, options.small_scale) if options.small_scale and not shape.fixed else None
-        self._glance = shape.side if shape.fixed or shape.few else (_half(shape.side[0]), _half(shape.side[1]))
+        self._glance = shape.side if shape.fixed else (_half(shape.side[0]), _half(shape.side[1]))
         self._letterbox = Letterbox(*normalisation)
         self._own = threading.local()
 
