@@ -49,6 +49,7 @@ class By(StrEnum):
 
 
 LARGEST_FACE_ID = 2**63 - 1
+MOST_PARTS = 1_000_000
 LONGEST_NUMBER = 30
 """The most digits that are parsed; Python refuses numbers of several thousand digits."""
 
@@ -104,6 +105,16 @@ BOUNDS = {
     "worker_cpus": Bounds(1, 1024),
 }
 """Limits of options by name, for the command line and for Python."""
+
+
+def read_part(asked: str) -> tuple[int, int]:
+    """Read a part I/N as I and N, of which I is from 1 to N; raises UsageError on anything else."""
+    number, _, count = asked.partition("/")
+    of = whole_number(count, MOST_PARTS) or 0
+    one = whole_number(number, of) or 0
+    if not one:
+        raise UsageError("not a part such as 1/3", quoted(asked))
+    return one, of
 
 
 def whole_number(text: str, most: int) -> int | None:
@@ -233,8 +244,8 @@ class IndexOptions(Struct, frozen=True):
     device: str = "auto"
     jobs: int = 0
     """Worker threads; 0 for one per usable core."""
-    batch_size: int = 64
-    """Maximum photos per commit."""
+    batch_size: int | None = None
+    """Maximum photos per commit and per batch of a device; None for the best of each."""
     det_size: int | None = None
     min_score: float | None = None
     min_face: int | None = None
@@ -249,6 +260,8 @@ class IndexOptions(Struct, frozen=True):
     prune: bool | None = None
     """None: prune unless a root would lose most of its photos; True: prune such roots too; False: never."""
     retry_skipped: bool = False
+    part: str | None = None
+    """I/N: only the photos of part I of N; None keeps the part that the index is restricted to."""
     dry_run: bool = False
     wait_seconds: float = 0.0
     max_memory: int | None = None
@@ -261,6 +274,9 @@ class IndexOptions(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         _settle(self)
+        if self.part is not None:
+            one, of = read_part(self.part)
+            force_setattr(self, "part", f"{one}/{of}")
 
 
 class SearchOptions(Struct, frozen=True):

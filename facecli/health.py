@@ -27,6 +27,7 @@ from facecli.installation import (
     pip,
     runtime_conflict,
 )
+from facecli.onnx_loading import load_onnxruntime
 from facecli.reporting import Reporter
 from facecli.store.libraries import FaissBuild, faiss_build, sqlite_version
 from facecli.system import is_lack
@@ -37,7 +38,6 @@ from facecli.vision.packs.inventory import PackState, Presence, list_packs
 from facecli.vision.packs.known import known_pack
 from facecli.vision.packs.resolve import ModelPack, find_pack, mend_command
 from facecli.vision.runtime.cuda import Gpu, read_driver, read_gpus
-from facecli.vision.runtime.libraries import load_onnxruntime
 from facecli.vision.runtime.providers import CPU, Device
 
 LIBRARIES = ("numpy", "cv2", "faiss", "onnxruntime", "simplejpeg", "PIL")

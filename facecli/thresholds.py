@@ -1,4 +1,4 @@
-"""Thresholds: measured false-match rates of a recogniser, named thresholds, and how sure a match is.
+"""Thresholds: measured false-match rates of a recogniser, named thresholds, and the confidence in a match.
 
 The false-match rate is the share of comparisons of two different people with a similarity at or over the threshold. A
 search compares the query with every face of the index: with N faces and a rate r, the chance that any stranger passes
@@ -14,23 +14,15 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from facecli.errors import UsageError, quoted
-from facecli.types import JsonValue, Sureness
+from facecli.types import Confidence, JsonValue
 
 PRESET_RATES = {"loose": 4.7e-4, "balanced": 2.2e-5, "strict": 6.3e-7}
 """The false-match rate of each preset."""
 NAMES = ("auto", *PRESET_RATES, "none")
 STRANGER_CHANCE = 0.1
 """The chance that any stranger in the index passes, at the threshold of `auto`."""
-SURE_CHANCE = 0.01
-CLEAR_MARGIN = 0.15
-"""A margin to the next different person that raises the sureness by one step; twice the margin raises it by two."""
-NARROW_MARGIN = 0.05
-"""A margin below this lowers the sureness by one step, because another person is about as similar."""
-DIFFERENT_SIMILARITY = 0.2
-"""Two indexed faces with a lower similarity count as two people.
-
-With the default pack, 93 % of the pairs of one person have a higher one.
-"""
+LIKELY_CHANCE = 0.01
+"""The chance that any stranger in the index is as similar as a likely match."""
 
 
 class Point(Struct, frozen=True):
@@ -76,6 +68,17 @@ class Calibration(Struct, frozen=True):
                     math.ceil(round((before.threshold + share * (after.threshold - before.threshold)) * 1000, 6)) / 1000
                 )
         return self.points[0].threshold if rate >= self.points[0].false_matches else self.points[-1].threshold
+
+    def continued_at(self, rate: float) -> float:
+        """As `threshold_at`, but rates below the measured ones are reached on a straight line of their logarithm.
+
+        Its slope is the mean slope of the measurement, which falls faster at its end, so the result is rather too high.
+        """
+        first, last = self.points[0], self.points[-1]
+        if rate >= last.false_matches or first.false_matches == last.false_matches:
+            return self.threshold_at(rate)
+        fall = math.log(first.false_matches / last.false_matches) / (last.threshold - first.threshold)
+        return last.threshold + math.log(last.false_matches / rate) / fall
 
     def rate_at(self, similarity: float) -> float:
         """The false-match rate at a similarity.
@@ -240,9 +243,9 @@ def choose_threshold(asked: str, calibration: Calibration | None, faces: int) ->
     return Threshold(asked, calibration.threshold_at(PRESET_RATES[value]), calibration, faces)
 
 
-def rate_for(faces: int) -> float:
-    """The false-match rate at which the chance that any stranger among `faces` passes is STRANGER_CHANCE."""
-    return -math.expm1(math.log1p(-STRANGER_CHANCE) / faces)
+def rate_for(faces: int, chance: float = STRANGER_CHANCE) -> float:
+    """The false-match rate at which `chance` is the chance that any stranger among `faces` passes."""
+    return -math.expm1(math.log1p(-chance) / faces)
 
 
 def _fitting(calibration: Calibration, faces: int) -> float:
@@ -251,18 +254,26 @@ def _fitting(calibration: Calibration, faces: int) -> float:
     return min(max(calibration.threshold_at(rate_for(faces)), calibration.lowest), calibration.highest)
 
 
-def judge(similarity: float, margin: float | None, calibration: Calibration, faces: int) -> Sureness:
-    """Judge how sure a match is.
+class ConfidenceScale(Struct, frozen=True):
+    """The lowest similarities of possible and likely matches in an index of some size."""
 
-    It depends on the chance that any of `faces` strangers reaches this similarity, and on the margin. `margin` is the
-    match's similarity minus that of the nearest face that is certainly another person's; None if no such face is near.
-    """
-    chance = -math.expm1(faces * math.log1p(-calibration.rate_at(similarity)))
-    steps = 2 if chance <= SURE_CHANCE else 1 if chance <= STRANGER_CHANCE else 0
-    if margin is not None:
-        steps += int(margin >= CLEAR_MARGIN) + int(margin >= 2 * CLEAR_MARGIN)
-        steps = 0 if margin < 0 else min(steps, 2) - int(margin < NARROW_MARGIN)
-    return (Sureness.UNSURE, Sureness.LIKELY, Sureness.SURE)[min(max(steps, 0), 2)]
+    possible: float
+    """The threshold of `auto`."""
+    likely: float
+    """From here on, the chance that any stranger in the index is as similar is LIKELY_CHANCE or less."""
+
+    def judge(self, similarity: float) -> Confidence:
+        """The confidence in a match."""
+        if similarity >= self.likely:
+            return Confidence.LIKELY
+        return Confidence.POSSIBLE if similarity >= self.possible else Confidence.UNLIKELY
+
+
+def confidence_scale(calibration: Calibration, faces: int) -> ConfidenceScale:
+    """The scale for an index of `faces` faces."""
+    possible = _fitting(calibration, faces)
+    likely = calibration.continued_at(rate_for(max(1, faces), LIKELY_CHANCE))
+    return ConfidenceScale(possible, max(possible, likely))
 
 
 def spoken(count: float) -> str:

@@ -209,6 +209,14 @@ class QueryFace(Struct, frozen=True, eq=False):
         return f"<face {self.number} of {self.query!r}, score {self.score:.2f}, box {shown_box(self.box)}>"
 
 
+class Confidence(StrEnum):
+    """How likely a match shows the same person, by the measured false matches in an index of its size."""
+
+    LIKELY = "likely"
+    POSSIBLE = "possible"
+    UNLIKELY = "unlikely"
+
+
 class Match(Struct, frozen=True):
     """An indexed face that is similar to a query face."""
 
@@ -221,22 +229,8 @@ class Match(Struct, frozen=True):
     """Absolute path of the photo."""
     box: Box
     score: float
-
-
-class Sureness(StrEnum):
-    """How sure a match is."""
-
-    SURE = "sure"
-    LIKELY = "likely"
-    UNSURE = "unsure"
-
-
-class Judgement(Struct, frozen=True):
-    """How sure a match is, with its margin."""
-
-    sureness: Sureness
-    margin: float | None
-    """Similarity minus that of the nearest face that is certainly another person's; None if no such face is near."""
+    confidence: Confidence | None = None
+    """None if the model pack is not calibrated."""
 
 
 class SearchResult(Struct, frozen=True):
@@ -246,8 +240,6 @@ class SearchResult(Struct, frozen=True):
     matches: tuple[Match, ...]
     references: tuple[QueryFace, ...] = ()
     """With `--combine any`: the best reference for each match."""
-    judgements: tuple[Judgement, ...] = ()
-    """One per match; empty if not requested or if the pack is not calibrated."""
 
 
 class StageTime(Struct):

@@ -21,8 +21,10 @@ LEAVES = (
     "errors",
     "fingerprint",
     "installation",
+    "onnx_loading",
     "reporting",
     "scratch",
+    "similarity",
     "system",
     "thresholds",
     "types",
@@ -44,13 +46,15 @@ MAY_IMPORT = {
     "config": ("types", "errors"),
     "directories": (),
     "fingerprint": ("config", "errors"),
+    "onnx_loading": ("errors", "system"),
+    "similarity": ("errors", "onnx_loading", "reporting", "system", "types"),
     "thresholds": ("types", "errors"),
     **dict.fromkeys(WORLDS, LEAVES),
     "pipeline": (*WORLDS, *LEAVES),
     "fleet": ("pipeline", *WORLDS, *LEAVES),
     "indexing": ("fleet", "pipeline", *WORLDS, *LEAVES),
     "output": LEAVES,
-    "removing": ("indexing", "pipeline", *WORLDS, *LEAVES),
+    **dict.fromkeys(("merging", "removing"), ("indexing", "pipeline", *WORLDS, *LEAVES)),
 }
 """The imports allowed to each package besides itself. A use case (a module at the top) may import the pipeline and all
 below it, cli everything."""
@@ -77,15 +81,16 @@ INSIDE: dict[str, dict[str, tuple[str, ...]]] = {
         "locate": ("errors",),
         "vector_file": ("disk", "errors"),
         "catalog": ("disk", "errors", "locate", "records", "vector_file"),
-        "search": ("catalog", "disk", "errors", "vector_file"),
+        "search": ("catalog", "disk", "errors", "records", "vector_file"),
         "maintenance": ("catalog", "disk", "errors", "locate", "records", "vector_file"),
         "write": ("catalog", "disk", "errors", "maintenance", "records", "vector_file"),
         "reader": _UNDER_READER,
         "writer": (*_UNDER_READER, "reader"),
+        "merging": (*_UNDER_READER, "reader", "writer"),
     },
 }
 """The imports allowed to each sub-package, or module beside sub-packages, within the same package."""
-DOORS = {"store": ("libraries", "locate", "reader", "records", "writer")}
+DOORS = {"store": ("libraries", "locate", "merging", "reader", "records", "writer")}
 """The modules of a package that other packages may import, where not all are open."""
 LIBRARY_IN = {
     "click": ("cli",),
@@ -301,6 +306,14 @@ def test_all_output_goes_through_the_two_streams(name: str) -> None:
     assert [
         f"{name}:{line} calls {called}" for called, line in calls_of(name) if f"{called}(".startswith(written)
     ] == []
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if room_of(name) != "store"])
+def test_sql_stays_in_the_store(name: str) -> None:
+    """Readers and writers run any query, and only the store uses that."""
+    words = ("SELECT ", "INSERT ", "UPDATE ", "DELETE FROM", "PRAGMA ")
+    texts = [n for n in ast.walk(tree_of(MODULES[name])) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    assert [f"{name}:{n.lineno} {n.value}" for n in texts if str(n.value).startswith(words)] == []
 
 
 @pytest.mark.parametrize("name", MODULES)

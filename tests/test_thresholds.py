@@ -1,4 +1,4 @@
-"""The meaning of similarities: interpolation, presets, the automatic threshold, judgements."""
+"""The meaning of similarities: interpolation, presets, the automatic threshold, confidence."""
 
 from __future__ import annotations
 
@@ -8,8 +8,18 @@ import math
 import pytest
 
 from facecli.errors import UsageError
-from facecli.thresholds import MEASURED, Calibration, Point, choose_threshold, judge, rate_for, read_threshold, spoken
-from facecli.types import Sureness
+from facecli.thresholds import (
+    MEASURED,
+    Calibration,
+    ConfidenceScale,
+    Point,
+    choose_threshold,
+    confidence_scale,
+    rate_for,
+    read_threshold,
+    spoken,
+)
+from facecli.types import Confidence
 
 DEFAULT = next(iter(MEASURED.values()))
 SMALL = Calibration((Point(0.1, 1e-2, 0.99), Point(0.2, 1e-3, 0.9)), people=3, pairs=2000, data="a test")
@@ -113,24 +123,36 @@ def test_a_calibration_out_of_order_is_refused(points: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("similarity", "margin", "faces", "sureness"),
+    ("similarity", "faces", "confidence"),
     [
-        (0.63, 0.4, 34, Sureness.SURE),
-        (0.63, None, 100_000, Sureness.SURE),
-        (0.40, None, 100_000, Sureness.LIKELY),
-        (0.34, None, 100_000, Sureness.UNSURE),
-        (0.40, 0.03, 100_000, Sureness.UNSURE),
-        (0.40, 0.15, 100_000, Sureness.SURE),
-        (0.63, -0.01, 34, Sureness.UNSURE),
-        (0.63, 0.04, 34, Sureness.LIKELY),
-        (0.90, None, 10_000_000, Sureness.UNSURE),
-        (0.90, 0.45, 10_000_000, Sureness.SURE),
+        (0.63, 34, Confidence.LIKELY),
+        (0.63, 100_000, Confidence.LIKELY),
+        (0.63, 10_000_000, Confidence.LIKELY),
+        (0.40, 100_000, Confidence.POSSIBLE),
+        (0.34, 100_000, Confidence.UNLIKELY),
+        (0.34, 100, Confidence.LIKELY),
+        (0.30, 100, Confidence.POSSIBLE),
+        (0.43, 10_000_000, Confidence.POSSIBLE),
+        (0.27, 1, Confidence.UNLIKELY),
+        (0.27, 0, Confidence.UNLIKELY),
+        (-0.13, 34, Confidence.UNLIKELY),
     ],
 )
-def test_sureness_follows_the_index_and_the_margin(
-    similarity: float, margin: float | None, faces: int, sureness: Sureness
+def test_confidence_follows_the_similarity_and_the_size_of_the_index(
+    similarity: float, faces: int, confidence: Confidence
 ) -> None:
-    assert judge(similarity, margin, DEFAULT, faces) is sureness
+    assert confidence_scale(DEFAULT, faces).judge(similarity) is confidence
+
+
+@pytest.mark.parametrize("faces", [1, 100, 30_000, 10**6, 10**9])
+def test_what_auto_finds_is_possible_or_likely(faces: int) -> None:
+    scale, minimum = confidence_scale(DEFAULT, faces), choose_threshold("auto", DEFAULT, faces).minimum
+    assert minimum == scale.possible <= scale.likely < 0.65
+
+
+def test_a_measurement_of_one_rate_has_a_scale() -> None:
+    flat = Calibration((Point(0.3, 0.01, 0.9),), 2, 100, "two people")
+    assert confidence_scale(flat, 1000) == ConfidenceScale(0.3, 0.3)
 
 
 @pytest.mark.parametrize(

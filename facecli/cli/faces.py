@@ -11,16 +11,18 @@ import click
 from msgspec import Struct
 
 from facecli.cli.choices import FACE
-from facecli.cli.context import info_nearby, path_style, terminal_of
+from facecli.cli.context import info_nearby, path_style
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
+from facecli.cli.printing import choose_format, format_options, list_writer
 from facecli.cli.streams import Results, results, say_error
 from facecli.errors import PhotoError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from facecli.output.face_rows import FaceWriter
+    from facecli.output.formats import ListWriter
+    from facecli.output.photo_faces import FaceOfPhoto
     from facecli.output.placing import Folder
     from facecli.searching.reading import QueryPhoto
 
@@ -37,6 +39,7 @@ class FacesArguments(Struct, frozen=True):
     photos: tuple[str, ...]
     face: str
     json: bool
+    csv: bool
     embeddings: bool
     crops: str | None
     model: str | None
@@ -53,7 +56,7 @@ class FacesArguments(Struct, frozen=True):
     show_default=True,
     help="Which faces of each photo to list.",
 )
-@click.option("--json", is_flag=True, help="Print JSON Lines, one face per line.")
+@format_options("json", "csv")
 @click.option("--embeddings", is_flag=True, help="With --json: also print the embedding of each face.")
 @click.option(
     "--crops",
@@ -87,9 +90,10 @@ class _Faces:
             failed = self._list(self._writer(out), self._folder())
         return 0 if not failed else 3 if failed < len(self.request.photos) else 2
 
-    def _list(self, writer: FaceWriter, folder: Folder | None) -> int:
+    def _list(self, writer: ListWriter[FaceOfPhoto], folder: Folder | None) -> int:
         """Write the faces of all photos and report those that failed; returns the number of failed photos."""
         failed = 0
+        writer.begin()
         with contextlib.closing(self._read()) as photos:
             for photo in photos:
                 try:
@@ -120,13 +124,12 @@ class _Faces:
             source, named, ReadingOptions(ReadOptions(), crops=self.request.crops is not None), sys.stdin.buffer
         )
 
-    def _writer(self, out: Results) -> FaceWriter:
-        from facecli.output.face_rows import FaceFormat, FaceWriter  # noqa: PLC0415
+    def _writer(self, out: Results) -> ListWriter[FaceOfPhoto]:
+        from facecli.output.photo_faces import FaceLayout  # noqa: PLC0415
 
-        form = FaceFormat.JSON if self.request.json else FaceFormat.TABLE if out.terminal else FaceFormat.TSV
-        return FaceWriter(
-            form, out.drawn if form is FaceFormat.TABLE else out, path_style(self.common), terminal_of(self.common)
-        )
+        layout = FaceLayout(path_style(self.common), embeddings=self.request.embeddings)
+        form = choose_format({"json": self.request.json, "csv": self.request.csv})
+        return list_writer(form, out, layout, self.common)
 
     def _folder(self) -> Folder | None:
         if self.request.crops is None:
@@ -135,15 +138,16 @@ class _Faces:
 
         return Folder(self.request.crops)
 
-    def _write(self, photo: QueryPhoto, writer: FaceWriter, folder: Folder | None) -> None:
+    def _write(self, photo: QueryPhoto, writer: ListWriter[FaceOfPhoto], folder: Folder | None) -> None:
         from facecli.searching.query_parser import choose_faces  # noqa: PLC0415
 
         if not photo.faces:
             self.console.warn(f"{photo.query}: no face found")
             return
-        for face in choose_faces(photo.query, photo.faces, self.request.face):
-            writer.write(photo.file.path, face, embedding=self.request.embeddings)
-            if folder is not None and photo.crops is not None:
+        chosen = choose_faces(photo.query, photo.faces, self.request.face)
+        writer.write((photo.file.path, face) for face in chosen)
+        if folder is not None:
+            for face in chosen:
                 self._write_crop(photo, face.number, folder)
 
     def _write_crop(self, photo: QueryPhoto, number: int, folder: Folder) -> None:

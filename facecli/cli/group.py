@@ -15,6 +15,7 @@ COMMANDS = {
     "faces": "List the faces found in photos; needs no index.",
     "info": "Show the contents of an index.",
     "check": "Check that an index is consistent, and repair it.",
+    "merge": "Merge indexes into one.",
     "remove": "Remove photos or faces from an index permanently.",
     "models": "List, download and verify model packs.",
     "calibrate": "Measure the false-match rates of a model pack.",

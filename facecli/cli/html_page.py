@@ -65,7 +65,7 @@ class PageMaker:
         self._pictures = AnswerPictures(reader, answer)
 
     def make(self, file: str, results: Sequence[SearchResult], report: Reporter) -> None:
-        """Write the page; `results` are the answer's results with judgements."""
+        """Write the page."""
         check_page(file)
         self._pictures.make(ReadOptions(), report)
         info, answer = self._reader.info, self._answer
@@ -86,15 +86,11 @@ class PageMaker:
             f", face {query.number}" if len(asked) == 1 and query.face_id is None else ""
         )
         queries = tuple(self._picture(self._pictures.of_query(face), face.box) for face in asked)
-        return Section(
-            title, queries, tuple(self._card(result, number, match) for number, match in enumerate(result.matches))
-        )
+        return Section(title, queries, tuple(map(self._card, result.matches)))
 
-    def _card(self, result: SearchResult, number: int, match: Match) -> Card:
-        judgement = result.judgements[number] if result.judgements else None
+    def _card(self, match: Match) -> Card:
         picture = self._picture(self._pictures.of_match(match), match.box)
-        sureness, margin = (str(judgement.sureness), judgement.margin) if judgement is not None else ("", None)
-        return Card(picture, match.rank, match.similarity, match.face_id, sureness, margin)
+        return Card(picture, match.rank, match.similarity, match.face_id, match.confidence or "")
 
     def _picture(self, made: FacePicture, box: Box) -> GalleryPicture:
         shown = printable_path(made.path if made.path == STDIN else self._style.show(made.path))

@@ -27,6 +27,7 @@ find . -name '*.jpg' -newer last -print0 | facecli index -0 -
 facecli index --json . | jq -r '.skipped[].path'      the files that could not be read
 facecli index --migrate -m buffalo_l                  the same photos with another model
 facecli index --fleet ray://head:6379 /mnt/photos     with the machines of a Ray cluster
+facecli index --part 1/3 -i part1 /srv                a third of the photos, for facecli merge
 """
 FAILED = 2
 SOME_SKIPPED = 3
@@ -48,7 +49,10 @@ SOME_SKIPPED = 3
     help="Worker threads; default one per core, more with a GPU.",
 )
 @click.option(
-    "--batch-size", type=number("batch_size"), default=64, metavar="N", help="Maximum photos per commit; default 64."
+    "--batch-size",
+    type=number("batch_size"),
+    metavar="N",
+    help="Maximum photos per commit and per batch of a device; default 2048 and what suits the device.",
 )
 @worker_options
 @click.option(
@@ -109,6 +113,7 @@ SOME_SKIPPED = 3
 @click.option(
     "--prune/--no-prune", default=None, help="Drop photos that are gone even if most of a directory is, or drop none."
 )
+@click.option("--part", metavar="I/N", help="Index only part I of N, for facecli merge; kept for later runs.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print a report as one JSON object.")
 @common_options
@@ -209,7 +214,7 @@ def _options(given: dict[str, Any]) -> IndexOptions:
         "migrate",
     )
     return IndexOptions(
-        **{name: given[name] for name in (*same, "drop_unreachable", "prune", "retry_skipped", "dry_run")},
+        **{name: given[name] for name in (*same, "drop_unreachable", "prune", "retry_skipped", "part", "dry_run")},
         precision=Precision(given["precision"]) if given["precision"] else None,
         scan=ScanOptions(not given["no_recursive"], given["follow_symlinks"], given["exclude"]),
         reading=ReadOptions(given["max_pixels"], given["accept_truncated"]),

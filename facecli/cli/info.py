@@ -77,6 +77,8 @@ def _summary(about: IndexInfo, style: PathStyle) -> Iterator[bytes]:
         "generation": f"{about.generation}",
         "size": _sizes(about.sizes),
     }
+    if about.part:
+        rows["part"] = f"{about.part} of the photos; facecli merge unites the parts"
     if about.pending:
         rows["pending"] = "an erasure; the next index, remove or check --repair finishes it"
     if about.migrating_to is not None:

@@ -13,6 +13,7 @@ from facecli.cli.choices import FACE, number
 from facecli.cli.context import path_style, terminal_of
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
+from facecli.cli.printing import FLAGS, choose_format, format_options, list_writer
 from facecli.cli.streams import Results, results, say_error
 from facecli.errors import UsageError
 from facecli.wording import counted
@@ -101,10 +102,7 @@ class SearchArguments(Struct, frozen=True):
     show_default=True,
     help="One row per photo (its best face) or per face.",
 )
-@click.option("-l", "--paths", is_flag=True, help="Print paths only, each once.")
-@click.option("-0", "--print0", is_flag=True, help="Print paths only, each terminated by NUL.")
-@click.option("--json", is_flag=True, help="Print JSON Lines.")
-@click.option("--csv", is_flag=True, help="Print CSV with a header.")
+@format_options("paths", "print0", "json", "csv")
 @click.option("--provenance", is_flag=True, help="With --json: first print the model, threshold and index used.")
 @click.option(
     "--show",
@@ -160,10 +158,10 @@ class _Search:
             if reader.notice:
                 self.console.detail(f"searching the catalogue instead of the vector file: {reader.notice}")
             self._explain(answer, reader)
-            found = self._judge(answer, reader)
+            found = answer.results
             if not self._stdout_is_for_page():
                 with results(lasting=self._makes_more()) as out:
-                    self._write(answer, found, reader, out)
+                    self._write(answer, reader, out)
             if self.request.show:
                 self._show(answer, found, reader)
             if self.request.html is not None and not self.request.dry_run:
@@ -205,17 +203,6 @@ class _Search:
             check_page(asked.html)
             if self._stdout_is_for_page() and (asked.paths or asked.print0 or asked.json or asked.csv):
                 raise UsageError("stdout can hold the page or the rows, not both", f"--html {asked.html}")
-
-    def _judge(self, answer: SearchAnswer, reader: IndexReader) -> tuple[SearchResult, ...]:
-        """Add judgements to the results if the output shows them."""
-        from facecli.output.formats import OutputFormat  # noqa: PLC0415
-
-        calibration = answer.threshold.calibration
-        if calibration is None or (self.form is not OutputFormat.TABLE and self.request.html is None):
-            return answer.results
-        from facecli.searching.confidence import judge_results  # noqa: PLC0415
-
-        return judge_results(reader, answer.results, calibration)
 
     def _show(self, answer: SearchAnswer, results: tuple[SearchResult, ...], reader: IndexReader) -> None:
         from facecli.cli.showing import show_faces  # noqa: PLC0415
@@ -285,40 +272,25 @@ class _Search:
                 who = f"{result.query.query}: " if len(answer.results) > 1 else ""
                 self.console.warn(f"{who}not found among {among}")
 
-    def _write(self, answer: SearchAnswer, found: tuple[SearchResult, ...], reader: IndexReader, out: Results) -> None:
+    def _write(self, answer: SearchAnswer, reader: IndexReader, out: Results) -> None:
         """Write the rows."""
-        from facecli.output.formats import OutputFormat, open_result_writer  # noqa: PLC0415
+        from facecli.output.matches import MatchLayout, pairs_of  # noqa: PLC0415
         from facecli.output.records import json_line  # noqa: PLC0415
 
-        terminal = terminal_of(self.common) if self.form is OutputFormat.TABLE else None
         if self.request.provenance:
             from facecli.searching.provenance import provenance_record  # noqa: PLC0415
 
             out.write(json_line({"provenance": provenance_record(answer, reader.info)}))
-        writer = open_result_writer(self.form, out.drawn if terminal else out, path_style(self.common), terminal)
+        writer = list_writer(self.form, out, MatchLayout(path_style(self.common)), self.common)
         writer.begin()
-        for result in found:
-            writer.write(result)
+        for result in answer.results:
+            writer.write(pairs_of(result), f"{result.query.query}, face {result.query.number}")
         writer.end()
 
 
 def _format(request: SearchArguments) -> OutputFormat:
     """Choose the output format; raises UsageError on several."""
-    from facecli.output.formats import OutputFormat  # noqa: PLC0415
-
-    flags = {
-        "--paths": OutputFormat.PATHS,
-        "--print0": OutputFormat.PRINT0,
-        "--json": OutputFormat.JSON,
-        "--csv": OutputFormat.CSV,
-    }
-    asked = [flag for flag in flags if getattr(request, flag[2:])]
-    if set(asked) == {"--paths", "--print0"}:
-        return OutputFormat.PRINT0
-    if len(asked) > 1:
-        raise UsageError("only one format can be printed", " ".join(asked))
-    if request.provenance and asked != ["--json"]:
+    form = choose_format({name: getattr(request, name) for name in FLAGS})
+    if request.provenance and not request.json:
         raise UsageError("--provenance needs --json", "--provenance", hint="--json --provenance")
-    if asked:
-        return flags[asked[0]]
-    return OutputFormat.TABLE if sys.stdout.isatty() else OutputFormat.TSV
+    return form

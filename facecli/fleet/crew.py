@@ -76,6 +76,10 @@ class Crew:
         """Whether there is no worker, and none is to come."""
         return not self.members and not self._coming
 
+    def has(self, number: int) -> bool:
+        """Whether a worker belongs to the run."""
+        return number in self.members or number in self._coming
+
     def begin(self) -> None:
         """Start all workers."""
         self._opened = self._open_engine()

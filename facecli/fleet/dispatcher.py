@@ -142,6 +142,8 @@ class Dispatcher(Generic[Task, Outcome]):
     def _turn(self, seconds: float) -> None:
         """Take what the workers say, for up to `seconds`, and give them what they lack."""
         for number, said in self.crew.wait(seconds):
+            if not self.crew.has(number):
+                continue  # it was parted with while this was on its way
             match said:
                 case Hello():
                     self.crew.welcome(number, said)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import mmap
 import os
 import signal
@@ -14,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from facecli.fleet.engine import trouble_of
 from facecli.pipeline.chunk_worker import ChunkWorker, Ties
@@ -22,6 +25,7 @@ from facecli.types import Skipped
 
 HEADER = struct.Struct("<I")
 """The length of a message."""
+PR_SET_PDEATHSIG = 1
 AT_ONCE = 2
 """Chunks that a worker does at once: while the last photos of one are done, those of the next are begun."""
 
@@ -68,7 +72,7 @@ class NoteBook:
 class KnownContents:
     """The beginnings of the digests that an index has; a content with a known beginning need not be looked at."""
 
-    def __init__(self, beginnings: bytes | mmap.mmap) -> None:
+    def __init__(self, beginnings: bytes | mmap.mmap | NDArray[np.uint8]) -> None:
         """`beginnings` holds uint64, ascending, little-endian: each digest's first eight bytes, read big-endian."""
         self._beginnings = np.frombuffer(beginnings, "<u8")
 
@@ -83,7 +87,8 @@ class KnownContents:
 class RemoteWorker:
     """A worker that speaks in bytes; it lives in another process than the driver."""
 
-    def __init__(self, spec: bytes, beginnings: bytes | mmap.mmap = b"") -> None:
+    def __init__(self, spec: bytes, beginnings: bytes | mmap.mmap | NDArray[np.uint8] = b"") -> None:
+        """`spec` is a Spec; for `beginnings` see KnownContents."""
         self._book = NoteBook()
         self._worker = ChunkWorker(
             msgspec.msgpack.decode(spec, type=Spec), Ties(KnownContents(beginnings), report=self._book)
@@ -102,6 +107,10 @@ class RemoteWorker:
         if notes := self._book.take():
             answer = msgspec.structs.replace(answer, notes=(*answer.notes, *notes))
         return msgspec.msgpack.encode(answer)
+
+    def do(self, chunk: bytes) -> bytes:
+        """Like `work`, for a chunk in bytes."""
+        return self.work(msgspec.msgpack.decode(chunk, type=Chunk))
 
     def finish(self) -> None:
         """Begin no more photos."""
@@ -144,6 +153,7 @@ def main() -> None:
 
     Signals for the whole group of processes are the driver's: it tells the workers what to do.
     """
+    _end_with_parent()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     connection = socket.socket(fileno=int(sys.argv[1]))
@@ -158,6 +168,12 @@ def main() -> None:
         write_message(connection, msgspec.msgpack.encode(trouble_of(error)))
     # No thread is waited for: the driver has all answers, or is gone.
     os._exit(0)
+
+
+def _end_with_parent() -> None:
+    """Let the system end this process with the driver, even while a library computes and no thread could notice it."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _map(handle: int) -> bytes | mmap.mmap:

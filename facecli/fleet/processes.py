@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import selectors
-import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +24,8 @@ _START = (
     "from facecli.fleet.process import main; main()"
 )
 _PIECE = 1 << 20
+ENDING_SECONDS = 1.0
+"""How long a worker that has closed its connection may take to end."""
 
 
 class _Worker(Struct):
@@ -139,15 +141,18 @@ class ProcessEngine:
         worker = self._workers.get(number)
         if worker is None:
             return []
-        code = worker.process.poll() if why else worker.process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.process.wait(ENDING_SECONDS)
+        code = worker.process.returncode
         self.drop(number)
-        return [(number, Failure(RuntimeError(why or _ending(code or 0))))]
+        return [(number, Failure(RuntimeError(why or _ending(code))))]
 
 
-def _ending(code: int) -> str:
-    if code >= 0:
-        return f"the process ended with code {code}"
-    return f"the process was ended by {signal.Signals(-code).name}"
+def _ending(code: int | None) -> str:
+    """How a process ended whose connection is closed; None where it goes on."""
+    if code is None:
+        return "the process closed its connection"
+    return f"the process ended with code {code}" if code >= 0 else f"the process was ended by signal {-code}"
 
 
 def _memory_file(data: bytes) -> int:

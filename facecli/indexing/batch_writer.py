@@ -16,17 +16,23 @@ from facecli.types import IndexedPhoto, IndexReport, PhotoFile, Skipped
 
 COMMIT_SECONDS = 5.0
 """Longest time between two commits, so that an interrupted run loses little."""
+COMMIT_PHOTOS = 2048
+"""Most photos in a commit, if the user names no number: larger commits are not cheaper by photo."""
+COMMIT_FACES = 16_384
+"""Most faces in a commit but for one photo's: some 40 MB."""
 
 
 class BatchWriter:
     """Turns results into batches, in one thread and in the order of the files."""
 
-    def __init__(self, store: IndexWriter, report: IndexReport, clock: StageClock, batch_size: int) -> None:
-        self._store, self._report, self._clock, self._batch_size = store, report, clock, batch_size
+    def __init__(self, store: IndexWriter, report: IndexReport, clock: StageClock, batch_size: int | None) -> None:
+        self._store, self._report, self._clock = store, report, clock
+        self._batch_size = batch_size or COMMIT_PHOTOS
+        self._keeps_out = store.info.kept_out > 0
         self.may_move: Callable[[str], bool] = lambda _: False
         """Whether a photo that is missing at a path may have moved: only if the run can know that it is gone."""
-        self.forces = False
-        """Whether known contents are read again, so that faces found in this run replace those of the index."""
+        self.reads_again = False
+        """Whether the faces of a known content are those found in this run."""
         self.follows_looked_at = False
         """Whether a photo read in this run may be a moved one: only if known contents are read again."""
         self.moved: set[int] = set()
@@ -40,6 +46,7 @@ class BatchWriter:
 
     def _empty(self) -> None:
         self._photos: list[IndexedPhoto] = []
+        self._faces = 0
         self._contents: dict[bytes, IndexedPhoto] = {}
         """One of `_photos` for each content."""
         self._moves: list[tuple[int, PhotoFile]] = []
@@ -73,7 +80,7 @@ class BatchWriter:
 
     def _refuse(self, digest: bytes, known: KnownFile | None) -> bool:
         """Leave out a content that was removed from the index earlier; whether it was."""
-        if not self._store.kept_out(digest).photo:
+        if not (self._keeps_out and self._store.kept_out(digest).photo):
             return False
         self._report.kept_out += 1
         if known is not None and known.photo_id is not None:
@@ -91,7 +98,7 @@ class BatchWriter:
 
         At a new path it may be a moved one, which keeps its ids.
         """
-        if not self.forces and self._take_known(photo.file, photo.digest, known):
+        if not self.reads_again and self._take_known(photo.file, photo.digest, known):
             return
         is_new = known is None or known.photo_id is None
         moved = self._moved_from(photo.digest) if is_new and self.follows_looked_at else None
@@ -149,11 +156,13 @@ class BatchWriter:
 
     def _gather(self, photo: IndexedPhoto) -> None:
         self._photos.append(photo)
+        self._faces += len(photo.detections)
         self._contents[photo.digest] = photo
 
     def commit_if_due(self) -> None:
         """Commit if the batch is full or its time is over."""
-        if self._count >= self._batch_size or (self._count and self._clock.now() - self._since >= COMMIT_SECONDS):
+        is_full = self._count >= self._batch_size or self._faces >= COMMIT_FACES
+        if is_full or (self._count and self._clock.now() - self._since >= COMMIT_SECONDS):
             self.commit()
 
     @property

@@ -19,6 +19,8 @@ from facecli.system import count_processors
 from facecli.vision.devices.select import CPU, Device, find_devices
 from facecli.vision.runtime.cuda import GPU_KINDS, read_gpu
 
+DEVICE_BATCH = 64
+"""The most photos in a batch of a device, if the user names no number."""
 CORES_OF_A_PROCESS = 4
 """Processors that one process keeps busy. Reckoned: on two cores, each worker thread held Python's lock for an eighth
 of its time, so the lock is full with eight threads, and already with five or six they wait for it noticeably."""
@@ -38,7 +40,7 @@ class EngineChoice:
         """Open the engine; raises DeviceError, PackError, UsageError or WorkerError."""
         # Each engine is imported here only: most runs need one of them, and many need none.
         if self._options.fleet.address:
-            from facecli.fleet.ray_cluster import RayEngine  # noqa: PLC0415
+            from facecli.fleet.ray_engine import RayEngine  # noqa: PLC0415
 
             return RayEngine(self._options.fleet, self.spec("auto"), self._store.known_contents(), reporter)
         devices = find_devices(self._options.device)
@@ -92,7 +94,7 @@ class EngineChoice:
             options.reading,
             device,
             options.jobs,
-            batch_size=options.batch_size,
+            batch_size=options.batch_size or DEVICE_BATCH,
             max_memory=options.max_memory or 0,
             roots=tuple(os.fsencode(root) for root in self._roots),
         )

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from facecli.errors import PhotoError, UsageError
 from facecli.indexing.departures import removal_hint
+from facecli.indexing.parts import membership, settle_part
 from facecli.indexing.prune_policy import is_below
 from facecli.indexing.rehearsal import Rehearsal
 from facecli.indexing.request import IndexRequest, resolve, settle
@@ -50,7 +51,8 @@ def index_photos(
     began = time.perf_counter() if request.began is None else request.began
     request = resolve(request)
     before = _ask_index(request)
-    scan = _open_scan(request, before)
+    part = settle_part(request.options.part, before.info)
+    scan = _open_scan(request, before, part)
     settings = settle(request.options, before.info)
     if request.options.device != "auto":
         find_devices(request.options.device)
@@ -64,8 +66,9 @@ def index_photos(
         with open_writer(Path(request.directory), kind, create=before.info is None, wait_seconds=wait) as store:
             if settings.migrates:
                 store.begin_migration(settings.kind)
+            store.set_part(part)
             Run(request, settings, scan, store, report).run(
-                reporter, stop, lambda: sum(1 for _ in _open_scan(request, before))
+                reporter, stop, lambda: sum(1 for _ in _open_scan(request, before, part))
             )
     kept = () if settings.migrates and request.options.drop_unreachable else before.roots
     for root in report.missing_roots:
@@ -74,7 +77,7 @@ def index_photos(
             + (f"; its photos are kept: {removal_hint(root)}" if root in kept else "")
         )
     if not report.photos.seen:
-        reporter.warn("no photos were found there")
+        reporter.warn(f"no photos of part {part} were found there" if part else "no photos were found there")
     report.seconds = time.perf_counter() - began
     return report
 
@@ -96,7 +99,7 @@ def _ask_index(request: IndexRequest) -> Before:
         return Before(store.info, roots, strays)
 
 
-def _open_scan(request: IndexRequest, before: Before) -> Scan:
+def _open_scan(request: IndexRequest, before: Before, part: str) -> Scan:
     """The scan of the given paths, else of the roots of the index; a migration scans both.
 
     Raises UsageError if there is nothing to scan, and PhotoError if none of the paths exist.
@@ -119,7 +122,8 @@ def _open_scan(request: IndexRequest, before: Before) -> Scan:
             request.directory,
             hint="facecli index DIRECTORY",
         )
-    scan = Scan(roots, options.scan, listed=listed, leave_out=(request.directory,))
+    wanted = membership(part, (*roots, *before.roots), before.strays)
+    scan = Scan(roots, options.scan, listed=listed, leave_out=(request.directory,), wanted=wanted)
     if roots and not listed and len(scan.missing_roots) == len(roots):
         known = [removal_hint(root) for root in scan.missing_roots if root in before.roots]
         raise PhotoError(

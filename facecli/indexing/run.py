@@ -59,7 +59,8 @@ class Run:
         """
         began = self._clock.now()
         writer = BatchWriter(self._store, self._report, self._clock, self._options.batch_size)
-        writer.may_move, writer.forces = self._may_move, self._options.force
+        writer.may_move = self._may_move
+        writer.reads_again = self._options.force
         writer.follows_looked_at = self._options.force and not self._settings.migrates
         with stop.finishing():
             self._look(writer, reporter, stop, count_files)

@@ -45,9 +45,8 @@ class Card(Struct, frozen=True):
     rank: int
     similarity: float
     face_id: int
-    sureness: str
-    """Empty if unknown."""
-    margin: float | None
+    confidence: str
+    """likely, possible or unlikely; empty if unknown."""
 
 
 class Section(Struct, frozen=True):
@@ -133,13 +132,13 @@ def _query(picture: GalleryPicture) -> str:
 
 def _card(card: Card) -> str:
     picture, path = card.picture, _escaped(card.picture.path)
-    sureness = f'<span class="sureness {card.sureness}">{card.sureness}</span>' if card.sureness else ""
+    confidence = f'<span class="confidence {card.confidence}">{card.confidence}</span>' if card.confidence else ""
     return (
         f'<article tabindex="0" data-similarity="{card.similarity:.6f}" data-path="{_escaped(picture.full_path)}" '
         f'aria-label="Match {card.rank}: {path}, similarity {card.similarity:.4f}">\n{_photo(card)}'
         f'<div class="facts"><span class="rank">{card.rank}</span>'
-        f'<span class="similarity">{_number(card.similarity, 4)}</span>{sureness}'
-        f'{_margin(card.margin)}</div>\n<p class="path">{path}</p>\n'
+        f'<span class="similarity">{_number(card.similarity, 4)}</span>{confidence}'
+        f'</div>\n<p class="path">{path}</p>\n'
         f'<div class="doing"><a href="{_escaped(picture.url)}">Open</a>'
         f'<button type="button" class="copy">Copy path</button>'
         f'<span class="face-id">face {card.face_id}</span></div>\n</article>\n'
@@ -164,14 +163,8 @@ def _photo(card: Card) -> str:
     )
 
 
-def _margin(margin: float | None) -> str:
-    if margin is None:
-        return ""
-    return f'<span class="margin" title="Margin to the next different person">{_number(margin, 2, sign="+")}</span>'
-
-
-def _number(value: float, digits: int, *, sign: str = "") -> str:
-    return f"{value:{sign}.{digits}f}".replace("-", MINUS)
+def _number(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}".replace("-", MINUS)
 
 
 def _foot(gallery: Gallery) -> str:

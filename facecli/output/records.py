@@ -1,16 +1,13 @@
-"""Records and text of matches, boxes, similarities and paths, shared by the output formats."""
+"""Values of records and cells that several layouts share: paths, boxes, similarities, JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from msgspec import Struct
 
-from facecli.output.paths import path_record, shown_path
-from facecli.types import Box, JsonValue, Match, QueryFace, SearchResult
-
-FIELDS = ("query", "query_face", "query_box", "rank", "similarity", "path", "face", "box", "score")
-"""The keys of a match, in order."""
+from facecli.output.paths import shown_path
+from facecli.types import Box, JsonValue
 
 
 class PathStyle(Struct, frozen=True):
@@ -24,30 +21,6 @@ class PathStyle(Struct, frozen=True):
         return shown_path(path, absolute=self.absolute, working_directory=self.working_directory)
 
 
-def pairs_of(result: SearchResult) -> Iterator[tuple[QueryFace, Match]]:
-    """Pair each match with its query face."""
-    for number, match in enumerate(result.matches):
-        yield (result.references[number] if result.references else result.query), match
-
-
-def match_record(query: QueryFace, match: Match, style: PathStyle) -> dict[str, JsonValue]:
-    """Convert a match to plain values with the keys of FIELDS.
-
-    A name that is not valid UTF-8 is also stored unchanged under an additional key with `_base64`.
-    """
-    return {
-        **path_record(query.query, "query"),
-        "query_face": query.number,
-        "query_box": box_record(query.box),
-        "rank": match.rank,
-        "similarity": round(match.similarity, 6),
-        **path_record(style.show(match.path)),
-        "face": match.face_id,
-        "box": box_record(match.box),
-        "score": round(match.score, 4),
-    }
-
-
 def box_record(box: Box) -> list[JsonValue]:
     """Round a box to hundredths of a pixel, for JSON."""
     return [round(edge, 2) for edge in box]
@@ -56,6 +29,18 @@ def box_record(box: Box) -> list[JsonValue]:
 def box_text(box: Box) -> str:
     """Format a box in whole pixels: x1,y1,x2,y2."""
     return ",".join(str(round(edge)) for edge in box)
+
+
+def size_record(box: Box) -> list[JsonValue]:
+    """Width and height of a box, in hundredths of a pixel, for JSON."""
+    x1, y1, x2, y2 = box
+    return [round(x2 - x1, 2), round(y2 - y1, 2)]
+
+
+def size_text(box: Box) -> str:
+    """Width and height of a box in whole pixels: 60x80."""
+    x1, y1, x2, y2 = box
+    return f"{x2 - x1:.0f}x{y2 - y1:.0f}"
 
 
 def similarity_text(similarity: float) -> str:

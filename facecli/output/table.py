@@ -1,88 +1,85 @@
-"""Matches as an aligned table for a terminal."""
+"""Items as aligned tables for a terminal."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from typing import Generic
+
+from facecli.output.layout import Listed, RowLayout
 from facecli.output.paths import printable_path
-from facecli.output.records import PathStyle, box_text, similarity_text
 from facecli.output.sink import Sink
 from facecli.output.terminal import Terminal, columns_of, link, pad, paint, shorten
-from facecli.types import SearchResult, Sureness
 
-COLOURS = {Sureness.SURE: "32", Sureness.LIKELY: "33", Sureness.UNSURE: "31"}
 BOLD, DIM = "1", "2"
 GAP = "  "
 LEAST_PATH = 12
 """Minimum width of the path, even on a narrow terminal."""
-PATH = 4
-"""Index of the path's column."""
-RIGHT = {0, 1, 3, 5}
-"""Indices of the right-aligned columns: the numbers."""
-HEADER = ("rank", "alike", "sure", "margin", "path", "face", "box")
 
 
-class TableWriter:
-    """Writes one table per query, below a line with the query."""
+class TableWriter(Generic[Listed]):
+    """Writes a table for each title; the items without one continue a single table."""
 
-    def __init__(self, stream: Sink, style: PathStyle, terminal: Terminal) -> None:
-        self._stream, self._style, self._terminal = stream, style, terminal
-        self._blocks = 0
+    def __init__(self, stream: Sink, layout: RowLayout[Listed], terminal: Terminal) -> None:
+        self._stream, self._layout, self._terminal = stream, layout, terminal
+        self._tables = 0
+        self._widths: dict[int, int] = {}
+        """The widths of the shown columns in the table that is continued."""
 
     def begin(self) -> None:
         """Do nothing: there is no header before the first table."""
 
-    def write(self, result: SearchResult) -> None:
-        """Write the table of one result."""
-        if not result.matches:
+    def write(self, items: Iterable[Listed], title: str = "") -> None:
+        """Write the table of some items below their title, or rows that continue the table without a title."""
+        chosen = list(items)
+        if not chosen:
             return
-        lines = [""] if self._blocks else []
-        lines.append(self._paint(f"{printable_path(result.query.query)}, face {result.query.number}", BOLD))
-        lines += self._table(result)
-        self._blocks += 1
-        self._stream.write("".join(line + "\n" for line in lines).encode())
+        lines = []
+        if title:
+            self._widths = {}
+            lines = [""] if self._tables else []
+            lines.append(self._paint(printable_path(title), BOLD))
+        self._tables += 1
+        self._stream.write("".join(line + "\n" for line in [*lines, *self._table(chosen)]).encode())
 
-    def _table(self, result: SearchResult) -> list[str]:
-        rows = [HEADER, *self._rows(result)]
-        shown = [c for c in range(len(HEADER)) if any(row[c] for row in rows[1:])]
-        widths = {c: max(columns_of(row[c]) for row in rows) for c in shown}
-        spare = self._terminal.width - sum(w for c, w in widths.items() if c != PATH) - len(GAP) * (len(shown) - 1)
-        widths[PATH] = max(LEAST_PATH, min(widths[PATH], spare))
-        header = self._paint(self._line(rows[0], widths).rstrip(), DIM)
-        return [header, *(self._decorated(row, widths, result, number) for number, row in enumerate(rows[1:]))]
+    def _table(self, items: Sequence[Listed]) -> list[str]:
+        rows = [tuple(map(printable_path, self._layout.cells(item))) for item in items]
+        header = tuple(column.name for column in self._layout.columns)
+        begins = not self._widths
+        self._widths = self._fit([header, *rows], self._widths)
+        lines = [self._paint(self._join(self._cells(header)), DIM)] if begins else []
+        return [*lines, *(self._decorated(item, row) for item, row in zip(items, rows, strict=True))]
 
-    def _rows(self, result: SearchResult) -> list[tuple[str, ...]]:
-        rows: list[tuple[str, ...]] = []
-        for number, match in enumerate(result.matches):
-            judgement = result.judgements[number] if result.judgements else None
-            margin = judgement.margin if judgement is not None else None
-            rows.append(
-                (
-                    str(match.rank),
-                    similarity_text(match.similarity),
-                    str(judgement.sureness) if judgement is not None else "",
-                    "" if margin is None else f"{margin:+.2f}",
-                    printable_path(self._style.show(match.path)),
-                    str(match.face_id),
-                    box_text(match.box),
-                )
-            )
-        return rows
+    def _fit(self, rows: Sequence[tuple[str, ...]], before: dict[int, int]) -> dict[int, int]:
+        """The widths of the columns that any row fills; the path gets what the terminal has left."""
+        columns = self._layout.columns
+        shown = before or [c for c in range(len(columns)) if any(row[c] for row in rows[1:])]
+        widths = {c: max(before.get(c, 0), *(columns_of(row[c]) for row in rows)) for c in shown}
+        for path in (c for c in widths if columns[c].path):
+            spare = self._terminal.width - sum(w for c, w in widths.items() if c != path) - len(GAP) * (len(widths) - 1)
+            widths[path] = max(LEAST_PATH, min(widths[path], spare))
+        return widths
 
-    def _line(self, row: tuple[str, ...], widths: dict[int, int]) -> str:
-        return GAP.join(self._cell(row, c, widths[c]) for c in sorted(widths))
+    def _cells(self, row: tuple[str, ...]) -> dict[int, str]:
+        return {c: self._cell(row[c], c) for c in self._widths}
 
-    def _cell(self, row: tuple[str, ...], column: int, width: int) -> str:
-        text = shorten(row[column], width) if column == PATH else row[column]
-        return text.rjust(width) if column in RIGHT else pad(text, width)
+    def _cell(self, text: str, column: int) -> str:
+        width, kind = self._widths[column], self._layout.columns[column]
+        text = shorten(text, width) if kind.path else text
+        return text.rjust(width) if kind.right else pad(text, width)
 
-    def _decorated(self, row: tuple[str, ...], widths: dict[int, int], result: SearchResult, number: int) -> str:
+    def _decorated(self, item: Listed, row: tuple[str, ...]) -> str:
         """Format a row with colour and link; these are added after padding, since they take no columns."""
-        cells = {c: self._cell(row, c, widths[c]) for c in sorted(widths)}
-        if result.judgements:
-            colour = COLOURS[result.judgements[number].sureness]
-            cells |= {c: self._paint(cells[c], colour) for c in (1, 2) if c in cells}
-        if self._terminal.links:
-            bare = cells[PATH].rstrip()
-            cells[PATH] = link(bare, result.matches[number].path) + cells[PATH][len(bare) :]
+        cells, colour = self._cells(row), self._layout.colour(item)
+        for column, text in cells.items():
+            kind = self._layout.columns[column]
+            if kind.coloured and colour:
+                cells[column] = self._paint(text, colour)
+            elif kind.path and self._terminal.links:
+                bare = text.rstrip()
+                cells[column] = link(bare, self._layout.path(item)) + text[len(bare) :]
+        return self._join(cells)
+
+    def _join(self, cells: dict[int, str]) -> str:
         return GAP.join(cells.values()).rstrip()
 
     def _paint(self, text: str, code: str) -> str:

@@ -1,28 +1,30 @@
-"""Matches as tab-separated rows without a header: similarity, path, face id, box."""
+"""Items as tab-separated rows without a header."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Generic
+
+from facecli.output.layout import Listed, RowLayout
 from facecli.output.paths import tsv_path
-from facecli.output.records import PathStyle, box_text, similarity_text
 from facecli.output.sink import Sink
-from facecli.types import SearchResult
 
 
-class TsvWriter:
-    """Writes one row per match."""
+class TsvWriter(Generic[Listed]):
+    """Writes one row per item."""
 
-    def __init__(self, stream: Sink, style: PathStyle) -> None:
-        self._stream, self._style = stream, style
+    def __init__(self, stream: Sink, layout: RowLayout[Listed]) -> None:
+        self._stream, self._layout = stream, layout
+        self._columns = [number for number, column in enumerate(layout.columns) if not column.table_only]
 
     def begin(self) -> None:
         """Do nothing: there is no header."""
 
-    def write(self, result: SearchResult) -> None:
-        """Write the rows of one result."""
-        for match in result.matches:
-            path = tsv_path(self._style.show(match.path))
-            rest = f"\t{match.face_id}\t{box_text(match.box)}\n"
-            self._stream.write(similarity_text(match.similarity).encode() + b"\t" + path + rest.encode())
+    def write(self, items: Iterable[Listed], title: str = "") -> None:
+        """Write the rows of some items."""
+        for item in items:
+            cells = self._layout.cells(item)
+            self._stream.write(b"\t".join(tsv_path(cells[number]) for number in self._columns) + b"\n")
 
     def end(self) -> None:
         """Do nothing: there is no footer."""

@@ -6,7 +6,7 @@ import heapq
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 import pathspec
@@ -15,7 +15,7 @@ from facecli.config import ScanOptions
 from facecli.directories import absolute
 from facecli.errors import UsageError
 from facecli.photos.files import stat_photo
-from facecli.photos.walk import Findings, Walk
+from facecli.photos.walk import OTHER_PART, Findings, Walk, everything
 from facecli.types import PhotoFile, Skipped
 
 
@@ -28,8 +28,15 @@ class Scan:
     """
 
     def __init__(
-        self, roots: Sequence[str], options: ScanOptions, *, listed: Sequence[str] = (), leave_out: Sequence[str] = ()
+        self,
+        roots: Sequence[str],
+        options: ScanOptions,
+        *,
+        listed: Sequence[str] = (),
+        leave_out: Sequence[str] = (),
+        wanted: Callable[[str], bool] = everything,
     ) -> None:
+        """Prepare the walk; `wanted` decides by the paths of files which of those found are looked at."""
         self.missing_roots: list[str] = []
         """Paths of `roots` that do not exist."""
         self.directories: list[str] = []
@@ -37,6 +44,7 @@ class Scan:
         self._findings = Findings()
         self._options = options
         self._leave_out = leave_out
+        self._wanted = wanted
         self._excluded = _compile(options.exclude)
         self._files = [*self._sort_out(dict.fromkeys(roots)), *listed]
 
@@ -56,10 +64,7 @@ class Scan:
         return self._findings.ignored
 
     def __iter__(self) -> Iterator[PhotoFile | Skipped]:
-        walks: list[Iterable[PhotoFile | Skipped]] = [
-            Walk(root, self._options, self._findings, excluded=self._excluded, leave_out=self._leave_out)
-            for root in self.directories
-        ]
+        walks: list[Iterable[PhotoFile | Skipped]] = [self._walk(root) for root in self.directories]
         if self._files:
             walks.append(self._look_at_files())
         if len(walks) == 1:
@@ -71,6 +76,11 @@ class Scan:
             if path != previous:
                 yield item
             previous = path
+
+    def _walk(self, root: str) -> Walk:
+        walk = Walk(root, self._options, self._findings, excluded=self._excluded, leave_out=self._leave_out)
+        walk.wanted = self._wanted
+        return walk
 
     def _sort_out(self, roots: Iterable[str]) -> Iterator[str]:
         """Yield the files among the roots, and record the missing roots and the directories."""
@@ -91,6 +101,8 @@ class Scan:
         for path in sorted(set(self._files), key=os.fsencode):
             if os.path.isdir(path):  # output of find lists directories too, and the files in them separately
                 self._findings.ignored["directory in a list"] += 1
+            elif not self._wanted(path):
+                self._findings.ignored[OTHER_PART] += 1
             else:
                 yield stat_photo(path, self._findings.systems)
 

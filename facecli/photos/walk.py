@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pathspec
 from msgspec import Struct, field
@@ -18,8 +18,14 @@ from facecli.photos.mounts import FileSystems, mounts_below
 from facecli.photos.sniff import HEAD, sniff
 from facecli.types import PhotoFile, Skipped, SkipReason
 
+OTHER_PART = "of another part"
 _DIRECTORY = "directory"
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+
+
+def everything(_path: str) -> bool:
+    """The choice of all files."""
+    return True
 
 
 class Findings(Struct):
@@ -60,6 +66,8 @@ class Walk:
         self._options = options
         self._findings = findings
         self._excluded = excluded
+        self.wanted: Callable[[str], bool] = everything
+        """Whether a file, by its path, is to be looked at."""
         self._leave_out = frozenset(leave_out)
         self._left_out = {i for i in map(_identity, leave_out) if i is not None}
         self._mounts = mounts_below(root)
@@ -185,6 +193,9 @@ class Walk:
 
     def _look(self, path: str, *, doubtful: bool) -> PhotoFile | Skipped | None:
         """Stat a file that may be an image; if its name does not show its kind, its first bytes do."""
+        if not self.wanted(path):
+            self._findings.ignored[OTHER_PART] += 1
+            return None
         try:
             state = os.stat(path)
             if doubtful and not _begins_as_image(path, state):

@@ -66,9 +66,11 @@ class Claims:
             return claim, True
 
     def _retire(self, claim: Claim) -> None:
-        self._retired.append(claim)
-        while len(self._retired) > self._recent:
-            self._drop(self._retired.popleft())
+        with self._lock:
+            self._retired.append(claim)
+            oldest = self._retired.popleft() if len(self._retired) > self._recent else None
+        if oldest is not None:
+            self._drop(oldest)
 
     def _drop(self, claim: Claim) -> None:
         """Drop a claim, unless the content has been claimed again."""

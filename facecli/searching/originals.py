@@ -11,7 +11,7 @@ from facecli.types import SearchResult
 
 def original_of(reader: IndexReader, face_id: int) -> Recorded:
     """The file of the photo with a face, as it was indexed."""
-    photo = reader.photo_of(face_id)
+    photo = reader.photo_with(face_id)
     return Recorded(photo.file, photo.digest)
 
 

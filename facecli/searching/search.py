@@ -10,6 +10,7 @@ from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from facecli.config import Combine, SearchOptions
 from facecli.errors import FacecliError, PhotoError, QueryError, UsageError
@@ -20,7 +21,8 @@ from facecli.searching.opening import KeptModels, ModelSource, choose_pack
 from facecli.searching.query_parser import STDIN, EmbeddingQuery, FaceQuery, PhotoQuery, Query, choose_faces, name_query
 from facecli.searching.reading import QueryPhoto, Read, ReadingOptions, read_photos
 from facecli.store.reader import IndexReader
-from facecli.thresholds import Threshold, choose_threshold
+from facecli.store.records import Scope
+from facecli.thresholds import ConfidenceScale, Threshold, choose_threshold, confidence_scale
 from facecli.types import QueryFace, SearchResult
 
 MANY = 10
@@ -87,7 +89,8 @@ def search_index(
     gathering = _Gathering(reader, options, around)
     gathering.gather(asked)
     blocks = combine_faces(gathering.faces, options.combine)
-    results = tuple(_ask(reader, blocks, threshold.minimum, options))
+    scale = None if calibration is None else confidence_scale(calibration, reader.info.faces)
+    results = tuple(with_confidence(result, scale) for result in _ask(reader, blocks, threshold.minimum, options))
     return SearchAnswer(
         results,
         tuple(block.references for block in blocks),
@@ -111,9 +114,17 @@ def _ask(
         return
     vectors = np.stack([face.embedding for block in blocks for face in block.faces])
     left_out = [ids for block in blocks for ids in [np.array(block.left_out, np.int64)] * len(block.faces)]
-    found = iter(reader.nearest(vectors, top=options.top, minimum=minimum, by=options.by, leave_out=left_out))
+    found = iter(reader.nearest(vectors, top=options.top, minimum=minimum, by=options.by, scope=Scope(left_out)))
     for block in blocks:
         yield merge_matches(block, [next(found) for _ in block.faces], options.top, options.by)
+
+
+def with_confidence(result: SearchResult, scale: ConfidenceScale | None) -> SearchResult:
+    """The result with the confidence in each match; unchanged without a scale."""
+    if scale is None:
+        return result
+    matches = tuple(replace(match, confidence=scale.judge(match.similarity)) for match in result.matches)
+    return replace(result, matches=matches)
 
 
 class _Gathering(Struct):

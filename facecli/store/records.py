@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from facecli.fingerprint import Fingerprint
 from facecli.types import FloatArray, FoundBy, IndexedPhoto, PhotoFile, Skipped, shown_box
+
+Labels: TypeAlias = NDArray[np.int64]
+"""int64 (n,): face ids, slots, or what else a scan numbers the codes by."""
 
 
 class EmbeddingKind(Struct, frozen=True):
@@ -136,6 +141,8 @@ class IndexInfo(Struct, frozen=True):
     schema: int
     sizes: Mapping[str, int]
     """Bytes of each file of the index."""
+    part: str = ""
+    """The part of the photos that the index is restricted to, as `1/3`; empty for all of them."""
 
 
 class Removal(Struct, frozen=True):
@@ -151,6 +158,18 @@ class Removal(Struct, frozen=True):
     """Skipped files whose record is deleted too."""
     paths: tuple[str, ...] = ()
     """The named paths; roots and mount points at and below them are deleted."""
+
+
+class Scope(Struct, frozen=True, eq=False):
+    """The faces that a search compares."""
+
+    leave_out: Sequence[Labels] = ()
+    """For each query, the ids of faces to leave out, int64 (n,); or empty."""
+    among: Labels | None = None
+    """The slots of the only faces to compare, int64 (n,), in any order; None for all faces."""
+
+
+EVERYTHING = Scope()
 
 
 class Problem(Struct, frozen=True):

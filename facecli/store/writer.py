@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from facecli.errors import IndexMissing, StoreError
 from facecli.store.catalog.connection import connect, refuse_links, transaction
-from facecli.store.catalog.queries import Catalogue
+from facecli.store.catalog.rows import PhotoRow
 from facecli.store.disk.crash_journal import JOURNAL, CrashJournal
 from facecli.store.disk.durable import Disk, Step, no_step
 from facecli.store.disk.lock import LOCK, WriterLock
@@ -33,11 +34,12 @@ class IndexWriter(IndexReader):
     Only one thread may call the methods that write. The reading methods see the last committed state.
     """
 
-    def __init__(self, opened: OpenedIndex, reading: Catalogue, lock: WriterLock, disk: Disk) -> None:
-        super().__init__(reading, keeps_state=False)
+    def __init__(self, opened: OpenedIndex, reading: sqlite3.Connection, lock: WriterLock, disk: Disk) -> None:
+        super().__init__(reading, opened.catalogue.directory, keeps_state=False)
+        self.set_id = opened.catalogue.set_id
         self._opened = opened
         self._writing = opened.catalogue
-        self._lock = lock
+        self._writer_lock = lock
         self._disk = disk
         self._traces = Residue()
         self._migration = Migration(opened, disk)
@@ -49,7 +51,7 @@ class IndexWriter(IndexReader):
             with explained(self._writing.path):
                 self._opened.close()
         finally:
-            self._lock.release()
+            self._writer_lock.release()
 
     @property
     def mended(self) -> list[str]:
@@ -59,7 +61,7 @@ class IndexWriter(IndexReader):
     def open_journal(self) -> CrashJournal:
         """Open the journal in which a run records what it is decoding, so that after a crash the next run knows."""
         with explained(self._writing.path):
-            return CrashJournal(self._writing.directory, self._catalogue.token)
+            return CrashJournal(self._writing.directory, self.token)
 
     def commit(self, batch: Batch) -> Committed:
         """Commit a batch durably; faces that are the same as before (IoU >= 0.9, cosine >= 0.98) keep their ids.
@@ -67,11 +69,19 @@ class IndexWriter(IndexReader):
         The codes are synced to the vector file before the transaction that refers to them is committed, so that file
         may be longer than the catalogue says, never shorter.
         """
+        return self._write(lambda work: work.apply(batch))
+
+    def take_in(self, photos: Sequence[PhotoRow]) -> Committed:
+        """Commit photos of another index durably, as `commit` does."""
+        return self._write(lambda work: work.store(photos))
+
+    def _write(self, write: Callable[[BatchCommit], None]) -> Committed:
+        """Run `write` in a transaction, together with the vectors of the faces that it adds."""
         set_id = self._writing.set_id
         with explained(self._writing.path), transaction(self._writing.connection, self._disk, "batch"):
             row = next(row for row in self._writing.sets().values() if row.set_id == set_id)
             work = BatchCommit(self._writing, row, self._traces)
-            done = work.apply(batch)
+            write(work)
             if work.codes:
                 self._opened.vectors[set_id].put(row.slots, code_array(work.codes, row.file.dimension))
                 self._opened.vectors[set_id].set_count(row.slots + len(work.codes))
@@ -79,7 +89,7 @@ class IndexWriter(IndexReader):
                     "UPDATE sets SET slots = slots + ? WHERE set_id = ?", (len(work.codes), set_id)
                 )
             self._raise_generation()
-        return done
+        return work.result()
 
     def note_changes(self, files: Sequence[PhotoFile]) -> None:
         """Record ctime and inode of unchanged files where an older facecli did not."""
@@ -160,6 +170,12 @@ class IndexWriter(IndexReader):
                 "INSERT INTO roots (path, mount, file_system) VALUES (?, ?, ?)", wanted
             )
 
+    def set_part(self, part: str) -> None:
+        """Record the part of the photos that the index is restricted to; empty for all."""
+        if part != self._writing.part():
+            with explained(self._writing.path), transaction(self._writing.connection, self._disk, "part"):
+                self._writing.connection.execute("UPDATE state SET part = ?", (part or None,))
+
     def begin_migration(self, kind: EmbeddingKind) -> None:
         """Start or resume a migration: all photos are embedded again as `kind`, into a new set.
 
@@ -167,7 +183,7 @@ class IndexWriter(IndexReader):
         act on the new set. Where the index is of this kind already, there is nothing to migrate.
         """
         with explained(self._writing.path):
-            self._writing.set_id = self._catalogue.set_id = self._migration.begin(kind)
+            self._writing.set_id = self.set_id = self._migration.begin(kind)
 
     def unmigrated(self) -> Iterator[StoredPhoto]:
         """The photos of the old set that are missing in the new one, ascending by path."""
@@ -180,7 +196,7 @@ class IndexWriter(IndexReader):
         """
         with explained(self._writing.path):
             dropped = self._migration.switch(drop_unreachable=drop_unreachable)
-            self._writing.set_id = self._catalogue.set_id = self._writing.sets()[True].set_id
+            self._writing.set_id = self.set_id = self._writing.sets()[True].set_id
         self._traces.complete = False
         return dropped
 
@@ -268,8 +284,7 @@ def _open(directory: Path, disk: Disk, wait_seconds: float, prepared: Callable[[
 
 def _begin(opened: OpenedIndex, lock: WriterLock, disk: Disk) -> IndexWriter:
     with explained(opened.catalogue.path):
-        reading = Catalogue(connect(opened.catalogue.path, mode="ro"), opened.catalogue.directory)
-    reading.set_id = opened.catalogue.set_id
+        reading = connect(opened.catalogue.path, mode="ro")
     writer = IndexWriter(opened, reading, lock, disk)
     writer.settle()
     return writer

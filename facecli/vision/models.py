@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from facecli.config import DetectionOptions, Precision
 from facecli.errors import PackError, UsageError
+from facecli.onnx_loading import load_onnxruntime
 from facecli.reporting import Reporter, SilentReporter
 from facecli.vision.capacity import largest_batches, row_bytes
 from facecli.vision.detection.detector import Detector, InputShape
@@ -25,7 +26,6 @@ from facecli.vision.recognition.embedder import Embedder
 from facecli.vision.runtime.batches import Batches
 from facecli.vision.runtime.cuda import GPU_KINDS, read_gpu
 from facecli.vision.runtime.io_binding import BoundSession
-from facecli.vision.runtime.libraries import load_onnxruntime
 from facecli.vision.runtime.pinned_memory import blank_for
 from facecli.vision.runtime.providers import OPENVINO
 from facecli.vision.runtime.session import CPU, OnnxSession, Session
@@ -77,6 +77,8 @@ class FaceModels(Struct, frozen=True, eq=False):
     device: Device
     detector: Detector
     embedder: Embedder
+    half: bool = False
+    """Whether an accelerator runs the recogniser in half precision."""
 
     @property
     def provider(self) -> str:
@@ -133,13 +135,13 @@ def open_served(
         embedder, half = _embedder(pack.recogniser, device, needs.precision, serving, report)
     finally:
         opening.join()
-    models = FaceModels(pack, device, opening.result(), embedder)
+    models = FaceModels(pack, device, opening.result(), embedder, half)
     if embedder.dimension != pack.dimension:
         raise PackError(
             f"the recogniser gives {embedder.dimension} numbers, not {pack.dimension}", pack.recogniser.path
         )
     if models.batched:
-        _fit(models, needs, serving, report, half=half)
+        _fit(models, needs, serving, report)
     return models
 
 
@@ -174,10 +176,10 @@ def _batches(session: Session, device: Device, most: int) -> Batches:
     return Batches(session, most, padded=is_batched(device), blank=blank)
 
 
-def _fit(models: FaceModels, needs: Needs, serving: Serving, report: Reporter, *, half: bool) -> None:
+def _fit(models: FaceModels, needs: Needs, serving: Serving, report: Reporter) -> None:
     """Limit the batches to the memory of the GPU, if known; one that is still too large is halved, with one line."""
     device, both = models.device, (models.detector.batches, models.embedder.batches)
-    if needs.precision is Precision.FAST and not half:
+    if needs.precision is Precision.FAST and not models.half:
         report.detail(f"fast precision has no effect on {device.name}: the networks run in single precision")
     told = threading.Lock()
 
@@ -189,7 +191,7 @@ def _fit(models: FaceModels, needs: Needs, serving: Serving, report: Reporter, *
         batches.note_full = tell
     gpu = read_gpu(device.number) if device.kind in GPU_KINDS else None
     if gpu is not None:
-        row = row_bytes(models.pack, detector_side(models.pack, needs.detection), half=half)
+        row = row_bytes(models.pack, detector_side(models.pack, needs.detection), half=models.half)
         free = min(gpu.memory_free, gpu.memory_total // serving.sharing)
         most = largest_batches(free, row, {"detect": both[0].most, "embed": both[1].most}, IN_FLIGHT)
         both[0].limit(most["detect"])

@@ -24,7 +24,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from facecli.vision.serving.pooled import joint_name
 from gpu_machine import machine, watched
 from index_speed import HERE, compare
 from speed_corpora import make_corpora
@@ -221,6 +220,12 @@ def decode_rate(photos: Sequence[Path]) -> float:
     with ThreadPoolExecutor(cores) as pool:
         list(pool.map(read, parts))
     return len(photos) / (time.perf_counter() - began)
+
+
+def joint_name(devices: Sequence[Device]) -> str:
+    """The name of all devices together: cuda:0,1."""
+    first = devices[0]
+    return first.name if len(devices) == 1 else f"{first.kind}:{','.join(str(device.number) for device in devices)}"
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ from facecli.indexing.request import IndexRequest
 from facecli.photos.decode import PhotoReader, stat_photo
 from facecli.pipeline.results import found_in
 from facecli.types import FileContents, Photo, PhotoFile
-from facecli.vision.models import FaceModels, open_models
+from facecli.vision.detection import scrfd
+from facecli.vision.models import open_models
 from facecli.vision.packs.resolve import find_pack
 from facecli.vision.recognition.alignment import align_faces
 
@@ -48,7 +49,8 @@ ROWS = ((1, 1, 0.0), (2, 2, 0.0), (2, 2, 2.0))
 SMOKE_PHOTOS = 24
 SMOKE_ROWS = ((1, 1, 0.0), (2, 2, 1.0))
 START = (
-    "import sys; sys.path[:0] = [sys.argv[3], {here!r}]; import canned_device; canned_device.put({seconds}, {shared!r}); "
+    "import sys; sys.path[:0] = [sys.argv[3], {here!r}]; import canned_device; "
+    "canned_device.put({seconds}, {shared!r}); "
     "from facecli.fleet.process import main; main()"
 )
 
@@ -115,7 +117,7 @@ def measure_floor(photos: Path) -> dict[str, float]:
         "read": _milliseconds(lambda: [reader.read(file) for file in files], len(files)),  # type: ignore[arg-type]
         "decode": _milliseconds(lambda: [reader.decode(each) for each in contents], len(files)),  # type: ignore[arg-type]
         "letterbox": _milliseconds(lambda: _scale(photo, blob, small), 1),
-        "post-process": _post_processing(models, photo),
+        "post-process": _post_processing(photo),
         "align": _milliseconds(lambda: align_faces(photo.pixels, faces.landmarks), 1),
         "result": _milliseconds(lambda: found_in(photo.file, photo.digest, size, faces, vectors), 1),
     }
@@ -126,14 +128,13 @@ def _scale(photo: Photo, *inputs: Any) -> None:
         cv2.resize(photo.pixels, target.shape[:2], target)
 
 
-def _post_processing(models: FaceModels, photo: Photo) -> float:
+def _post_processing(photo: Photo) -> float:
     """Milliseconds of finding the candidates for a photo in a batch of 64."""
     file = find_pack(None).detector
     with tempfile.NamedTemporaryFile() as shared:
         canned_device.put(0, shared.name)
         network = canned_device.models.open_detector(file, canned_device.CANNED, None)  # type: ignore[arg-type]
     outputs = [np.array(o) for o in network.session.run(np.broadcast_to(_boxed(photo), (64, 640, 640, 3)))]
-    from facecli.vision.detection import scrfd
 
     scales = np.ones(64, np.float32)
     return _milliseconds(lambda: scrfd.best_of(network.decode(outputs, 64, 640, 0.5), scales), 64)

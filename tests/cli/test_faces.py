@@ -31,7 +31,7 @@ def test_a_line_for_each_face_by_falling_area(shell: Shell, find_sample: Find) -
 def test_json_has_every_key_and_the_embedding_only_when_asked(shell: Shell, find_sample: Find) -> None:
     (shell.work / "a.jpg").write_bytes(find_sample("yaoming.jpg").read_bytes())
     bare = json.loads(shell("faces", "--json", "a.jpg").out)
-    assert list(bare) == ["path", "face", "box", "score", "size"]
+    assert list(bare) == ["path", "face", "face_number", "box", "score", "size"]
     assert bare["path"] == "a.jpg"
     whole = json.loads(shell("faces", "--json", "--embeddings", "a.jpg").out)
     assert bare == {k: v for k, v in whole.items() if k != "embedding"}

@@ -61,7 +61,7 @@ def test_a_connection_would_be_seen(shell: Shell) -> None:
 def test_telemetry_is_off_before_the_runtime_is_loaded(shell: Shell) -> None:
     """Importing ONNX Runtime through facecli sets both switches."""
     program = (
-        "import os, sys; from facecli.vision.runtime.libraries import load_onnxruntime; assert 'onnxruntime' not in sys.modules; load_onnxruntime(); "  # noqa: E501
+        "import os, sys; from facecli.onnx_loading import load_onnxruntime; assert 'onnxruntime' not in sys.modules; load_onnxruntime(); "  # noqa: E501
         "print(os.environ.get('ORT_DISABLE_TELEMETRY'), os.environ.get('ORT_TELEMETRY_DISABLED'))"
     )
     done = subprocess.run(

@@ -263,10 +263,10 @@ def on_a_terminal(shell: Shell, home: Path, *arguments: str, **environment: str)
     return shown.decode()
 
 
-def test_a_terminal_gets_a_table_with_how_sure_each_match_is(shell: Shell, album_home: Path) -> None:
+def test_a_terminal_gets_a_table_with_the_confidence_in_each_match(shell: Shell, album_home: Path) -> None:
     shown = on_a_terminal(shell, album_home, YAO, "-t", "none", NO_COLOR="1")
     lines = [line for line in shown.splitlines() if "album/" in line]
-    assert [line.split()[2] for line in lines] == ["sure", "unsure", "unsure", "unsure"]
+    assert [line.split()[2] for line in lines] == ["likely", "unlikely", "unlikely", "unlikely"]
     assert "\x1b" not in shown
     assert "\t" not in shown
 

@@ -13,10 +13,10 @@ import pytest
 from chromium import Browser, find_chromium
 
 from facecli.output.gallery import Card, Gallery, GalleryPicture, Section, gallery_page
-from facecli.types import Sureness
+from facecli.types import Confidence
 
 WICKED = '<img src=x onerror="window.hacked=1">&amp;"\'</script><script>window.hacked=1</script>.jpg'
-SURENESS = [str(s) for s in Sureness]
+CONFIDENCE = list(map(str, Confidence))
 
 
 def jpeg(width: int, height: int, shade: int) -> bytes:
@@ -48,8 +48,7 @@ def card(number: int, path: str, similarity: float) -> Card:
         number,
         similarity,
         100 + number,
-        SURENESS[number % 3],
-        (-1) ** number * 0.123,
+        CONFIDENCE[number % 3],
     )
 
 
@@ -96,7 +95,7 @@ def test_a_name_that_is_not_utf8_and_a_photo_that_is_gone() -> None:
     odd = GalleryPicture(
         "latin-\udce9.jpg", "/latin-\udce9.jpg", "file:///latin-%E9.jpg", (0, 0, 1, 1), trouble="no such photo"
     )
-    text = "".join(gallery_page(Gallery([Section("q", (odd,), (Card(odd, 1, 0.5, 7, "", None),))], "", "", {})))
+    text = "".join(gallery_page(Gallery([Section("q", (odd,), (Card(odd, 1, 0.5, 7, ""),))], "", "", {})))
     assert text.encode().count(b"no such photo") == 2
     assert "file:///latin-%E9.jpg" in text
 
@@ -146,13 +145,13 @@ def test_the_page_loads_alone_and_runs_no_foreign_script(browser: Browser, tmp_p
     assert browser.run("window.hacked") is None
 
 
-def test_the_slider_hides_what_is_less_alike(browser: Browser, tmp_path: Path) -> None:
+def test_the_slider_hides_what_is_less_similar(browser: Browser, tmp_path: Path) -> None:
     browser.open(put(tmp_path, gallery(10)))
     assert browser.run("document.getElementById('count').textContent") == "10 of 10"
     move = "(v => { const s = document.getElementById('least'); s.value = v; s.dispatchEvent(new Event('input')); })"
     browser.run(f"{move}(0.5)")
-    likeness = [0.7 - 0.075 * n for n in range(10)]
-    kept = sum(s >= 0.5 for s in likeness)
+    similarities = [0.7 - 0.075 * n for n in range(10)]
+    kept = sum(s >= 0.5 for s in similarities)
     assert browser.run("document.getElementById('count').textContent") == f"{kept} of 10"
     assert browser.run("[...document.querySelectorAll('article')].filter(a => a.offsetHeight).length") == kept
     browser.run(f"{move}(-1)")

@@ -139,7 +139,7 @@ def test_small_faces_are_found_in_tiles_too(
     assert b"\x03" in b"".join(result.found_by for result in found)
 
 
-@pytest.mark.filterwarnings("ignore:.estimate. is deprecated:FutureWarning")
+@pytest.mark.filterwarnings("ignore:`estimate` is deprecated:FutureWarning")
 def test_batches_find_what_insightface_finds(
     crowd: Path, find_sample: Callable[[str], Path], oracle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""Answers and judgements for an index of made-up faces with known similarities."""
+"""Answers of a search, and the confidence in them, for an index of made-up faces with known similarities."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from facecli.config import By, Combine, SearchOptions
 from facecli.errors import IndexMismatch, StoreError, UsageError
 from facecli.fingerprint import Fingerprint
 from facecli.reporting import SilentReporter
-from facecli.searching.confidence import judge_results
 from facecli.searching.search import Surroundings, search_index
 from facecli.store.reader import IndexReader, open_reader
 from facecli.store.records import Batch, EmbeddingKind
 from facecli.store.writer import open_writer
 from facecli.thresholds import MEASURED
-from facecli.types import Detections, FloatArray, IndexedPhoto, PhotoFile, Sureness
+from facecli.types import Detections, FloatArray, IndexedPhoto, PhotoFile
 
-RECOGNISER, CALIBRATION = next(iter(MEASURED.items()))
+RECOGNISER = next(iter(MEASURED))
 FACES: dict[str, list[dict[int, float]]] = {
     "/album/ann-1.jpg": [{0: 1.0}],
     "/album/ann-2.jpg": [{0: 0.8, 1: 0.6}],
@@ -72,16 +71,13 @@ def face_id(reader: IndexReader, path: str, number: int = 0) -> int:
 AROUND = Surroundings("/", BytesIO(), SilentReporter())
 
 
-def test_the_margin_is_to_the_nearest_face_that_is_certainly_another_person(reader: IndexReader) -> None:
+def test_each_match_has_the_confidence_of_its_similarity(reader: IndexReader) -> None:
     ann = face_id(reader, "/album/ann-1.jpg")
-    answer = search_index(reader, [f"face:{ann}"], SearchOptions(top=0, threshold="none", by=By.FACE), AROUND)
-    (result,) = judge_results(reader, answer.results, CALIBRATION)
-    assert [(m.rank, round(m.similarity, 2)) for m in result.matches] == [(1, 0.9), (2, 0.8), (3, 0.5), (4, 0.15)]
-    margins = [j.margin for j in result.judgements]
-    # In one photo with Cat: she is the next. Ann's other photo: Cat is half like it, Ben is the next. Cat, and Ben: Ann
-    # herself is nearer.
-    assert margins == pytest.approx([0.9 - 0.5, 0.8 - 0.15, 0.5 - 0.9, 0.15 - 0.9], abs=2e-3)
-    assert [j.sureness for j in result.judgements] == [Sureness.SURE, Sureness.SURE, Sureness.UNSURE, Sureness.UNSURE]
+    (result,) = search_index(
+        reader, [f"face:{ann}"], SearchOptions(top=0, threshold="none", by=By.FACE), AROUND
+    ).results
+    seen = [(m.rank, round(m.similarity, 2), m.confidence) for m in result.matches]
+    assert seen == [(1, 0.9, "likely"), (2, 0.8, "likely"), (3, 0.5, "likely"), (4, 0.15, "unlikely")]
 
 
 def test_a_block_leaves_out_all_faces_that_ask(reader: IndexReader) -> None:
@@ -134,12 +130,11 @@ def test_several_faces_that_ask_leave_no_photo_out(
     assert rows == [2 if how is Combine.ANY else 1] * 2
 
 
-def test_the_judgement_of_any_is_by_the_reference_that_matched(reader: IndexReader) -> None:
+def test_a_match_of_any_names_the_reference_that_matched(reader: IndexReader) -> None:
     queries = [f"face:{face_id(reader, path)}" for path in ("/album/ann-1.jpg", "/album/ben.jpg")]
     options = SearchOptions(top=0, threshold="none", by=By.FACE, combine=Combine.ANY)
-    answer = search_index(reader, queries, options, AROUND)
-    (result,) = judge_results(reader, answer.results, CALIBRATION)
-    assert len(result.judgements) == len(result.matches) == len(result.references) == 3
+    (result,) = search_index(reader, queries, options, AROUND).results
+    assert len(result.references) == len(result.matches) == 3
     assert result.references[0].query == queries[0]
 
 

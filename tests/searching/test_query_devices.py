@@ -18,7 +18,7 @@ from facecli.config import IndexOptions, ReadOptions, SearchOptions
 from facecli.errors import DeviceError
 from facecli.indexing.index_photos import index_photos
 from facecli.indexing.request import IndexRequest
-from facecli.output.face_rows import FaceWriter
+from facecli.output.tsv import TsvWriter
 from facecli.photos.budget import PixelBudget
 from facecli.searching import reading
 from facecli.searching.opening import MANY_PHOTOS, ModelSource
@@ -171,7 +171,7 @@ def test_whoever_leaves_early_leaves_no_thread_behind(
         assert {name.partition("-")[0] for name in threads_of_runs()} == {"worker"}
         raise leave
 
-    monkeypatch.setattr(FaceWriter, "write", write_one_row)
+    monkeypatch.setattr(TsvWriter, "write", write_one_row)
     # Whatever holds the exception holds its frames, so that nothing is closed by being forgotten.
     with pytest.raises((leave, click.Abort)) as caught:
         facecli.main(

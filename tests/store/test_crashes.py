@@ -186,10 +186,10 @@ class Bomb:
 def state_of(index: Path) -> tuple[object, ...]:
     """All data of an index, bit by bit, except the random numbers in it."""
     with open_reader(index) as reader:
-        catalogue, info = reader._catalogue, reader.info
-        slots = catalogue.rows("SELECT face_id, slot FROM faces ORDER BY face_id")
-        holes = catalogue.rows("SELECT * FROM holes ORDER BY slot")
-        kept_out = catalogue.rows("SELECT face_id, box FROM kept_out ORDER BY box")
+        info = reader.info
+        slots = reader.rows("SELECT face_id, slot FROM faces ORDER BY face_id")
+        holes = reader.rows("SELECT * FROM holes ORDER BY slot")
+        kept_out = reader.rows("SELECT face_id, box FROM kept_out ORDER BY box")
         assert reader._codes is not None
         told = (
             contents(reader),

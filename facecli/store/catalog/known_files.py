@@ -10,11 +10,13 @@ import numpy as np
 
 from facecli.errors import IndexDamaged
 from facecli.store.catalog.rows import as_bytes, as_int
-from facecli.store.catalog.schema import CHANGES_FROM
+from facecli.store.catalog.schema import CHANGES_FROM, PARTS_FROM
 from facecli.store.catalog.sets import Row, SetQueries
 from facecli.store.errors import trusted
 from facecli.store.records import FileStat, KnownFile
 from facecli.types import PhotoFile, Skipped, SkipReason
+
+_LONGEST_PART = 50
 
 
 class FileQueries(SetQueries):
@@ -170,6 +172,11 @@ class FileQueries(SetQueries):
         for (path,) in self.rows("SELECT path FROM roots"):
             if not isinstance(path, bytes) or not self.paths.is_stored(path):
                 yield "roots", path
+
+    def part(self) -> str:
+        """The part of the photos that the index is restricted to, as `1/3`; empty for all of them."""
+        rows = self.rows("SELECT part FROM state") if self.version >= PARTS_FROM else []
+        return str(rows[0][0] or "")[:_LONGEST_PART] if rows else ""
 
     def roots(self) -> tuple[str, ...]:
         """The roots, sorted."""

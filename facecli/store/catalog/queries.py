@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from facecli.errors import QueryError
-from facecli.store.catalog.known_files import FileQueries
 from facecli.store.catalog.rows import (
     DIGEST_SIZE,
     are_unit,
@@ -19,6 +18,7 @@ from facecli.store.catalog.rows import (
     read_landmarks,
 )
 from facecli.store.catalog.sets import Row
+from facecli.store.catalog.whole_rows import WholeRows
 from facecli.store.errors import trusted
 from facecli.store.records import KeptOut, StoredFace, StoredPhoto
 from facecli.types import FloatArray, FoundBy, PhotoFile
@@ -35,7 +35,7 @@ PHOTO_COLUMNS = (
 _PHOTOS = f"SELECT {PHOTO_COLUMNS} FROM photos p"
 
 
-class Catalogue(FileQueries):
+class Catalogue(WholeRows):
     """All queries that a reader needs."""
 
     def photos(self, root: str = "/") -> Iterator[StoredPhoto]:
@@ -58,6 +58,10 @@ class Catalogue(FileQueries):
         """One photo, of any set; None where there is none."""
         rows = self.rows(f"{_PHOTOS} WHERE photo_id = ?", (photo_id,))
         return self._photo(rows[0]) if rows else None
+
+    def last_photo_id(self) -> int:
+        """The highest photo id; photos added later get higher ones."""
+        return self.number("SELECT max(photo_id) FROM photos")
 
     def photo_with(self, face_id: int) -> StoredPhoto:
         """The photo that shows a face; raises QueryError where there is no such face."""
@@ -136,13 +140,18 @@ class Catalogue(FileQueries):
         Each index has its own key, stored in it. So the records of two indexes cannot be compared, but anyone who has
         the index can check whether a given content was removed from it.
         """
+        import hashlib  # noqa: PLC0415  # it loads OpenSSL, and searches do not hash
+
+        return hashlib.blake2b(digest, key=self.removal_key, digest_size=16).digest()
+
+    @property
+    def removal_key(self) -> bytes:
+        """The key of the index for the records of removed contents."""
         if not self._key:
             rows = self.rows("SELECT keep_out_key FROM state")
             with trusted(self.path):
                 self._key = as_bytes(rows[0][0])[:64]
-        import hashlib  # noqa: PLC0415  # it loads OpenSSL, and searches do not hash
-
-        return hashlib.blake2b(digest, key=self._key, digest_size=16).digest()
+        return self._key
 
     def kept_out(self, digest: bytes) -> KeptOut:
         """What was removed of this content, and stays removed."""
@@ -150,3 +159,8 @@ class Catalogue(FileQueries):
         with trusted(self.path):
             boxes = read_boxes([as_bytes(box) for (box,) in rows if box is not None])
         return KeptOut(any(box is None for (box,) in rows), boxes)
+
+    def kept_out_faces(self, face_ids: Sequence[int]) -> int:
+        """How many of these faces were removed and stay removed."""
+        known = [face_id for face_id in face_ids if face_id < 1 << 63]
+        return sum(self.number("SELECT count(*) FROM kept_out WHERE face_id = ?", (face_id,)) for face_id in known)

@@ -11,7 +11,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from facecli.store.vector_file import Codes
-from facecli.types import Box, FloatArray, IndexedPhoto
+from facecli.types import Box, FloatArray, IndexedPhoto, PhotoFile
 
 DIGEST_SIZE = 16
 _BOX, _LANDMARKS = struct.Struct("<4f"), struct.Struct("<10f")
@@ -36,6 +36,21 @@ class FaceRow(Struct, frozen=True):
         """A signed 64-bit checksum (XXH3) over all fields, the id and the photo's id."""
         head = _FACE.pack(face_id, photo_id, self.score, self.found_by)
         return _signed(head + self.box + self.landmarks + self.embedding)
+
+
+class PhotoRow(Struct, frozen=True):
+    """A photo and its faces as they are stored, without their ids."""
+
+    file: PhotoFile
+    digest: bytes
+    width: int
+    height: int
+    faces: list[FaceRow]
+
+
+def photo_row(photo: IndexedPhoto) -> PhotoRow:
+    """A photo and its faces as rows."""
+    return PhotoRow(photo.file, photo.digest, photo.width, photo.height, face_rows(photo))
 
 
 def face_rows(photo: IndexedPhoto) -> list[FaceRow]:
@@ -104,9 +119,23 @@ def are_unit(codes: Codes) -> NDArray[np.bool_]:
 def read_boxes(blobs: list[bytes]) -> FloatArray:
     """Read boxes as float32 (n, 4): x1, y1, x2, y2 in pixels; damaged ones may hold NaN or infinity.
 
-    Raises struct.error where a blob does not have 16 bytes.
+    Raises ValueError where a blob does not have 16 bytes.
     """
-    return np.array([_BOX.unpack(blob) for blob in blobs], np.float32).reshape(len(blobs), 4)
+    return _read_numbers(blobs, _BOX.size).reshape(len(blobs), 4)
+
+
+def read_all_landmarks(blobs: list[bytes]) -> FloatArray:
+    """Read landmarks as float32 (n, 5, 2): x, y in pixels; damaged ones may hold NaN or infinity.
+
+    Raises ValueError where a blob does not have 40 bytes.
+    """
+    return _read_numbers(blobs, _LANDMARKS.size).reshape(len(blobs), 5, 2)
+
+
+def _read_numbers(blobs: list[bytes], size: int) -> FloatArray:
+    if any(len(blob) != size for blob in blobs):
+        raise ValueError("a blob of another length")
+    return np.frombuffer(b"".join(blobs), "<f4").astype(np.float32)
 
 
 def as_bytes(value: object) -> bytes:

@@ -71,7 +71,8 @@ def make_index(directory: Path, disk: Disk, kind: EmbeddingKind) -> None:
         with transaction(catalogue.connection, disk, "creation"):
             for number, script in enumerate(MIGRATIONS, 1):
                 migrate(catalogue.connection, number, script)
-            catalogue.connection.execute("INSERT INTO state VALUES (1, 1, 1, 0, ?)", (os.urandom(32),))
+            names = "id, generation, last_epoch, pending, keep_out_key"
+            catalogue.connection.execute(f"INSERT INTO state ({names}) VALUES (1, 1, 1, 0, ?)", (os.urandom(32),))
             add_set(catalogue, kind, file, current=True)
         # Closing checkpoints the WAL too, but does not report a full disk, which leaves the file incomplete.
         with disk.step("checkpoint catalogue"):

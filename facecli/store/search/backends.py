@@ -19,13 +19,16 @@ from facecli.store.catalog.rows import are_unit, as_bytes, as_int, read_codes
 from facecli.store.catalog.sets import SetRow
 from facecli.store.disk.filesystem import is_network
 from facecli.store.errors import trusted
-from facecli.store.search.ranking import Identified, Labels, VectorScan, pick_best, portion, similarities
+from facecli.store.records import Labels
+from facecli.store.search.ranking import Identified, VectorScan, pick_best, portion, similarities
 from facecli.store.vector_file import BLOCK, Codes, StoredCodes
 from facecli.system import count_processors
 from facecli.types import FloatArray
 
 FAISS_FROM = 150_000
 """The number of slots from which FAISS answers one query faster than numpy, including its import of about 80 ms."""
+FEW = 8
+"""Slots are read one by one where they are less than one in so many."""
 _FAISS_TRIES = 3
 _FAISS_QUERIES = 1 << 22
 """The most candidates requested from FAISS in one call, over all queries."""
@@ -47,18 +50,29 @@ class FileScan:
         self._row = row
         self._codes = codes
 
-    def holes(self) -> NDArray[np.int64]:
-        """The slots without a face, int64 (n,)."""
-        slots = np.array(self._catalogue.holes(self._row.set_id), np.int64)
-        return slots[(slots >= 0) & (slots < self.total)]
+    def held(self, among: Labels | None) -> NDArray[np.bool_]:
+        """Which slots have a face and are `among` these, bool (total,)."""
+        held = np.full(self.total, among is None)
+        if among is not None:
+            held[_within(among, self.total)] = True
+        held[_within(np.array(self._catalogue.holes(self._row.set_id), np.int64), self.total)] = False
+        return held
 
     def portion(self, queries: int) -> int:
         return portion(self.total)
 
-    def best(self, queries: FloatArray, count: int) -> tuple[Labels, FloatArray]:
+    def best(self, queries: FloatArray, count: int, among: Labels | None) -> tuple[Labels, FloatArray]:
+        if among is not None and len(among) * FEW < self.total:
+            return self._best_of(np.unique(_within(among, self.total)), queries, count)
         rough = similarities(self._codes.blocks(), queries, self.total)
-        rough[:, self.holes()] = -np.inf
+        rough[:, ~self.held(among)] = -np.inf
         return pick_best(rough, count)
+
+    def _best_of(self, slots: Labels, queries: FloatArray, count: int) -> tuple[Labels, FloatArray]:
+        """The best of a few slots, of which only their codes are read; holes are among them."""
+        rough = similarities(iter([(0, self._codes.at(slots))]), queries, len(slots))
+        places, rough = pick_best(rough, count)
+        return slots[places], rough
 
     def identify(self, labels: Labels) -> Identified:
         """Look up the faces of labels, int64 (n,): by slot for few labels, by reading the whole table for many."""
@@ -72,7 +86,7 @@ class FileScan:
 
     def _faces_at(self, slots: list[int]) -> Iterator[tuple[int, int, int]]:
         query, set_id = "SELECT slot, face_id, photo_id FROM faces WHERE set_id = ?", self._row.set_id
-        if len(slots) * 8 > self.total:
+        if len(slots) * FEW > self.total:
             parts = [self._catalogue.rows(query, (set_id,))]
         else:
             chunks = [slots[i : i + 500] for i in range(0, len(slots), 500)]
@@ -96,16 +110,15 @@ class FaissScan(FileScan):
         self._read: Any = None
         self._may_map = not is_network(row.file.directory)
 
-    def best(self, queries: FloatArray, count: int) -> tuple[Labels, FloatArray]:
-        index = self._index() if self._may_map else None
+    def best(self, queries: FloatArray, count: int, among: Labels | None) -> tuple[Labels, FloatArray]:
+        few = among is not None and len(among) * FEW < self.total
+        index = self._index() if self._may_map and not few else None
         if index is None:
-            return super().best(queries, count)
+            return super().best(queries, count, among)
         self._codes.check()
         import faiss  # noqa: PLC0415 (a small index is searched without it)
 
-        wanted = np.ones(self.total, bool)
-        wanted[self.holes()] = False
-        bits = np.packbits(wanted, bitorder="little")
+        bits = np.packbits(self.held(among), bitorder="little")
         chosen = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))  # type: ignore[call-arg, arg-type]  # FAISS's stubs are the C++ ones
         step = max(1, _FAISS_QUERIES // count)
         parts = [
@@ -141,6 +154,11 @@ class FaissScan(FileScan):
             os.close(descriptor)
 
 
+def _within(slots: Labels, total: int) -> Labels:
+    """The slots, int64 (n,), that are from 0 to `total`; a damaged catalogue can name others."""
+    return slots[(slots >= 0) & (slots < total)]
+
+
 def _sane(found: Identified) -> Identified:
     """Set the face id to -1 where the code is not of unit length, since its similarity would be meaningless."""
     return replace(found, face_ids=np.where(are_unit(found.codes), found.face_ids, -1))
@@ -163,17 +181,21 @@ class CatalogueScan:
     def __init__(self, catalogue: Catalogue, row: SetRow) -> None:
         self._catalogue = catalogue
         self._row = row
-        rows = catalogue.rows("SELECT face_id, photo_id FROM faces WHERE set_id = ? ORDER BY face_id", (row.set_id,))
+        query = "SELECT face_id, photo_id, slot FROM faces WHERE set_id = ? ORDER BY face_id"
+        rows = catalogue.rows(query, (row.set_id,))
         with trusted(catalogue.path):
-            ids = np.array([(as_int(face), as_int(photo)) for face, photo in rows], np.int64).reshape(len(rows), 2)
-        self._faces, self._photos = ids[:, 0], ids[:, 1]
-        self.total = len(ids)
+            numbers = np.array([[as_int(number) for number in row] for row in rows], np.int64).reshape(len(rows), 3)
+        self._faces, self._photos, self._slots = numbers.T
+        self.total = len(numbers)
 
     def portion(self, queries: int) -> int:
         return portion(self.total)
 
-    def best(self, queries: FloatArray, count: int) -> tuple[Labels, FloatArray]:
-        return pick_best(similarities(self._blocks(), queries, self.total), count)
+    def best(self, queries: FloatArray, count: int, among: Labels | None) -> tuple[Labels, FloatArray]:
+        rough = similarities(self._blocks(), queries, self.total)
+        if among is not None:
+            rough[:, ~np.isin(self._slots, among)] = -np.inf
+        return pick_best(rough, count)
 
     def identify(self, labels: Labels) -> Identified:
         parts = [self._read(self._faces[labels[i : i + 500]]) for i in range(0, len(labels), 500)]

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.sets import SetRow
+from facecli.store.records import Labels
 from facecli.store.search import backends
 from facecli.store.search.backends import FaissScan
-from facecli.store.search.ranking import Labels, VectorScan
+from facecli.store.search.ranking import VectorScan
 from facecli.store.vector_file import Codes, StoredCodes
 from facecli.types import FloatArray
 
@@ -53,16 +54,19 @@ class AcceleratedScan(FaissScan):
     def portion(self, queries: int) -> int:
         return PORTION if self._pays(queries) else super().portion(queries)
 
-    def best(self, queries: FloatArray, count: int) -> tuple[Labels, FloatArray]:
+    def best(self, queries: FloatArray, count: int, among: Labels | None) -> tuple[Labels, FloatArray]:
         if count <= MOST_CANDIDATES and self._pays(len(queries)):
             try:
-                return self._ask_gpus(queries, count)
+                return self._ask_gpus(queries, count, among)
             except RuntimeError:
                 # A GPU that is out of memory or does not work: the CPU gives the same results.
                 self._gpus = 0
         step = super().portion(len(queries))
         return _stack(
-            [super(AcceleratedScan, self).best(queries[i : i + step], count) for i in range(0, len(queries), step)]
+            [
+                super(AcceleratedScan, self).best(queries[i : i + step], count, among)
+                for i in range(0, len(queries), step)
+            ]
         )
 
     def _pays(self, queries: int) -> bool:
@@ -76,7 +80,7 @@ class AcceleratedScan(FaissScan):
             self._gpus = int(count())
         return self._gpus > 0
 
-    def _ask_gpus(self, queries: FloatArray, count: int) -> tuple[Labels, FloatArray]:
+    def _ask_gpus(self, queries: FloatArray, count: int, among: Labels | None) -> tuple[Labels, FloatArray]:
         """Search each shard on the first free GPU, and merge the results of all shards."""
         assert self._gpus
         halves = queries.astype(np.float16)
@@ -94,17 +98,16 @@ class AcceleratedScan(FaissScan):
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # rare
 
         with ThreadPoolExecutor(self._gpus) as workers:
-            parts = list(workers.map(search, self._shards()))
+            parts = list(workers.map(search, self._shards(among)))
         # The GPU rounds queries to float16, as the codes are. The most that this can take from a similarity is added
         # back, so that no face is missed.
         lost = np.linalg.norm(queries - halves.astype(np.float32), axis=1, keepdims=True)
         labels, rough = _merge(parts, count)
         return labels, rough + lost
 
-    def _shards(self) -> Iterator[tuple[Labels, Codes]]:
-        """The labels and codes of the slots with faces, in shards of at most SHARD_BYTES."""
-        held = np.ones(self.total, bool)
-        held[self.holes()] = False
+    def _shards(self, among: Labels | None) -> Iterator[tuple[Labels, Codes]]:
+        """The labels and codes of the slots with faces, and `among` these, in shards of at most SHARD_BYTES."""
+        held = self.held(among)
         step = max(1, SHARD_BYTES // self._row.file.code_size)
         for start in range(0, self.total, step):
             part = held[start : start + step]

@@ -15,10 +15,10 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from facecli.config import By
+from facecli.store.records import EVERYTHING, Labels, Scope
 from facecli.store.vector_file import Codes
 from facecli.types import FloatArray
 
-Labels = NDArray[np.int64]
 FIRST_CANDIDATES = 64
 SLACK = 1e-4
 """More than twice the largest difference between the scans' sums."""
@@ -35,6 +35,7 @@ class Wanted(Struct, frozen=True):
     """The number of rows of an answer; 0 for all."""
     minimum: float | None
     by: By
+    scope: Scope = EVERYTHING
 
 
 class Identified(Struct, frozen=True):
@@ -60,26 +61,24 @@ class VectorScan(Protocol):
     def portion(self, queries: int) -> int:
         """How many of `queries` queries it answers at once in bounded memory."""
 
-    def best(self, queries: FloatArray, count: int) -> tuple[Labels, FloatArray]:
+    def best(self, queries: FloatArray, count: int, among: Labels | None) -> tuple[Labels, FloatArray]:
         """The `count` most similar codes to each query, float32 (q, d), by falling similarity.
 
-        Returns labels int64 (q, count), -1 where there are fewer, and approximate similarities float32 (q, count).
+        `among` limits them to some slots, int64 (n,). Returns labels int64 (q, k) and approximate similarities float32
+        (q, k), with k at most `count`; -1 and -inf where there are fewer.
         """
 
     def identify(self, labels: Labels) -> Identified:
         """The faces of labels, int64 (n,); the face id is -1 where a label has none."""
 
 
-def find_nearest(scan: VectorScan, queries: FloatArray, wanted: Wanted, leave_out: Sequence[Labels]) -> list[list[Hit]]:
-    """The answer to each query, by falling similarity, then by face id.
-
-    `queries` is float32 (q, d) of unit length. `leave_out` holds, for each query, the ids (int64) of faces to leave
-    out, or is empty.
-    """
+def find_nearest(scan: VectorScan, queries: FloatArray, wanted: Wanted) -> list[list[Hit]]:
+    """The answer to each query, by falling similarity, then by face id; `queries` is float32 (q, d) of unit length."""
     step = scan.portion(len(queries))
     answers: list[list[Hit]] = []
     for start in range(0, len(queries), step):
-        answers += _answer_block(scan, queries[start : start + step], wanted, leave_out[start : start + step])
+        leave_out = wanted.scope.leave_out[start : start + step]
+        answers += _answer_block(scan, queries[start : start + step], wanted, leave_out)
     return answers
 
 
@@ -92,10 +91,10 @@ def _answer_block(
     left_out = leave_out or [np.zeros(0, np.int64)] * len(queries)
     count = _first_count(wanted, scan.total, max(map(len, left_out)))
     while open_queries:
-        labels, rough = scan.best(queries[open_queries], count)
+        labels, rough = scan.best(queries[open_queries], count, wanted.scope.among)
         unsure = []
         for number, row_labels, row_rough in zip(open_queries, labels, rough, strict=True):
-            floor = -np.inf if count >= scan.total else float(row_rough[-1]) + SLACK
+            floor = float(row_rough[-1]) + SLACK if 0 < len(row_rough) == count < scan.total else -np.inf
             answers[number], enough = _rank(
                 scan.identify(row_labels[row_labels >= 0]), queries[number], wanted, (left_out[number], floor)
             )

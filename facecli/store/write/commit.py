@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Iterable, Sequence
 
@@ -11,23 +12,25 @@ from msgspec import Struct
 from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.rows import (
     FaceRow,
+    PhotoRow,
     as_bytes,
-    as_count,
     as_int,
-    face_rows,
     photo_checksum,
+    photo_row,
     read_boxes,
     read_codes,
 )
 from facecli.store.catalog.sets import SetRow
 from facecli.store.errors import trusted
-from facecli.store.records import Batch, Committed
+from facecli.store.records import Batch, Committed, KeptOut
 from facecli.store.write.deletion import Deletions
 from facecli.store.write.face_matching import KEPT_OUT_IOU, match_faces, overlaps_of_numbers
+from facecli.store.write.insertion import STAT, Insertions, stat_values
 from facecli.store.write.residue import Residue
-from facecli.types import IndexedPhoto, PhotoFile, Skipped
+from facecli.types import PhotoFile, Skipped
 
-_STAT = ("size", "mtime_ns", "ctime_ns", "inode")
+_PAGE = 500
+"""The number of photos whose paths one statement looks up."""
 
 
 class _OldFace(Struct, frozen=True):
@@ -45,19 +48,25 @@ class BatchCommit:
         self._connection: sqlite3.Connection = catalogue.connection
         self._row = row
         self._deletions = Deletions(catalogue, traces)
-        self._next_photo = self._last_id("photos") + 1
-        self._next_face = self._last_id("faces") + 1
-        self.codes: list[bytes] = []
-        """The embeddings of new slots, in the order of the slots."""
-        self._added = self._photos_out = self._faces_out = 0
+        self._new = Insertions(catalogue, row)
+        self._photos_out = self._faces_out = 0
+        self._has_skips = bool(catalogue.number("SELECT EXISTS (SELECT 1 FROM skips)"))
+        self._keeps_out = bool(catalogue.number("SELECT EXISTS (SELECT 1 FROM kept_out)"))
 
-    def apply(self, batch: Batch) -> Committed:
+    @property
+    def codes(self) -> list[bytes]:
+        """The embeddings of new slots, in the order of the slots."""
+        return self._new.codes
+
+    def apply(self, batch: Batch) -> None:
         """Write the batch's rows; the caller writes the codes."""
         self._place([*batch.moves, *batch.touches])
-        for photo in batch.photos:
-            self._store(photo)
-        self._record_skips(batch.skips)
-        return Committed(self._added, self._deletions.faces, self._photos_out, self._faces_out)
+        self.store(map(photo_row, batch.photos))
+        self.record_skips(batch.skips)
+
+    def result(self) -> Committed:
+        """What was written."""
+        return Committed(self._new.faces, self._deletions.faces, self._photos_out, self._faces_out)
 
     # moves and touches
 
@@ -83,7 +92,7 @@ class BatchCommit:
                 "UPDATE photos SET path = ?, size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, checksum = ? "
                 "WHERE photo_id = ?"
             )
-            self._connection.execute(query, (stored, *_stat(file), checksum, photo_id))
+            self._connection.execute(query, (stored, *stat_values(file), checksum, photo_id))
             self._forget_skip(stored)
         self._let_follow([(path, digest, file) for _, file, (path, digest, *_) in known])
 
@@ -119,7 +128,7 @@ class BatchCommit:
                 "UPDATE photos SET path = ?, size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, checksum = ? "
                 "WHERE photo_id = ?"
             )
-            self._connection.execute(query, (stored, *_stat(file), checksum, row[0]))
+            self._connection.execute(query, (stored, *stat_values(file), checksum, row[0]))
 
     def _photo_row(self, photo_id: int) -> tuple[bytes, bytes, int, int] | None:
         query = "SELECT path, digest, width, height FROM photos WHERE photo_id = ? AND set_id = ?"
@@ -129,49 +138,71 @@ class BatchCommit:
 
     # photos
 
-    def _store(self, photo: IndexedPhoto) -> None:
-        """Add a photo, or replace the one at its path; what was removed earlier stays removed."""
-        stored = self._catalogue.paths.pack(photo.file.path)
-        self._forget_skip(stored)
-        kept_out = self._catalogue.kept_out(photo.digest)
-        query = "SELECT photo_id, digest FROM photos WHERE set_id = ? AND path = ?"
-        earlier = self._connection.execute(query, (self._row.set_id, stored)).fetchone()
-        if kept_out.photo:
-            self._photos_out += 1
-            if earlier:
-                self._deletions.drop_photo(earlier[0])
-            return
-        faces = face_rows(photo)
-        if len(kept_out.boxes) and faces:
-            nearest = overlaps_of_numbers(photo.detections.boxes, kept_out.boxes).max(axis=1).tolist()
-            kept = [face for face, overlap in zip(faces, nearest, strict=True) if overlap < KEPT_OUT_IOU]
-            self._faces_out += len(faces) - len(kept)
-            faces = kept
-        photo_id = as_int(earlier[0]) if earlier else self._next_photo
-        self._write_photo(photo, photo_id, stored, as_bytes(earlier[1]) if earlier else None)
-        self._write_faces(photo_id, faces, is_new=not earlier)
+    def store(self, photos: Iterable[PhotoRow]) -> None:
+        """Add photos, or replace those at their paths; what was removed earlier stays removed."""
+        rest = iter(photos)
+        while page := list(itertools.islice(rest, _PAGE)):
+            stored = [self._catalogue.paths.pack(photo.file.path) for photo in page]
+            standing = self._standing(stored)
+            for path, photo in zip(stored, page, strict=True):
+                self._store(photo, path, standing)
+        self._new.flush()
 
-    def _write_photo(self, photo: IndexedPhoto, photo_id: int, stored: bytes, earlier_digest: bytes | None) -> None:
+    def _standing(self, stored: list[bytes]) -> dict[bytes, tuple[int, bytes]]:
+        """The id and the content of the photo at each path that has one."""
+        marks = ",".join("?" * len(stored))
+        query = f"SELECT path, photo_id, digest FROM photos WHERE set_id = ? AND path IN ({marks})"
+        rows = self._connection.execute(query, (self._row.set_id, *stored)).fetchall()
+        with trusted(self._catalogue.path):
+            return {as_bytes(path): (as_int(number), as_bytes(digest)) for path, number, digest in rows}
+
+    def _store(self, photo: PhotoRow, stored: bytes, standing: dict[bytes, tuple[int, bytes]]) -> None:
+        earlier, faces = standing.get(stored), photo.faces
+        if self._has_skips:
+            self._forget_skip(stored)
+        if self._keeps_out:
+            kept_out = self._catalogue.kept_out(photo.digest)
+            if kept_out.photo:
+                self._photos_out += 1
+                if earlier:
+                    self._deletions.drop_photo(earlier[0])
+                return
+            faces = self._without(faces, kept_out)
+        if earlier:
+            self._new.flush()  # the photo may be one of this batch
+            self._replace(photo, stored, *earlier)
+            self._match_faces(earlier[0], faces)
+            return
+        photo_id = self._new.add_photo(photo, stored)
+        standing[stored] = photo_id, photo.digest
+        for face in faces:
+            self._new.add_face(face, photo_id)
+
+    def _without(self, faces: list[FaceRow], kept_out: KeptOut) -> list[FaceRow]:
+        """The faces without those that were removed earlier."""
+        if not len(kept_out.boxes) or not faces:
+            return faces
+        nearest = overlaps_of_numbers(read_boxes([face.box for face in faces]), kept_out.boxes).max(axis=1).tolist()
+        kept = [face for face, overlap in zip(faces, nearest, strict=True) if overlap < KEPT_OUT_IOU]
+        self._faces_out += len(faces) - len(kept)
+        return kept
+
+    def _replace(self, photo: PhotoRow, stored: bytes, photo_id: int, earlier: bytes) -> None:
+        """Write a photo over the one at its path, whose content was `earlier`."""
         file, set_id = photo.file, self._row.set_id
         checksum = photo_checksum(
             photo_id, photo.digest, stored, set_id, file.size, file.mtime_ns, photo.width, photo.height
         )
-        values = (photo.digest, *_stat(file), photo.width, photo.height, checksum, photo_id)
-        names = ("digest", *_STAT, "width", "height", "checksum", "photo_id")
-        if earlier_digest is None:
-            self._next_photo += 1
-            query = f"INSERT INTO photos ({', '.join(names)}, set_id, path) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            self._connection.execute(query, (*values, set_id, stored))
-            return
-        self._connection.execute(
-            f"UPDATE photos SET {' = ?, '.join(names[:-1])} = ?, again = 0 WHERE photo_id = ?", values
-        )
-        if earlier_digest != photo.digest:
-            self._deletions.lost(blob=earlier_digest)
+        values = (photo.digest, *stat_values(file), photo.width, photo.height, checksum, photo_id)
+        names = ("digest", *STAT, "width", "height", "checksum")
+        query = f"UPDATE photos SET {' = ?, '.join(names)} = ?, again = 0 WHERE photo_id = ?"
+        self._connection.execute(query, values)
+        if earlier != photo.digest:
+            self._deletions.lost(blob=earlier)
 
-    def _write_faces(self, photo_id: int, faces: list[FaceRow], *, is_new: bool) -> None:
+    def _match_faces(self, photo_id: int, faces: list[FaceRow]) -> None:
         """Keep the faces that are the same, drop the missing ones, add the new ones."""
-        old = [] if is_new else self._old_faces(photo_id)
+        old = self._old_faces(photo_id)
         size = 2 * self._row.file.dimension
         with trusted(self._catalogue.path):
             before = (
@@ -186,7 +217,7 @@ class BatchCommit:
             if i in same:
                 self._keep_face(old[same[i]], face, photo_id)
             else:
-                self._add_face(face, photo_id)
+                self._new.add_face(face, photo_id)
 
     def _old_faces(self, photo_id: int) -> list[_OldFace]:
         query = (
@@ -207,7 +238,7 @@ class BatchCommit:
         """
         slot = old.slot
         if face.embedding != old.embedding:
-            slot = self._new_slot(face)
+            slot = self._new.new_slot(face)
             self._connection.execute(
                 "INSERT OR REPLACE INTO holes (set_id, slot, erased) VALUES (?, ?, 0)", (self._row.set_id, old.slot)
             )
@@ -223,64 +254,27 @@ class BatchCommit:
             query, (slot, face.box, face.score, face.found_by, face.landmarks, checksum, old.face_id)
         )
 
-    def _add_face(self, face: FaceRow, photo_id: int) -> None:
-        face_id = self._next_face
-        self._next_face += 1
-        self._added += 1
-        values = (
-            face_id,
-            self._row.set_id,
-            photo_id,
-            self._new_slot(face),
-            face.box,
-            face.score,
-            face.found_by,
-            face.landmarks,
-        )
-        query = (
-            "INSERT INTO faces (face_id, set_id, photo_id, slot, box, score, found_by, landmarks, checksum) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        )
-        self._connection.execute(query, (*values, face.checksum(face_id, photo_id)))
-        self._connection.execute("INSERT INTO embeddings (face_id, embedding) VALUES (?, ?)", (face_id, face.embedding))
-
-    def _new_slot(self, face: FaceRow) -> int:
-        self.codes.append(face.embedding)
-        return self._row.slots + len(self.codes) - 1
-
     # skips
 
     def _forget_skip(self, stored: bytes) -> None:
         self._connection.execute("DELETE FROM skips WHERE path = ?", (stored,))
 
-    def _record_skips(self, skips: Iterable[Skipped]) -> None:
+    def record_skips(self, skips: Iterable[Skipped]) -> None:
+        """Record the files that could not be read for a reason that lasts."""
         query = (
-            f"INSERT OR REPLACE INTO skips (path, {', '.join(_STAT)}, reason, detail, refused_by) "
+            f"INSERT OR REPLACE INTO skips (path, {', '.join(STAT)}, reason, detail, refused_by) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         )
         for skip in skips:
             if skip.reason.lasts:
                 values = (
                     self._catalogue.paths.pack(skip.file.path),
-                    *_stat(skip.file),
+                    *stat_values(skip.file),
                     str(skip.reason),
                     skip.detail,
                     skip.refused_by,
                 )
                 self._connection.execute(query, values)
-
-    def _last_id(self, table: str) -> int:
-        row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
-        last = row[0] if row else 0
-        with trusted(self._catalogue.path):
-            if as_count(last) != last:
-                raise ValueError("not an id")
-            return as_int(last)
-
-
-def _stat(file: PhotoFile) -> tuple[int, int, int | None, int | None]:
-    """The columns of _STAT, which show later whether a file is unchanged."""
-    return file.size, file.mtime_ns, file.ctime_ns, file.inode
 
 
 def code_array(codes: list[bytes], dimension: int) -> np.ndarray[tuple[int, int], np.dtype[np.float16]]:

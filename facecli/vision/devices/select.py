@@ -12,9 +12,9 @@ from facecli.cache import cache_folder
 from facecli.config import whole_number
 from facecli.errors import DeviceError, quoted
 from facecli.installation import installed, pip, runtime_conflict
+from facecli.onnx_loading import load_onnxruntime
 from facecli.vision.devices.benchmark import choose_device
 from facecli.vision.runtime.cuda import CudaDriver, read_driver
-from facecli.vision.runtime.libraries import load_onnxruntime
 from facecli.vision.runtime.providers import (
     CPU,
     OPENVINO,

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from facecli.cache import keep_answer, recall_answer
 from facecli.config import Precision
 from facecli.errors import DeviceError
+from facecli.onnx_loading import load_onnxruntime
 from facecli.system import count_processors
 from facecli.types import FloatArray
 from facecli.vision.optimization import equivalence
 from facecli.vision.optimization.rewrite_cache import Entry
 from facecli.vision.optimization.variants import RewriteTarget, keep, maker, recall_entry
-from facecli.vision.runtime.libraries import load_onnxruntime
 from facecli.vision.runtime.openvino import Form, OpenVinoSession
 from facecli.vision.runtime.processor import processor_identity
 from facecli.vision.runtime.session import Session

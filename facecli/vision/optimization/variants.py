@@ -17,12 +17,12 @@ from msgspec import Struct, field
 
 from facecli.cache import still_holds
 from facecli.errors import FacecliError, PackError
+from facecli.onnx_loading import load_onnxruntime
 from facecli.reporting import Reporter
 from facecli.scratch import scratch_folder
 from facecli.vision.detection.network import HeadWeights
 from facecli.vision.optimization.rewrite_cache import Entry, load_entry, make_cache_directory, store_entry
 from facecli.vision.packs.resolve import ModelFile
-from facecli.vision.runtime.libraries import load_onnxruntime
 from facecli.vision.runtime.processor import processor_identity
 from facecli.vision.runtime.providers import Device
 from facecli.vision.runtime.session import CPU, OnnxSession, Session, SessionOptions, lacks_memory, open_session

@@ -17,11 +17,11 @@ from msgspec.structs import asdict
 
 from facecli.cache import add_to_record, read_record
 from facecli.errors import DeviceFull, PackError
+from facecli.onnx_loading import load_onnxruntime
 from facecli.system import is_lack
 from facecli.vision.packs.families import CROP_SIDE, find_foreign
 from facecli.vision.packs.hashes import file_sha256
 from facecli.vision.packs.known import MODELS, OTHERS, Role
-from facecli.vision.runtime.libraries import load_onnxruntime
 
 RECORD = "models"
 VERSION = 2

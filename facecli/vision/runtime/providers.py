@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from facecli.errors import DeviceError
-from facecli.vision.runtime.libraries import captured_noise, load_onnxruntime
+from facecli.onnx_loading import captured_noise, load_onnxruntime
 
 CPU = "CPUExecutionProvider"
 OPENVINO = "openvino"

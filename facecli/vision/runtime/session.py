@@ -8,8 +8,8 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from facecli.errors import DeviceError, DeviceFull, PackError
+from facecli.onnx_loading import load_onnxruntime
 from facecli.system import is_lack
-from facecli.vision.runtime.libraries import load_onnxruntime
 from facecli.vision.runtime.providers import Device, open_inference
 
 CPU = "CPUExecutionProvider"

@@ -75,7 +75,7 @@ def test_a_definition_that_stands_twice_is_refused(index: Path) -> None:
         base.execute("PRAGMA writable_schema = ON")
         base.execute(
             "INSERT INTO sqlite_schema "
-            "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema WHERE name = 'photo_added'"
+            "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema WHERE name = 'photo_dropped'"
         )
     for opening in OPENINGS:
         with pytest.raises(StoreError):

@@ -327,7 +327,7 @@ def test_rows_without_an_end_are_not_gathered(index: Path, monkeypatch: pytest.M
     monkeypatch.setattr("facecli.store.catalog.sets.MANY", 1000)
     rows_without_end(index, "kept_out_by_token")
     with open_reader(index) as reader, pytest.raises(IndexDamaged, match="more rows than it has bytes"):
-        reader._catalogue.rows("SELECT rowid FROM kept_out")
+        reader.rows("SELECT rowid FROM kept_out")
 
 
 def test_rows_without_an_end_are_not_written_anew(index: Path) -> None:

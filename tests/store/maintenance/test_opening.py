@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -354,18 +355,20 @@ def test_an_index_of_0_1_0_is_read_as_it_is_and_written_after_it_is_brought_up_t
 
 
 def make_first(index: Path) -> None:
-    """Turn an index back into one that 0.1.0 made."""
-    database = sqlite3.connect(index / "catalog.db")
-    for column in (
-        "photos DROP COLUMN ctime_ns",
-        "photos DROP COLUMN inode",
-        "skips DROP COLUMN ctime_ns",
-        "skips DROP COLUMN inode",
-    ):
-        database.execute(f"ALTER TABLE {column}")
-    database.execute("ALTER TABLE roots DROP COLUMN file_system")
-    database.execute("PRAGMA user_version = 1")
-    database.close()
+    """Turn an index back into one that 0.1.0 made: its tables, and the columns that they had."""
+    old, first = index / "catalog.db", index / "catalog.first"
+    with contextlib.closing(sqlite3.connect(first, isolation_level=None)) as base:
+        schema.migrate(base, 1, schema.FIRST)
+        base.execute("ATTACH ? AS late", (str(old),))
+        tables = [
+            name for (name,) in base.execute("SELECT name FROM main.sqlite_schema WHERE sql LIKE 'CREATE TABLE%'")
+        ]
+        for table in sorted(set(tables) - {"sqlite_sequence"}, key="sets".__eq__):  # `sets` counts the others' rows
+            columns = ", ".join(row[1] for row in base.execute(f"PRAGMA main.table_info({table})"))
+            base.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM late.{table}")
+    for name in ("catalog.db-wal", "catalog.db-shm"):
+        (index / name).unlink(missing_ok=True)
+    first.replace(old)
 
 
 def test_a_migration_that_fails_changes_nothing(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:

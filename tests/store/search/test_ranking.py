@@ -15,7 +15,7 @@ from synthetic import DIMENSION, KIND, at_path, make_photo, make_photos, photo_i
 from facecli.config import By
 from facecli.errors import StoreError
 from facecli.store.reader import IndexReader, open_reader
-from facecli.store.records import Batch
+from facecli.store.records import Batch, Scope
 from facecli.store.search import ranking
 from facecli.store.writer import open_writer
 from facecli.types import FloatArray, IndexedPhoto, Match
@@ -112,7 +112,7 @@ def test_a_face_is_left_out_of_its_own_answer(
         face = reader.faces_of(photo_id(reader, photos[7].file.path))[0]
         queries = np.stack([face.embedding, face.embedding])
         first, second = reader.nearest(
-            queries, top=2, minimum=None, by=By.FACE, leave_out=[np.array([face.face_id]), np.array([])]
+            queries, top=2, minimum=None, by=By.FACE, scope=Scope([np.array([face.face_id]), np.array([])])
         )
         assert face.face_id not in [match.face_id for match in first]
         assert second[0].face_id == face.face_id
@@ -133,9 +133,27 @@ def test_many_faces_are_left_out_before_photos_are_formed(
         wanted = rest if by is By.FACE else sorted(best.values(), key=lambda match: (-np.float32(match[0]), match[1]))
         for top in (0, 1, 5):
             (matches,) = reader.nearest(
-                photos[7].embeddings[:1], top=top, minimum=None, by=by, leave_out=[np.array([*left_out])]
+                photos[7].embeddings[:1], top=top, minimum=None, by=by, scope=Scope([np.array([*left_out])])
             )
             ask_equal(matches, wanted[: top or None])
+
+
+@pytest.mark.parametrize("scan", SCANS)
+@pytest.mark.parametrize("share", [0, 30, 2])
+def test_only_the_faces_of_given_slots_are_compared(
+    index: Path, photos: list[IndexedPhoto], scan: str, share: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few slots and many take different ways; slots of holes and beyond the file are passed over."""
+    monkeypatch.setattr(ranking, "FIRST_CANDIDATES", 2)
+    with reading(index, scan, monkeypatch) as reader:
+        slots = dict(reader.rows("SELECT face_id, slot FROM faces"))
+        among = [int(str(slot)) for face, slot in slots.items() if share and int(str(face)) % share == 0]
+        kept = {face for face, slot in slots.items() if slot in among}
+        rest = [match for match in expected(reader, photos[7].embeddings[0], By.FACE) if match[1] in kept]
+        scope = Scope(among=np.array([*reversed(among), 10, 10, 150, 1 << 40, -1] if share else [], np.int64))
+        for top, minimum in ((0, None), (1, None), (5, 0.0), (0, 0.1)):
+            (matches,) = reader.nearest(photos[7].embeddings[:1], top=top, minimum=minimum, by=By.FACE, scope=scope)
+            ask_equal(matches, [match for match in rest if minimum is None or match[0] >= minimum][: top or None])
 
 
 @pytest.mark.parametrize("scan", SCANS)
@@ -154,12 +172,11 @@ def test_many_queries_are_answered_in_blocks(
     index: Path, photos: list[IndexedPhoto], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queries = np.concatenate([photo.embeddings for photo in photos[:20]])
+    scope = Scope([np.array([1])] * len(queries))
     with open_reader(index) as reader:
-        whole = reader.nearest(queries, top=4, minimum=None, by=By.FACE, leave_out=[np.array([1])] * len(queries))
+        whole = reader.nearest(queries, top=4, minimum=None, by=By.FACE, scope=scope)
         monkeypatch.setattr(ranking, "_QUERY_BYTES", 4 * 400 * 7)
-        assert (
-            reader.nearest(queries, top=4, minimum=None, by=By.FACE, leave_out=[np.array([1])] * len(queries)) == whole
-        )
+        assert reader.nearest(queries, top=4, minimum=None, by=By.FACE, scope=scope) == whole
 
 
 def test_the_file_is_one_that_faiss_reads(index: Path) -> None:
@@ -167,7 +184,7 @@ def test_the_file_is_one_that_faiss_reads(index: Path) -> None:
     read = faiss.read_index(str(file))
     with open_reader(index) as reader:
         stored = {face.face_id: face.embedding for photo in reader.photos() for face in reader.faces_of(photo.photo_id)}
-        slots = dict(reader._catalogue.rows("SELECT face_id, slot FROM faces"))
+        slots = dict(reader.rows("SELECT face_id, slot FROM faces"))
     assert (read.ntotal, read.d, read.metric_type) == (366, DIMENSION, faiss.METRIC_INNER_PRODUCT)
     for face_id, embedding in stored.items():
         np.testing.assert_array_equal(read.reconstruct(slots[face_id]), embedding)

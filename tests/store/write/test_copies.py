@@ -21,7 +21,7 @@ def steps_of(writer: IndexWriter, action: Callable[[], object]) -> int:
         steps += 1
         return 0
 
-    for catalogue in (writer._writing, writer._catalogue):
+    for catalogue in (writer._writing, writer):
         catalogue.connection.set_progress_handler(count, 100)
     action()
     return steps

@@ -15,13 +15,13 @@ import pytest
 
 from facecli.errors import DeviceError, DeviceFull
 from facecli.installation import Conflict
+from facecli.onnx_loading import captured_noise, load_onnxruntime
 from facecli.vision.devices import benchmark, select
 from facecli.vision.devices.benchmark import TrialOutcome, choose_device, run_trial
 from facecli.vision.devices.select import HardwareMissing, find_devices
 from facecli.vision.packs.resolve import find_pack
 from facecli.vision.runtime import cuda, providers, session
 from facecli.vision.runtime.cuda import CudaDriver, read_driver
-from facecli.vision.runtime.libraries import captured_noise, load_onnxruntime
 from facecli.vision.runtime.providers import CPU, TINY_MODEL, Device, installed_plug_ins, open_inference
 from facecli.vision.runtime.session import failure
 
@@ -397,7 +397,7 @@ def test_a_trial_runs_both_models() -> None:
 
 def test_onnx_runtime_starts_without_telemetry_and_without_noise(tmp_path: Path) -> None:
     code = (
-        "import os; from facecli.vision.runtime.libraries import load_onnxruntime as load; load(); "
+        "import os; from facecli.onnx_loading import load_onnxruntime as load; load(); "
         "print(os.environ['ORT_DISABLE_TELEMETRY'])"
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ORT_")} | {"XDG_CACHE_HOME": str(tmp_path)}

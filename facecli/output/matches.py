@@ -1,0 +1,90 @@
+"""How the matches of a search are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from facecli.output.layout import Column
+from facecli.output.paths import path_record
+from facecli.output.records import PathStyle, box_record, box_text, similarity_text
+from facecli.types import Confidence, JsonValue, Match, QueryFace, SearchResult
+
+FoundMatch: TypeAlias = tuple[QueryFace, Match]
+"""A match with the query face that it was found by."""
+COLOURS = {Confidence.LIKELY: "32", Confidence.POSSIBLE: "33", Confidence.UNLIKELY: "31"}
+
+
+class MatchLayout:
+    """The layout of matches."""
+
+    fields = (
+        "query",
+        "query_face",
+        "query_box",
+        "rank",
+        "similarity",
+        "confidence",
+        "path",
+        "face",
+        "face_id",
+        "box",
+        "score",
+    )
+    columns = (
+        Column("rank", right=True, table_only=True),
+        Column("similarity", right=True, coloured=True),
+        Column("confidence", coloured=True, table_only=True),
+        Column("path", path=True),
+        Column("face", right=True),
+        Column("box"),
+    )
+
+    def __init__(self, style: PathStyle) -> None:
+        self._style = style
+
+    def record(self, pair: FoundMatch) -> dict[str, JsonValue]:
+        """Convert a match to plain values with the keys of `fields`.
+
+        A name that is not valid UTF-8 is also stored unchanged under an additional key with `_base64`.
+        """
+        query, match = pair
+        return {
+            **path_record(query.query, "query"),
+            "query_face": query.number,
+            "query_box": box_record(query.box),
+            "rank": match.rank,
+            "similarity": round(match.similarity, 6),
+            "confidence": match.confidence,
+            **path_record(self._style.show(match.path)),
+            "face": match.face_id,
+            "face_id": match.face_id,
+            "box": box_record(match.box),
+            "score": round(match.score, 4),
+        }
+
+    def cells(self, pair: FoundMatch) -> tuple[str, ...]:
+        """The cells of a match."""
+        _, match = pair
+        return (
+            str(match.rank),
+            similarity_text(match.similarity),
+            match.confidence or "",
+            self._style.show(match.path),
+            str(match.face_id),
+            box_text(match.box),
+        )
+
+    def path(self, pair: FoundMatch) -> str:
+        """The photo of a match."""
+        return pair[1].path
+
+    def colour(self, pair: FoundMatch) -> str:
+        """Green for a likely match, yellow for a possible one, red for an unlikely one."""
+        return COLOURS[pair[1].confidence] if pair[1].confidence is not None else ""
+
+
+def pairs_of(result: SearchResult) -> Iterator[FoundMatch]:
+    """FoundMatch each match with its query face."""
+    for number, match in enumerate(result.matches):
+        yield (result.references[number] if result.references else result.query), match

@@ -1,0 +1,1 @@
+"""Similarities of many unit vectors at once, exactly, in bounded memory."""

@@ -1,0 +1,73 @@
+"""The most similar of many stored codes to each of many queries, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from msgspec import Struct
+
+from facecli.similarity.best import NOTHING, Best, Pairs, joined
+from facecli.similarity.codes import HalfArray, RowNumbers, pair_similarities
+from facecli.similarity.products import choose_products
+from facecli.similarity.rough import Portion, portions
+from facecli.types import FloatArray
+
+BLOCK = 2048
+"""HalfArray compared at once."""
+PORTION = 1024
+"""Queries compared at once."""
+
+
+class Stored(Struct, frozen=True, eq=False):
+    """HalfArray that are read in blocks."""
+
+    total: int
+    read: Callable[[int, int], HalfArray]
+    """Reads codes float16 (count, d) of unit length, given the first and the count; called from several threads. A code
+    of zeros stands for none: it is never found."""
+
+
+def nearest(
+    queries: FloatArray, stored: Stored, count: int, least: float = float(NOTHING)
+) -> tuple[RowNumbers, FloatArray]:
+    """The `count` most similar codes to each query, by falling similarity, then by number.
+
+    `queries` is float32 (q, d) of unit length; `least` is the lowest similarity (cosine) returned. Returns the codes'
+    numbers, int64 (q, count), and similarities, float32 (q, count), padded with -1 and -inf where there are fewer. The
+    answer does not depend on how products are made, nor on the number of threads or of queries.
+    """
+    labels = np.full((len(queries), count), -1, np.int64)
+    similarities = np.full((len(queries), count), -np.inf, np.float32)
+    products = choose_products(len(queries) * stored.total)
+    with ThreadPoolExecutor(products.threads) as workers:
+        for rows, portion in portions(np.ascontiguousarray(queries, np.float32), products, PORTION):
+            best = Best(len(rows), count, least)
+            for pairs in workers.map(Search(portion, stored, best), range(0, stored.total, BLOCK)):
+                best.add(pairs)
+            pairs = best.pairs()
+            places = np.arange(len(pairs.rows)) - np.searchsorted(pairs.rows, pairs.rows)
+            labels[rows[pairs.rows], places] = pairs.others
+            similarities[rows[pairs.rows], places] = pairs.similarities
+    return labels, similarities
+
+
+class Search(Struct, frozen=True, eq=False):
+    """Search one block for a portion of queries."""
+
+    portion: Portion
+    stored: Stored
+    best: Best
+
+    def __call__(self, first: int) -> Pairs:
+        """The pairs of the block from code `first` on that may be among the best."""
+        codes = self.stored.read(first, min(BLOCK, self.stored.total - first))
+        found = []
+        for rough in self.portion.compare(codes):
+            floors = rough.raised(self.best.floors, self.best.count)
+            rows, queries = rough.candidates(floors)
+            similarities = pair_similarities((codes, rows), (self.portion.vectors, queries))
+            good = similarities >= self.best.floors[queries]
+            found.append(Pairs(queries[good], rows[good] + first, similarities[good]))
+        return joined(found)

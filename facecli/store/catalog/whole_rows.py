@@ -1,0 +1,164 @@
+"""Whole rows of photos and faces, each held against its checksum: what is merged into another index."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from msgspec import Struct
+
+from facecli.store.catalog.known_files import FileQueries
+from facecli.store.catalog.rows import (
+    DIGEST_SIZE,
+    FaceRow,
+    are_unit,
+    as_bytes,
+    as_float,
+    as_int,
+    photo_checksum,
+    read_all_landmarks,
+    read_boxes,
+    read_codes,
+)
+from facecli.store.catalog.sets import Row
+from facecli.store.errors import trusted
+from facecli.types import FoundBy, PhotoFile
+
+_MANY = 500
+"""The most values that one statement looks up."""
+
+
+class WholePhoto(Struct, frozen=True):
+    """A photo as an index records it."""
+
+    place: bytes
+    """Its absolute path, by whose bytes photos are ordered."""
+    photo_id: int
+    file: PhotoFile
+    digest: bytes
+    width: int
+    height: int
+    faces: int
+    again: bool
+    """Whether it must be embedded again, so that its faces are not to be used."""
+
+
+class Standing(Struct, frozen=True):
+    """What an index has at a path."""
+
+    photo_id: int
+    mtime_ns: int
+    digest: bytes
+    again: bool
+
+
+class WholeRows(FileQueries):
+    """Queries for whole rows; raise IndexDamaged where one is not as it was written."""
+
+    def whole_photos(self, page: int) -> Iterator[WholePhoto]:
+        """All photos, ascending by path, `page` of them in memory at a time."""
+        query = (
+            f"SELECT path, photo_id, {self._stat}, digest, width, height, checksum, again, "
+            "(SELECT count(*) FROM faces f WHERE f.photo_id = p.photo_id) FROM photos p "
+            f"WHERE set_id = ? AND path >= ? AND path < ? ORDER BY path LIMIT {page:d}"
+        )
+        before = b""
+        for low, high in self.paths.ranges("/"):
+            rows = self.rows(query, (self.set_id, low, high))
+            while rows:
+                for row in rows:
+                    photo = self._whole_photo(row)
+                    with trusted(self.path):
+                        if photo.place <= before:
+                            raise ValueError("paths that do not ascend")
+                    before = photo.place
+                    yield photo
+                rows = self.rows(query, (self.set_id, as_bytes(rows[-1][0]) + b"\0", high))
+
+    def _whole_photo(self, row: Row) -> WholePhoto:
+        path, number, size, mtime_ns, ctime_ns, inode, digest, width, height, checksum, again, faces = row
+        with trusted(self.path):
+            photo_id, stored, content = as_int(number), as_bytes(path), as_bytes(digest)
+            shape = as_int(width), as_int(height)
+            file = self._file(stored, size, mtime_ns, ctime_ns, inode)
+            expected = photo_checksum(photo_id, content, stored, self.set_id, file.size, file.mtime_ns, *shape)
+            if expected != checksum or len(content) != DIGEST_SIZE:
+                raise ValueError("not the photo that was written")
+            return WholePhoto(os.fsencode(file.path), photo_id, file, content, *shape, as_int(faces), bool(again))
+
+    def whole_faces(self, photo_ids: Iterable[int]) -> dict[int, list[FaceRow]]:
+        """The faces of photos, ascending by id; photos without faces are left out."""
+        found: dict[int, list[FaceRow]] = {}
+        for some in _portions(list(photo_ids)):
+            query = (
+                "SELECT f.photo_id, f.face_id, box, score, found_by, landmarks, checksum, embedding "
+                "FROM faces f LEFT JOIN embeddings USING (face_id) "
+                f"WHERE f.photo_id IN ({_marks(some)}) AND f.set_id = ? ORDER BY f.photo_id, f.face_id"
+            )
+            with trusted(self.path):
+                for photo_id, face in self._faces_in(self.rows(query, (*some, self.set_id))):
+                    found.setdefault(photo_id, []).append(face)
+        return found
+
+    def _faces_in(self, rows: list[Row]) -> Iterator[tuple[int, FaceRow]]:
+        """Each face with the id of its photo; raises TypeError, ValueError or struct.error where one is damaged."""
+        boxes, landmarks = [as_bytes(row[2]) for row in rows], [as_bytes(row[5]) for row in rows]
+        codes = [as_bytes(row[7]) for row in rows]
+        numbers = np.concatenate([read_boxes(boxes).ravel(), read_all_landmarks(landmarks).ravel()])
+        if not (np.abs(numbers) < 1e38).all() or not are_unit(read_codes(codes, self.dimension)).all():
+            raise ValueError("not the numbers of a face")
+        for (photo, number, _, score, found_by, _, checksum, _), box, marks, code in zip(
+            rows, boxes, landmarks, codes, strict=True
+        ):
+            face = FaceRow(box, as_float(score), FoundBy(as_int(found_by)), marks, code)
+            photo_id = as_int(photo)
+            if face.checksum(as_int(number), photo_id) != checksum:
+                raise ValueError("not the face that was written")
+            yield photo_id, face
+
+    @property
+    def dimension(self) -> int:
+        """The dimension of the embeddings."""
+        return next(row.file.dimension for row in self.sets().values() if row.set_id == self.set_id)
+
+    def standing(self, paths: Sequence[str]) -> dict[str, Standing]:
+        """What stands at these paths; paths without a photo are left out."""
+        found: dict[str, Standing] = {}
+        for some in _portions([self.paths.pack(path) for path in paths]):
+            query = (
+                "SELECT path, photo_id, mtime_ns, digest, again FROM photos "
+                f"WHERE set_id = ? AND path IN ({_marks(some)})"
+            )
+            with trusted(self.path):
+                for path, number, mtime_ns, digest, again in self.rows(query, (self.set_id, *some)):
+                    entry = Standing(as_int(number), as_int(mtime_ns), as_bytes(digest), bool(again))
+                    found[self.paths.unpack(as_bytes(path))] = entry
+        return found
+
+    def contents(self, digests: Sequence[bytes]) -> dict[bytes, int]:
+        """The first photo of each of these contents; contents that no photo has are left out."""
+        found: dict[bytes, int] = {}
+        for some in _portions(list(digests)):
+            query = (
+                "SELECT digest, min(photo_id) FROM photos "
+                f"WHERE digest IN ({_marks(some)}) AND set_id = ? AND NOT again GROUP BY digest"
+            )
+            with trusted(self.path):
+                found |= {as_bytes(digest): as_int(n) for digest, n in self.rows(query, (*some, self.set_id))}
+        return found
+
+    def marks_of_removal(self) -> set[tuple[bytes, bytes]]:
+        """The tokens of everything that was removed and stays removed, each with the box of the face, if it is one."""
+        with trusted(self.path):
+            return {
+                (as_bytes(token), as_bytes(box or b"")) for token, box in self.rows("SELECT token, box FROM kept_out")
+            }
+
+
+def _portions(values: list[object]) -> Iterator[list[object]]:
+    return (values[i : i + _MANY] for i in range(0, len(values), _MANY))
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))
