@@ -7,8 +7,8 @@ from collections.abc import Callable
 from facecli.photos.budget import NoRoom
 from facecli.photos.decode import PhotoReader
 from facecli.photos.frames import PartOfBatch
-from facecli.pipeline.batch import Batch, ChunkProgress
 from facecli.pipeline.clock import StageClock
+from facecli.pipeline.device_batch import ChunkProgress, DeviceBatch
 from facecli.pipeline.messages import PhotoResult, ResultKind
 from facecli.pipeline.results import file_of, known, skipped
 from facecli.pipeline.ties import DEATHS, Ties
@@ -21,7 +21,7 @@ class BatchFiller:
     def __init__(self, reader: PhotoReader, ties: Ties, finishing: Callable[[], bool]) -> None:
         self._reader, self._ties, self._finishing = reader, ties, finishing
 
-    def fill(self, batch: Batch, progress: ChunkProgress, clock: StageClock) -> None:
+    def fill(self, batch: DeviceBatch, progress: ChunkProgress, clock: StageClock) -> None:
         """Take tasks of the chunk until the batch is full, or no task is left."""
         self._reader.space = PartOfBatch(batch.space)
         while not self._finishing() and (number := batch.begin(progress)) is not None:

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from facecli.photos.budget import PixelBudget
 from facecli.photos.decode import PhotoReader
 from facecli.photos.frames import BatchSpace
-from facecli.pipeline.batch import Batch, ChunkProgress
 from facecli.pipeline.batch_filler import BatchFiller
 from facecli.pipeline.clock import StageClock
+from facecli.pipeline.device_batch import ChunkProgress, DeviceBatch
 from facecli.pipeline.messages import Chunk, PhotoResult, Spec
 from facecli.pipeline.results import found_in
-from facecli.pipeline.stages import align_crops, embed_crops, in_numbers, split_by_photo
+from facecli.pipeline.stages import align_crops, in_numbers, split_by_photo
 from facecli.pipeline.ties import Ties
 from facecli.vision.detection.inputs import Inputs
 from facecli.vision.models import IN_FLIGHT, FaceModels
@@ -40,9 +40,9 @@ class PhotoBatches:
         self._helpers = ThreadPoolExecutor(jobs, "worker")
         self._filling, self._counting = threading.Lock(), threading.Lock()
         self._told = {"detect": 0.0, "embed": 0.0}
-        self._batches: queue.SimpleQueue[Batch] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[DeviceBatch] = queue.SimpleQueue()
         for _ in range(IN_FLIGHT):
-            self._batches.put(Batch(self._make_inputs, BatchSpace(budget.pixels.total // IN_FLIGHT)))
+            self._batches.put(DeviceBatch(self._make_inputs, BatchSpace(budget.pixels.total // IN_FLIGHT)))
 
     def work(self, chunk: Chunk, clock: StageClock) -> tuple[PhotoResult, ...]:
         """The results of a chunk; after `finish` only the first ones. Raises DeviceError."""
@@ -67,7 +67,7 @@ class PhotoBatches:
             filler.close()
 
     @contextmanager
-    def _one_batch(self) -> Iterator[Batch]:
+    def _one_batch(self) -> Iterator[DeviceBatch]:
         """One of the batches that may be in progress at once; waits for it."""
         batch = self._batches.get()
         try:
@@ -78,7 +78,7 @@ class PhotoBatches:
     def _make_inputs(self) -> Inputs:
         return self._models().detector.make_inputs(self.most)
 
-    def _fill(self, batch: Batch, progress: ChunkProgress, clock: StageClock) -> None:
+    def _fill(self, batch: DeviceBatch, progress: ChunkProgress, clock: StageClock) -> None:
         """Read and decode photos in all threads, until the batch is full or no task is left."""
         with self._filling:
             threads = min(len(self._fillers), len(progress.waiting))
@@ -87,7 +87,7 @@ class PhotoBatches:
             for helper in helpers:
                 helper.result()
 
-    def _compute(self, batch: Batch, progress: ChunkProgress, clock: StageClock) -> None:
+    def _compute(self, batch: DeviceBatch, progress: ChunkProgress, clock: StageClock) -> None:
         """Find and embed the faces of a filled batch."""
         models, photos = self._models(), [photo.pixels for _, photo in batch.photos]
         with clock.waiting("detect"):
@@ -95,7 +95,7 @@ class PhotoBatches:
         with clock.busy("align"):
             crops = align_crops(photos, detections)
         with clock.waiting("embed"):
-            embeddings = split_by_photo(embed_crops(models, crops), detections)
+            embeddings = split_by_photo(models.embedder.embed(crops), detections)
         for (number, photo), found, vectors in zip(batch.photos, detections, embeddings, strict=True):
             size = photo.width, photo.height
             progress.results[number] = found_in(photo.file, photo.digest, size, found, vectors)

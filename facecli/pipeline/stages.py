@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from facecli.pipeline.clock import StageClock
-from facecli.types import ByteArray, Detections, FaceCrops, FloatArray, IndexedPhoto, Photo
+from facecli.types import ByteArray, Detections, FloatArray, IndexedPhoto, Photo
 from facecli.vision.models import FaceModels
 from facecli.vision.recognition.alignment import CROP, cut_crops, fit_similarity
 
@@ -30,7 +30,7 @@ def _in_numbers(found: Detections) -> Detections:
     return found.select(np.flatnonzero(finite))
 
 
-def align_crops(photos: Sequence[ByteArray], detections: Sequence[Detections]) -> FaceCrops:
+def align_crops(photos: Sequence[ByteArray], detections: Sequence[Detections]) -> ByteArray:
     """Cut out the aligned crops of all faces of all photos into one array: uint8 (m, 112, 112, 3), RGB.
 
     photos: uint8 (h, w, 3), RGB, upright, any strides.
@@ -43,12 +43,7 @@ def align_crops(photos: Sequence[ByteArray], detections: Sequence[Detections]) -
         if count:
             cut_crops(pixels, matrices[start : start + count], crops[start : start + count])
             start += count
-    return FaceCrops(crops, np.repeat(np.arange(len(photos), dtype=np.int32), counts))
-
-
-def embed_crops(models: FaceModels, crops: FaceCrops) -> FloatArray:
-    """Compute the embedding of each crop: float32 (m, d), unit length."""
-    return models.embedder.embed(crops.pixels)
+    return crops
 
 
 def split_by_photo(embeddings: FloatArray, detections: Sequence[Detections]) -> list[FloatArray]:
@@ -65,7 +60,7 @@ def embed_photos(models: FaceModels, photos: Sequence[Photo], clock: StageClock 
     with clock.busy("align"):
         crops = align_crops([photo.pixels for photo in photos], detections)
     with clock.busy("embed"):
-        embeddings = split_by_photo(embed_crops(models, crops), detections)
+        embeddings = split_by_photo(models.embedder.embed(crops), detections)
     return [
         IndexedPhoto(photo.file, photo.digest, photo.width, photo.height, found, vectors)
         for photo, found, vectors in zip(photos, detections, embeddings, strict=True)

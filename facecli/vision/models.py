@@ -185,7 +185,7 @@ def _fit(models: FaceModels, needs: Needs, serving: Serving, report: Reporter) -
 
     def tell(rows: int) -> None:
         if told.acquire(blocking=False):
-            report.warn(f"{device.name} has not the memory for a batch of that size; going on with {rows} at once")
+            report.warn(f"{device.name} has not the memory for a batch of {rows}; going on with smaller ones")
 
     for batches in both:
         batches.note_full = tell

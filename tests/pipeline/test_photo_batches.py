@@ -199,7 +199,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_said_once(
     notes = Notes()
     assert_same(results_on("test", gallery, Ties(report=notes)), expected)
     assert set(seen) == {1, 2}
-    assert notes.warnings == ["test:0 has not the memory for a batch of that size; going on with 4 at once"]
+    assert notes.warnings == ["test:0 has not the memory for a batch of 8; going on with smaller ones"]
 
 
 def test_a_device_without_memory_for_one_photo_and_one_that_is_lost_are_errors(

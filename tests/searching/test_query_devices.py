@@ -122,7 +122,7 @@ def test_a_device_with_little_memory_takes_less_at_once(
     notes = Notes()
     assert same(read(crowd, "test:0,1", notes), expected)
     assert sorted(notes.warnings) == [
-        f"test:{number} has not the memory for a batch of that size; going on with 1 at once" for number in (0, 1)
+        f"test:{number} has not the memory for a batch of 2; going on with smaller ones" for number in (0, 1)
     ], "one line for each device"
 
 

@@ -31,7 +31,7 @@ class Batches:
         if session.input.shape[0] is None:
             self.most = _power_of_two(most) if padded else most
         self.note_full: Callable[[int], None] = lambda _: None
-        """Called with the new limit when the device lacks the memory for a batch."""
+        """Called with the size of a batch for which the device lacks the memory."""
         self._lock = threading.Lock()
         self._running, self._since, self._busy = 0, 0.0, 0.0
 
@@ -82,9 +82,8 @@ class Batches:
 
     def _halve(self, size: int) -> None:
         with self._lock:
-            news, self.most = size // 2 < self.most, min(self.most, size // 2)
-        if news:
-            self.note_full(self.most)
+            self.most = min(self.most, size // 2)
+        self.note_full(size)
 
     def _time(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
         """Run the network; time in which several threads run it counts once."""

@@ -47,7 +47,7 @@ class ChunkProgress:
         return tuple(done)
 
 
-class Batch:
+class DeviceBatch:
     """The photos of a device's batch, in rows of its inputs; filled by several threads, then computed by one."""
 
     def __init__(self, make_inputs: Callable[[], Inputs], space: BatchSpace) -> None:
