@@ -194,18 +194,24 @@ def _init(ray: Any, address: str, folder: Path) -> None:
 
 
 def _place(address: str) -> str:
-    return address.removeprefix("ray://")
+    """HOST:PORT of a cluster; raises WorkerError if this machine belongs to none."""
+    if address != "auto":
+        return address.removeprefix("ray://")
+    place = os.environ.get("RAY_ADDRESS", "")
+    with contextlib.suppress(OSError):
+        place = place or Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster").read_text("utf-8")  # noqa: S108 (where Ray puts it)
+    if not place.strip():
+        raise WorkerError("this machine belongs to no Ray cluster", address, hint="`ray start --head` starts one")
+    return place.strip()
 
 
 def _reached(address: str) -> str:
-    """The address for Ray, once something answers there: Ray itself would wait for minutes."""
-    if address == "auto":
-        return address
-    host, _, port = _place(address).rpartition(":")
+    """The address for Ray, once something answers there: Ray itself would wait for many minutes."""
+    place = _place(address)
+    host, _, port = place.rpartition(":")
     try:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-    except OSError as error:
-        raise WorkerError(
-            f"no Ray cluster answers there ({error.strerror or error})", address, hint="`ray start --head` starts one"
-        ) from error
-    return f"{host}:{port}"
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise WorkerError(f"no Ray cluster answers ({why})", place, hint="`ray start --head` starts one") from error
+    return place

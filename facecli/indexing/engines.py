@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from msgspec.structs import replace
 
 from facecli import __version__
-from facecli.config import IndexOptions
+from facecli.config import IndexOptions, ReadOptions
 from facecli.fleet.engine import Engine
 from facecli.indexing.request import Settings
 from facecli.photos.budget import default_budget
 from facecli.pipeline.messages import PackName, Spec
 from facecli.reporting import Reporter
+from facecli.store.records import EmbeddingKind
 from facecli.store.writer import IndexWriter
 from facecli.system import count_processors
 from facecli.vision.devices.select import CPU, Device, find_devices
@@ -84,20 +85,22 @@ class EngineChoice:
     def spec(self, device: str) -> Spec:
         """What a worker must be that has a machine for itself."""
         options, kind = self._options, self._settings.kind
-        wanted = kind.fingerprint
-        pack = PackName(wanted.model, kind.model_directory or "", wanted.detector_sha256, wanted.recogniser_sha256)
-        return Spec(
-            __version__,
-            pack,
-            wanted.detection,
-            wanted.precision,
-            options.reading,
-            device,
-            options.jobs,
+        made = make_spec(kind, self._roots, options.reading)
+        return replace(
+            made,
+            device=device,
+            jobs=options.jobs,
             batch_size=options.batch_size or DEVICE_BATCH,
             max_memory=options.max_memory or 0,
-            roots=tuple(os.fsencode(root) for root in self._roots),
         )
+
+
+def make_spec(kind: EmbeddingKind, roots: Iterable[str], reading: ReadOptions) -> Spec:
+    """What a worker must be to make embeddings of a kind, of photos below these directories."""
+    wanted = kind.fingerprint
+    pack = PackName(wanted.model, kind.model_directory or "", wanted.detector_sha256, wanted.recogniser_sha256)
+    seen = tuple(os.fsencode(root) for root in roots)
+    return Spec(__version__, pack, wanted.detection, wanted.precision, reading, roots=seen)
 
 
 def count_processes(devices: Sequence[Device], options: IndexOptions) -> int:
