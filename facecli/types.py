@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
-IntArray = NDArray[np.int32]
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels of the upright photo."""
 LARGEST = (1 << 63) - 1
@@ -163,15 +162,6 @@ class Detections(Struct, frozen=True, eq=False):
         return Detections(
             empty((0, 4), np.float32), empty(0, np.float32), empty((0, 5, 2), np.float32), empty(0, np.uint8)
         )
-
-
-class FaceCrops(Struct, frozen=True, eq=False):
-    """Aligned face crops of several photos."""
-
-    pixels: ByteArray
-    """uint8 (m, 112, 112, 3), RGB."""
-    owner: IntArray
-    """int32 (m,): index of each crop's photo in the batch."""
 
 
 class IndexedPhoto(Struct, frozen=True, eq=False):

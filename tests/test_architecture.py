@@ -70,8 +70,8 @@ INSIDE: dict[str, dict[str, tuple[str, ...]]] = {
         "recognition": ("pixels", "runtime"),
         "devices": ("packs", "runtime"),
         "optimization": _UNDER_MODELS[:-1],
-        "models": _UNDER_MODELS,
-        "serving": (*_UNDER_MODELS, "models"),
+        "capacity": ("packs", "recognition"),
+        "models": (*_UNDER_MODELS, "capacity"),
     },
     "store": {
         "errors": (),

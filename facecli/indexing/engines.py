@@ -74,7 +74,12 @@ class EngineChoice:
         """What each worker is: the devices in turn, the threads and the memory shared evenly."""
         memory = self._options.max_memory or default_budget().total
         threads = self._options.jobs or count_processors()
-        share = replace(self.spec(""), jobs=-(-threads // workers), max_memory=max(1, memory // workers))
+        share = replace(
+            self.spec(""),
+            jobs=-(-threads // workers),
+            max_memory=max(1, memory // workers),
+            sharing=-(-workers // len(devices)),
+        )
         return [replace(share, device=devices[n % len(devices)].name) for n in range(workers)]
 
     def spec(self, device: str) -> Spec:

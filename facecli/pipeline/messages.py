@@ -53,6 +53,8 @@ class Spec(Struct, frozen=True, array_like=True):
     """The most bytes for files and pixels; 0 for the default."""
     roots: tuple[bytes, ...] = ()
     """The directories of the run, which a worker must see."""
+    sharing: int = 1
+    """The workers that share the device, and so its memory."""
 
 
 class Hello(Struct, frozen=True, array_like=True, tag=True):
