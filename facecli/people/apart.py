@@ -66,7 +66,6 @@ class Apart:
             marks.moved(into) for marks in (self._contents, self.owners, self._refused)
         )
 
-
     def held(self, clusters: RowNumbers) -> dict[int, Held]:
         """What each of some clusters carries."""
         out = {cluster: Held(set(), set(), set()) for cluster in clusters.tolist()}

@@ -15,9 +15,7 @@ NEIGHBOURS = 32
 """Edges of a face: with 8, recall on hard photos is a hundredth less, with 64 a thousandth more."""
 
 
-def find_edges(
-    faces: Faces, chosen: Chosen, least: float, kept: Edges | None, report: Reporter
-) -> tuple[Pairs, Edges]:
+def find_edges(faces: Faces, chosen: Chosen, least: float, kept: Edges | None, report: Reporter) -> tuple[Pairs, Edges]:
     """The neighbours of the chosen faces by their places, and the same as edges to keep."""
     space = Neighbourhood(faces.codes[chosen.rows], faces.contents[chosen.rows], NEIGHBOURS, least)
     pairs = find_neighbours(space, _known(faces, chosen, least, kept), report)

@@ -67,4 +67,6 @@ def _are_unit(codes: HalfArray) -> NDArray[np.bool_]:
 
 def _digests(codes: HalfArray, contents: RowNumbers) -> NDArray[np.uint64]:
     parts = zip(np.ascontiguousarray(codes), contents.astype("<i8"), strict=True)
-    return np.array([xxhash.xxh3_64_intdigest(code.tobytes() + content.tobytes()) for code, content in parts], np.uint64)
+    return np.array(
+        [xxhash.xxh3_64_intdigest(code.tobytes() + content.tobytes()) for code, content in parts], np.uint64
+    )
