@@ -78,7 +78,7 @@ def _raised(product: tuple[NDArray[Any], float], floors: FloatArray, errors: Flo
     return out
 
 
-class Block(Struct, frozen=True, eq=False):
+class ReadyCodes(Struct, frozen=True, eq=False):
     """Codes made ready to be compared with portions."""
 
     parts: tuple[tuple[RowNumbers, Scaled, Products], ...]
@@ -86,7 +86,7 @@ class Block(Struct, frozen=True, eq=False):
     are in no part; those for which bytes are too coarse in one of their own, where they spoil no other's limits."""
 
 
-def prepare(codes: HalfArray, way: Products, unit: float) -> Block:
+def prepare(codes: HalfArray, way: Products, unit: float) -> ReadyCodes:
     """Make a block of codes, float16 (n, d), ready for portions of this way and unit."""
     held = np.bitwise_or.reduce(codes.view("<u2"), axis=1) != 0
     scaled = way.scale(codes, unit)
@@ -98,7 +98,7 @@ def prepare(codes: HalfArray, way: Products, unit: float) -> Block:
     if coarse.size:
         floats = FloatProducts()
         parts.append((coarse, floats.scale(codes[coarse]), floats))
-    return Block(tuple(parts))
+    return ReadyCodes(tuple(parts))
 
 
 class Portion:
@@ -112,7 +112,7 @@ class Portion:
         self._scaled = way.scale(vectors, unit)
         self._columns = self._scaled.columns()
 
-    def compare(self, block: Block) -> Iterator[Rough]:
+    def compare(self, block: ReadyCodes) -> Iterator[Rough]:
         """Compare with a block."""
         for rows, scaled, way in block.parts:
             if way is self._way:

@@ -12,8 +12,10 @@ from facecli.store.disk.durable import Disk
 from facecli.store.maintenance.create import add_set
 from facecli.store.maintenance.prepare import OpenedIndex
 from facecli.store.maintenance.rebuild import new_mark
+from facecli.store.people.following import LostDecision, follow_migration
 from facecli.store.records import EmbeddingKind, StoredPhoto
-from facecli.store.vector_file import VectorFile, VectorWriter
+from facecli.store.vector_file import VectorFile
+from facecli.store.vector_writer import VectorWriter
 from facecli.wording import counted
 
 _LACKING = "photos p WHERE p.set_id = ? AND NOT EXISTS (SELECT 1 FROM photos n WHERE n.set_id = ? AND n.path = p.path)"
@@ -29,6 +31,8 @@ class Migration:
         self._opened = opened
         self._catalogue: Catalogue = opened.catalogue
         self._disk = disk
+        self.lost_decisions: list[LostDecision] = []
+        """Those whose faces the switch did not find again."""
 
     def begin(self, kind: EmbeddingKind) -> int:
         """The id of the set to write to.
@@ -83,13 +87,18 @@ class Migration:
                 self._catalogue.directory,
                 hint="run it again when they can be read, or drop them with --drop-unreachable",
             )
-        self._drop(old)
+        self._drop(old, new)
         return left
 
-    def _drop(self, row: SetRow) -> None:
-        """Delete a set with all its data; the remaining set becomes the current one."""
+    def _drop(self, row: SetRow, heir: SetRow | None = None) -> None:
+        """Delete a set with all its data; the remaining set becomes the current one.
+
+        Groups and decisions about people go to the faces of the heir.
+        """
         connection = self._catalogue.connection
         with transaction(connection, self._disk, "switch"):
+            if heir is not None:
+                self.lost_decisions = follow_migration(self._catalogue, row.set_id, heir.set_id)
             # In portions, since SQLite keeps the changes of a statement in memory until it ends.
             some = f"SELECT photo_id FROM photos WHERE set_id = ? LIMIT {_PORTION}"
             while connection.execute(f"DELETE FROM photos WHERE photo_id IN ({some})", (row.set_id,)).rowcount:
@@ -99,5 +108,6 @@ class Migration:
             connection.execute("UPDATE sets SET current = 1")
             connection.execute("UPDATE state SET generation = generation + 1")
         self._opened.vectors.pop(row.set_id).close()
-        self._disk.unlink(row.file.path, "old vectors")
+        for file in (row.file, row.file.compact):
+            self._disk.unlink(file.path, "old vectors")
         self._disk.sync_directory(row.file.directory)
