@@ -156,10 +156,10 @@ class Index:
         """Find the photos with the most similar faces, best first; with `by` "face" one match per face.
 
         `query` is the path of a photo, `face:ID` or a face id, `person:ID` or `person:NAME`, the bytes of an image
-        file, pixels (uint8 (height, width, 3), RGB, upright) or an embedding (float (d,)). A list holds several references of one person: their
-        mean is searched. `top` is the maximum number of matches, 0 for all at or over the threshold. `threshold` is a
-        cosine similarity from -1 to 1, or "auto", "loose", "balanced", "strict" or "none". `face` selects the face of
-        a query photo: "largest", or a number from 1 by falling area.
+        file, pixels (uint8 (height, width, 3), RGB, upright) or an embedding (float (d,)). A list holds several
+        references of one person: their mean is searched. `top` is the maximum number of matches, 0 for all at or over
+        the threshold. `threshold` is a cosine similarity from -1 to 1, or "auto", "loose", "balanced", "strict" or
+        "none". `face` selects the face of a query photo: "largest", or a number from 1 by falling area.
 
         Raises PhotoError if a query photo cannot be read, QueryError if it has no such face, UsageError on invalid
         values.

@@ -12,6 +12,7 @@ import click
 from facecli.cli.choices import MEGABYTES, number
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
+from facecli.cli.worker_options import fleet_options, worker_options
 from facecli.directories import absolute
 from facecli.errors import Interrupted, UsageError, check_name
 
@@ -26,6 +27,7 @@ facecli index -i ~/faces.index --exclude cache/ /srv  an index in another place
 find . -name '*.jpg' -newer last -print0 | facecli index -0 -
 facecli index --json . | jq -r '.skipped[].path'      the files that could not be read
 facecli index --migrate -m buffalo_l                  the same photos with another model
+facecli index --fleet ray://head:6379 /mnt/photos     with the machines of a Ray cluster
 facecli index --part 1/3 -i part1 /srv                a third of the photos, for facecli merge
 """
 FAILED = 2
@@ -53,6 +55,7 @@ SOME_SKIPPED = 3
     metavar="N",
     help="Maximum photos per commit and per batch of a device; default 2048 and what suits the device.",
 )
+@worker_options
 @click.option(
     "--det-size",
     type=number("det_size"),
@@ -146,22 +149,26 @@ def index(common: Common, **options: Any) -> int:
     if common.index is None and os.path.dirname(directory) != os.getcwd():
         console.warn(f"the index found above: {directory}")
 
+    def tell(report: IndexReport) -> None:
+        if options["as_json"]:
+            print_report(report, absolute=common.absolute)
+        tell_report(report, console, dry_run=options["dry_run"])
+
     def refresh(report: IndexReport) -> None:
         if not (report.interrupted_by or options["dry_run"]):
             from facecli.naming.album import refresh_after_run  # noqa: PLC0415
 
             refresh_after_run(Path(directory), report.seconds, console)
 
-    def tell(report: IndexReport) -> None:
-        if options["as_json"]:
-            print_report(report, absolute=common.absolute)
-        tell_report(report, console, dry_run=options["dry_run"])
+    def finish(report: IndexReport) -> None:
+        refresh(report)
+        tell(report)
 
     with catching_signals(console) as stop:
         if options["watch"]:
             from facecli.cli.watching import Watching, watched_request  # noqa: PLC0415
 
-            return 128 + Watching(watched_request(request), console, stop, (refresh, tell)).run()
+            return 128 + Watching(watched_request(request), console, stop, finish).run()
         report = index_photos(request, console, stop)
         refresh(report)
     tell(report)
@@ -246,4 +253,7 @@ def _options(given: dict[str, Any]) -> IndexOptions:
         reading=ReadOptions(given["max_pixels"], given["accept_truncated"]),
         wait_seconds=given["wait"],
         max_memory=given["max_memory"] * 1_000_000 if given["max_memory"] else None,
+        processes=given["processes"],
+        chunk=given["chunk"],
+        fleet=fleet_options(given),
     )

@@ -37,6 +37,8 @@ def report_record(report: IndexReport, *, absolute: bool, working_directory: str
         "model": report.model,
         "device": report.device or "none",
         "provider": report.provider or "none",
+        "engine": report.engine or "none",
+        "workers": report.workers,
         "seconds": round(report.seconds, 3),
         "photos_per_second": round(photos / report.seconds, 3) if report.seconds > 0 else 0.0,
         "photos": asdict(report.photos),
@@ -102,8 +104,19 @@ def _speed(report: IndexReport, console: Console) -> str:
     advice = f"; {_advice(report)}" if console.verbose or report.seconds > LONG_SECONDS else ""
     return (
         f"; {counted(report.faces.added, 'face')} added in {report.seconds:.1f} s, {rate:.1f} photos/s, "
-        f"on {report.device} ({report.provider}, {counted(report.jobs, 'job')}){advice}"
+        f"on {report.device} ({report.provider}, {_workers(report)}{counted(report.jobs, 'job')}){advice}"
     )
+
+
+def _workers(report: IndexReport) -> str:
+    """Who did the work, if not the threads of this process."""
+    match report.engine:
+        case "processes":
+            return f"{counted(report.workers, 'process')}, "
+        case "ray":
+            return f"{counted(report.workers, 'worker')} of Ray on {counted(report.machines, 'machine')}, "
+        case _:
+            return ""
 
 
 def _advice(report: IndexReport) -> str:

@@ -158,7 +158,7 @@ def test_without_the_package_it_says_what_to_install(shell: Shell, tmp_path: Pat
 
 def test_only_changes_that_concern_the_index_begin_a_run(tmp_path: Path) -> None:
     request = IndexRequest(str(tmp_path / "index"), (str(tmp_path),))
-    watched = Watching(request, SilentReporter(), Stop(), (), (str(tmp_path),))
+    watched = Watching(request, SilentReporter(), Stop(), lambda _: None, (str(tmp_path),))
     heard = ["a.jpg", "b/c.PNG", "b", "b/.facecliignore", ".facecliignore", "no-extension"]
     unheard = ["index/catalog.db", "index", ".facecli/catalog.db", "a.txt", ".hidden/a.jpg", "@eaDir/a.jpg", ".a.jpg"]
     unheard += ["movie.mp4", "#recycle/a.jpg", f"out/{OUTPUT_NAME}"]
