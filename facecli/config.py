@@ -101,6 +101,11 @@ BOUNDS = {
     "max_memory": Bounds(1, 10**15),
     "min_photos": Bounds(0, 10**9),
     "link": Bounds(0, 1, 0),
+    "processes": Bounds(0, 1024),
+    "workers": Bounds(0, 10**5),
+    "chunk": Bounds(0, 4096),
+    "worker_gpus": Bounds(0, 64, 0),
+    "worker_cpus": Bounds(1, 1024),
 }
 """Limits of options by name, for the command line and for Python."""
 
@@ -133,6 +138,17 @@ def read_face(asked: str) -> str:
     return str(number)
 
 
+def read_fleet(asked: str) -> str:
+    """Check where the workers of a fleet are: local, local:N, auto or ray://HOST:PORT; raises UsageError."""
+    kind, colon, number = asked.partition(":")
+    host, _, port = asked.removeprefix("ray://").rpartition(":")
+    is_local = kind == "local" and (not colon or bool(whole_number(number, BOUNDS["workers"].most)))
+    is_cluster = asked.startswith("ray://") and bool(host) and bool(whole_number(port, 65535)) and "/" not in host
+    if not (is_local or is_cluster or asked == "auto"):
+        raise UsageError("not local, local:N, auto or ray://HOST:PORT", quoted(asked))
+    return asked
+
+
 def _settle(options: Struct) -> None:
     """Check the values of options and convert words to enum members; raises UsageError on an invalid value."""
     for name in options.__struct_fields__:
@@ -155,6 +171,7 @@ _KINDS = {
     "bool": "yes or no",
     "ScanOptions": "facecli.config.ScanOptions",
     "ReadOptions": "facecli.config.ReadOptions",
+    "FleetOptions": "facecli.config.FleetOptions",
 }
 """What options of these types are, in words."""
 _WORDS: dict[str, type[StrEnum]] = {"precision": Precision, "combine": Combine, "by": By}
@@ -204,6 +221,25 @@ class ScanOptions(Struct, frozen=True):
         _settle(self)
 
 
+class FleetOptions(Struct, frozen=True):
+    """The workers of a Ray cluster."""
+
+    address: str = ""
+    """local[:N] (a cluster of our own on this machine), auto (the one that this machine belongs to), ray://HOST:PORT;
+    empty for no cluster."""
+    workers: int = 0
+    """0 for as many as the cluster has room for."""
+    worker_gpus: float | None = None
+    """The GPUs, or the share of one, that Ray reserves for a worker; None for one where a machine has any."""
+    worker_cpus: int | None = None
+    """The processors that Ray reserves for a worker; None for one, or for an even share of a GPU's machine."""
+
+    def __post_init__(self) -> None:
+        _settle(self)
+        if self.address:
+            read_fleet(self.address)
+
+
 class IndexOptions(Struct, frozen=True):
     """Options of an index run; None keeps the value that the index was made with."""
 
@@ -233,6 +269,11 @@ class IndexOptions(Struct, frozen=True):
     wait_seconds: float = 0.0
     max_memory: int | None = None
     """Maximum bytes of files and decoded pixels in memory; None for a quarter of the memory, at most 2 GB."""
+    processes: int | None = None
+    """Worker processes on this machine; 0 for threads of this one, None for what suits the machine."""
+    chunk: int = 0
+    """Photos that a worker gets at once; 0 for what it does in about a second."""
+    fleet: FleetOptions = field(default_factory=FleetOptions)
 
     def __post_init__(self) -> None:
         _settle(self)

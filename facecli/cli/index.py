@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,7 @@ import click
 from facecli.cli.choices import MEGABYTES, number
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
+from facecli.cli.worker_options import fleet_options, worker_options
 from facecli.directories import absolute
 from facecli.errors import Interrupted, UsageError, check_name
 
@@ -25,6 +27,7 @@ facecli index -i ~/faces.index --exclude cache/ /srv  an index in another place
 find . -name '*.jpg' -newer last -print0 | facecli index -0 -
 facecli index --json . | jq -r '.skipped[].path'      the files that could not be read
 facecli index --migrate -m buffalo_l                  the same photos with another model
+facecli index --fleet ray://head:6379 /mnt/photos     with the machines of a Ray cluster
 facecli index --part 1/3 -i part1 /srv                a third of the photos, for facecli merge
 """
 FAILED = 2
@@ -52,6 +55,7 @@ SOME_SKIPPED = 3
     metavar="N",
     help="Maximum photos per commit and per batch of a device; default 2048 and what suits the device.",
 )
+@worker_options
 @click.option(
     "--det-size",
     type=number("det_size"),
@@ -135,6 +139,10 @@ def index(common: Common, **options: Any) -> int:
     console = common.console()
     with catching_signals(console) as stop:
         report = index_photos(request, console, stop)
+        if not (report.interrupted_by or options["dry_run"]):
+            from facecli.naming.album import refresh_after_run  # noqa: PLC0415
+
+            refresh_after_run(Path(request.directory), report.seconds, console)
     if options["as_json"]:
         print_report(report, absolute=common.absolute)
     tell_report(report, console, dry_run=options["dry_run"])
@@ -217,4 +225,7 @@ def _options(given: dict[str, Any]) -> IndexOptions:
         reading=ReadOptions(given["max_pixels"], given["accept_truncated"]),
         wait_seconds=given["wait"],
         max_memory=given["max_memory"] * 1_000_000 if given["max_memory"] else None,
+        processes=given["processes"],
+        chunk=given["chunk"],
+        fleet=fleet_options(given),
     )

@@ -21,16 +21,6 @@ if TYPE_CHECKING:
     from facecli.naming.editing import Change
 
 SOME_LEFT_OUT = 3
-UNDONE = {
-    "name": "the name of person",
-    "hide": "the hiding of person",
-    "show": "the showing of person",
-    "cover": "the cover of person",
-    "join": "the merge into person",
-    "place": "faces given to person",
-    "reject": "faces refused to person",
-}
-"""What each kind of decision is called when it is taken back."""
 FORCE = click.option("--force", is_flag=True, help="Allow two faces of one photo, as in mirrors and collages.")
 
 
@@ -140,9 +130,7 @@ def cover(common: Common, person: str, face: int) -> None:
 @common_options
 def undo(common: Common) -> None:
     """Take back the last command that decided something; again takes back the one before."""
-    taken = album_of(common).undo()
-    said = dict.fromkeys(f"{UNDONE[one.kind]} {one.person_id}" for one in taken if one.kind in UNDONE)
-    _tell(common, f"taken back: {', '.join(said)}")
+    _tell(common, f"taken back: {', '.join(album_of(common).undo())}")
 
 
 @click.command()

@@ -37,6 +37,8 @@ def report_record(report: IndexReport, *, absolute: bool, working_directory: str
         "model": report.model,
         "device": report.device or "none",
         "provider": report.provider or "none",
+        "engine": report.engine or "none",
+        "workers": report.workers,
         "seconds": round(report.seconds, 3),
         "photos_per_second": round(photos / report.seconds, 3) if report.seconds > 0 else 0.0,
         "photos": asdict(report.photos),
@@ -102,10 +104,21 @@ def _tell_speed(report: IndexReport, console: Console) -> None:
     console.warn(
         f"{counted(looked, 'photo')} in {report.seconds:.1f} s, {rate:.1f} photos/s, "
         f"{counted(report.faces.added, 'face')} added, on {report.device} "
-        f"({report.provider}, {counted(report.jobs, 'job')}){advice}"
+        f"({report.provider}, {_workers(report)}{counted(report.jobs, 'job')}){advice}"
     )
     for name, time in report.stages.items():
         console.detail(f"  {name:<7} busy {time.busy_seconds:8.2f} s  waiting {time.wait_seconds:8.2f} s")
+
+
+def _workers(report: IndexReport) -> str:
+    """Who did the work, if not the threads of this process."""
+    match report.engine:
+        case "processes":
+            return f"{counted(report.workers, 'process')}, "
+        case "ray":
+            return f"{counted(report.workers, 'worker')} of Ray on {counted(report.machines, 'machine')}, "
+        case _:
+            return ""
 
 
 def _advice(report: IndexReport) -> str:

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from facecli.errors import IndexDamaged
 from facecli.store.catalog.rows import as_bytes, as_int
 from facecli.store.catalog.schema import CHANGES_FROM, PARTS_FROM
@@ -146,6 +148,13 @@ class FileQueries(SetQueries):
         )
         with trusted(self.path):
             return as_int(rows[0][0]) if rows else None
+
+    def known_contents(self) -> bytes:
+        """The first eight bytes of the digest of each photo, ascending: uint64, little-endian, read big-endian."""
+        rows = self.rows("SELECT substr(digest, 1, 8) FROM photos WHERE set_id = ? AND NOT again", (self.set_id,))
+        with trusted(self.path):
+            beginnings = b"".join(as_bytes(beginning) for (beginning,) in rows)
+            return np.sort(np.frombuffer(beginnings, ">u8")).astype("<u8").tobytes()
 
     def skips(self) -> Iterator[Skipped]:
         """The skipped files on record, ascending by path."""

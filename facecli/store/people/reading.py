@@ -168,6 +168,12 @@ class StoredPeople:
             rows = self._catalogue.rows(query, (self._catalogue.set_id,))
             return {_person_id(person): (as_int(faces), as_int(photos)) for person, faces, photos in rows}
 
+    def totals(self) -> tuple[int, int]:
+        """How many people have faces, and how many people have a name."""
+        query = "SELECT count(*) FROM (SELECT DISTINCT person_id FROM members) WHERE true"
+        people = self._catalogue.number(query) if self.exists else 0
+        return people, sum(bool(person.name) for person in self.standing().people.values())
+
     def tag(self) -> str:
         """What tells this index from others; it says nothing else, and a copy of the index has the same."""
         return self._catalogue.token(b"people").hex()[:12]

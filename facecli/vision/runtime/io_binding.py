@@ -13,13 +13,10 @@ import numpy as np
 from msgspec import Struct, field
 from numpy.typing import NDArray
 
-from facecli.onnx_loading import load_onnxruntime
+from facecli.vision.runtime.batches import Blank
 from facecli.vision.runtime.session import OnnxSession, failure
-from facecli.vision.serving.pooling import Blank
 
 FixedShape = tuple[int, ...]
-SHRINK = "memory.enable_memory_arena_shrinkage"
-"""ONNX Runtime's run option that shrinks a memory arena after the run."""
 
 
 class Own(Struct, eq=False):
@@ -32,14 +29,17 @@ class Own(Struct, eq=False):
 class BoundSession:
     """A Session that uses I/O binding; the first run of each shape is an ordinary one, which shows the output sizes."""
 
-    def __init__(self, session: OnnxSession, blank: Blank, arena: str) -> None:
-        """Run `session` with buffers from `blank`; `arena` is ONNX Runtime's name of a memory, such as gpu:0."""
+    def __init__(self, session: OnnxSession, blank: Blank) -> None:
+        """Run `session` with buffers from `blank`."""
         self.provider, self.input, self.outputs = session.provider, session.input, session.outputs
-        self._session, self._blank, self._arena = session, blank, arena
+        self._session, self._blank = session, blank
         self._own = threading.local()
 
     def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
-        """Evaluate the network on `feed`, a batch of the input's shape and dtype; raises DeviceError."""
+        """Evaluate the network on `feed`, a batch of the input's shape and dtype; raises DeviceError.
+
+        The outputs are valid until this thread's next run.
+        """
         own: Own = self._own.__dict__.setdefault("own", Own())
         shapes = own.shapes.get(feed.shape)
         if shapes is None:
@@ -51,17 +51,7 @@ class BoundSession:
             for output, shape in zip(self.outputs, shapes, strict=True)
         ]
         self._run_into(np.ascontiguousarray(feed), views)
-        # The buffers are written again by the next run, while others still look at this one's rows.
-        return [view.copy() for view in views]
-
-    def give_back_memory(self, row: FixedShape) -> None:
-        """Return unused memory of the arena to the device, by one run over a row of the shape `row`."""
-        options = load_onnxruntime().RunOptions()
-        options.add_run_config_entry(SHRINK, self._arena)
-        try:
-            self._session.native.run(None, {self.input.name: np.zeros((1, *row), np.float32)}, options)
-        except Exception as error:  # as below
-            raise failure(error, self.provider) from error
+        return views
 
     def _run_into(self, feed: NDArray[Any], outputs: list[NDArray[Any]]) -> None:
         native = self._session.native

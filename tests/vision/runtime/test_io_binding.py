@@ -14,9 +14,9 @@ from facecli.reporting import SilentReporter
 from facecli.vision.detection.network import FaceNetwork
 from facecli.vision.optimization.optimized import open_detector, open_recogniser
 from facecli.vision.packs.resolve import find_pack
+from facecli.vision.runtime.io_binding import BoundSession
 from facecli.vision.runtime.providers import Device
 from facecli.vision.runtime.session import OnnxSession
-from facecli.vision.serving.io_binding import BoundSession
 
 
 @pytest.fixture(scope="module")
@@ -46,34 +46,16 @@ def same(some: list[NDArray[Any]], others: list[NDArray[Any]]) -> bool:
 
 
 def test_bound_runs_give_what_ordinary_runs_give_in_every_size(recogniser: OnnxSession) -> None:
-    bound = BoundSession(recogniser, np.empty, "cpu:0")
+    bound = BoundSession(recogniser, np.empty)
     for seed, rows in enumerate([1, 4, 4, 2, 1, 4, 2]):
         assert same(bound.run(noise(rows, 112, seed)), recogniser.run(noise(rows, 112, seed)))
 
 
-def test_memory_is_given_back_between_runs_that_stay_the_same(recogniser: OnnxSession) -> None:
-    bound = BoundSession(recogniser, np.empty, "cpu:0")
-    for seed, rows in enumerate([4, 8, 4, 1]):
-        bound.give_back_memory((3, 112, 112))
-        assert same(bound.run(noise(rows, 112, seed)), recogniser.run(noise(rows, 112, seed)))
-    with pytest.raises(DeviceError, match="the network failed"):
-        BoundSession(recogniser, np.empty, "gpu:7").give_back_memory((3, 112, 112))
-
-
 def test_several_outputs_and_shapes_do_not_mix(detector: FaceNetwork) -> None:
     assert isinstance(detector.session, OnnxSession)
-    bound = BoundSession(detector.session, np.empty, "cpu:0")
+    bound = BoundSession(detector.session, np.empty)
     for seed, side in enumerate([64, 128, 64, 128, 64]):
         assert same(bound.run(noise(2, side, seed)), detector.session.run(noise(2, side, seed)))
-
-
-def test_an_answer_stays_when_the_next_run_has_begun(recogniser: OnnxSession) -> None:
-    bound = BoundSession(recogniser, np.empty, "cpu:0")
-    bound.run(noise(2, 112, 0))
-    first = bound.run(noise(2, 112, 1))
-    kept = [output.copy() for output in first]
-    bound.run(noise(2, 112, 2))
-    assert same(first, kept)
 
 
 def test_buffers_are_asked_for_once_and_grow(recogniser: OnnxSession) -> None:
@@ -83,14 +65,14 @@ def test_buffers_are_asked_for_once_and_grow(recogniser: OnnxSession) -> None:
         asked.append(shape[0])
         return np.empty(shape, kind)
 
-    bound = BoundSession(recogniser, blank, "cpu:0")
+    bound = BoundSession(recogniser, blank)
     for rows in (1, 1, 1, 2, 2, 1, 2):
         bound.run(noise(rows, 112, rows))
     assert asked == [512, 1024]
 
 
 def test_threads_have_buffers_of_their_own(recogniser: OnnxSession) -> None:
-    bound = BoundSession(recogniser, np.empty, "cpu:0")
+    bound = BoundSession(recogniser, np.empty)
 
     def holds(seed: int) -> bool:
         return same(bound.run(noise(2, 112, seed)), recogniser.run(noise(2, 112, seed)))
@@ -100,7 +82,7 @@ def test_threads_have_buffers_of_their_own(recogniser: OnnxSession) -> None:
 
 
 def test_what_goes_wrong_is_a_device_error(recogniser: OnnxSession) -> None:
-    bound = BoundSession(recogniser, np.empty, "cpu:0")
+    bound = BoundSession(recogniser, np.empty)
     with pytest.raises(DeviceError, match="the network failed"):
         bound.run(noise(1, 112, 0)[:, :2])
     bound._own.own.shapes[1, 2, 112, 112] = [(1, 512)]

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from facecli.vision.runtime.batches import Blank
 from facecli.vision.runtime.cuda import GPU_KINDS, enter_context, load_driver
 from facecli.vision.runtime.providers import Device
-from facecli.vision.serving.pooling import Blank
 
 PORTABLE = 1
 """The memory is page-locked for every device, not only for the one that it was allocated with."""
@@ -38,7 +38,7 @@ class PageLocked:
         if address is None:
             return np.empty(shape, kind)
         block = (ctypes.c_byte * size).from_address(address)
-        # At the end of the process a thread may still gather a batch there, and the driver takes everything back.
+        # At the end of the process a thread may still fill a batch there, and the driver takes everything back.
         weakref.finalize(block, self._free, address).atexit = False
         return np.ndarray(shape, kind, buffer=memoryview(block))
 

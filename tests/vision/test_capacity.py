@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,16 @@ from notes import Notes
 from onnx import TensorProto, shape_inference
 from toys import Toy
 
-from facecli.config import DetectionOptions, Precision
-from facecli.vision.models import FaceModels
+from facecli.config import DetectionOptions
+from facecli.vision import models as models_module
+from facecli.vision.capacity import DETECTOR_BYTES, RECOGNISER_BYTES, RESERVE, largest_batches, row_bytes
+from facecli.vision.models import FaceModels, Needs, Serving, open_served
 from facecli.vision.optimization.rewrites.graph import Graph
 from facecli.vision.packs.resolve import find_pack
-from facecli.vision.runtime import cuda
+from facecli.vision.runtime import cuda, pinned_memory
 from facecli.vision.runtime.cuda import Gpu, read_gpu, read_gpus
+from facecli.vision.runtime.io_binding import BoundSession
 from facecli.vision.runtime.providers import CPU, Device
-from facecli.vision.serving import pinned_memory, pooled
-from facecli.vision.serving.capacity import DETECTOR_BYTES, RECOGNISER_BYTES, RESERVE, largest_batches, row_bytes
-from facecli.vision.serving.io_binding import BoundSession
-from facecli.vision.serving.pooled import PooledModels, Pooling, open_models_on
-from facecli.vision.serving.pooling import Batching, Member
 
 WANTED = {"detect": 64, "embed": 64}
 ROW = {"detect": 76_000_000, "embed": 15_000_000}
@@ -47,30 +45,23 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[MadeUpDriver | None], 
 
 
 @pytest.fixture
-def open_on_gpus(
+def open_on_gpu(
     install: Callable[[MadeUpDriver | None], None], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., PooledModels]]:
-    """A function that opens the default pack on GPUs, which are the CPU under another name."""
-    begun: list[FaceModels] = []
-    monkeypatch.setattr(pooled, "CPU", "")  # so that the pool takes the processor for an accelerator
+) -> Callable[..., FaceModels]:
+    """A function that opens the default pack on a GPU, which is the CPU under another name."""
+    monkeypatch.setattr(models_module, "CPU", "")  # so that the processor is taken for an accelerator
 
-    def start(driver: MadeUpDriver | None, notes: Notes, batch_size: int = 64) -> PooledModels:
+    def start(driver: MadeUpDriver | None, notes: Notes, batch_size: int = 64, sharing: int = 1) -> FaceModels:
         install(driver)
-        devices = (Device("cuda:0", CPU), Device("cuda:1", CPU))
-        begun.append(
-            open_models_on(find_pack(None), devices, DetectionOptions(), Precision.EXACT, Pooling(notes, batch_size))
-        )
-        assert isinstance(begun[-1], PooledModels)
-        return begun[-1]
+        serving = Serving(batch_size, sharing)
+        return open_served(find_pack(None), Device("cuda:1", CPU), Needs(DetectionOptions()), serving, notes)
 
-    yield start
-    for models in begun:
-        models.close()
+    return start
 
 
-def most_of(models: PooledModels) -> list[dict[str, int]]:
-    """The largest batch of each stage on each device."""
-    return [{stage: session.members[n].sizes[-1] for stage, session in models.pool.sessions.items()} for n in range(2)]
+def most_of(models: FaceModels) -> tuple[int, int]:
+    """The largest batches of both networks."""
+    return models.detector.batches.most, models.embedder.batches.most
 
 
 def test_a_gpu_is_read_with_its_memory(install: Callable[[MadeUpDriver | None], None]) -> None:
@@ -107,40 +98,34 @@ def test_both_networks_shrink_together_and_half_precision_leaves_more() -> None:
     )
 
 
-def test_a_member_takes_no_more_than_is_planned() -> None:
-    member = Member(None, "test:0", Batching(8, (1, 2, 4, 8)))  # type: ignore[arg-type]
-    member.take_at_most(5)
-    assert (member.sizes, member.most) == ((1, 2, 4), 5)
-    member.take_at_most(0)
-    assert member.sizes == (1,)
-
-
 @pytest.mark.parametrize(
     ("free", "total", "expected"),
     [(3_300_000_000, 4 * GB, (32, 32)), (500_000_000, 1 * GB, (1, 2)), (20 * GB, 24 * GB, (64, 64))],
     ids=["4 GB", "1 GB", "24 GB"],
 )
 def test_a_small_card_is_given_small_batches(
-    free: int, total: int, expected: tuple[int, int], open_on_gpus: Callable[..., PooledModels]
+    free: int, total: int, expected: tuple[int, int], open_on_gpu: Callable[..., FaceModels]
 ) -> None:
     notes = Notes()
-    models = open_on_gpus(MadeUpDriver(free=free, total=total), notes)
-    assert most_of(models) == [dict(zip(("detect", "embed"), expected, strict=True))] * 2
+    models = open_on_gpu(MadeUpDriver(free=free, total=total), notes)
+    assert most_of(models) == expected
     at_once = f"at most {expected[0]} photos and {expected[1]} faces at once"
     assert f"cuda:1: {free / 1e9:.1f} of {total / 1e9:.1f} GB free, so {at_once}" in notes.details
-    assert all(
-        isinstance(member.session, BoundSession)
-        for session in models.pool.sessions.values()
-        for member in session.members
-    )
+    assert isinstance(models.detector.batches.session, BoundSession)
+    assert isinstance(models.embedder.batches.session, BoundSession)
+
+
+def test_workers_that_share_a_card_share_its_memory(open_on_gpu: Callable[..., FaceModels]) -> None:
+    driver = MadeUpDriver(free=20 * GB, total=24 * GB)
+    assert most_of(open_on_gpu(driver, Notes(), sharing=8)) == (16, 32)
 
 
 @pytest.mark.parametrize("free", [3_300_000_000, 500_000_000])
 def test_small_batches_find_the_same(
-    free: int, open_on_gpus: Callable[..., PooledModels], models: FaceModels, read_rgb: Callable[[str], Any]
+    free: int, open_on_gpu: Callable[..., FaceModels], models: FaceModels, read_rgb: Callable[[str], Any]
 ) -> None:
     notes = Notes()
-    small = open_on_gpus(MadeUpDriver(free=free, total=4 * GB), notes)
+    small = open_on_gpu(MadeUpDriver(free=free, total=4 * GB), notes)
     photo = read_rgb("t1.jpg")
     [found], [wanted] = small.detector.detect([photo]), models.detector.detect([photo])
     np.testing.assert_allclose(found.boxes, wanted.boxes, atol=0.01)
@@ -149,16 +134,16 @@ def test_small_batches_find_the_same(
     assert notes.warnings == []
 
 
-def test_the_batch_size_that_is_asked_for_is_never_passed(open_on_gpus: Callable[..., PooledModels]) -> None:
-    assert most_of(open_on_gpus(MadeUpDriver(), Notes(), 4)) == [{"detect": 4, "embed": 4}] * 2
+def test_the_batch_size_that_is_asked_for_is_never_passed(open_on_gpu: Callable[..., FaceModels]) -> None:
+    assert most_of(open_on_gpu(MadeUpDriver(), Notes(), 7)) == (4, 4), "the largest power of two in it"
 
 
 @pytest.mark.parametrize("driver", [MadeUpDriver(broken=True), None], ids=["a driver that fails", "no driver"])
 def test_without_an_answer_the_batches_are_found_out_by_trying(
-    driver: MadeUpDriver | None, open_on_gpus: Callable[..., PooledModels]
+    driver: MadeUpDriver | None, open_on_gpu: Callable[..., FaceModels]
 ) -> None:
     notes = Notes()
-    assert most_of(open_on_gpus(driver, notes)) == [WANTED, WANTED]
+    assert most_of(open_on_gpu(driver, notes)) == (64, 64)
     assert not [line for line in notes.details if "GB free" in line]
 
 
