@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from facecli.cli.choices import FACE, number
+from facecli.cli.completing import complete_thresholds
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
 from facecli.cli.printing import format_options
@@ -47,6 +48,7 @@ curl -s URL | facecli search -              an image on stdin
     metavar="X|NAME",
     default="auto",
     show_default=True,
+    shell_complete=complete_thresholds,
     help="Minimum similarity: a number, loose, balanced, strict, none, or auto: depends on the index size, with a "
     "chance of one in ten that any stranger passes.",
 )
