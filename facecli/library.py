@@ -39,7 +39,7 @@ from facecli.store.reader import IndexReader, open_reader
 from facecli.store.records import IndexInfo, Problem, Removal, StoredFace, StoredPhoto
 from facecli.store.writer import open_writer
 from facecli.thresholds import Threshold
-from facecli.types import IndexReport, Match, QueryFace
+from facecli.types import IndexReport, Match, QueryFace, SearchResult
 
 StrPath: TypeAlias = str | os.PathLike[str]
 Queries: TypeAlias = QueryValue | list[QueryValue] | tuple[QueryValue, ...]
@@ -48,12 +48,16 @@ Queries: TypeAlias = QueryValue | list[QueryValue] | tuple[QueryValue, ...]
 class Matches(Sequence[Match]):
     """The matches of a search, best first."""
 
-    def __init__(self, query: QueryFace, matches: tuple[Match, ...], threshold: Threshold) -> None:
-        self.query = query
+    def __init__(self, result: SearchResult, threshold: Threshold) -> None:
+        self.query = result.query
         """The face that was searched for."""
         self.threshold = threshold
         """The minimum similarity of a match, and its measured false-match rate."""
-        self._matches = matches
+        self.more = result.more
+        """Whether there are more matches than `top`."""
+        self.nearest = result.nearest
+        """Without a match: the similarity of the nearest face; None in an empty index."""
+        self._matches = result.matches
 
     @overload
     def __getitem__(self, place: int) -> Match: ...
@@ -159,7 +163,8 @@ class Index:
         file, pixels (uint8 (height, width, 3), RGB, upright) or an embedding (float (d,)). A list holds several
         references of one person: their mean is searched. `top` is the maximum number of matches, 0 for all at or over
         the threshold. `threshold` is a cosine similarity from -1 to 1, or "auto", "loose", "balanced", "strict" or
-        "none". `face` selects the face of a query photo: "largest", or a number from 1 by falling area.
+        "none". `face` selects the face of a query photo: "largest", or a number from 1 by falling area. Each match has
+        a `confidence`: "likely", "possible" or "unlikely"; None if the model pack is not calibrated.
 
         Raises PhotoError if a query photo cannot be read, QueryError if it has no such face, UsageError on invalid
         values.
@@ -189,7 +194,7 @@ class Index:
         if answer.failures:
             raise answer.failures[0]
         result = answer.results[0]
-        return Matches(result.query, result.matches, answer.threshold)
+        return Matches(result, answer.threshold)
 
     def _refresh_people(self, queries: Sequence[str]) -> None:
         """Bring the groups up to date, where a query is for a person."""

@@ -51,7 +51,7 @@ class SearchAnswer(Struct, frozen=True, eq=False):
     """The query photos that were used, in order."""
 
 
-class Search:
+class IndexSearch:
     """A search of one index: its threshold, and the answers to queries."""
 
     def __init__(
@@ -233,13 +233,13 @@ def search_index(
 ) -> SearchAnswer:
     """Search an index for the faces of queries, as typed or already parsed, and collect the answers.
 
-    Options and errors are those of `Search`.
+    Options and errors are those of `IndexSearch`.
     """
-    search = Search(reader, options, around)
+    search = IndexSearch(reader, options, around)
     return collected(search, search.answer(queries))
 
 
-def collected(search: Search, answers: Iterator[Answered]) -> SearchAnswer:
+def collected(search: IndexSearch, answers: Iterator[Answered]) -> SearchAnswer:
     """All answers of a search together."""
     given = list(answers)
     results = tuple(answer for answer in given if not isinstance(answer, QueryFailure))
