@@ -144,13 +144,14 @@ def test_batches_find_what_insightface_finds(
     crowd: Path, find_sample: Callable[[str], Path], oracle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_test_devices(monkeypatch)
-    for path in (*sorted(crowd.iterdir())[:6], *map(find_sample, SAMPLES)):
+    in_frame = [name for name in SAMPLES if not name.startswith("Tom")]  # InsightFace finds no face that fills it
+    for path in (*sorted(crowd.iterdir())[:6], *map(find_sample, in_frame)):
         shutil.copy(path, tmp_path / path.name)
     for result in results_on("test", tmp_path):
         boxes, scores, landmarks, found_by, codes = faces_of(result)
         main = np.frombuffer(found_by, np.uint8) == 0
         known = oracle.get(cv2.imread(result.path.decode()))
-        assert len(known) == main.sum()
+        assert len(known) == main.sum() > 0
         np.testing.assert_allclose(boxes[main], [face.bbox for face in known], rtol=0, atol=0.02)
         np.testing.assert_allclose(scores[main], [face.det_score for face in known], rtol=0, atol=1e-4)
         np.testing.assert_allclose(landmarks[main], [face.kps for face in known], rtol=0, atol=0.02)
