@@ -24,11 +24,13 @@ from facecli.directories import absolute
 from facecli.errors import PhotoError, UsageError, check_name, quoted
 from facecli.indexing.index_photos import index_photos
 from facecli.indexing.request import IndexRequest
+from facecli.merging import MergeReport, MergeRequest, merge_indexes
 from facecli.reporting import Reporter, SilentReporter
+from facecli.searching.gathering import Surroundings
 from facecli.searching.opening import KeptModels, ModelSource, choose_pack
 from facecli.searching.query_parser import FACE_PREFIX, FaceQuery, PhotoQuery, QueryValue, path_text, read_query
 from facecli.searching.reading import ReadingOptions, read_photos
-from facecli.searching.search import Surroundings, search_index
+from facecli.searching.search import search_index
 from facecli.searching.verifying import Verdict, verify_photos
 from facecli.store.locate import find_index
 from facecli.store.reader import IndexReader, open_reader
@@ -212,6 +214,15 @@ class Index:
             removal = writer.plan_removal(paths, faces)
             writer.remove(removal, WAIT_READERS)
         return removal
+
+    def merge(self, *indexes: StrPath, progress: bool | Reporter = False) -> MergeReport:
+        """Take in the photos of other indexes of the same model and settings, as if this index had indexed them.
+
+        The others are only read. What was removed from this index stays out. Raises IndexMismatch if one is of another
+        kind, StoreError if one has removals that this index does not know, before anything is changed.
+        """
+        request = MergeRequest(self.path, tuple(map(_absolute, indexes)))
+        return merge_indexes(request, _reporter(progress))
 
     def check(self) -> list[Problem]:
         """List the problems of the index; empty if it is sound."""

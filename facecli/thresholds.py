@@ -23,6 +23,12 @@ STRANGER_CHANCE = 0.1
 """The chance that any stranger in the index passes, at the threshold of `auto`."""
 LIKELY_CHANCE = 0.01
 """The chance that any stranger in the index is as similar as a likely match."""
+CONFIDENCE_WORDS = (
+    "Likely: one chance in a hundred or less that any stranger in an index of this size is as similar. "
+    "Possible: at or over the threshold that -t auto chooses. "
+    "Unlikely: less similar than that."
+)
+"""What the words for the confidence in a match mean, for readers."""
 
 
 class Point(Struct, frozen=True):

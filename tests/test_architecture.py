@@ -60,7 +60,8 @@ MAY_IMPORT = {
 below it, cli everything."""
 USE_CASE = ("pipeline", *WORLDS, *LEAVES)
 _UNDER_MODELS = ("pixels", "runtime", "packs", "detection", "recognition", "devices", "optimization")
-_UNDER_READER = ("errors", "records", "locate", "disk", "vector_file", "catalog", "search", "maintenance", "write")
+_FILES = ("vector_file", "short_codes", "vector_writer")
+_UNDER_READER = ("errors", "records", "locate", "disk", *_FILES, "catalog", "search", "maintenance", "write")
 INSIDE: dict[str, dict[str, tuple[str, ...]]] = {
     "vision": {
         "pixels": (),
@@ -79,11 +80,13 @@ INSIDE: dict[str, dict[str, tuple[str, ...]]] = {
         "libraries": (),
         "disk": ("errors",),
         "locate": ("errors",),
-        "vector_file": ("disk", "errors"),
+        "vector_file": ("errors",),
+        "short_codes": ("vector_file",),
+        "vector_writer": ("disk", "short_codes", "vector_file"),
         "catalog": ("disk", "errors", "locate", "records", "vector_file"),
         "search": ("catalog", "disk", "errors", "records", "vector_file"),
-        "maintenance": ("catalog", "disk", "errors", "locate", "records", "vector_file"),
-        "write": ("catalog", "disk", "errors", "maintenance", "records", "vector_file"),
+        "maintenance": ("catalog", "disk", "errors", "locate", "records", *_FILES),
+        "write": ("catalog", "disk", "errors", "maintenance", "records", *_FILES),
         "reader": _UNDER_READER,
         "writer": (*_UNDER_READER, "reader"),
         "merging": (*_UNDER_READER, "reader", "writer"),

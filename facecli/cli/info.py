@@ -170,6 +170,7 @@ def _record(about: IndexInfo, style: PathStyle) -> dict[str, JsonValue]:
         "faces": about.faces,
         "skipped": about.skipped,
         "kept_out": about.kept_out,
+        "part": about.part or None,
         "model": kind.model,
         "detector_sha256": kind.detector_sha256,
         "recogniser_sha256": kind.recogniser_sha256,

@@ -7,8 +7,8 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
+from facecli.directories import is_gone
 from facecli.indexing.outcomes import FileTask, Fresh, Outcome, Recognised, Unaltered
-from facecli.indexing.prune_policy import is_gone
 from facecli.pipeline.clock import StageClock
 from facecli.store.records import Batch, KnownFile
 from facecli.store.writer import IndexWriter

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from facecli import __version__
-from facecli.searching.search import SearchAnswer
+from facecli.searching.reading import QueryPhoto
 from facecli.store.records import IndexInfo
+from facecli.thresholds import Threshold
 from facecli.types import JsonValue
 
 
-def provenance_record(answer: SearchAnswer, info: IndexInfo) -> dict[str, JsonValue]:
-    """The version, model, threshold with its measured rate, state of the index, and digests of the query photos."""
-    threshold, made_with = answer.threshold, info.fingerprint
+def provenance_record(
+    threshold: Threshold, photos: Sequence[QueryPhoto], info: IndexInfo, time: str
+) -> dict[str, JsonValue]:
+    """The time, version, model, threshold with its measured rate, state of the index, and digests of the photos."""
+    made_with = info.fingerprint
     calibration = threshold.calibration
     return {
+        "time": time,
         "facecli": __version__,
         "model": made_with.model,
         "detector_sha256": made_with.detector_sha256,
@@ -37,6 +42,6 @@ def provenance_record(answer: SearchAnswer, info: IndexInfo) -> dict[str, JsonVa
                 "xxh3_128": photo.digest.hex(),
                 "faces": len(photo.faces),
             }
-            for photo in answer.photos
+            for photo in photos
         ],
     }

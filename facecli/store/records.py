@@ -167,6 +167,8 @@ class Scope(Struct, frozen=True, eq=False):
     """For each query, the ids of faces to leave out, int64 (n,); or empty."""
     among: Labels | None = None
     """The slots of the only faces to compare, int64 (n,), in any order; None for all faces."""
+    first_pass: float | None = None
+    """By how much an estimate by short codes may lie below the similarity, as measured; None to compare every face."""
 
 
 EVERYTHING = Scope()

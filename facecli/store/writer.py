@@ -89,6 +89,10 @@ class IndexWriter(IndexReader):
                     "UPDATE sets SET slots = slots + ? WHERE set_id = ?", (len(work.codes), set_id)
                 )
             self._raise_generation()
+        with explained(self._writing.path):
+            slots = row.slots + len(work.codes)
+            if self._opened.vectors[set_id].is_behind(slots):
+                self._opened.vectors[set_id].catch_up(slots)
         return work.result()
 
     def note_changes(self, files: Sequence[PhotoFile]) -> None:
@@ -201,7 +205,10 @@ class IndexWriter(IndexReader):
         return dropped
 
     def finish(self, wait_readers: float = 0.0) -> Finished:
-        """End a run: erase dropped data verifiably, and rebuild a vector file of which over a fifth is holes."""
+        """End a run: erase dropped data verifiably, rebuild a vector file of which over a fifth is holes.
+
+        The compact file of each set catches up with its vector file.
+        """
         rebuilt = False
         with explained(self._writing.path):
             for row in self._writing.sets().values():
@@ -209,7 +216,10 @@ class IndexWriter(IndexReader):
                     self._opened.vectors.pop(row.set_id).close()
                     self._opened.vectors[row.set_id] = rebuild(self._writing, self._disk, row)
                     rebuilt = True
-        return Finished(self._erase(wait_readers), rebuilt)
+            erased = self._erase(wait_readers)
+            for row in self._writing.sets().values():
+                self._opened.vectors[row.set_id].catch_up(row.slots)
+        return Finished(erased, rebuilt)
 
     def settle(self) -> None:
         """Finish the erasure that an earlier writer left pending.

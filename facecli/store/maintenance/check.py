@@ -1,10 +1,10 @@
-"""Verify that an index is complete: faces and slots of the vector file match one to one, and all checksums hold."""
+"""Verify that an index is complete: faces and slots of its files match one to one, and all checksums hold."""
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 from msgspec import Struct
@@ -25,7 +25,8 @@ from facecli.store.catalog.rows import (
 from facecli.store.catalog.sets import SetRow
 from facecli.store.errors import trusted
 from facecli.store.records import Problem
-from facecli.store.vector_file import StoredCodes
+from facecli.store.short_codes import encode
+from facecli.store.vector_file import StoredCodes, VectorFile
 
 PAGE = 2048
 _FACES = (
@@ -111,7 +112,7 @@ def _check_sets(catalogue: Catalogue) -> Iterator[Problem]:
 
 
 def check_set(catalogue: Catalogue, row: SetRow) -> Iterator[Problem]:
-    """The problems of one set: its counts, faces and vector file, and whether they match."""
+    """The problems of one set: its counts, faces and files of codes, and whether they match."""
     photos = catalogue.number("SELECT count(*) FROM photos WHERE set_id = ?", (row.set_id,))
     faces = catalogue.number("SELECT count(*) FROM faces WHERE set_id = ?", (row.set_id,))
     if (photos, faces) != (row.photos, row.faces):
@@ -119,36 +120,60 @@ def check_set(catalogue: Catalogue, row: SetRow) -> Iterator[Problem]:
             f"the catalogue has {photos} photos and {faces} faces, but records {row.photos} and {row.faces}",
             str(catalogue.path),
         )
-    codes: StoredCodes | None = None
+    codes = yield from _open(row.file, row.slots, needed=bool(faces))
+    short = yield from _open(row.file.compact, row.slots, needed=False)
+    for page in face_pages(catalogue, row):
+        yield from _check_faces(page, codes)
+        if short is not None:
+            yield from _check_short(page, short)
+    yield from _check_slots(catalogue, row, codes, short)
+
+
+def _open(file: VectorFile, slots: int, *, needed: bool) -> Generator[Problem, None, StoredCodes | None]:
+    """The codes of a file; a missing one is a problem where it is needed."""
     try:
-        codes = row.file.read(row.slots)
+        return file.read(slots)
     except IndexDamaged as error:
         yield Problem(error.what, error.where)
     except OSError as error:
-        if faces:
-            yield Problem(f"the vector file cannot be read ({error.strerror})", str(row.file.path))
-    yield from _check_faces(catalogue, row, codes)
-    yield from _check_slots(catalogue, row, codes)
+        if needed or not isinstance(error, FileNotFoundError):
+            yield Problem(f"the {file.form.name} cannot be read ({error.strerror})", str(file.path))
+    return None
 
 
-def _check_faces(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -> Iterator[Problem]:
+def _check_faces(page: list[CheckedFace], codes: StoredCodes | None) -> Iterator[Problem]:
     """Check each face against its checksum and its code in the vector file."""
-    for page in face_pages(catalogue, row):
-        for face in page:
-            if not face.is_whole:
-                yield Problem(f"face:{face.face_id} fails its checksum", face.where, face.face_id, face.photo_id)
-            elif codes is not None and (
-                not 0 <= face.slot < len(codes) or face.row is None or codes.code(face.slot) != face.row.embedding
-            ):
-                yield Problem(
-                    f"face:{face.face_id} has a different embedding in the vector file",
-                    face.where,
-                    face.face_id,
-                    face.photo_id,
-                )
+    for face in page:
+        if not face.is_whole:
+            yield Problem(f"face:{face.face_id} fails its checksum", face.where, face.face_id, face.photo_id)
+        elif codes is not None and (
+            not 0 <= face.slot < len(codes) or face.row is None or codes.code(face.slot) != face.row.embedding
+        ):
+            yield Problem(
+                f"face:{face.face_id} has a different embedding in the vector file",
+                face.where,
+                face.face_id,
+                face.photo_id,
+            )
 
 
-def _check_slots(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -> Iterator[Problem]:
+def _check_short(page: list[CheckedFace], short: StoredCodes) -> Iterator[Problem]:
+    """Check the codes of whole faces in the compact file, which may hold fewer slots than the set."""
+    rows = [(face, face.row) for face in page if face.row is not None and face.is_whole and 0 <= face.slot < len(short)]
+    if not rows:
+        return
+    embeddings = [row.embedding for _, row in rows]
+    wanted = encode(read_codes(embeddings, len(embeddings[0]) // 2))
+    found = short.at(np.array([face.slot for face, _ in rows], np.int64))
+    for place in np.flatnonzero((found != wanted).any(axis=1)).tolist():
+        face = rows[place][0]
+        what = f"face:{face.face_id} has a different code in the compact file"
+        yield Problem(what, str(short.path), face.face_id, face.photo_id)
+
+
+def _check_slots(
+    catalogue: Catalogue, row: SetRow, codes: StoredCodes | None, short: StoredCodes | None
+) -> Iterator[Problem]:
     """Check that each slot is either a face's or a hole, and that erased slots are zero."""
     uses = np.zeros(row.slots if codes is not None else 0, np.uint8)
     with trusted(catalogue.path):
@@ -165,8 +190,9 @@ def _check_slots(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -
         for slot in np.flatnonzero(uses != 1).tolist():
             yield Problem(f"slot {slot} has no face, or several", str(row.file.path))
         for slot, erased in holes:
-            if erased and any(codes.code(slot)):
-                yield Problem(f"slot {slot} was erased but is not zero", str(row.file.path))
+            for file in (codes, short):
+                if erased and file is not None and slot < len(file) and any(file.code(slot)):
+                    yield Problem(f"slot {slot} was erased but is not zero", str(file.path))
 
 
 def face_pages(catalogue: Catalogue, row: SetRow) -> Iterator[list[CheckedFace]]:

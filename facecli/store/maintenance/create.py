@@ -17,13 +17,14 @@ from facecli.store.disk.durable import Disk, create_private
 from facecli.store.disk.lock import HOLDER, LOCK
 from facecli.store.maintenance.rebuild import new_mark
 from facecli.store.records import EmbeddingKind
-from facecli.store.vector_file import BESIDE, VectorFile, VectorWriter
+from facecli.store.vector_file import VectorFile
+from facecli.store.vector_writer import BESIDE, VectorWriter
 
 BEFORE = "catalog.before-"
 """The prefix of the name of a copy made before the catalogue is migrated."""
 OWN = re.compile(
     rf"{re.escape(CATALOGUE)}({re.escape(BESIDE)})?(-wal|-shm|-journal)?|{LOCK}|{HOLDER}|{JOURNAL}|"
-    rf"{re.escape(BEFORE)}\d+(-journal)?|vectors-\d+\.faiss({re.escape(BESIDE)})?"
+    rf"{re.escape(BEFORE)}\d+(-journal)?|(vectors|compact)-\d+\.faiss({re.escape(BESIDE)})?"
 )
 """The names of all files of an index."""
 

@@ -21,7 +21,8 @@ from facecli.store.maintenance.create import BEFORE, OWN, make_index
 from facecli.store.maintenance.rebuild import restore
 from facecli.store.maintenance.repair import mend_rows
 from facecli.store.records import EmbeddingKind
-from facecli.store.vector_file import BESIDE, VectorWriter
+from facecli.store.vector_file import VectorFile, VectorsDamaged
+from facecli.store.vector_writer import BESIDE, VectorWriter
 
 
 class OpenedIndex(Struct):
@@ -62,6 +63,10 @@ def prepare(
             _adopt_paths(catalogue, disk)
             for row in sets.values():
                 opened.vectors[row.set_id] = _open_vectors(opened, disk, row, thorough=repair)
+            for row in catalogue.sets().values():
+                _open_compact(opened, disk, row)
+                if repair and opened.vectors[row.set_id].catch_up(row.slots) and not opened.mended:
+                    opened.mended.append(f"the compact file is made: {row.file.compact.path}")
         except BaseException:
             opened.close()
             raise
@@ -107,10 +112,11 @@ def refuse_other_kind(row: SetRow, kind: EmbeddingKind) -> None:
 
 
 def _clear_leftovers(directory: Path, disk: Disk, sets: list[SetRow]) -> None:
-    """Delete vector files that no set names, copies made before a migration, and leftovers of a creation."""
-    named = {row.file.path.name for row in sets}
+    """Delete files of codes that no set names, copies made before a migration, and leftovers of a creation."""
+    named = {file.path.name for row in sets for file in (row.file, row.file.compact)}
+    ours = ("vectors-", "compact-", BEFORE, f"{CATALOGUE}{BESIDE}")
     for name in sorted(os.listdir(directory)):
-        if OWN.fullmatch(name) and name.startswith(("vectors-", BEFORE, f"{CATALOGUE}{BESIDE}")) and name not in named:
+        if OWN.fullmatch(name) and name.startswith(ours) and name not in named:
             disk.unlink(directory / name, "leftover")
 
 
@@ -143,21 +149,55 @@ def _adopt_paths(catalogue: Catalogue, disk: Disk) -> None:
 def _open_vectors(opened: OpenedIndex, disk: Disk, row: SetRow, *, thorough: bool) -> VectorWriter:
     """Open the vector file of a set, and clear the tail left by a killed batch; rebuild it where it cannot be used.
 
-    With `thorough` it is also rebuilt where the check of the set finds any problem.
+    With `thorough` it is also rebuilt, and the compact file deleted, where the check of the set finds any problem.
     """
-    catalogue = opened.catalogue
+    damaged = _damaged_files(opened.catalogue, row) if thorough else set()
+    if row.file.compact.path in damaged:
+        _drop_compact(opened, disk, row.file.compact)
     try:
+        if row.file.path in damaged:
+            raise VectorsDamaged("the vector file does not match the catalogue", row.file.path)
         writer = VectorWriter.open(row.file, disk, row.slots)
     except (IndexDamaged, FileNotFoundError, IsADirectoryError):
         opened.mended.append(f"the vector file is rebuilt: {row.file.path}")
-        return restore(catalogue, disk, row)
+        return restore(opened.catalogue, disk, row)
     try:
-        if thorough and next(check_set(catalogue, row), None) is not None:
-            writer.close()
-            opened.mended.append(f"the vector file is rebuilt: {row.file.path}")
-            return restore(catalogue, disk, row)
         writer.clear_tail(row.slots)
     except BaseException:
         writer.close()
         raise
     return writer
+
+
+def _damaged_files(catalogue: Catalogue, row: SetRow) -> set[Path]:
+    """The files of codes that the check of a set finds damaged; both where it finds anything but a bad compact file."""
+    compact = row.file.compact.path
+    found = {problem.where == str(compact) for problem in check_set(catalogue, row)}
+    return {row.file.path, compact} if False in found else {compact} if found else set()
+
+
+def _open_compact(opened: OpenedIndex, disk: Disk, row: SetRow) -> None:
+    """Open the compact file of a set where there is one, and delete it where it cannot be used.
+
+    The end of the run makes it anew.
+    """
+    file, vectors = row.file.compact, opened.vectors[row.set_id]
+    try:
+        vectors.compact = compact = VectorWriter.open(file, disk, row.slots)
+    except FileNotFoundError:
+        return
+    except (IndexDamaged, IsADirectoryError):
+        _drop_compact(opened, disk, file)
+        return
+    if compact.count > row.slots:
+        compact.close()
+        vectors.compact = None
+        _drop_compact(opened, disk, file)
+    else:
+        compact.clear_tail(compact.count)
+
+
+def _drop_compact(opened: OpenedIndex, disk: Disk, file: VectorFile) -> None:
+    if file.path.is_file():
+        opened.mended.append(f"the compact file is rebuilt: {file.path}")
+        disk.unlink(file.path, "damaged compact file")

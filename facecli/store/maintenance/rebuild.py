@@ -14,7 +14,8 @@ from facecli.store.catalog.rows import as_bytes, as_int, read_codes
 from facecli.store.catalog.sets import SetRow
 from facecli.store.disk.durable import Disk
 from facecli.store.errors import trusted
-from facecli.store.vector_file import BLOCK, Codes, VectorFile, VectorWriter
+from facecli.store.vector_file import BLOCK, Codes, VectorFile
+from facecli.store.vector_writer import VectorWriter
 
 
 def new_mark(epoch: int) -> bytes:
@@ -23,7 +24,7 @@ def new_mark(epoch: int) -> bytes:
 
 
 def rebuild(catalogue: Catalogue, disk: Disk, row: SetRow) -> VectorWriter:
-    """Write the next epoch beside the current file, switch to it in one transaction, and delete the old file."""
+    """Write the next epoch beside the current file, switch to it in one transaction, and delete the old files."""
     connection = catalogue.connection
     epoch = catalogue.number("SELECT last_epoch FROM state") + 1
     file = VectorFile(row.file.directory, epoch, new_mark(epoch), row.file.dimension)
@@ -38,7 +39,8 @@ def rebuild(catalogue: Catalogue, disk: Disk, row: SetRow) -> VectorWriter:
     except BaseException:
         writer.close()
         raise
-    disk.unlink(row.file.path, "old vectors")
+    for old in (row.file, row.file.compact):
+        disk.unlink(old.path, "old vectors")
     disk.sync_directory(row.file.directory)
     return writer
 

@@ -17,8 +17,9 @@ from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.sets import SetRow
 from facecli.store.records import Labels
 from facecli.store.search import backends
-from facecli.store.search.backends import FaissScan
-from facecli.store.search.ranking import VectorScan
+from facecli.store.search.backends import CatalogueScan, FileScan
+from facecli.store.search.faiss_scan import FaissScan
+from facecli.store.search.ranking import Found, VectorScan, Wanted, join_best
 from facecli.store.vector_file import Codes, StoredCodes
 from facecli.types import FloatArray
 
@@ -29,8 +30,6 @@ COMPARISONS_FROM = 1_000_000_000
 """The least number of queries times codes for a GPU: 16 cores compare that many in about three seconds."""
 MOST_CANDIDATES = 2048
 """The largest k that FAISS supports on a GPU."""
-PORTION = 4096
-"""The number of queries sent to a GPU at once."""
 SHARD_BYTES = 256 << 20
 """The bytes of codes sent to a GPU at once, so that they fit a small one."""
 TEMPORARY_BYTES = 256 << 20
@@ -39,9 +38,9 @@ TEMPORARY_BYTES = 256 << 20
 
 def open_scan(catalogue: Catalogue, row: SetRow, codes: StoredCodes | None) -> VectorScan:
     """The fastest scan of a set; `codes` is its vector file, None where that cannot be used."""
-    if codes is not None and row.slots >= backends.FAISS_FROM:
-        return AcceleratedScan(catalogue, row, codes)
-    return backends.open_cpu_scan(catalogue, row, codes)
+    if codes is None:
+        return CatalogueScan(catalogue, row)
+    return (AcceleratedScan if row.slots >= backends.FAISS_FROM else FileScan)(catalogue, row, codes)
 
 
 class AcceleratedScan(FaissScan):
@@ -51,23 +50,14 @@ class AcceleratedScan(FaissScan):
         super().__init__(catalogue, row, codes)
         self._gpus: int | None = None
 
-    def portion(self, queries: int) -> int:
-        return PORTION if self._pays(queries) else super().portion(queries)
-
-    def best(self, queries: FloatArray, count: int, among: Labels | None) -> tuple[Labels, FloatArray]:
+    def best(self, queries: FloatArray, count: int, wanted: Wanted) -> list[Found]:
         if count <= MOST_CANDIDATES and self._pays(len(queries)):
             try:
-                return self._ask_gpus(queries, count, among)
+                return self._ask_gpus(queries, count, wanted.scope.among)
             except RuntimeError:
                 # A GPU that is out of memory or does not work: the CPU gives the same results.
                 self._gpus = 0
-        step = super().portion(len(queries))
-        return _stack(
-            [
-                super(AcceleratedScan, self).best(queries[i : i + step], count, among)
-                for i in range(0, len(queries), step)
-            ]
-        )
+        return super().best(queries, count, wanted)
 
     def _pays(self, queries: int) -> bool:
         """Whether a GPU answers so many queries faster."""
@@ -80,7 +70,7 @@ class AcceleratedScan(FaissScan):
             self._gpus = int(count())
         return self._gpus > 0
 
-    def _ask_gpus(self, queries: FloatArray, count: int, among: Labels | None) -> tuple[Labels, FloatArray]:
+    def _ask_gpus(self, queries: FloatArray, count: int, among: Labels | None) -> list[Found]:
         """Search each shard on the first free GPU, and merge the results of all shards."""
         assert self._gpus
         halves = queries.astype(np.float16)
@@ -102,8 +92,9 @@ class AcceleratedScan(FaissScan):
         # The GPU rounds queries to float16, as the codes are. The most that this can take from a similarity is added
         # back, so that no face is missed.
         lost = np.linalg.norm(queries - halves.astype(np.float32), axis=1, keepdims=True)
-        labels, rough = _merge(parts, count)
-        return labels, rough + lost
+        labels, rough = (np.concatenate([part[i] for part in parts], axis=1) for i in (0, 1))
+        found = [(row[row >= 0], some[row >= 0]) for row, some in zip(labels, rough + lost, strict=True)]
+        return [join_best([one], count) for one in found]
 
     def _shards(self, among: Labels | None) -> Iterator[tuple[Labels, Codes]]:
         """The labels and codes of the slots with faces, and `among` these, in shards of at most SHARD_BYTES."""
@@ -143,21 +134,3 @@ class FaissGpu:
         )
         rough, places = found
         return np.where(places < 0, -1, labels[places]), np.where(places < 0, np.float32(-np.inf), rough)
-
-
-def _merge(parts: list[tuple[Labels, FloatArray]], count: int) -> tuple[Labels, FloatArray]:
-    """Merge results for the same queries: labels int64 and similarities float32, (q, `count`).
-
-    They are padded with -1 and -inf where there are fewer than `count`.
-    """
-    labels, rough = (np.concatenate([part[i] for part in parts], axis=1) for i in (0, 1))
-    order = np.argsort(-rough, axis=1, kind="stable")[:, :count]
-    labels, rough = np.take_along_axis(labels, order, axis=1), np.take_along_axis(rough, order, axis=1)
-    missing = ((0, 0), (0, count - labels.shape[1]))
-    return np.pad(labels, missing, constant_values=-1), np.pad(rough, missing, constant_values=-np.inf)
-
-
-def _stack(parts: list[tuple[Labels, FloatArray]]) -> tuple[Labels, FloatArray]:
-    """Concatenate the results of several portions of queries."""
-    labels, rough = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
-    return labels, rough

@@ -7,8 +7,8 @@ not depend on the scan.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from msgspec import Struct
@@ -24,6 +24,8 @@ SLACK = 1e-4
 """More than twice the largest difference between the scans' sums."""
 _BLOCK_ROWS = 256
 _QUERY_BYTES = 64 << 20
+PORTION = 4096
+"""The number of queries that are answered together."""
 _SIGN_AND_CODE = np.int32(-0x70002000)
 """The bits of a float32 that a widened float16 can set: the sign, five bits of exponent, ten bits of fraction."""
 
@@ -53,19 +55,22 @@ class Hit(Struct, frozen=True):
     similarity: float
 
 
+Found: TypeAlias = tuple[Labels, FloatArray]
+"""What a scan finds for a query, by falling similarity: labels int64 (k,), approximate similarities float32 (k,)."""
+
+
 class VectorScan(Protocol):
     """A scan over the codes in the vector file or the catalogue."""
 
     total: int
+    used_first_pass: bool
+    """Whether any answer so far came of short codes, so that its recall is only measured."""
 
-    def portion(self, queries: int) -> int:
-        """How many of `queries` queries it answers at once in bounded memory."""
+    def best(self, queries: FloatArray, count: int, wanted: Wanted) -> list[Found]:
+        """The `count` most similar codes to each query, float32 (q, d), or any other number of them if those are all.
 
-    def best(self, queries: FloatArray, count: int, among: Labels | None) -> tuple[Labels, FloatArray]:
-        """The `count` most similar codes to each query, float32 (q, d), by falling similarity.
-
-        `among` limits them to some slots, int64 (n,). Returns labels int64 (q, k) and approximate similarities float32
-        (q, k), with k at most `count`; -1 and -inf where there are fewer.
+        Codes whose similarity is below the minimum of `wanted` may be left out, those beyond its slots are. Memory does
+        not grow with the number of codes.
         """
 
     def identify(self, labels: Labels) -> Identified:
@@ -74,11 +79,10 @@ class VectorScan(Protocol):
 
 def find_nearest(scan: VectorScan, queries: FloatArray, wanted: Wanted) -> list[list[Hit]]:
     """The answer to each query, by falling similarity, then by face id; `queries` is float32 (q, d) of unit length."""
-    step = scan.portion(len(queries))
     answers: list[list[Hit]] = []
-    for start in range(0, len(queries), step):
-        leave_out = wanted.scope.leave_out[start : start + step]
-        answers += _answer_block(scan, queries[start : start + step], wanted, leave_out)
+    for start in range(0, len(queries), PORTION):
+        leave_out = wanted.scope.leave_out[start : start + PORTION]
+        answers += _answer_block(scan, queries[start : start + PORTION], wanted, leave_out)
     return answers
 
 
@@ -91,13 +95,10 @@ def _answer_block(
     left_out = leave_out or [np.zeros(0, np.int64)] * len(queries)
     count = _first_count(wanted, scan.total, max(map(len, left_out)))
     while open_queries:
-        labels, rough = scan.best(queries[open_queries], count, wanted.scope.among)
         unsure = []
-        for number, row_labels, row_rough in zip(open_queries, labels, rough, strict=True):
-            floor = float(row_rough[-1]) + SLACK if 0 < len(row_rough) == count < scan.total else -np.inf
-            answers[number], enough = _rank(
-                scan.identify(row_labels[row_labels >= 0]), queries[number], wanted, (left_out[number], floor)
-            )
+        for number, (labels, rough) in zip(open_queries, scan.best(queries[open_queries], count, wanted), strict=True):
+            floor = float(rough[-1]) + SLACK if 0 < len(rough) == count < scan.total else -np.inf
+            answers[number], enough = _rank(scan.identify(labels), queries[number], wanted, (left_out[number], floor))
             if not enough:
                 unsure.append(number)
         open_queries, count = unsure, min(8 * count, scan.total)
@@ -148,9 +149,10 @@ def rescore(codes: Codes, query: FloatArray) -> FloatArray:
     return out.clip(-1, 1)
 
 
-def portion(total: int) -> int:
-    """How many queries fit in memory with a similarity to each of `total` codes."""
-    return max(1, _QUERY_BYTES // (4 * max(1, total)))
+def in_portions(queries: FloatArray, total: int, action: Callable[[FloatArray], list[Found]]) -> list[Found]:
+    """What an action finds for queries, float32 (q, d), in portions that have room for `total` similarities each."""
+    step = max(1, _QUERY_BYTES // (4 * max(1, total)))
+    return [found for start in range(0, len(queries), step) for found in action(queries[start : start + step])]
 
 
 def similarities(blocks: Iterator[tuple[int, Codes]], queries: FloatArray, total: int) -> FloatArray:
@@ -182,10 +184,10 @@ def widen(codes: Codes, into: NDArray[np.int32]) -> FloatArray:
     return into.view(np.float32)
 
 
-def pick_best(rough: FloatArray, count: int) -> tuple[Labels, FloatArray]:
-    """The `count` largest values of each row of float32 (q, total), falling.
+def pick_best(rough: FloatArray, count: int) -> list[Found]:
+    """The labels of the `count` largest values of each row of float32 (q, total), and the values, falling.
 
-    Returns labels int64 (q, k), -1 where a value is -inf, and the values float32 (q, k), with k = min(`count`, total).
+    Those of -inf are left out.
     """
     count = min(count, rough.shape[1])
     if count < rough.shape[1]:
@@ -195,4 +197,11 @@ def pick_best(rough: FloatArray, count: int) -> tuple[Labels, FloatArray]:
         labels, values = np.broadcast_to(np.arange(count), rough.shape), rough
     order = np.argsort(-values, axis=1, kind="stable")
     labels, values = np.take_along_axis(labels, order, axis=1), np.take_along_axis(values, order, axis=1)
-    return np.where(values == -np.inf, -1, labels).astype(np.int64), values
+    return [(row[some > -np.inf], some[some > -np.inf]) for row, some in zip(labels, values, strict=True)]
+
+
+def join_best(parts: Sequence[Found], count: int) -> Found:
+    """The `count` best of several parts, by falling similarity; all for 0."""
+    labels, rough = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+    order = np.argsort(-rough, kind="stable")[: count or None]
+    return labels[order], rough[order]

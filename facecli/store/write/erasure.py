@@ -14,7 +14,7 @@ from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.sets import SetRow
 from facecli.store.disk.durable import Disk
 from facecli.store.errors import REPAIR, explained
-from facecli.store.vector_file import VectorWriter
+from facecli.store.vector_writer import VectorWriter
 from facecli.store.write.residue import Residue, file_size
 
 SMALL = 16 << 20

@@ -13,7 +13,8 @@ from facecli.store.maintenance.create import add_set
 from facecli.store.maintenance.prepare import OpenedIndex
 from facecli.store.maintenance.rebuild import new_mark
 from facecli.store.records import EmbeddingKind, StoredPhoto
-from facecli.store.vector_file import VectorFile, VectorWriter
+from facecli.store.vector_file import VectorFile
+from facecli.store.vector_writer import VectorWriter
 from facecli.wording import counted
 
 _LACKING = "photos p WHERE p.set_id = ? AND NOT EXISTS (SELECT 1 FROM photos n WHERE n.set_id = ? AND n.path = p.path)"
@@ -99,5 +100,6 @@ class Migration:
             connection.execute("UPDATE sets SET current = 1")
             connection.execute("UPDATE state SET generation = generation + 1")
         self._opened.vectors.pop(row.set_id).close()
-        self._disk.unlink(row.file.path, "old vectors")
+        for file in (row.file, row.file.compact):
+            self._disk.unlink(file.path, "old vectors")
         self._disk.sync_directory(row.file.directory)

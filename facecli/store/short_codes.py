@@ -1,0 +1,26 @@
+"""Short codes: one bit for each dimension of an embedding, and a factor, by which FAISS estimates similarities.
+
+They are the codes of RaBitQ (Gao and Long, 2024) as FAISS's IndexRaBitQ has them with the origin as centroid and no
+rotation: nothing is trained, so that they only depend on the embedding. The bits are the signs. The two float32 are the
+difference of two norms, which is 0 here, and the length of the embedding divided by its cosine with its signs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from facecli.store.vector_file import Codes, ShortCodes
+
+
+def encode(codes: Codes) -> ShortCodes:
+    """The short codes uint8 (n, code size) of codes, float16 (n, d); zeros for zeros.
+
+    The sums are exact in float64 whatever their order, so that the bytes are the same on every machine.
+    """
+    wide = codes.astype(np.float64)
+    squares, lengths = np.einsum("nd,nd->n", wide, wide), np.abs(wide).sum(axis=1)
+    with np.errstate(all="ignore"):
+        factors = np.sqrt(float(codes.shape[1])) * squares / lengths
+    factors = np.where(np.isfinite(factors), factors, 0).astype("<f4")
+    norms = np.stack([np.zeros_like(factors), factors], axis=1).view(np.uint8)
+    return np.concatenate([np.packbits(wide > 0, axis=1, bitorder="little"), norms], axis=1)
