@@ -39,6 +39,7 @@ class Combine(StrEnum):
     SEPARATE = "separate"
     MEAN = "mean"
     ANY = "any"
+    ALL = "all"
 
 
 class By(StrEnum):
@@ -103,6 +104,8 @@ BOUNDS = {
     "chunk": Bounds(0, 4096),
     "worker_gpus": Bounds(0, 64, 0),
     "worker_cpus": Bounds(1, 1024),
+    "min_photos": Bounds(0, 10**9),
+    "link": Bounds(0, 1, 0),
 }
 """Limits of options by name, for the command line and for Python."""
 

@@ -12,12 +12,13 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from facecli.config import Combine, SearchOptions
+from facecli.config import By, Combine, SearchOptions
 from facecli.errors import FacecliError, UsageError
 from facecli.reporting import SilentReporter
 from facecli.searching.calibrating import find_calibration
-from facecli.searching.combining import Block, combine_faces, merge_matches
+from facecli.searching.combining import Block, combine_faces, match_everyone, merge_matches
 from facecli.searching.gathering import Gathered, Gathering, QueryFailure, Surroundings, check_stdin
+from facecli.searching.people_queries import matches_of_person
 from facecli.searching.query_parser import Query
 from facecli.searching.reading import QueryPhoto
 from facecli.store.reader import IndexReader
@@ -148,7 +149,9 @@ class Search:
         whether there are more, and how similar the nearest face is if none is over the threshold.
         """
         top, minimum = self._options.top, self.threshold.minimum
-        if top:
+        if self._options.combine is Combine.ALL:
+            results = [self._cut(self._everyone(block)) for block in blocks]
+        elif top:
             results = [self._limited(result) for result in self._nearest(blocks, top + 1, None)]
         else:
             results = list(self._nearest(blocks, 0, minimum))
@@ -163,27 +166,61 @@ class Search:
         """The matches of each block, all blocks in one scan."""
         if not blocks:
             return
-        vectors = np.stack([face.embedding for block in blocks for face in block.faces])
-        left_out = [ids for block in blocks for ids in [np.array(block.left_out, np.int64)] * len(block.faces)]
-        by = self._options.by
-        found = iter(self._reader.nearest(vectors, top=top, minimum=minimum, by=by, scope=Scope(left_out)))
+        found = self._found(blocks, top, minimum, self._options.by)
         for block in blocks:
-            yield merge_matches(block, [next(found) for _ in block.faces], top, by)
+            yield merge_matches(block, [next(found) for _ in block.faces], top, self._options.by)
+
+    def _found(self, blocks: Sequence[Block], top: int, minimum: float | None, by: By) -> Iterator[list[Match]]:
+        """The matches of each face of each block: the nearest faces, or of a person its own."""
+        asked = [(face, np.array(block.left_out, np.int64)) for block in blocks for face in block.faces]
+        seen = [(face.embedding, left_out) for face, left_out in asked if face.person_id is None]
+        nearest: Iterator[list[Match]] = iter(())
+        if seen:
+            scope = Scope([left_out for _, left_out in seen])
+            vectors = np.stack([vector for vector, _ in seen])
+            nearest = iter(self._reader.nearest(vectors, top=top, minimum=minimum, by=by, scope=scope))
+        for face, _ in asked:
+            if face.person_id is None:
+                yield next(nearest)
+            else:
+                yield matches_of_person(self._reader, face.person_id, by)[: top or None]
+
+    def _everyone(self, block: Block) -> SearchResult:
+        """The photos that show all faces of a block."""
+        found = self._found([block], 0, self.threshold.minimum, By.FACE)
+        over = [
+            [match for match in matches if self._is_over(match, face)]
+            for face, matches in zip(block.faces, found, strict=True)
+        ]
+        return match_everyone(block, over, self._options.by)
+
+    def _cut(self, result: SearchResult) -> SearchResult:
+        """The result with at most as many matches as wanted."""
+        count = self._options.top or len(result.matches)
+        more = len(result.matches) > count
+        return replace(result, matches=result.matches[:count], references=result.references[:count], more=more)
 
     def _limited(self, result: SearchResult, top: int | None = None) -> SearchResult:
         """The result with at most `top` matches, of those over the threshold."""
         top = self._options.top if top is None else top
-        over = [match for match in result.matches if self._is_over(match)]
-        kept = min(top, len(over))
+        faces = result.references or (result.query,) * len(result.matches)
+        pairs = zip(result.matches, faces, strict=True)
+        over = [(match, face) for match, face in pairs if self._is_over(match, face)]
         return replace(
             result,
-            matches=result.matches[:kept],
-            references=result.references[:kept],
+            matches=tuple(replace(match, rank=rank) for rank, (match, _) in enumerate(over[:top], 1)),
+            references=tuple(face for _, face in over[:top]) if result.references else (),
             more=len(over) > top,
             nearest=result.matches[0].similarity if result.matches and not over else None,
         )
 
-    def _is_over(self, match: Match) -> bool:
+    def _is_over(self, match: Match, face: QueryFace) -> bool:
+        """Whether a match of a query face is over the threshold.
+
+        A person's own faces need no threshold, unless one was asked for.
+        """
+        if face.person_id is not None and self.threshold.name == "auto":
+            return True
         # Similarities are float32: in the index, 0.28 is the float32 nearest to it.
         return self.threshold.minimum is None or match.similarity >= float(np.float32(self.threshold.minimum))
 
@@ -198,6 +235,8 @@ class Search:
         if not result.more:
             return len(result.matches)
         blocks = combine_faces(result.asked, self._options.combine)
+        if self._options.combine is Combine.ALL:
+            return len(self._everyone(blocks[0]).matches)
         (found,) = self._nearest(blocks, MOST_COUNTED, self.threshold.minimum)
         return len(found.matches)
 
