@@ -25,6 +25,7 @@ from facecli.pipeline import photo_batches
 from facecli.pipeline.chunk_worker import ChunkWorker
 from facecli.pipeline.messages import Chunk, PackName, PhotoResult, PhotoTask, ResultKind, Spec
 from facecli.pipeline.ties import Ties
+from facecli.vision.optimization import optimized
 from facecli.vision.packs.resolve import find_pack
 
 SAMPLES = ("players.jpg", "gdp.jpg", "t1.jpg", "astronaut.png", "yaoming.jpg", "Tom_Hanks_54745.png")
@@ -125,6 +126,19 @@ def test_batches_find_what_threads_find(
 ) -> None:
     add_test_devices(monkeypatch)
     assert_same(results_on("test", gallery, **changes), expected)
+
+
+def test_networks_that_do_not_take_pixels_find_the_same(
+    crowd: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sizes: set[tuple[int, ...]] = set()
+    let_behave(monkeypatch, {"test:0": lambda feed, _: sizes.add(feed.shape)})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name in ("same_faces", "same_embeddings"):
+        monkeypatch.setattr(optimized.equivalence, name, lambda *_: False)
+    assert_same(results_on("test", crowd), results_on("cpu", crowd))
+    assert {shape[1:] for shape in sizes} >= {(3, 640, 640), (3, 112, 112)}
+    assert max(shape[0] for shape in sizes) > 1
 
 
 def test_small_faces_are_found_in_tiles_too(
