@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from facecli.indexing.in_flight import Claims
+from facecli.pipeline.in_flight import Claims
 from synthetic import KIND, at_path, make_photo, make_photos, photo_id
 
 from facecli.indexing import batch_writer
