@@ -104,6 +104,7 @@ DOORS = {"store": ("libraries", "locate", "merging", "people", "reader", "record
 LIBRARY_IN = {
     "click": ("cli",),
     "tqdm": ("cli",),
+    "watchfiles": ("cli",),
     "sqlite3": ("store",),
     "faiss": ("store",),
     "onnxruntime": ("vision",),
