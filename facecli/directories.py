@@ -1,4 +1,4 @@
-"""Directories of the user: home, cache, InsightFace's packs; and absolute paths."""
+"""Directories of the user: home, cache, InsightFace's packs; absolute paths, and paths that no longer exist."""
 
 from __future__ import annotations
 
@@ -15,6 +15,17 @@ def absolute(path: str) -> str:
     POSIX allows two leading slashes, which would give one file two names.
     """
     return "/" + os.path.abspath(path).lstrip("/")
+
+
+def is_gone(path: str) -> bool:
+    """Whether the path no longer exists; False on any other error, which proves nothing."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def cache_directory() -> Path:

@@ -25,10 +25,11 @@ from facecli.errors import PhotoError, UsageError, check_name, quoted
 from facecli.indexing.index_photos import index_photos
 from facecli.indexing.request import IndexRequest
 from facecli.reporting import Reporter, SilentReporter
+from facecli.searching.gathering import Surroundings
 from facecli.searching.opening import KeptModels, ModelSource, choose_pack
 from facecli.searching.query_parser import FACE_PREFIX, FaceQuery, PhotoQuery, QueryValue, path_text, read_query
 from facecli.searching.reading import ReadingOptions, read_photos
-from facecli.searching.search import Surroundings, search_index
+from facecli.searching.search import search_index
 from facecli.searching.verifying import Verdict, verify_photos
 from facecli.store.locate import find_index
 from facecli.store.reader import IndexReader, open_reader
@@ -74,15 +75,16 @@ class Index:
     loaded until `close`. Not thread-safe: use it from one thread at a time.
     """
 
-    def __init__(self, path: StrPath, *, model: str | None = None, device: str = "auto") -> None:
+    def __init__(self, path: StrPath, *, model: str | None = None, device: str = "auto", exact: bool = False) -> None:
         """Set the index's directory, the model (a pack's name or directory) and the device.
 
-        `model` None means the pack that the index was made with, or the default pack for a new index.
+        `model` None means the pack that the index was made with, or the default pack for a new index. With `exact`
+        searches compare all faces, also in a large index, where else a first pass by short codes leaves out most.
         """
         self.path = _absolute(path)
         """The directory, absolute."""
-        asked = SearchOptions(model=model, device=device)
-        self._model, self._device = asked.model, asked.device
+        asked = SearchOptions(model=model, device=device, exact=exact)
+        self._model, self._device, self._exact = asked.model, asked.device, asked.exact
         self._models = KeptModels()
 
     def __enter__(self) -> Self:
@@ -169,6 +171,7 @@ class Index:
             by=by,  # type: ignore[arg-type]
             model=self._model,
             device=self._device,
+            exact=self._exact,
         )
         with self._reader() as reader:
             answer = search_index(reader, asked, options, Surroundings("/", None, SilentReporter(), self._models))

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from facecli.config import ReadOptions, ScanOptions
+from facecli.directories import is_gone
 from facecli.errors import PhotoError, StoreError, check_name
 from facecli.indexing.departures import concerns, explain, find_gone, find_hidden, find_unmounted, removal_hint
-from facecli.indexing.prune_policy import Census, is_below, is_gone
+from facecli.indexing.prune_policy import Census, is_below
 from facecli.photos.files import read_photo, stat_photo
 from facecli.photos.mounts import FileSystems
 from facecli.photos.scan import Scan

@@ -240,6 +240,12 @@ class SearchResult(Struct, frozen=True):
     matches: tuple[Match, ...]
     references: tuple[QueryFace, ...] = ()
     """With `--combine any`: the best reference for each match."""
+    asked: tuple[QueryFace, ...] = ()
+    """All faces that were searched for."""
+    more: bool = False
+    """Whether there are more matches than were asked for."""
+    nearest: float | None = None
+    """The similarity of the nearest face if none is over the threshold; None in an empty index."""
 
 
 class StageTime(Struct):

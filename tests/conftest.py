@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from misbehaving import Behaviour
 
 SAMPLES = {
@@ -150,3 +152,29 @@ def make_album() -> Callable[[Path], Path]:
 def find_sample() -> Callable[[str], Path]:
     """A function that returns the path of a sample photo by its name."""
     return sample
+
+
+QUERY_PHOTOS = {"yao.jpg": "yaoming.jpg", "group.jpg": "t1.jpg", "eileen.png": "astronaut.png"}
+
+
+@pytest.fixture(scope="session")
+def album_home(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Path:
+    """A directory with the album, its index and query photos; tests do not change it."""
+    home = tmp_path_factory.mktemp("indexed")
+    put_album(home / "album")
+    for place, source in QUERY_PHOTOS.items():
+        shutil.copyfile(sample(source), home / place)
+    (home / "text.jpg").write_text("no image\n" * 9)
+    environment = os.environ | {"XDG_CACHE_HOME": str(shared_cache)}
+    subprocess.run([sys.executable, "-m", "facecli", "index", "-q", "album"], cwd=home, check=True, env=environment)
+    return home
+
+
+@pytest.fixture
+def search(shell: Shell, album_home: Path) -> Callable[..., Any]:
+    """Run `facecli search` in the directory of the album's index."""
+
+    def run(*arguments: str | Path, **options: Any) -> Any:
+        return shell("search", *arguments, **({"cwd": album_home} | options))
+
+    return run

@@ -31,6 +31,13 @@ def path_style(common: Common) -> PathStyle:
     return PathStyle(common.absolute, os.getcwd())
 
 
+def now() -> str:
+    """The local time with its offset from UTC, in ISO 8601."""
+    import datetime as dt  # noqa: PLC0415 (not for --help)
+
+    return dt.datetime.now().astimezone().isoformat(timespec="seconds")
+
+
 def info_nearby(common: Common) -> IndexInfo | None:
     """The index whose pack a command uses although it needs no index; None if there is none."""
     from facecli.store.locate import find_index  # noqa: PLC0415

@@ -111,10 +111,10 @@ class _Faces:
     def _read(self) -> Generator[QueryPhoto | PhotoError]:
         # Imported here, so that --help does not load numpy.
         from facecli.config import ReadOptions  # noqa: PLC0415
+        from facecli.searching.gathering import check_stdin  # noqa: PLC0415
         from facecli.searching.opening import ModelSource, choose_pack  # noqa: PLC0415
         from facecli.searching.query_parser import name_photo  # noqa: PLC0415
         from facecli.searching.reading import ReadingOptions, read_photos  # noqa: PLC0415
-        from facecli.searching.search import check_stdin  # noqa: PLC0415
 
         check_stdin(self.request.photos)
         info = info_nearby(self.common)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 STDOUT, STDERR = 1, 2
+DASH = "-"
 
 
 def takes_stream(file: str) -> bool:
@@ -52,7 +53,9 @@ def _kind_of(file: str) -> int:
 
 
 def _own_stream(file: str) -> int | None:
-    """The descriptor number if a name is this process's own stdout or stderr; None otherwise."""
+    """The descriptor number if a name is this process's own stdout, also called -, or stderr; None otherwise."""
+    if file == DASH:
+        return STDOUT
     for number in (STDOUT, STDERR):
         try:
             own = os.fstat(number)

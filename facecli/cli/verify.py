@@ -66,7 +66,7 @@ def verify(common: Common, **given: Any) -> int:
     on stdin. Exit code 0: same, 1: different, 2: error.
     """
     from facecli.config import SearchOptions  # noqa: PLC0415 (not for --help)
-    from facecli.searching.search import Surroundings  # noqa: PLC0415
+    from facecli.searching.gathering import Surroundings  # noqa: PLC0415
     from facecli.searching.verifying import verify_photos  # noqa: PLC0415
 
     asked = VerifyArguments(**given)

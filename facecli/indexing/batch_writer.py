@@ -7,10 +7,10 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from facecli.pipeline.in_flight import Claim
+from facecli.directories import is_gone
 from facecli.indexing.outcomes import ChainResult, FileTask, Fresh, Recognised, Refused, Unaltered
-from facecli.indexing.prune_policy import is_gone
 from facecli.pipeline.clock import StageClock
+from facecli.pipeline.in_flight import Claim
 from facecli.store.records import Batch, KnownFile
 from facecli.store.writer import IndexWriter
 from facecli.types import IndexedPhoto, IndexReport, PhotoFile, Skipped

@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
-from facecli.indexing.prune_policy import Census, Pruning, is_below, is_gone, judge_pruning
+from facecli.directories import is_gone
+from facecli.indexing.prune_policy import Census, Pruning, is_below, judge_pruning
 from facecli.photos.mounts import file_system_of, is_mount, mount_of
 from facecli.store.reader import IndexReader
 

@@ -8,10 +8,10 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from facecli.pipeline.in_flight import Claim, Claims, Outcome, under_name
 from facecli.indexing.outcomes import ChainResult, FileTask, Fresh, Recognised, Refused, Unaltered
 from facecli.photos.decode import PhotoReader
 from facecli.pipeline.clock import StageClock
+from facecli.pipeline.in_flight import Claim, Claims, Outcome, under_name
 from facecli.pipeline.stages import embed_photos
 from facecli.reporting import Reporter
 from facecli.store.records import KeptOut, KnownFile

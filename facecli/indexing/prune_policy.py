@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
+from facecli.directories import is_gone
 from facecli.indexing.diff import path_order
 from facecli.store.records import FileStat
 from facecli.types import PhotoFile, Skipped
@@ -106,17 +106,6 @@ def judge_pruning(census: Census, *, ask_nobody: bool) -> Pruning:
     }
     going = [entry for root, entries in gone.items() if root not in spared for entry in entries]
     return Pruning([i for _, i in going if i is not None], [path for path, i in going if i is None], spared, emptied)
-
-
-def is_gone(path: str) -> bool:
-    """Whether the path no longer exists; False on any other error, which proves nothing."""
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def outermost(directories: Iterable[str]) -> list[str]:

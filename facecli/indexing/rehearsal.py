@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from msgspec import Struct, field
 
 from facecli.config import IndexOptions
+from facecli.directories import is_gone
 from facecli.indexing.change_detector import ChangeDetector
 from facecli.indexing.departures import explain, find_gone
 from facecli.indexing.diff import Pair
-from facecli.indexing.prune_policy import is_gone
 from facecli.indexing.relocation import departed_roots, is_enough, tell_moves
 from facecli.photos.files import read_photo
 from facecli.photos.scan import Scan

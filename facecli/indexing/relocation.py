@@ -9,8 +9,9 @@ from itertools import chain as joined
 
 from msgspec import Struct, field
 
+from facecli.directories import is_gone
 from facecli.indexing.departures import Mounts, has_left, is_at_or_below, removal_hint
-from facecli.indexing.prune_policy import Census, is_below, is_gone
+from facecli.indexing.prune_policy import Census, is_below
 from facecli.reporting import Reporter
 from facecli.store.reader import IndexReader
 from facecli.store.records import Batch, StoredPhoto

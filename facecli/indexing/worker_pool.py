@@ -7,7 +7,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from msgspec.structs import replace
 
 from facecli.config import IndexOptions
-from facecli.pipeline.in_flight import Claims
 from facecli.indexing.outcomes import ChainResult, FileTask
 from facecli.indexing.photo_task import PhotoTask, Shared
 from facecli.indexing.request import Settings
@@ -15,6 +14,7 @@ from facecli.photos.budget import PixelBudget, default_budget
 from facecli.photos.decode import PhotoReader
 from facecli.pipeline.clock import StageClock
 from facecli.pipeline.cores import count_workers
+from facecli.pipeline.in_flight import Claims
 from facecli.pipeline.runner import ThreadPool
 from facecli.reporting import Reporter
 from facecli.store.writer import IndexWriter

@@ -63,5 +63,7 @@ def _values(record: Mapping[str, JsonValue], field: str) -> Iterator[JsonValue]:
     value, raw = record[field], record.get(f"{field}_base64")
     if field in LISTS:
         yield from value if isinstance(value, list) else [None] * len(LISTS[field])
+    elif isinstance(value, bool):
+        yield str(value).lower()
     else:
         yield os.fsdecode(base64.b64decode(raw)) if isinstance(raw, str) else value

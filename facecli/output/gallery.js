@@ -11,8 +11,23 @@
     for (const card of cards) card.hidden = Number(card.dataset.similarity) < from;
     byId("from").textContent = Number(least.value).toFixed(2);
     byId("count").textContent = `${shown().length} of ${cards.length}`;
+    label();
   };
   if (least) least.addEventListener("input", filter);
+
+  // Sorts the cards of each query; equal ones stay in the order of similarity.
+  const orders = {
+    similarity: (a, b) => b.dataset.similarity - a.dataset.similarity,
+    time: (a, b) => b.dataset.time.localeCompare(a.dataset.time),
+    folder: (a, b) => a.dataset.path.localeCompare(b.dataset.path),
+  };
+  const sort = (order) => {
+    cards.sort(orders.similarity).sort(orders[order]);
+    for (const box of document.querySelectorAll(".cards")) box.append(...cards.filter((card) => card.parentNode === box));
+    // In the order of the page, for the arrow keys.
+    cards.sort((a, b) => (a.compareDocumentPosition(b) & Node.DOCUMENT_POSITION_FOLLOWING ? -1 : 1));
+  };
+  byId("sort")?.addEventListener("change", (event) => sort(event.target.value));
 
   const root = document.documentElement;
   const isDark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
@@ -34,13 +49,26 @@
     field.remove();
     return done;
   };
-  const copyPath = async (card) => {
-    const path = card.dataset.path;
-    const copied = await navigator.clipboard?.writeText(path).then(() => true, () => false);
-    const done = copied || copyBySelection(path);
-    card.focus();
-    tell(done ? `Copied ${path}` : `The browser does not allow copying; the path is ${path}`);
+  const copy = async (text, said) => {
+    const copied = await navigator.clipboard?.writeText(text).then(() => true, () => false);
+    const done = copied || copyBySelection(text);
+    tell(done ? `Copied ${said}` : `The browser does not allow copying: ${said}`);
   };
+  const copyPath = async (card) => {
+    await copy(card.dataset.path, card.dataset.path);
+    card.focus();
+  };
+
+  // The button copies the selected paths, or all that are shown if none is selected; each path once.
+  const chosen = () => shown().filter((card) => card.querySelector(".chosen").checked);
+  const count = (number) => `${number} path${number === 1 ? "" : "s"}`;
+  const label = () => { byId("copy").textContent = chosen().length ? `Copy ${count(chosen().length)}` : "Copy all paths"; };
+  document.addEventListener("change", (event) => { if (event.target.matches(".chosen")) label(); });
+  byId("copy")?.addEventListener("click", () => {
+    const wanted = chosen().length ? chosen() : shown();
+    const paths = [...new Set(wanted.map((card) => card.dataset.path))];
+    copy(paths.join("\n"), count(paths.length));
+  });
 
   // Cards of one row have the same top; the card above or below is the nearest one of the next row.
   const vertical = (list, at, step) => {
@@ -66,7 +94,7 @@
     End: (list) => list.length - 1,
   };
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches("input, textarea")) return;
+    if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches("input:not(.chosen), select, textarea")) return;
     const list = shown();
     const card = event.target.closest("article");
     if (event.key in moves && list.length) {
@@ -79,6 +107,9 @@
       card.querySelector("a[href]").click();
     } else if (card && event.key === "c") {
       copyPath(card);
+    } else if (card && event.key === "x") {
+      card.querySelector(".chosen").checked ^= true;
+      label();
     }
   });
   document.addEventListener("click", (event) => {

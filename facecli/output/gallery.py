@@ -18,6 +18,11 @@ from msgspec import Struct
 from facecli.types import Box, JsonValue
 
 MINUS = "\N{MINUS SIGN}"
+_SORTING = """<label>Sort by <select id="sort">
+<option value="similarity">similarity</option><option value="time">time</option><option value="folder">folder</option>
+</select></label>
+<button id="copy" type="button">Copy all paths</button>
+"""
 
 
 class GalleryPicture(Struct, frozen=True):
@@ -47,6 +52,8 @@ class Card(Struct, frozen=True):
     face_id: int
     confidence: str
     """likely, possible or unlikely; empty if unknown."""
+    time: str = ""
+    """When the photo's file was written, ISO 8601; empty if unknown."""
 
 
 class Section(Struct, frozen=True):
@@ -60,10 +67,14 @@ class Section(Struct, frozen=True):
 class Gallery(Struct, frozen=True):
     """A whole page."""
 
+    title: str
+    """What was searched for, when, and in which index."""
     sections: Sequence[Section]
     summary: str
     """The number of matches, and of the faces and photos searched."""
     threshold: str
+    confidence: str
+    """What the words likely, possible and unlikely mean; empty if unknown."""
     provenance: Mapping[str, JsonValue]
 
 
@@ -77,13 +88,12 @@ def gallery_page(gallery: Gallery) -> Iterator[str]:
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'"
     )
-    titles = ", ".join(section.title for section in gallery.sections)
     yield (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta name="referrer" content="no-referrer">\n'
-        f"<title>{_escaped(titles)} · facecli</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        f"<title>{_escaped(gallery.title)} · facecli</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
     )
     yield _head(gallery)
     yield "<main>\n"
@@ -106,8 +116,9 @@ def _head(gallery: Gallery) -> str:
     )
     return (
         f'<header>\n<p class="name">facecli</p>\n'
-        f'<p class="summary">{_escaped(gallery.summary)}<br>{_escaped(gallery.threshold)}</p>\n'
-        f'<div class="tools">\n{slider if found else ""}'
+        f'<p class="summary">{_escaped(gallery.title)}<br>{_escaped(gallery.summary)}<br>'
+        f"{_escaped(gallery.threshold)}</p>\n"
+        f'<div class="tools">\n{slider + _SORTING if found else ""}'
         f'<button id="theme" type="button">Light or dark</button>\n</div>\n</header>\n'
     )
 
@@ -135,14 +146,21 @@ def _card(card: Card) -> str:
     confidence = f'<span class="confidence {card.confidence}">{card.confidence}</span>' if card.confidence else ""
     return (
         f'<article tabindex="0" data-similarity="{card.similarity:.6f}" data-path="{_escaped(picture.full_path)}" '
+        f'data-time="{_escaped(card.time)}" '
         f'aria-label="Match {card.rank}: {path}, similarity {card.similarity:.4f}">\n{_photo(card)}'
         f'<div class="facts"><span class="rank">{card.rank}</span>'
         f'<span class="similarity">{_number(card.similarity, 4)}</span>{confidence}'
-        f'</div>\n<p class="path">{path}</p>\n'
+        f'</div>\n<p class="path">{_breakable(path)}</p>\n'
+        f'<p class="more"><span>{_escaped(card.time[:10])}</span><span class="face-id">face {card.face_id}</span></p>\n'
         f'<div class="doing"><a href="{_escaped(picture.url)}">Open</a>'
         f'<button type="button" class="copy">Copy path</button>'
-        f'<span class="face-id">face {card.face_id}</span></div>\n</article>\n'
+        f'<input type="checkbox" class="chosen" aria-label="Select {path}"></div>\n</article>\n'
     )
+
+
+def _breakable(path: str) -> str:
+    """A path that lines may break after each slash."""
+    return path.replace("/", "/<wbr>")
 
 
 def _photo(card: Card) -> str:
@@ -172,8 +190,8 @@ def _foot(gallery: Gallery) -> str:
         f"<dt>{_escaped(name)}</dt><dd>{_escaped(_plain(value))}</dd>\n" for name, value in gallery.provenance.items()
     )
     return (
-        '<footer>\n<p class="keys">Arrow keys move, Enter opens the photo, c copies its path, '
-        "Home and End go to the first and last match.</p>\n"
+        f'<footer>\n<p class="keys">Arrow keys move, Enter opens the photo, c copies its path, x selects it, '
+        f"Home and End go to the first and last match.</p>\n<p>{_escaped(gallery.confidence)}</p>\n"
         f"<details><summary>How this page was made</summary>\n<dl>\n{rows}</dl>\n</details>\n"
         "<p>Similarity is not proof of identity. False-match rates differ between groups of people; "
         "relatives and children are confused more often.</p>\n"

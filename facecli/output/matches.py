@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from facecli.output.layout import Column
@@ -30,6 +30,7 @@ class MatchLayout:
         "face_id",
         "box",
         "score",
+        "missing",
     )
     columns = (
         Column("rank", right=True, table_only=True),
@@ -38,10 +39,11 @@ class MatchLayout:
         Column("path", path=True),
         Column("face", right=True),
         Column("box"),
+        Column("file"),
     )
 
-    def __init__(self, style: PathStyle) -> None:
-        self._style = style
+    def __init__(self, style: PathStyle, is_missing: Callable[[str], bool]) -> None:
+        self._style, self._is_missing = style, is_missing
 
     def record(self, pair: FoundMatch) -> dict[str, JsonValue]:
         """Convert a match to plain values with the keys of `fields`.
@@ -61,6 +63,7 @@ class MatchLayout:
             "face_id": match.face_id,
             "box": box_record(match.box),
             "score": round(match.score, 4),
+            "missing": self._is_missing(match.path),
         }
 
     def cells(self, pair: FoundMatch) -> tuple[str, ...]:
@@ -73,6 +76,7 @@ class MatchLayout:
             self._style.show(match.path),
             str(match.face_id),
             box_text(match.box),
+            "missing" if self._is_missing(match.path) else "",
         )
 
     def path(self, pair: FoundMatch) -> str:
@@ -88,3 +92,19 @@ def pairs_of(result: SearchResult) -> Iterator[FoundMatch]:
     """FoundMatch each match with its query face."""
     for number, match in enumerate(result.matches):
         yield (result.references[number] if result.references else result.query), match
+
+
+def empty_record(query: QueryFace, nearest: float | None) -> dict[str, JsonValue]:
+    """The record of a query without a match; `nearest` is the similarity of the nearest face."""
+    return {
+        **path_record(query.query, "query"),
+        "query_face": query.number,
+        "query_box": box_record(query.box),
+        "matches": 0,
+        "nearest": None if nearest is None else round(nearest, 6),
+    }
+
+
+def failure_record(query: str, error: str) -> dict[str, JsonValue]:
+    """The record of a query that failed."""
+    return {**path_record(query, "query"), "error": error}

@@ -1,4 +1,4 @@
-"""Items as tab-separated rows without a header."""
+"""Items as tab-separated rows without a header; empty cells at the end of a row are left out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class TsvWriter(Generic[Listed]):
         """Write the rows of some items."""
         for item in items:
             cells = self._layout.cells(item)
-            self._stream.write(b"\t".join(tsv_path(cells[number]) for number in self._columns) + b"\n")
+            row = b"\t".join(tsv_path(cells[number]) for number in self._columns)
+            self._stream.write(row.rstrip(b"\t") + b"\n")
 
     def end(self) -> None:
         """Do nothing: there is no footer."""

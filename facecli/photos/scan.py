@@ -125,7 +125,11 @@ def read_list(stream: BinaryIO, *, nul: bool, base: str) -> list[str]:
 
     An empty name stays empty, so that the caller can refuse it: as an absolute path it would be `base`.
     """
+    return [absolute(os.path.join(base, name)) if name else "" for name in names_in(stream, nul=nul)]
+
+
+def names_in(stream: BinaryIO, *, nul: bool) -> list[str]:
+    """The names in a list as they are written, one per line or, with `nul`, NUL-terminated."""
     end = b"\0" if nul else b"\n"
     text = stream.read()
-    names = text.removesuffix(end).split(end) if text else []
-    return [absolute(os.path.join(base, os.fsdecode(name))) if name else "" for name in names]
+    return [os.fsdecode(name) for name in text.removesuffix(end).split(end)] if text else []

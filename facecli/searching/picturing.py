@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 
 from msgspec import Struct
@@ -38,7 +39,7 @@ class AnswerPictures:
         self._boxes: dict[Recorded, dict[Box, None]] = {}
         self._made: dict[Recorded, Made] = {}
         self._shown = {original.path: original for original in originals_of(reader, answer.results)}
-        for face in (face for references in answer.references for face in references):
+        for face in (face for result in answer.results for face in result.asked):
             self._boxes.setdefault(self._asked_with(face), {})[face.box] = None
         for match in (match for result in answer.results for match in result.matches):
             self._boxes.setdefault(self._shown[match.path], {})[match.box] = None
@@ -75,9 +76,21 @@ class AnswerPictures:
         """The picture of a matched face."""
         return self._of(self._shown[match.path], match.box)
 
+    def time_of(self, match: Match) -> str:
+        """When the file of a matched photo was written, in local time, ISO 8601."""
+        return _local_time(self._shown[match.path].mtime_ns)
+
     def _of(self, original: Recorded, box: Box) -> FacePicture:
         made = self._made[original]
         if isinstance(made, PhotoError):
             return FacePicture(original.path, 0, 0, b"", b"", made.what)
         face = made.faces[list(self._boxes[original]).index(box)]
         return FacePicture(original.path, made.width, made.height, made.thumbnail, face, "")
+
+
+def _local_time(mtime_ns: int) -> str:
+    """A time in ns since 1970 as local time, ISO 8601; empty where a calendar cannot name it."""
+    try:
+        return dt.datetime.fromtimestamp(mtime_ns / 1e9).astimezone().isoformat(timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        return ""

@@ -10,11 +10,12 @@ from facecli.store.records import IndexInfo
 from facecli.types import JsonValue
 
 
-def provenance_record(answer: SearchAnswer, info: IndexInfo) -> dict[str, JsonValue]:
-    """The version, model, threshold with its measured rate, state of the index, and digests of the query photos."""
+def provenance_record(answer: SearchAnswer, info: IndexInfo, time: str) -> dict[str, JsonValue]:
+    """The time, version, model, threshold with its measured rate, state of the index, and digests of the photos."""
     threshold, made_with = answer.threshold, info.fingerprint
     calibration = threshold.calibration
     return {
+        "time": time,
         "facecli": __version__,
         "model": made_with.model,
         "detector_sha256": made_with.detector_sha256,
@@ -26,6 +27,7 @@ def provenance_record(answer: SearchAnswer, info: IndexInfo) -> dict[str, JsonVa
         "measured_on": f"{calibration.data} ({calibration.people} people, {calibration.pairs:,} pairs)"
         if calibration is not None
         else None,
+        "first_pass": "measured recall" if answer.used_first_pass else "none",
         "index": os.fsencode(info.directory).decode(errors="replace"),
         "generation": info.generation,
         "photos": info.photos,

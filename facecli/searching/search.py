@@ -6,57 +6,211 @@ import os
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
 from facecli.config import Combine, SearchOptions
-from facecli.errors import FacecliError, PhotoError, QueryError, UsageError
-from facecli.reporting import Reporter, SilentReporter
+from facecli.errors import FacecliError, UsageError
+from facecli.reporting import SilentReporter
 from facecli.searching.calibrating import find_calibration
 from facecli.searching.combining import Block, combine_faces, merge_matches
-from facecli.searching.opening import KeptModels, ModelSource, choose_pack
-from facecli.searching.query_parser import STDIN, EmbeddingQuery, FaceQuery, PhotoQuery, Query, choose_faces, name_query
-from facecli.searching.reading import QueryPhoto, Read, ReadingOptions, read_photos
+from facecli.searching.gathering import Gathered, Gathering, QueryFailure, Surroundings, check_stdin
+from facecli.searching.query_parser import Query
+from facecli.searching.reading import QueryPhoto
 from facecli.store.reader import IndexReader
 from facecli.store.records import Scope
-from facecli.thresholds import ConfidenceScale, Threshold, choose_threshold, confidence_scale
-from facecli.types import QueryFace, SearchResult
+from facecli.thresholds import Threshold, choose_threshold, confidence_scale
+from facecli.types import Match, QueryFace, SearchResult
 
 MANY = 10
 """The number of queries from which on progress is reported."""
+MOST_TOGETHER = 64
+"""The most queries that are compared with the index at once. The first is answered alone, then twice as many each time:
+the first rows come at once, and many queries share a scan."""
+MOST_COUNTED = 10_000
+"""Matches beyond this number are not counted."""
 OTHER_VERSION = "search with the facecli that made it, or let `facecli index --migrate` embed everything again"
-SMALL_FACE = 60
-WEAK_SCORE = 0.6
-
 
 NamedQuery: TypeAlias = str | os.PathLike[str] | Query
 """A query as typed, or already parsed."""
-
-
-class Surroundings(Struct, frozen=True):
-    """The environment of a search: working directory, stdin and reporter."""
-
-    working_directory: str
-    stdin: BinaryIO | None
-    report: Reporter
-    models: KeptModels | None = None
-    """The models kept open for later queries, if they are kept."""
+Answer: TypeAlias = SearchResult | QueryFailure
 
 
 class SearchAnswer(Struct, frozen=True, eq=False):
-    """The result of a search."""
+    """The results of a search, all together."""
 
     results: tuple[SearchResult, ...]
-    references: tuple[tuple[QueryFace, ...], ...]
-    """The query faces of each result."""
     failures: tuple[FacecliError, ...]
     """The error of each failed query, in order."""
     threshold: Threshold
     photos: tuple[QueryPhoto, ...]
     """The query photos that were used, in order."""
+    used_first_pass: bool = False
+    """Whether a first pass by short codes left out most faces of any answer."""
+
+
+class Search:
+    """A search of one index: its threshold, and the answers to queries."""
+
+    def __init__(
+        self, reader: IndexReader, options: SearchOptions | None = None, around: Surroundings | None = None
+    ) -> None:
+        """Choose the threshold.
+
+        Without `around`, the working directory and stdin of the process are used, and nothing is reported. Raises
+        UsageError if options contradict each other, and IndexMismatch if this version cannot search the index.
+        """
+        self._reader, self._options = reader, options or SearchOptions()
+        self._around = around or Surroundings(os.getcwd(), sys.stdin.buffer, SilentReporter())
+        if self._options.combine is Combine.MEAN and self._options.face == "all":
+            raise UsageError(
+                "a mean needs exactly one face of each reference",
+                "--combine mean --face all",
+                hint="--face largest, or --combine any",
+            )
+        made_with = reader.info.fingerprint
+        made_with.ask_same(made_with.as_made_here(), reader.info.directory, OTHER_VERSION)
+        calibration = find_calibration(made_with.recogniser_sha256)
+        self.threshold = choose_threshold(self._options.threshold, calibration, reader.info.faces)
+        self._scale = None if calibration is None else confidence_scale(calibration, reader.info.faces)
+        self._gathering = Gathering(reader, self._options, self._around)
+
+    @property
+    def photos(self) -> tuple[QueryPhoto, ...]:
+        """The query photos used so far, in order."""
+        return tuple(self._gathering.photos)
+
+    @property
+    def used_first_pass(self) -> bool:
+        """Whether a first pass left out most faces of any answer so far."""
+        return self._reader.used_first_pass
+
+    def answer(self, queries: NamedQuery | Sequence[NamedQuery]) -> Generator[Answer]:
+        """The results and failures, in the order of the queries, each as soon as it is known.
+
+        A caller that may leave early must close the generator. Raises IndexMismatch, PackError or DeviceError if the
+        models cannot be used.
+        """
+        named = queries if isinstance(queries, Sequence) and not isinstance(queries, str) else [queries]
+        asked = [os.fspath(query) if isinstance(query, os.PathLike) else query for query in named]
+        check_stdin(asked)
+        with closing(self._watched(self._gathering.gather(asked), len(asked))) as gathered:
+            if self._options.combine is Combine.SEPARATE:
+                yield from self._in_order(gathered)
+            else:
+                yield from self._together(gathered)
+
+    def _watched(self, gathered: Generator[Gathered], queries: int) -> Generator[Gathered]:
+        """Report the progress of many queries."""
+        report, failed = self._around.report, 0
+        with closing(gathered):
+            if queries < MANY or not report.watched:
+                yield from gathered
+                return
+            report.start("queries", queries)
+            try:
+                for found in gathered:
+                    failed += isinstance(found, QueryFailure)
+                    report.advance(1, failed=failed)
+                    yield found
+            finally:
+                report.stop()
+
+    def _in_order(self, gathered: Iterator[Gathered]) -> Iterator[Answer]:
+        waiting: list[Gathered] = []
+        size = 1
+        for found in gathered:
+            waiting.append(found)
+            if len(waiting) == size:
+                yield from self._answers(waiting)
+                waiting, size = [], min(2 * size, MOST_TOGETHER)
+        yield from self._answers(waiting)
+
+    def _answers(self, gathered: Sequence[Gathered]) -> Iterator[Answer]:
+        """The answers to some queries; their faces are compared with the index at once."""
+        faces = [face for found in gathered if not isinstance(found, QueryFailure) for face in found]
+        results = self._match(combine_faces(faces, Combine.SEPARATE))
+        for found in gathered:
+            if isinstance(found, QueryFailure):
+                yield found
+            else:
+                yield from (next(results) for _ in found)
+
+    def _together(self, gathered: Iterator[Gathered]) -> Iterator[Answer]:
+        faces: list[QueryFace] = []
+        for found in gathered:
+            if isinstance(found, QueryFailure):
+                yield found
+            else:
+                faces += found
+        yield from self._match(combine_faces(faces, self._options.combine))
+
+    def _match(self, blocks: Sequence[Block]) -> Iterator[SearchResult]:
+        """The result of each block.
+
+        With a limit, one more match than wanted is looked for, so that it is known whether there are more. Where there
+        is none, the nearest face is looked for without a threshold, to tell how similar it is.
+        """
+        top, minimum = self._options.top, self.threshold.minimum
+        results = list(self._nearest(blocks, top + 1 if top else 0, minimum))
+        if top:
+            results = [self._limited(result) for result in results]
+        empty = [number for number, result in enumerate(results) if not result.matches]
+        nearest = self._nearest([blocks[number] for number in empty], 1, None) if minimum is not None else ()
+        for number, result in zip(empty, nearest, strict=False):
+            results[number] = self._limited(result, 0)
+        for block, result in zip(blocks, results, strict=True):
+            yield self._with_confidence(replace(result, asked=block.references))
+
+    def _nearest(self, blocks: Sequence[Block], top: int, minimum: float | None) -> Iterator[SearchResult]:
+        """The matches of each block, all blocks in one scan."""
+        if not blocks:
+            return
+        vectors = np.stack([face.embedding for block in blocks for face in block.faces])
+        left_out = [ids for block in blocks for ids in [np.array(block.left_out, np.int64)] * len(block.faces)]
+        by, scope = self._options.by, Scope(left_out, first_pass=self._first_pass())
+        found = iter(self._reader.nearest(vectors, top=top, minimum=minimum, by=by, scope=scope))
+        for block in blocks:
+            yield merge_matches(block, [next(found) for _ in block.faces], top, by)
+
+    def _first_pass(self) -> float | None:
+        """By how much estimates by short codes may be too low; None to compare every face."""
+        calibration = self.threshold.calibration
+        return None if self._options.exact or calibration is None else calibration.estimate_error
+
+    def _limited(self, result: SearchResult, top: int | None = None) -> SearchResult:
+        """The result with at most `top` matches, of those over the threshold."""
+        top = self._options.top if top is None else top
+        over = [match for match in result.matches if self._is_over(match)]
+        kept = min(top, len(over))
+        return replace(
+            result,
+            matches=result.matches[:kept],
+            references=result.references[:kept],
+            more=len(over) > top,
+            nearest=result.matches[0].similarity if result.matches and not over else None,
+        )
+
+    def _is_over(self, match: Match) -> bool:
+        # Similarities are float32: in the index, 0.28 is the float32 nearest to it.
+        return self.threshold.minimum is None or match.similarity >= float(np.float32(self.threshold.minimum))
+
+    def _with_confidence(self, result: SearchResult) -> SearchResult:
+        if self._scale is None:
+            return result
+        judge = self._scale.judge
+        return replace(result, matches=tuple(replace(m, confidence=judge(m.similarity)) for m in result.matches))
+
+    def count(self, result: SearchResult) -> int:
+        """How many matches a result has over the threshold, at most MOST_COUNTED, whatever `top` is."""
+        if not result.more:
+            return len(result.matches)
+        blocks = combine_faces(result.asked, self._options.combine)
+        (found,) = self._nearest(blocks, MOST_COUNTED, self.threshold.minimum)
+        return len(found.matches)
 
 
 def search_index(
@@ -65,156 +219,17 @@ def search_index(
     options: SearchOptions | None = None,
     around: Surroundings | None = None,
 ) -> SearchAnswer:
-    """Search an index for the faces of queries, as typed or already parsed; failed queries are in the answer.
+    """Search an index for the faces of queries, as typed or already parsed, and collect the answers.
 
-    Without `around`, the working directory and stdin of the process are used, and nothing is reported. Raises
-    UsageError if options contradict each other, and IndexMismatch, PackError or DeviceError if the models cannot be
-    used.
+    Options and errors are those of `Search`.
     """
-    options = options or SearchOptions()
-    around = around or Surroundings(os.getcwd(), sys.stdin.buffer, SilentReporter())
-    named = queries if isinstance(queries, Sequence) and not isinstance(queries, str) else [queries]
-    asked = [os.fspath(query) if isinstance(query, os.PathLike) else query for query in named]
-    check_stdin(asked)
-    if options.combine is Combine.MEAN and options.face == "all":
-        raise UsageError(
-            "a mean needs exactly one face of each reference",
-            "--combine mean --face all",
-            hint="--face largest, or --combine any",
-        )
-    made_with = reader.info.fingerprint
-    made_with.ask_same(made_with.as_made_here(), reader.info.directory, OTHER_VERSION)
-    calibration = find_calibration(made_with.recogniser_sha256)
-    threshold = choose_threshold(options.threshold, calibration, reader.info.faces)
-    gathering = _Gathering(reader, options, around)
-    gathering.gather(asked)
-    blocks = combine_faces(gathering.faces, options.combine)
-    scale = None if calibration is None else confidence_scale(calibration, reader.info.faces)
-    results = tuple(with_confidence(result, scale) for result in _ask(reader, blocks, threshold.minimum, options))
-    return SearchAnswer(
-        results,
-        tuple(block.references for block in blocks),
-        tuple(gathering.failures),
-        threshold,
-        tuple(gathering.photos),
-    )
+    search = Search(reader, options, around)
+    return collected(search, search.answer(queries))
 
 
-def check_stdin(queries: Sequence[str | Query]) -> None:
-    """Raise UsageError if stdin is given twice."""
-    if queries.count(STDIN) > 1:
-        raise UsageError("stdin can be read only once", STDIN)
-
-
-def _ask(
-    reader: IndexReader, blocks: Sequence[Block], minimum: float | None, options: SearchOptions
-) -> Iterator[SearchResult]:
-    """Search the index for all blocks at once, with one row per query face."""
-    if not blocks:
-        return
-    vectors = np.stack([face.embedding for block in blocks for face in block.faces])
-    left_out = [ids for block in blocks for ids in [np.array(block.left_out, np.int64)] * len(block.faces)]
-    found = iter(reader.nearest(vectors, top=options.top, minimum=minimum, by=options.by, scope=Scope(left_out)))
-    for block in blocks:
-        yield merge_matches(block, [next(found) for _ in block.faces], options.top, options.by)
-
-
-def with_confidence(result: SearchResult, scale: ConfidenceScale | None) -> SearchResult:
-    """The result with the confidence in each match; unchanged without a scale."""
-    if scale is None:
-        return result
-    matches = tuple(replace(match, confidence=scale.judge(match.similarity)) for match in result.matches)
-    return replace(result, matches=matches)
-
-
-class _Gathering(Struct):
-    """Collects the faces of the queries, in order."""
-
-    reader: IndexReader
-    options: SearchOptions
-    around: Surroundings
-    faces: list[QueryFace] = field(default_factory=list)
-    photos: list[QueryPhoto] = field(default_factory=list)
-    failures: list[FacecliError] = field(default_factory=list)
-
-    def gather(self, queries: Sequence[str | Query]) -> None:
-        """Fill the lists of faces, photos and failures."""
-        named = [self._name(query) for query in queries]
-        report = self.around.report
-        if len(queries) >= MANY:
-            report.start("queries", len(queries))
-        try:
-            with closing(self._read([n for n in named if isinstance(n, PhotoQuery)])) as photos:
-                for query in named:
-                    self._take(query, photos)
-                    if len(queries) >= MANY:
-                        report.advance(1, failed=len(self.failures))
-        finally:
-            report.stop()
-
-    def _take(self, query: Query | PhotoError, photos: Iterator[Read]) -> None:
-        try:
-            self.faces += self._faces_of(query, photos)
-        except PhotoError as error:
-            self.failures.append(error)
-
-    def _name(self, query: str | Query) -> Query | PhotoError:
-        try:
-            return name_query(query, self.around.working_directory) if isinstance(query, str) else query
-        except PhotoError as error:
-            return error
-
-    def _read(self, queries: Sequence[PhotoQuery]) -> Generator[Read]:
-        """Read the photos among the queries; a requested model must be the index's, even if there are no photos."""
-        info, named = self.reader.info, self.options.model
-        if not queries and named is None:
-            return _no_photos()
-        source = ModelSource(
-            choose_pack(named, info), self.options.device, info, self.around.report, self.around.models
-        )
-        wanted = ReadingOptions(self.options.reading, sha256=self.options.provenance)
-        return read_photos(source, queries, wanted, self.around.stdin)
-
-    def _faces_of(self, query: Query | PhotoError, photos: Iterator[Read]) -> Sequence[QueryFace]:
-        """The faces of one query; raises PhotoError."""
-        if isinstance(query, PhotoError):
-            raise query
-        if isinstance(query, EmbeddingQuery):
-            dimension = self.reader.info.fingerprint.dimension
-            if len(query.embedding) != dimension:
-                raise QueryError(
-                    f"an embedding of {len(query.embedding)} numbers, where the index has {dimension} a face",
-                    query.query,
-                )
-            return [QueryFace(query.query, 1, (0.0, 0.0, 0.0, 0.0), 1.0, query.embedding)]
-        if isinstance(query, FaceQuery):
-            face = self.reader.face(query.face_id)
-            return [QueryFace(query.query, 1, face.box, face.score, face.embedding, face.face_id)]
-        photo = next(photos)
-        if isinstance(photo, PhotoError):
-            raise photo
-        chosen = choose_faces(photo.query, photo.faces, self.options.face)
-        warn_of_query(photo.query, photo.faces, chosen, self.options.face, self.around.report)
-        self.photos.append(photo)
-        return chosen
-
-
-def _no_photos() -> Generator[Read]:
-    yield from ()
-
-
-def warn_of_query(
-    query: str, faces: Sequence[QueryFace], chosen: Sequence[QueryFace], face: str, report: Reporter
-) -> None:
-    """Warn of what makes an answer less certain: several faces in the query photo, or a small or weak face."""
-    if len(faces) > 1 and face == "largest":
-        others = "2" if len(faces) == 2 else f"2 to {len(faces)}"
-        report.warn(f"{query}: {len(faces)} faces, the largest is used; --face {others} or --face all chooses others")
-    for one in chosen:
-        side = min(one.box[2] - one.box[0], one.box[3] - one.box[1])
-        if side < SMALL_FACE:
-            report.warn(f"{query}: face {one.number} is only {side:.0f} pixels wide, so the answer is less certain")
-        elif one.score < WEAK_SCORE:
-            report.warn(
-                f"{query}: face {one.number} is hard to see (score {one.score:.2f}), so the answer is less certain"
-            )
+def collected(search: Search, answers: Iterator[Answer]) -> SearchAnswer:
+    """All answers of a search together."""
+    given = list(answers)
+    results = tuple(answer for answer in given if not isinstance(answer, QueryFailure))
+    failures = tuple(answer.error for answer in given if isinstance(answer, QueryFailure))
+    return SearchAnswer(results, failures, search.threshold, search.photos, search.used_first_pass)

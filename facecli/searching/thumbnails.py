@@ -20,12 +20,10 @@ from facecli.types import Box, ByteArray, FileContents, Skipped
 
 FACE_MARGIN = 0.35
 """The margin around a cut-out face, as a share of the longer side of its box."""
-FACE_SIDE = 160
-"""The longest side of a cut-out face, in pixels."""
 JPEG_QUALITY = 80
-THUMBNAIL_SIDES = ((100, 480), (400, 360))
-"""The longer side of thumbnails, in pixels, for up to a number of photos: (photos, side)."""
-SMALLEST_THUMBNAIL = 240
+SIDES = ((100, 480, 160), (400, 360, 160), (1500, 240, 160))
+"""The longer side of thumbnails and of cut-out faces, in pixels, for up to a number of photos: (photos, side, face)."""
+SMALLEST_SIDES = (160, 112)
 
 
 class PictureTask(Struct, frozen=True, eq=False):
@@ -50,20 +48,23 @@ class Pictures(Struct, frozen=True, eq=False):
 Made: TypeAlias = Pictures | PhotoError
 
 
-def thumbnail_side(photos: int) -> int:
-    """The longer side of thumbnails, in pixels, on a page of `photos` photos, so that the page stays small."""
-    return next((side for most, side in THUMBNAIL_SIDES if photos <= most), SMALLEST_THUMBNAIL)
+def sides_for(photos: int) -> tuple[int, int]:
+    """The longer side of thumbnails and of cut-out faces, in pixels, on a page of `photos` photos.
+
+    A page of 4,000 photos has about 50 MB.
+    """
+    return next((sides for most, *sides in SIDES if photos <= most), SMALLEST_SIDES)  # type: ignore[return-value]
 
 
 def make_pictures(tasks: Sequence[PictureTask], options: ReadOptions) -> Iterator[Made]:
     """The pictures of each photo, or the error for a photo that cannot be read, in order."""
-    side, budget = thumbnail_side(len(tasks)), default_budget()
-    return work_in_order(tasks, lambda: _Painter(options, budget, side))
+    sides, budget = sides_for(len(tasks)), default_budget()
+    return work_in_order(tasks, lambda: _Painter(options, budget, sides))
 
 
 class _Painter:
-    def __init__(self, options: ReadOptions, budget: PixelBudget, side: int) -> None:
-        self._reader, self._side = PhotoReader(options, budget), side
+    def __init__(self, options: ReadOptions, budget: PixelBudget, sides: tuple[int, int]) -> None:
+        self._reader, (self._side, self._face_side) = PhotoReader(options, budget), sides
 
     def close(self) -> None:
         """Free the reader's memory."""
@@ -78,7 +79,7 @@ class _Painter:
         try:
             if isinstance(photo, Skipped):
                 return refusal(photo, task.original.path)
-            faces = tuple(_jpeg_bytes(_fit(cut_face(photo.pixels, box), FACE_SIDE)) for box in task.boxes)
+            faces = tuple(_jpeg_bytes(_fit(cut_face(photo.pixels, box), self._face_side)) for box in task.boxes)
             return Pictures(photo.width, photo.height, _jpeg_bytes(_fit(photo.pixels, self._side)), faces)
         finally:
             self._reader.release()

@@ -10,10 +10,10 @@ from msgspec import Struct
 from facecli.config import SearchOptions
 from facecli.errors import PhotoError, UsageError
 from facecli.searching.calibrating import find_calibration
+from facecli.searching.gathering import Surroundings, check_stdin, warn_of_query
 from facecli.searching.opening import ModelSource, choose_pack
 from facecli.searching.query_parser import PhotoQuery, choose_faces, name_photo
 from facecli.searching.reading import ReadingOptions, read_photos
-from facecli.searching.search import Surroundings, check_stdin, warn_of_query
 from facecli.store.records import IndexInfo
 from facecli.thresholds import Threshold, choose_threshold
 from facecli.types import QueryFace

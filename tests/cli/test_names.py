@@ -18,7 +18,8 @@ from facecli.errors import FacecliError, UsageError
 from facecli.photos.scan import read_list
 from facecli.removing import contents_of
 from facecli.reporting import SilentReporter
-from facecli.searching.search import Surroundings, search_index
+from facecli.searching.gathering import Surroundings
+from facecli.searching.search import search_index
 from facecli.searching.verifying import verify_photos
 from facecli.store.locate import find_index, place_index
 from facecli.store.reader import open_reader

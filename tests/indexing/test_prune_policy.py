@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facecli.indexing.prune_policy import Census, is_below, is_gone, judge_pruning, outermost
+from facecli.directories import is_gone
+from facecli.indexing.prune_policy import Census, is_below, judge_pruning, outermost
 
 
 def census(root: Path, missed: list[Path], *, known: int, seen: int = 1) -> Census:

@@ -19,6 +19,9 @@ WICKED = '<img src=x onerror="window.hacked=1">&amp;"\'</script><script>window.h
 CONFIDENCE = list(map(str, Confidence))
 
 
+COLUMNS = "getComputedStyle(document.querySelector('.cards')).gridTemplateColumns.split(' ').length"
+
+
 def jpeg(width: int, height: int, shade: int) -> bytes:
     pixels = np.full((height, width, 3), shade, np.uint8)
     pixels[height // 4 : height // 2, width // 4 : width // 2] = (0, 0, 255)
@@ -49,6 +52,7 @@ def card(number: int, path: str, similarity: float) -> Card:
         similarity,
         100 + number,
         CONFIDENCE[number % 3],
+        f"20{10 + number * 7 % 12:02}-05-06T07:08:09+02:00",
     )
 
 
@@ -58,12 +62,13 @@ def gallery(cards: int, *, sections: int = 1) -> Gallery:
         paths = [WICKED, *(f"album/a long folder name/photo {n} of section {section}.jpg" for n in range(2, cards + 1))]
         found = tuple(card(n, path, 0.7 - 0.75 * (n - 1) / max(cards, 2)) for n, path in enumerate(paths[:cards], 1))
         made.append(Section(f"query {section} {WICKED}", (picture("query.jpg"),), found))
-    return Gallery(
-        made,
-        "12 matches among 34 faces in 4 photos",
-        "threshold 0.28 (auto)",
-        {"facecli": "1", "queries": [{"query": WICKED}]},
-    )
+    return page_of(made, "12 matches among 34 faces in 4 photos")
+
+
+def page_of(sections: list[Section], summary: str = "") -> Gallery:
+    title = f"{WICKED} in /photos/.facecli, 2026-01-02 03:04"
+    made = {"facecli": "1", "queries": [{"query": WICKED}]}
+    return Gallery(title, sections, summary, "threshold 0.28 (auto)", "Likely: it is.", made)  # type: ignore[arg-type]
 
 
 def put(folder: Path, page: Gallery) -> Path:
@@ -95,13 +100,13 @@ def test_a_name_that_is_not_utf8_and_a_photo_that_is_gone() -> None:
     odd = GalleryPicture(
         "latin-\udce9.jpg", "/latin-\udce9.jpg", "file:///latin-%E9.jpg", (0, 0, 1, 1), trouble="no such photo"
     )
-    text = "".join(gallery_page(Gallery([Section("q", (odd,), (Card(odd, 1, 0.5, 7, ""),))], "", "", {})))
+    text = "".join(gallery_page(page_of([Section("q", (odd,), (Card(odd, 1, 0.5, 7, ""),))])))
     assert text.encode().count(b"no such photo") == 2
     assert "file:///latin-%E9.jpg" in text
 
 
 def test_without_a_match_the_page_says_so() -> None:
-    text = "".join(gallery_page(Gallery([Section("q", (), ())], "Not found among 34 faces in 4 photos", "", {})))
+    text = "".join(gallery_page(page_of([Section("q", (), ())], "Not found among 34 faces in 4 photos")))
     assert "Not found among 34 faces in 4 photos" in text
     assert "<article" not in text
     assert 'id="least"' not in text
@@ -160,7 +165,7 @@ def test_the_slider_hides_what_is_less_similar(browser: Browser, tmp_path: Path)
 
 def test_keys_move_among_the_cards_that_are_shown(browser: Browser, tmp_path: Path) -> None:
     browser.open(put(tmp_path, gallery(12)))
-    columns = browser.run("getComputedStyle(document.querySelector('.cards')).gridTemplateColumns.split(' ').length")
+    columns = browser.run(COLUMNS)
     assert columns > 2
     seen = []
     for key in (
@@ -203,6 +208,52 @@ def test_enter_opens_the_photo_and_c_copies_its_path(browser: Browser, tmp_path:
     assert browser.run("window.copied").endswith("photo 3 of section 0.jpg")
 
 
+def test_cards_are_sorted_and_the_keys_follow(browser: Browser, tmp_path: Path) -> None:
+    browser.open(put(tmp_path, gallery(8, sections=2)))
+    choose = "(o => { const s = document.getElementById('sort'); s.value = o; s.dispatchEvent(new Event('change')); })"
+
+    def order(what: str) -> list[str]:
+        return list(browser.run(f"[...document.querySelectorAll('article')].map(a => a.dataset.{what})"))
+
+    similar = order("path")
+    for name, key, falls in (("time", "time", True), ("folder", "path", False), ("similarity", "similarity", True)):
+        browser.run(f"{choose}('{name}')")
+        seen = order(key)
+        for section in (seen[:8], seen[8:]):
+            if key == "similarity":
+                assert [float(text) for text in section] == sorted(map(float, section), reverse=True)
+            else:
+                assert section == sorted(section, reverse=falls)
+        browser.press("Home")
+        browser.press("ArrowRight")
+        assert browser.run(CURRENT) == 1
+    assert order("path") == similar
+    browser.run(f"{choose}('time')")
+    assert order("path") != similar
+
+
+def test_all_paths_or_the_selected_ones_are_copied(browser: Browser, tmp_path: Path) -> None:
+    browser.open(put(tmp_path, gallery(4)))
+    browser.run("navigator.clipboard.writeText = text => { window.copied = text; return Promise.resolve(); }")
+    paths = browser.run("[...document.querySelectorAll('article')].map(a => a.dataset.path)")
+    browser.run("document.getElementById('copy').click()")
+    assert browser.run("window.copied") == "\n".join(paths)
+    browser.run("document.querySelectorAll('.chosen')[2].click()")
+    browser.press("Home")
+    browser.press("x")
+    assert browser.run("document.getElementById('copy').textContent") == "Copy 2 paths"
+    browser.run("document.getElementById('copy').click()")
+    assert browser.run("window.copied") == f"{paths[0]}\n{paths[2]}"
+    assert browser.run("document.getElementById('told').textContent") == "Copied 2 paths"
+
+
+def test_the_title_names_query_index_and_time_and_paths_break_at_slashes() -> None:
+    text = "".join(gallery_page(gallery(2)))
+    assert "in /photos/.facecli, 2026-01-02 03:04 · facecli</title>" in text
+    assert '<p class="path">album/<wbr>a long folder name/<wbr>photo 2 of section 0.jpg</p>' in text
+    assert "<p>Likely: it is.</p>" in text
+
+
 def test_the_box_lies_on_the_face(browser: Browser, tmp_path: Path) -> None:
     """The box surrounds the red quarter of each test photo in the browser."""
     browser.open(put(tmp_path, gallery(3)))
@@ -235,6 +286,7 @@ def test_light_dark_and_a_phone(browser: Browser, tmp_path: Path) -> None:
     browser.size(390, 844, phone=True)
     browser.open(page)
     assert browser.run("document.documentElement.scrollWidth") <= 390
+    assert browser.run(COLUMNS) == 2
     browser.picture(tmp_path / "phone.png")
 
 

@@ -14,7 +14,8 @@ from facecli.config import By, Combine, SearchOptions
 from facecli.errors import IndexMismatch, StoreError, UsageError
 from facecli.fingerprint import Fingerprint
 from facecli.reporting import SilentReporter
-from facecli.searching.search import Surroundings, search_index
+from facecli.searching.gathering import Surroundings
+from facecli.searching.search import search_index
 from facecli.store.reader import IndexReader, open_reader
 from facecli.store.records import Batch, EmbeddingKind
 from facecli.store.writer import open_writer

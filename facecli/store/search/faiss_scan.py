@@ -9,7 +9,7 @@ from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.sets import SetRow
 from facecli.store.disk.filesystem import is_network
 from facecli.store.search.backends import FEW, MANY, FileScan
-from facecli.store.search.first_pass import SHORT_PART, PassBounds, FirstPass
+from facecli.store.search.first_pass import SHORT_PART, FirstPass, PassBounds
 from facecli.store.search.mapped import MappedCodes, MappedPart, in_threads, selecting
 from facecli.store.search.ranking import Found, Wanted, join_best
 from facecli.store.vector_file import StoredCodes, VectorsDamaged
