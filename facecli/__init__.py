@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from facecli.library import Matches as Matches
     from facecli.library import find_faces as find_faces
     from facecli.library import verify as verify
+    from facecli.merging import MergeReport as MergeReport
     from facecli.searching.verifying import Verdict as Verdict
     from facecli.store.records import StoredFace as StoredFace
     from facecli.store.records import StoredPhoto as StoredPhoto
@@ -36,6 +37,7 @@ _HOMES = {
     "IndexReport": "types",
     "Match": "types",
     "Matches": "library",
+    "MergeReport": "merging",
     "QueryFace": "types",
     "StoredFace": "store.records",
     "StoredPhoto": "store.records",

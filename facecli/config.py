@@ -39,6 +39,7 @@ class Combine(StrEnum):
     SEPARATE = "separate"
     MEAN = "mean"
     ANY = "any"
+    ALL = "all"
 
 
 class By(StrEnum):
@@ -98,6 +99,8 @@ BOUNDS = {
     "wait_seconds": Bounds(0, 10**9, 0),
     "max_pixels": Bounds(1, 10**12),
     "max_memory": Bounds(1, 10**15),
+    "min_photos": Bounds(0, 10**9),
+    "link": Bounds(0, 1, 0),
 }
 """Limits of options by name, for the command line and for Python."""
 

@@ -24,9 +24,12 @@ from facecli.directories import absolute
 from facecli.errors import PhotoError, UsageError, check_name, quoted
 from facecli.indexing.index_photos import index_photos
 from facecli.indexing.request import IndexRequest
+from facecli.merging import MergeReport, MergeRequest, merge_indexes
+from facecli.naming.album import IndexPeople, refresh_after_run
 from facecli.reporting import Reporter, SilentReporter
 from facecli.searching.gathering import Surroundings
 from facecli.searching.opening import KeptModels, ModelSource, choose_pack
+from facecli.searching.people_queries import asks_for_people
 from facecli.searching.query_parser import FACE_PREFIX, FaceQuery, PhotoQuery, QueryValue, path_text, read_query
 from facecli.searching.reading import ReadingOptions, read_photos
 from facecli.searching.search import search_index
@@ -106,6 +109,11 @@ class Index:
         self._models.close()
 
     @property
+    def people(self) -> IndexPeople:
+        """The people of the index: lists of them, and decisions about them."""
+        return IndexPeople(self._found())
+
+    @property
     def info(self) -> IndexInfo:
         """Counts, model, sizes on disk."""
         with self._reader() as reader:
@@ -131,7 +139,11 @@ class Index:
         options = _replaced(options, self._model, self._device, ScanOptions(exclude=exclude).exclude)  # type: ignore[arg-type]
         roots = (photos,) if isinstance(photos, str | os.PathLike) else _several(photos)
         request = IndexRequest(self.path, tuple(map(_absolute, roots)), options=options)
-        return index_photos(request, _reporter(progress))
+        reporter = _reporter(progress)
+        report = index_photos(request, reporter)
+        if not options.dry_run:
+            refresh_after_run(Path(self.path), report.seconds, reporter)
+        return report
 
     def search(
         self,
@@ -144,8 +156,8 @@ class Index:
     ) -> Matches:
         """Find the photos with the most similar faces, best first; with `by` "face" one match per face.
 
-        `query` is the path of a photo, `face:ID` or a face id, the bytes of an image file, pixels (uint8 (height,
-        width, 3), RGB, upright) or an embedding (float (d,)). A list holds several references of one person: their
+        `query` is the path of a photo, `face:ID` or a face id, `person:ID` or `person:NAME`, the bytes of an image
+        file, pixels (uint8 (height, width, 3), RGB, upright) or an embedding (float (d,)). A list holds several references of one person: their
         mean is searched. `top` is the maximum number of matches, 0 for all at or over the threshold. `threshold` is a
         cosine similarity from -1 to 1, or "auto", "loose", "balanced", "strict" or "none". `face` selects the face of
         a query photo: "largest", or a number from 1 by falling area.
@@ -173,12 +185,20 @@ class Index:
             device=self._device,
             exact=self._exact,
         )
+        self._refresh_people([one.query for one in asked])
         with self._reader() as reader:
             answer = search_index(reader, asked, options, Surroundings("/", None, SilentReporter(), self._models))
         if answer.failures:
             raise answer.failures[0]
         result = answer.results[0]
         return Matches(result.query, result.matches, answer.threshold)
+
+    def _refresh_people(self, queries: Sequence[str]) -> None:
+        """Bring the groups up to date, where a query is for a person."""
+        with self._reader() as reader:
+            asked = asks_for_people(reader, queries, _here())
+        if asked:
+            self.people.refresh()
 
     def faces(self, photo: StrPath | None = None) -> Iterator[StoredFace]:
         """Iterate over all faces, ascending by id, or over the faces of one photo; reads page by page.
@@ -215,6 +235,15 @@ class Index:
             removal = writer.plan_removal(paths, faces)
             writer.remove(removal, WAIT_READERS)
         return removal
+
+    def merge(self, *indexes: StrPath, progress: bool | Reporter = False) -> MergeReport:
+        """Take in the photos of other indexes of the same model and settings, as if this index had indexed them.
+
+        The others are only read. What was removed from this index stays out. Raises IndexMismatch if one is of another
+        kind, StoreError if one has removals that this index does not know, before anything is changed.
+        """
+        request = MergeRequest(self.path, tuple(map(_absolute, indexes)))
+        return merge_indexes(request, _reporter(progress))
 
     def check(self) -> list[Problem]:
         """List the problems of the index; empty if it is sound."""

@@ -32,7 +32,11 @@ DOCUMENTS = [
     ROOT / "SECURITY.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-SCRIPTS = [ROOT / "examples/quickstart.sh", *sorted((ROOT / "examples/recipes").glob("*.sh"))]
+SCRIPTS = [
+    ROOT / "examples/quickstart.sh",
+    *sorted((ROOT / "examples/recipes").glob("*.sh")),
+    *sorted((ROOT / "examples/fleet").glob("*.sh")),
+]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 

@@ -13,6 +13,7 @@ COMMANDS = {
     "search": "Find the photos with the most similar faces.",
     "verify": "Check whether two photos show the same person.",
     "faces": "List the faces found in photos; needs no index.",
+    "people": "Sort the faces into people, and name them.",
     "info": "Show the contents of an index.",
     "check": "Check that an index is consistent, and repair it.",
     "merge": "Merge indexes into one.",

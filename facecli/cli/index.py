@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -135,6 +136,10 @@ def index(common: Common, **options: Any) -> int:
     console = common.console()
     with catching_signals(console) as stop:
         report = index_photos(request, console, stop)
+        if not (report.interrupted_by or options["dry_run"]):
+            from facecli.naming.album import refresh_after_run  # noqa: PLC0415
+
+            refresh_after_run(Path(request.directory), report.seconds, console)
     if options["as_json"]:
         print_report(report, absolute=common.absolute)
     tell_report(report, console, dry_run=options["dry_run"])

@@ -20,6 +20,8 @@ facecli search -0 -k 0 me.jpg | xargs -0 cp -t found/
 facecli search --combine mean a.jpg b.jpg   two references of one person
 facecli search --face all group.jpg         results for each face
 facecli search face:12 --json | jq -r .path
+facecli search Anna                         the photos of a person with a name
+facecli search Anna Ben --combine all       the photos that show both
 facecli search me.jpg --html found.html     an HTML page with the photos
 curl -s URL | facecli search -              an image on stdin
 """
@@ -92,10 +94,11 @@ class SearchArguments(Struct, frozen=True):
 )
 @click.option(
     "--combine",
-    type=click.Choice(["any", "mean", "separate"]),
+    type=click.Choice(["any", "mean", "separate", "all"]),
     default="separate",
     show_default=True,
-    help="Several queries: match any of them, match their mean (one person), or search each separately.",
+    help="Several queries: match any of them, match their mean (one person), search each separately, or find the "
+    "photos that show all of them.",
 )
 @click.option(
     "--by",
@@ -143,9 +146,10 @@ class SearchArguments(Struct, frozen=True):
 def search(common: Common, **given: Any) -> int:
     """Find the photos with the most similar faces.
 
-    A QUERY is an image file, - for an image on stdin, or face:ID for a face of the index. Prints a table on a terminal,
-    tab-separated rows in a pipe: similarity, path, face, box, and `missing` if the photo's file is gone. Exit code 0:
-    match found, 1: no match, 2: error.
+    A QUERY is an image file, - for an image on stdin, face:ID for a face of the index, or a person: person:ID,
+    person:NAME, or a NAME that no file has; a person's photos are those of its faces in the index. Prints a table on a
+    terminal, tab-separated rows in a pipe: similarity, path, face, box, and `missing` if the photo's file is gone. Exit
+    code 0: match found, 1: no match, 2: error.
     """
     from facecli.cli.search_run import SearchRun  # noqa: PLC0415 (not for --help)
 

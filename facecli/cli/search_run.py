@@ -21,13 +21,15 @@ from facecli.output.placing import Folder, refuse_index
 from facecli.output.records import json_line
 from facecli.searching.gathering import Surroundings
 from facecli.searching.originals import originals_of
+from facecli.searching.people_queries import asks_for_people
 from facecli.searching.provenance import provenance_record
 from facecli.searching.search import Search, collected
 from facecli.store.locate import find_index
 from facecli.store.reader import open_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Generator, Iterable, Sequence
+    from pathlib import Path
 
     from facecli.cli.options import Common
     from facecli.cli.search import SearchArguments
@@ -53,7 +55,9 @@ class SearchRun:
         """Search, print and make what was asked for; returns the exit code."""
         self._check()
         queries = _queries_of(self.request)
-        with open_reader(find_index(self.common.index, os.getcwd())) as reader:
+        directory = find_index(self.common.index, os.getcwd())
+        self._refresh_people(directory, queries)
+        with open_reader(directory) as reader:
             search = Search(reader, self._options(), Surroundings(os.getcwd(), sys.stdin.buffer, self.console))
             self._tell_threshold(search)
             printer = AnswerPrinter(self.common, self._row_options(len(queries)), search, reader.info)
@@ -71,6 +75,16 @@ class SearchRun:
         if printer.failed or failed:
             return 2
         return 0 if printer.matched else 1
+
+    def _refresh_people(self, directory: Path, queries: Sequence[str]) -> None:
+        """Bring the groups up to date, where a query is for a person."""
+        with open_reader(directory) as reader:
+            if not asks_for_people(reader, queries, os.getcwd()):
+                return
+        # Imported here: only queries for people need it.
+        from facecli.naming.album import IndexPeople  # noqa: PLC0415
+
+        IndexPeople(directory, self.console).refresh()
 
     def _print(
         self, answers: Generator[Answer], printer: AnswerPrinter, search: Search, reader: IndexReader
@@ -206,6 +220,6 @@ def _queries_of(request: SearchArguments) -> tuple[str, ...]:
         raise UsageError(
             "nothing to search for" if request.files_from is None else "the list is empty",
             request.files_from or "facecli search",
-            hint="name a photo, face:ID, or - for an image on stdin",
+            hint="name a photo, a person, face:ID, or - for an image on stdin",
         )
     return queries

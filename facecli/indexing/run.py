@@ -168,6 +168,9 @@ class Run:
             reporter.warn(f"not embedded again: {photo.file.path}")
         with self._clock.busy("write"):
             self._report.photos.removed += self._store.finish_migration(drop_unreachable=self._options.drop_unreachable)
+        for lost in self._store.lost_decisions:
+            whose = f"a face of {lost.name}" if lost.name else "a face with a decision about its person"
+            reporter.warn(f"{whose} was not found again: {lost.path}")
 
     def _settle_roots(self, reporter: Reporter) -> None:
         """Follow moved roots, and store the roots and mount points for later runs."""

@@ -13,7 +13,6 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from facecli.reporting import Reporter
 from facecli.similarity.codes import HalfArray, RowNumbers
 from facecli.types import FloatArray
 
@@ -26,7 +25,8 @@ class Faces(Struct, frozen=True, eq=False):
     face_ids: RowNumbers
     """int64 (n,), each once."""
     contents: RowNumbers
-    """int64 (n,): a number for each photo's content, so that copies of one photo have the same one."""
+    """int64 (n,): a number for the content of each face's photo, the same for copies of a photo and from call to call:
+    eight bytes of its digest."""
     boxes: FloatArray
     """float32 (n, 4): x1, y1, x2, y2 in pixels of the upright photo. Faces with one content and one box are copies."""
     scores: FloatArray
@@ -43,7 +43,8 @@ class Decisions(Struct, frozen=True):
 
     owners: Sequence[tuple[int, int]] = ()
     """(face id, owner): the face is this owner's. Faces of one owner are one person, even of one photo; those of two
-    never are. A face id that is not among the faces is ignored."""
+    never are. A face id that is not among the faces is ignored; of two owners of a face or its copies the last counts.
+    """
     refused: Sequence[tuple[int, int]] = ()
     """(face id, owner): the face is not this owner's, whatever else it is."""
 
@@ -86,36 +87,40 @@ class People(Struct, frozen=True, eq=False):
     owners: RowNumbers
     """int64 (p,): the owner of each person, NOBODY for a person without."""
     cohesion: FloatArray
-    """float32 (p,): the mean cosine of the pairs of faces of each person, without copies; 1 for a single face."""
+    """float32 (p,): the mean cosine of the pairs of faces of each person, without copies and without the faces that are
+    too small to judge; 1 for a single face."""
     covers: RowNumbers
-    """int64 (p,): the face id of the most typical large face of each person."""
+    """int64 (p,): the id of a typical, large face of each person."""
     suggestions: tuple[Suggestion, ...]
     """By falling similarity."""
 
 
 class Limits(Struct, frozen=True):
-    """The similarities that grouping works with; they belong to a recogniser. See docs/people.md."""
+    """The similarities (cosines) that grouping works with. They belong to a recogniser; see docs/people.md."""
 
     link: float
-    """The least mean similarity of two large groups."""
-
-
-def group(faces: Faces, decisions: Decisions, limits: Limits, edges: Edges | None, report: Reporter) -> Grouped:
-    """Sort the faces into people.
-
-    `edges` are those that an earlier call returned, for any faces: of those that are still there they are kept, so that
-    M new faces among N cost M·N. They never change the answer.
-    """
-    raise NotImplementedError
+    """The least mean similarity of two large clusters that merge."""
+    small: float
+    """How much more two faces need, and half of that a face and a large cluster."""
+    merge: float
+    """The least similarity of the centroids of two people of three faces or more that merge."""
+    attach: float
+    """The least similarity of a single face to the centroid of a person that it joins."""
+    margin: float
+    """How much less similar the centroid of the next person must be."""
+    suggest: float
+    """The least similarity of the centroids of two people that a suggestion names."""
 
 
 class Edges(Struct, frozen=True, eq=False):
     """The most similar faces of each face; derived from the codes, and kept only to save time."""
 
     face_ids: RowNumbers
-    """int64 (n,), rising."""
+    """int64 (n,), rising: the faces that took part."""
     digests: NDArray[np.uint64]
-    """uint64 (n,): XXH3-64 of each face's code and content, so that edges of other embeddings are never used."""
+    """uint64 (n,): XXH3-64 of each one's code and content, so that edges of other embeddings are never used."""
+    least: float
+    """The similarity from which on pairs are edges."""
     starts: RowNumbers
     """int64 (n + 1,): the neighbours of row i are at starts[i] to starts[i + 1]."""
     others: NDArray[np.int32]

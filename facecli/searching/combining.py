@@ -30,17 +30,22 @@ def combine_faces(faces: Sequence[QueryFace], how: Combine) -> list[Block]:
     """The blocks of an answer, in the order of the faces."""
     if not faces:
         return []
-    left_out = tuple(sorted({f.face_id for f in faces if f.face_id is not None}))
+    left_out = tuple(sorted({face_id for f in faces for face_id in _left_out(f)}))
     match how:
         case Combine.SEPARATE:
-            return [Block(f, (f,), () if f.face_id is None else (f.face_id,), (f,)) for f in faces]
+            return [Block(f, (f,), _left_out(f), (f,)) for f in faces]
         case Combine.MEAN:
             mean = mean_face(faces)
             return [Block(mean, (mean,), left_out, tuple(faces))]
-        case Combine.ANY:
+        case Combine.ANY | Combine.ALL:
             return [Block(replace(faces[0], query=_joined(faces)), tuple(faces), left_out, tuple(faces))]
         case _:
             assert_never(how)
+
+
+def _left_out(face: QueryFace) -> tuple[int, ...]:
+    """The face of a query that is no match for it; a person's cover is one."""
+    return () if face.face_id is None or face.person_id is not None else (face.face_id,)
 
 
 def mean_face(faces: Sequence[QueryFace]) -> QueryFace:
@@ -50,7 +55,9 @@ def mean_face(faces: Sequence[QueryFace]) -> QueryFace:
     """
     mean = np.mean([f.embedding for f in faces], axis=0)
     length = max(float(np.linalg.norm(mean)), float(np.finfo(np.float32).tiny))
-    return replace(faces[0], query=_joined(faces), embedding=(mean / length).astype(np.float32), face_id=None)
+    return replace(
+        faces[0], query=_joined(faces), embedding=(mean / length).astype(np.float32), face_id=None, person_id=None
+    )
 
 
 def _joined(faces: Sequence[QueryFace]) -> str:
@@ -69,6 +76,25 @@ def merge_matches(block: Block, found: Sequence[Sequence[Match]], top: int, by: 
             if key not in best or _before(match) < _before(best[key][0]):
                 best[key] = (match, face)
     chosen = sorted(best.values(), key=lambda pair: _before(pair[0]))[: top or None]
+    matches = tuple(replace(match, rank=rank) for rank, (match, _) in enumerate(chosen, 1))
+    return SearchResult(block.query, matches, tuple(face for _, face in chosen))
+
+
+def match_everyone(block: Block, found: Sequence[Sequence[Match]], by: By) -> SearchResult:
+    """The photos that match every query face, the one whose least similar match is most similar first.
+
+    `found` holds all matches of each query face, best first. A row is the least similar match of a photo, or with `by`
+    face each of them.
+    """
+    photos: dict[str, dict[int, Match]] = {}
+    for number, matches in enumerate(found):
+        for match in matches:
+            photos.setdefault(match.path, {}).setdefault(number, match)
+    chosen: list[tuple[Match, QueryFace]] = []
+    complete = (best for best in photos.values() if len(best) == len(found))
+    for best in sorted(complete, key=lambda best: max(map(_before, best.values()))):
+        pairs = sorted(((best[n], face) for n, face in enumerate(block.faces)), key=lambda pair: _before(pair[0]))
+        chosen += pairs if by is By.FACE else pairs[-1:]
     matches = tuple(replace(match, rank=rank) for rank, (match, _) in enumerate(chosen, 1))
     return SearchResult(block.query, matches, tuple(face for _, face in chosen))
 

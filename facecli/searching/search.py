@@ -12,12 +12,13 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from facecli.config import Combine, SearchOptions
+from facecli.config import By, Combine, SearchOptions
 from facecli.errors import FacecliError, UsageError
 from facecli.reporting import SilentReporter
 from facecli.searching.calibrating import find_calibration
-from facecli.searching.combining import Block, combine_faces, merge_matches
+from facecli.searching.combining import Block, combine_faces, match_everyone, merge_matches
 from facecli.searching.gathering import Gathered, Gathering, QueryFailure, Surroundings, check_stdin
+from facecli.searching.people_queries import matches_of_person
 from facecli.searching.query_parser import Query
 from facecli.searching.reading import QueryPhoto
 from facecli.store.reader import IndexReader
@@ -151,50 +152,92 @@ class Search:
     def _match(self, blocks: Sequence[Block]) -> Iterator[SearchResult]:
         """The result of each block.
 
-        With a limit, one more match than wanted is looked for, so that it is known whether there are more. Where there
-        is none, the nearest face is looked for without a threshold, to tell how similar it is.
+        With a limit, one more match than wanted is looked for, so that it is known whether there are more.
         """
-        top, minimum = self._options.top, self.threshold.minimum
-        results = list(self._nearest(blocks, top + 1 if top else 0, minimum))
-        if top:
-            results = [self._limited(result) for result in results]
-        empty = [number for number, result in enumerate(results) if not result.matches]
-        nearest = self._nearest([blocks[number] for number in empty], 1, None) if minimum is not None else ()
-        for number, result in zip(empty, nearest, strict=False):
-            results[number] = self._limited(result, 0)
+        if self._options.combine is Combine.ALL:
+            results = [self._cut(self._everyone(block)) for block in blocks]
+        else:
+            results = self._over_threshold(blocks)
         for block, result in zip(blocks, results, strict=True):
             yield self._with_confidence(replace(result, asked=block.references))
+
+    def _over_threshold(self, blocks: Sequence[Block]) -> list[SearchResult]:
+        """The result of each block with the matches over the threshold; where there are none, with the nearest face.
+
+        That one is looked for in a second scan: with a threshold, the first need not compare all faces.
+        """
+        top, minimum = self._options.top, self.threshold.minimum
+        found = list(self._nearest(blocks, top + 1 if top else 0, minimum))
+        results = [self._limited(result) for result in found]
+        empty = [number for number, result in enumerate(found) if not result.matches] if minimum is not None else []
+        for number, result in zip(empty, self._nearest([blocks[n] for n in empty], 1, None), strict=True):
+            results[number] = self._limited(result)
+        return results
 
     def _nearest(self, blocks: Sequence[Block], top: int, minimum: float | None) -> Iterator[SearchResult]:
         """The matches of each block, all blocks in one scan."""
         if not blocks:
             return
-        vectors = np.stack([face.embedding for block in blocks for face in block.faces])
-        left_out = [ids for block in blocks for ids in [np.array(block.left_out, np.int64)] * len(block.faces)]
-        by, scope = self._options.by, Scope(left_out, first_pass=self._first_pass())
-        found = iter(self._reader.nearest(vectors, top=top, minimum=minimum, by=by, scope=scope))
+        found = self._found(blocks, top, minimum, self._options.by)
         for block in blocks:
-            yield merge_matches(block, [next(found) for _ in block.faces], top, by)
+            yield merge_matches(block, [next(found) for _ in block.faces], top, self._options.by)
+
+    def _found(self, blocks: Sequence[Block], top: int, minimum: float | None, by: By) -> Iterator[list[Match]]:
+        """The matches of each face of each block: the nearest faces, or of a person its own."""
+        asked = [(face, np.array(block.left_out, np.int64)) for block in blocks for face in block.faces]
+        seen = [(face.embedding, left_out) for face, left_out in asked if face.person_id is None]
+        nearest: Iterator[list[Match]] = iter(())
+        if seen:
+            scope = Scope([left_out for _, left_out in seen], first_pass=self._first_pass())
+            vectors = np.stack([vector for vector, _ in seen])
+            nearest = iter(self._reader.nearest(vectors, top=top, minimum=minimum, by=by, scope=scope))
+        for face, _ in asked:
+            if face.person_id is None:
+                yield next(nearest)
+            else:
+                yield matches_of_person(self._reader, face.person_id, by)[: top or None]
+
+    def _everyone(self, block: Block) -> SearchResult:
+        """The photos that show all faces of a block."""
+        found = self._found([block], 0, self.threshold.minimum, By.FACE)
+        over = [
+            [match for match in matches if self._is_over(match, face)]
+            for face, matches in zip(block.faces, found, strict=True)
+        ]
+        return match_everyone(block, over, self._options.by)
+
+    def _cut(self, result: SearchResult) -> SearchResult:
+        """The result with at most as many matches as wanted."""
+        count = self._options.top or len(result.matches)
+        more = len(result.matches) > count
+        return replace(result, matches=result.matches[:count], references=result.references[:count], more=more)
 
     def _first_pass(self) -> float | None:
         """By how much estimates by short codes may be too low; None to compare every face."""
         calibration = self.threshold.calibration
         return None if self._options.exact or calibration is None else calibration.estimate_error
 
-    def _limited(self, result: SearchResult, top: int | None = None) -> SearchResult:
-        """The result with at most `top` matches, of those over the threshold."""
-        top = self._options.top if top is None else top
-        over = [match for match in result.matches if self._is_over(match)]
-        kept = min(top, len(over))
+    def _limited(self, result: SearchResult) -> SearchResult:
+        """The result with at most as many matches as wanted, of those over the threshold."""
+        top = self._options.top
+        faces = result.references or (result.query,) * len(result.matches)
+        pairs = zip(result.matches, faces, strict=True)
+        over = [(match, face) for match, face in pairs if self._is_over(match, face)]
         return replace(
             result,
-            matches=result.matches[:kept],
-            references=result.references[:kept],
-            more=len(over) > top,
+            matches=tuple(replace(match, rank=rank) for rank, (match, _) in enumerate(over[: top or None], 1)),
+            references=tuple(face for _, face in over[: top or None]) if result.references else (),
+            more=0 < top < len(over),
             nearest=result.matches[0].similarity if result.matches and not over else None,
         )
 
-    def _is_over(self, match: Match) -> bool:
+    def _is_over(self, match: Match, face: QueryFace) -> bool:
+        """Whether a match of a query face is over the threshold.
+
+        A person's own faces need no threshold, unless one was asked for.
+        """
+        if face.person_id is not None and self.threshold.name == "auto":
+            return True
         # Similarities are float32: in the index, 0.28 is the float32 nearest to it.
         return self.threshold.minimum is None or match.similarity >= float(np.float32(self.threshold.minimum))
 
@@ -209,6 +252,8 @@ class Search:
         if not result.more:
             return len(result.matches)
         blocks = combine_faces(result.asked, self._options.combine)
+        if self._options.combine is Combine.ALL:
+            return len(self._everyone(blocks[0]).matches)
         (found,) = self._nearest(blocks, MOST_COUNTED, self.threshold.minimum)
         return len(found.matches)
 

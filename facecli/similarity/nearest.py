@@ -11,7 +11,7 @@ from msgspec import Struct
 from facecli.similarity.best import NOTHING, Best, Pairs, joined
 from facecli.similarity.codes import HalfArray, RowNumbers, pair_similarities
 from facecli.similarity.products import choose_products
-from facecli.similarity.rough import Portion, portions
+from facecli.similarity.rough import Portion, divide
 from facecli.types import FloatArray
 
 BLOCK = 2048
@@ -40,11 +40,12 @@ def nearest(
     """
     labels = np.full((len(queries), count), -1, np.int64)
     similarities = np.full((len(queries), count), -np.inf, np.float32)
+    queries = np.ascontiguousarray(queries, np.float32)
     products = choose_products(len(queries) * stored.total)
     with ThreadPoolExecutor(products.threads) as workers:
-        for rows, portion in portions(np.ascontiguousarray(queries, np.float32), products, PORTION):
+        for rows, way in divide(queries, products, PORTION):
             best = Best(len(rows), count, least)
-            for pairs in workers.map(Search(portion, stored, best), range(0, stored.total, BLOCK)):
+            for pairs in workers.map(_Search(Portion(queries[rows], way), stored, best), range(0, stored.total, BLOCK)):
                 best.add(pairs)
             pairs = best.pairs()
             places = np.arange(len(pairs.rows)) - np.searchsorted(pairs.rows, pairs.rows)
@@ -53,7 +54,7 @@ def nearest(
     return labels, similarities
 
 
-class Search(Struct, frozen=True, eq=False):
+class _Search(Struct, frozen=True, eq=False):
     """Search one block for a portion of queries."""
 
     portion: Portion

@@ -14,8 +14,10 @@ from facecli.similarity.codes import HalfArray, RowNumbers
 from facecli.similarity.products import COARSE, FloatProducts, Products, allowance
 from facecli.types import FloatArray
 
-_MANY = 8
-"""Pairs a vector, in multiples of what is wanted, from which on a block's own best are found first."""
+_MANY = 4
+"""Candidates, in multiples of what is wanted, from which on it pays to find out what the best of a block reach."""
+_EVERY = 8
+"""One of how many rows is looked at to count candidates."""
 _INT_LIMIT = float(2**31 - 256)
 
 
@@ -32,37 +34,48 @@ class Rough(Struct, frozen=True, eq=False):
     """float32 (m,) and (r,): the most by which the similarities of each vector, and of each code, may differ."""
 
     def raised(self, floors: FloatArray, count: int) -> FloatArray:
-        """Floors float32 (m,), raised to what `count` codes of this block reach for certain."""
-        wanted = min(count * _MANY, len(self.rows))
-        if count >= len(self.rows):
-            return floors
-        limits = self._limits(floors, self.errors[0])
-        heavy = np.flatnonzero((self.values[::_MANY] >= limits).sum(axis=0) * _MANY > wanted)
-        if not len(heavy):
-            return floors
-        place = len(self.rows) - count
-        reached = np.partition(self.values[:, heavy], place, axis=0)[place].astype(np.float32)
-        out = floors.copy()
-        out[heavy] = np.maximum(out[heavy], reached * np.float32(self.unit) - self.errors[0][heavy])
-        return out
+        """The floors of the vectors, float32 (m,), raised to what `count` codes of this block reach for certain."""
+        return _raised((self.values, self.unit), floors, self.errors[0], count)
+
+    def raised_for_codes(self, floors: FloatArray, count: int) -> FloatArray:
+        """The same for the codes, float32 (r,), and the vectors of the portion."""
+        return _raised((self.values.T, self.unit), floors, self.errors[1], count)
 
     def candidates(self, floors: FloatArray, code_floors: FloatArray | None = None) -> tuple[RowNumbers, RowNumbers]:
         """The pairs that may reach the floor of their vector, float32 (m,), or that of their code, float32 (r,).
 
         Returns places in the block and vectors, int64 (p,) each.
         """
-        chosen = self.values >= self._limits(floors, self.errors[0])
+        chosen = self.values >= _limits(self.values, self.unit, floors - self.errors[0])
         if code_floors is not None:
-            chosen |= self.values >= self._limits(code_floors, self.errors[1])[:, None]
+            chosen |= self.values >= _limits(self.values, self.unit, code_floors - self.errors[1])[:, None]
         places = np.flatnonzero(chosen)
         rows, vectors = np.divmod(places, self.values.shape[1])
         return self.rows[rows], vectors
 
-    def _limits(self, floors: FloatArray, errors: FloatArray) -> NDArray[Any]:
-        limits = (floors.astype(np.float64) - errors) / self.unit
-        if self.values.dtype == np.float32:
-            return limits.astype(np.float32)
-        return np.floor(limits).clip(-_INT_LIMIT, _INT_LIMIT).astype(np.int32)
+
+def _limits(values: NDArray[Any], unit: float, floors: FloatArray) -> NDArray[Any]:
+    """Floors of similarities in steps of values."""
+    limits = floors.astype(np.float64) / unit
+    if values.dtype == np.float32:
+        return limits.astype(np.float32)
+    return np.floor(limits).clip(-_INT_LIMIT, _INT_LIMIT).astype(np.int32)
+
+
+def _raised(product: tuple[NDArray[Any], float], floors: FloatArray, errors: FloatArray, count: int) -> FloatArray:
+    """Floors of columns, raised where many more than `count` rows pass: to the similarity that so many surely have."""
+    values, unit = product
+    if count >= len(values):
+        return floors
+    passing = (values[::_EVERY] >= _limits(values, unit, floors - errors)).sum(axis=0) * _EVERY
+    heavy = np.flatnonzero(passing > _MANY * count)
+    if not len(heavy):
+        return floors
+    place = len(values) - count
+    reached = np.partition(values[:, heavy], place, axis=0)[place].astype(np.float32)
+    out = floors.copy()
+    out[heavy] = np.maximum(out[heavy], reached * np.float32(unit) - errors[heavy])
+    return out
 
 
 class Portion:
@@ -103,16 +116,12 @@ class Portion:
         return allowance(own, slack.max()), allowance(slack, own.max())
 
 
-def portions(vectors: FloatArray | HalfArray, products: Products, most: int) -> Iterator[tuple[RowNumbers, Portion]]:
-    """Divide vectors, (n, d), into portions of at most `most`, each with its rows, int64 (m,).
+def divide(vectors: FloatArray | HalfArray, products: Products, most: int) -> Iterator[tuple[RowNumbers, Products]]:
+    """Divide vectors, (n, d), into portions of at most `most`: their rows, int64 (m,), and the way to multiply them.
 
     Vectors for which bytes are too coarse come in portions of their own.
     """
-    slack = np.concatenate(
-        [np.zeros(0, np.float32)] + [products.scale(vectors[i : i + most]).slack for i in range(0, len(vectors), most)]
-    )
-    fine = slack <= COARSE
+    slack = [products.scale(vectors[i : i + most]).slack for i in range(0, len(vectors), most)]
+    fine = np.concatenate([np.zeros(0, np.float32), *slack]) <= COARSE
     for rows, way in ((np.flatnonzero(fine), products), (np.flatnonzero(~fine), FloatProducts())):
-        for start in range(0, len(rows), most):
-            part = rows[start : start + most]
-            yield part, Portion(vectors[part], way)
+        yield from ((rows[start : start + most], way) for start in range(0, len(rows), most))

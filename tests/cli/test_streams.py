@@ -227,7 +227,7 @@ def test_a_notice_is_heard_while_the_noise_of_a_library_is_not(shell: Shell) -> 
     program = """
         import os
         from facecli.cli.streams import open_streams, tell
-        from facecli.vision.runtime.libraries import captured_noise
+        from facecli.onnx_loading import captured_noise
 
         open_streams()
         with captured_noise() as noise:
@@ -350,9 +350,8 @@ def test_csv_rows_stay_rows_whatever_is_in_a_name(shell: Shell, odd: Path) -> No
     out = shell("search", "--csv", *QUERY, cwd=odd).out
     header, *rows = csv.reader(io.StringIO(os.fsdecode(out), newline=""))
     assert {len(row) for row in rows} == {len(header)}
-    assert {os.fsencode(row[header.index("path")]) for row in rows} == {
-        b"album/" + name for name in (b"plain.jpg", *ODD)
-    }
+    names = {os.fsencode(row[header.index("path")]) for row in rows}
+    assert names == {b"album/" + name for name in (b"plain.jpg", *ODD)}
 
 
 def on_terminal(shell: Shell, folder: Path, *arguments: str) -> bytes:

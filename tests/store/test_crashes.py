@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,8 @@ from facecli.errors import IndexMissing
 from facecli.store import vector_writer
 from facecli.store.catalog import schema
 from facecli.store.disk.durable import Step, no_step
+from facecli.store.merging import order
+from facecli.store.merging.merge import Merge
 from facecli.store.reader import open_reader
 from facecli.store.records import Batch
 from facecli.store.write import erasure
@@ -135,6 +138,26 @@ def bring_up_to_date(index: Path, at: Step) -> None:
         pass
 
 
+def with_parts(index: Path) -> None:
+    """Two indexes beside this one, which has some of their photos."""
+    photos, place = photos_of(index, 12), index.parent
+    late = make_photo("late")
+    for name, some in (("1", photos[::2]), ("2", [*photos[1::2], at_path(late, photos[0].file.path)])):
+        shutil.rmtree(place / f"part{name}", ignore_errors=True)
+        write(place / f"part{name}", some)
+    write(index, [*photos[:3], at_path(photos[3], place / "a.jpg")])
+
+
+def merge(index: Path, at: Step) -> None:
+    """Take in the photos of two indexes, some of which are new, changed or there."""
+    with ExitStack() as stack:
+        parts = [stack.enter_context(open_reader(index.parent / f"part{n}")) for n in "12"]
+        merging = Merge(stack.enter_context(writer := open_writer(index, at=at)), parts)
+        for plan in merging.plans():
+            merging.write(plan.photos, writer)
+        writer.finish()
+
+
 def with_copies(index: Path) -> None:
     photos = photos_of(index, 20)
     write(
@@ -153,6 +176,7 @@ SCENARIOS = {
     "rebuild": Scenario(with_photos, rebuild),
     "migration": Scenario(with_photos, migrate),
     "repair": Scenario(damage, repair),
+    "merge": Scenario(with_parts, merge),
     "update": Scenario(with_photos, bring_up_to_date),
 }
 
@@ -231,6 +255,7 @@ def test_every_step(
     name: str, *, power: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scenario, index = SCENARIOS[name], tmp_path / ".facecli"
+    monkeypatch.setattr(order, "CHUNK_PHOTOS", 4)
     monkeypatch.setattr(erasure, "SMALL", 0 if name == "changes" else erasure.SMALL)
     monkeypatch.setattr(vector_writer, "COMPACT_FROM", 0)
     monkeypatch.setattr(vector_writer, "LAG", 8)

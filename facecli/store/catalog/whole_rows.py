@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
@@ -14,7 +15,6 @@ from facecli.store.catalog.rows import (
     FaceRow,
     are_unit,
     as_bytes,
-    as_float,
     as_int,
     photo_checksum,
     read_all_landmarks,
@@ -25,6 +25,8 @@ from facecli.store.catalog.sets import Row
 from facecli.store.errors import trusted
 from facecli.types import FoundBy, PhotoFile
 
+_PASSES = frozenset(FoundBy)
+_FACE_TYPES = (int, int, bytes, float, int, bytes, int, bytes)
 _MANY = 500
 """The most values that one statement looks up."""
 
@@ -102,18 +104,20 @@ class WholeRows(FileQueries):
         return found
 
     def _faces_in(self, rows: list[Row]) -> Iterator[tuple[int, FaceRow]]:
-        """Each face with the id of its photo; raises TypeError, ValueError or struct.error where one is damaged."""
-        boxes, landmarks = [as_bytes(row[2]) for row in rows], [as_bytes(row[5]) for row in rows]
-        codes = [as_bytes(row[7]) for row in rows]
-        numbers = np.concatenate([read_boxes(boxes).ravel(), read_all_landmarks(landmarks).ravel()])
-        if not (np.abs(numbers) < 1e38).all() or not are_unit(read_codes(codes, self.dimension)).all():
-            raise ValueError("not the numbers of a face")
-        for (photo, number, _, score, found_by, _, checksum, _), box, marks, code in zip(
-            rows, boxes, landmarks, codes, strict=True
+        """Each face with the id of its photo; raises TypeError or ValueError where one is damaged."""
+        photos, ids, boxes, scores, passes, marks, checksums, codes = _columns(rows, _FACE_TYPES)
+        numbers = np.concatenate([read_boxes(boxes).ravel(), read_all_landmarks(marks).ravel()])
+        if (
+            not (np.abs(numbers) < 1e38).all()
+            or not np.isfinite(np.array(scores)).all()
+            or not _PASSES.issuperset(passes)
         ):
-            face = FaceRow(box, as_float(score), FoundBy(as_int(found_by)), marks, code)
-            photo_id = as_int(photo)
-            if face.checksum(as_int(number), photo_id) != checksum:
+            raise ValueError("not the numbers of a face")
+        if not are_unit(read_codes(codes, self.dimension)).all():
+            raise ValueError("not an embedding")
+        faces = map(FaceRow, boxes, scores, passes, marks, codes)
+        for face, number, photo_id, checksum in zip(faces, ids, photos, checksums, strict=True):
+            if face.checksum(number, photo_id) != checksum:
                 raise ValueError("not the face that was written")
             yield photo_id, face
 
@@ -154,6 +158,14 @@ class WholeRows(FileQueries):
             return {
                 (as_bytes(token), as_bytes(box or b"")) for token, box in self.rows("SELECT token, box FROM kept_out")
             }
+
+
+def _columns(rows: list[Row], types: tuple[type, ...]) -> Iterator[list[Any]]:
+    """The columns of rows; raises TypeError where a value is not of its column's type."""
+    for column, wanted in zip(zip(*rows, strict=True) if rows else [()] * len(types), types, strict=True):
+        if not {type(value) for value in column} <= {wanted}:
+            raise TypeError("a value of another type")
+        yield list(column)
 
 
 def _portions(values: list[object]) -> Iterator[list[object]]:

@@ -24,6 +24,7 @@ from facecli.store.catalog.rows import (
 )
 from facecli.store.catalog.sets import SetRow
 from facecli.store.errors import trusted
+from facecli.store.maintenance.check_people import check_people
 from facecli.store.records import Problem
 from facecli.store.short_codes import encode
 from facecli.store.vector_file import StoredCodes, VectorFile
@@ -63,7 +64,7 @@ class CheckedFace(Struct, frozen=True):
 
 def check_all(catalogue: Catalogue) -> Iterator[Problem]:
     """All problems of an index."""
-    parts = (_check_structure, _check_photos, _check_sets)
+    parts = (_check_structure, _check_photos, _check_sets, check_people)
     for part in parts:
         try:
             yield from part(catalogue)

@@ -14,6 +14,7 @@ from facecli.store.catalog.sets import SetRow
 from facecli.store.disk.durable import Disk
 from facecli.store.errors import trusted
 from facecli.store.maintenance.check import CheckedFace, check_all, face_pages
+from facecli.store.maintenance.check_people import mend_people
 from facecli.store.records import Problem
 from facecli.store.vector_file import StoredCodes
 
@@ -45,6 +46,7 @@ def mend_rows(catalogue: Catalogue, disk: Disk) -> list[str]:
             )
             connection.execute(f"{query} WHERE set_id = ?", counts)
         said += _drop_unreadable(catalogue)
+        said += mend_people(catalogue)
         said += [_mend_photo(catalogue, problem) for problem in found if problem.photo_id and not problem.face_id]
         connection.execute("UPDATE state SET generation = generation + 1")
     return said

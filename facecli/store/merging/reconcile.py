@@ -15,7 +15,7 @@ from facecli.store.merging.order import Arriving
 from facecli.types import Skipped
 
 _WRITTEN = ("new", "changed")
-HINT = "indexes can be merged if model and settings are the same; facecli index --migrate embeds one again"
+SAME = "model and settings of merged indexes must be the same; facecli index --migrate embeds one again"
 
 
 def refuse(target: Catalogue | None, shards: Sequence[Catalogue]) -> None:
@@ -26,7 +26,9 @@ def refuse(target: Catalogue | None, shards: Sequence[Catalogue]) -> None:
         if False in sets:
             hint = f"facecli index --migrate -i {one.directory} finishes it"
             raise StoreError("a migration of the index is under way", one.directory, hint=hint)
-        sets[True].fingerprint.ask_same(everyone[0].sets()[True].fingerprint, one.directory, HINT)
+        first = everyone[0]
+        hint = f"unlike {first.directory}; {SAME}"
+        sets[True].fingerprint.ask_same(first.sets()[True].fingerprint, one.directory, hint)
     for shard in shards:
         if (marks := shard.marks_of_removal()) and (target is None or not _knows(target, shard, marks)):
             raise StoreError(

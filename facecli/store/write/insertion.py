@@ -49,8 +49,8 @@ class Insertions:
         self._photos.append(values)
         return photo_id
 
-    def add_face(self, face: FaceRow, photo_id: int) -> None:
-        """Add a face to a photo."""
+    def add_face(self, face: FaceRow, photo_id: int) -> int:
+        """Add a face to a photo; returns its id."""
         face_id, slot = self._next_face, self.new_slot(face)
         self._next_face += 1
         self.faces += 1
@@ -58,6 +58,7 @@ class Insertions:
         values = (face_id, self._row.set_id, photo_id, slot, face.box, face.score, face.found_by, face.landmarks)
         self._faces.append((*values, checksum))
         self._embeddings.append((face_id, face.embedding))
+        return face_id
 
     def new_slot(self, face: FaceRow) -> int:
         """A slot for the embedding of a face."""

@@ -1,0 +1,95 @@
+"""Group faces: choose, link, merge, attach, and say what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facecli.people.apart import Apart, Marks
+from facecli.people.clusters import Clusters
+from facecli.people.describing import Division, describe
+from facecli.people.edges import find_edges
+from facecli.people.grouping import Decisions, Edges, Faces, Grouped, Limits, Why
+from facecli.people.linking import first_links, link
+from facecli.people.merging import close_people, merge_pairs, near_singles
+from facecli.people.selecting import Chosen, choose_faces
+from facecli.reporting import Reporter
+from facecli.similarity.codes import RowNumbers
+
+MERGED_FROM = 3
+"""The least faces of people who are merged by their centroids."""
+
+
+def group(faces: Faces, decisions: Decisions, limits: Limits, edges: Edges | None, report: Reporter) -> Grouped:
+    """Sort the faces into people.
+
+    `edges` are those that an earlier call returned, for any faces: those that still hold are kept, so that M new faces
+    among N cost M·N. They never change the answer.
+    """
+    chosen = choose_faces(faces)
+    pairs, kept = find_edges(faces, chosen, limits.link, edges, report)
+    owners = _by_row(faces, chosen, decisions.owners)
+    clusters = Clusters(faces.codes[chosen.rows])
+    apart = _rules(faces, chosen, owners, _by_row(faces, chosen, decisions.refused))
+    links = first_links(pairs, clusters)
+    links = links.after(_one_an_owner(apart, clusters), clusters, apart)
+    link(clusters, apart, links, (limits.link, limits.small))
+    why = _merge_and_attach(clusters, apart, limits)
+    suggested = close_people(clusters, np.flatnonzero(clusters.sizes > 1), limits.suggest)
+    held = apart.held(np.concatenate([suggested.rows, suggested.others]))
+    fit = [held[a].fits(held[b]) for a, b in zip(suggested.rows.tolist(), suggested.others.tolist(), strict=True)]
+    division = Division(clusters, why, owners, suggested.where(np.array(fit, bool)))
+    return Grouped(describe(faces, chosen, division), kept)
+
+
+def _by_row(faces: Faces, chosen: Chosen, decided: Sequence[tuple[int, int]]) -> Marks:
+    """Decisions on faces that are there, by the row that stands for each face."""
+    pairs = np.array(decided, np.int64).reshape(-1, 2)
+    order = np.argsort(faces.face_ids)
+    at = np.searchsorted(faces.face_ids, pairs[:, 0], sorter=order)
+    there = at < len(order)
+    there[there] = faces.face_ids[order[at[there]]] == pairs[there, 0]
+    return Marks(chosen.first[order[at[there]]], pairs[there, 1])
+
+
+def _rules(faces: Faces, chosen: Chosen, owners: Marks, refused: Marks) -> Apart:
+    contents = faces.contents[chosen.rows]
+    _, inverse, counts = np.unique(contents, return_inverse=True, return_counts=True)
+    several = np.flatnonzero(counts[inverse] > 1)
+    return Apart(Marks(several, contents[several]), _taking_part(chosen, owners), _taking_part(chosen, refused))
+
+
+def _taking_part(chosen: Chosen, marks: Marks) -> Marks:
+    places = chosen.places[marks.clusters]
+    return Marks(places[places >= 0], marks.values[places >= 0])
+
+
+def _one_an_owner(apart: Apart, clusters: Clusters) -> RowNumbers:
+    """Into what the faces of each owner merge, as for `Clusters.merge`."""
+    into = np.arange(len(clusters))
+    owners, firsts = np.unique(apart.owners.values, return_index=True)
+    into[apart.owners.clusters] = apart.owners.clusters[firsts][np.searchsorted(owners, apart.owners.values)]
+    return np.unique(into, return_inverse=True)[1]
+
+
+def _merge_and_attach(clusters: Clusters, apart: Apart, limits: Limits) -> NDArray[np.uint8]:
+    """The last two steps; returns uint8 (n,), a `Why` for each face that takes part."""
+    linked, sizes = clusters.labels, clusters.sizes
+    large = np.flatnonzero(sizes >= MERGED_FROM)
+    merge_pairs(clusters, apart, close_people(clusters, large, limits.merge))
+    merged = clusters.labels
+    alone = np.flatnonzero(clusters.sizes == 1)
+    merge_pairs(clusters, apart, near_singles(clusters, alone, limits.attach, limits.margin))
+    why = np.full(len(linked), Why.LINKS, np.uint8)
+    why[linked != _largest(linked, merged, sizes)[merged]] = Why.CENTROIDS
+    why[np.isin(merged, alone)] = Why.ATTACHED
+    return why
+
+
+def _largest(parts: RowNumbers, wholes: RowNumbers, sizes: RowNumbers) -> RowNumbers:
+    """The largest part of each whole, by the numbers of both for each face; of equal ones the first."""
+    order = np.lexsort((parts, -sizes[parts], wholes))
+    first = np.flatnonzero(np.r_[True, wholes[order][1:] != wholes[order][:-1]][: len(order)])
+    return parts[order[first]]
