@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -43,7 +44,7 @@ THRESHOLD, ERROR, TOP = 0.34, 0.12, 10
 THRESHOLDS, SAME = (0.28, 0.34, 0.4), 0.9999
 MARK = bytes(16)
 BARE = "import numpy, cv2, onnxruntime, faiss"
-COLD = "import sys; sys.path.insert(0, sys.argv[1]); import search_scale; search_scale.ask_once(sys.argv[2:])"
+COLD = f"{BARE}; import sys; sys.path.insert(0, sys.argv[1]); import search_scale; search_scale.ask_once(sys.argv[2:])"
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,9 @@ class Row:
     first_pass: Times
     candidates: float
     """Faces that the first pass leaves to compare, in the median."""
-    process: float
-    """A new process that searches with a first pass: wall time, in milliseconds."""
-    bare_imports: float
+    process: tuple[float, ...]
+    """A new process that searches with a first pass: wall and processor time, in milliseconds."""
+    bare_imports: tuple[float, ...]
 
 
 class NoCatalogue:
@@ -144,14 +145,13 @@ def best(action: Callable[[], object], tries: int = 7) -> tuple[float, float]:
     return min(t for t, _ in taken) * 1000, min(t for _, t in taken) * 1000
 
 
-def drop_cached(file: VectorFile) -> None:
-    """Drop the files from the disk cache."""
-    for one in (file, file.compact):
-        if one.path.exists():
-            descriptor = one.open()
-            os.fsync(descriptor)
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-            os.close(descriptor)
+def drop_cached(folder: Path) -> None:
+    """Drop all files of a folder from the disk cache; no process may have mapped them."""
+    for path in folder.iterdir():
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(descriptor)
 
 
 def before(file: VectorFile, faces: int) -> Callable[[FloatArray], object]:
@@ -178,41 +178,59 @@ def asking(file: VectorFile, faces: int, error: float | None) -> Callable[[Float
 
 
 def ask_once(arguments: list[str]) -> None:
-    """Search once, in a new process; numpy's file of the query, the folder, and the number of faces are given."""
-    query, folder, faces = arguments
-    import cv2  # noqa: F401 (a query photo needs them)
-    import onnxruntime  # noqa: F401
+    """Search once in a new process, and print the milliseconds; folder, number of faces and the way are given."""
+    folder, faces, way = Path(arguments[0]), int(arguments[1]), arguments[2]
+    file = VectorFile(folder, 1, MARK, DIMENSION)
+    query = np.load(folder / "query.npy")
+    began = time.perf_counter()
+    ways_of(file, faces)[WAYS.index(way)]()(query)
+    sys.stdout.write(f"{(time.perf_counter() - began) * 1000}")
 
-    asking(VectorFile(Path(folder), 1, MARK, DIMENSION), int(faces), ERROR)(np.load(query))
+
+WAYS = ("before", "exact", "first pass")
+
+
+def ways_of(file: VectorFile, faces: int) -> tuple[Callable[[], Callable[[FloatArray], object]], ...]:
+    """What opens each of the three ways to search."""
+    return (
+        lambda: before(file, faces),
+        lambda: asking(file, faces, None),
+        lambda: asking(file, faces, ERROR),
+    )
+
+
+def in_new_process(folder: Path, faces: int, way: str, *, cold: bool) -> tuple[float, float, float]:
+    """Search in a new process: the milliseconds of the search, of the process, and its processor time."""
+    if cold:
+        drop_cached(folder)
+    command = [sys.executable, "-c", COLD, str(Path(__file__).parent), str(folder), str(faces), way]
+    return _run(command)
+
+
+def _run(command: list[str]) -> tuple[float, float, float]:
+    before_it, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before_it.ru_utime - before_it.ru_stime
+    return float(out or 0), wall * 1000, cpu * 1000
 
 
 def measure(folder: Path, faces: int, real: FloatArray | None) -> Row:
     file, encoding = make_files(folder, faces, real)
     one, many = queries_of(file, 1, faces), queries_of(file, 100, faces)
-    ways = (before(file, faces), asking(file, faces, None), asking(file, faces, ERROR))
+    np.save(folder / "query.npy", one)
+    cold = [min(in_new_process(folder, faces, way, cold=True)[0] for _ in range(2)) for way in WAYS]
+    processes = [in_new_process(folder, faces, WAYS[-1], cold=False) for _ in range(5)]
+    bare = [_run([sys.executable, "-c", BARE]) for _ in range(5)]
+    ways = [opening() for opening in ways_of(file, faces)]
     for way in ways:
         way(one)
     warm = [best(lambda way=way: way(one)) for way in ways]
     hundred = [best(lambda way=way: way(many), 1)[1] if faces <= DISTINCT else float("nan") for way in ways]
-    cold = [_cold(file, way, one) for way in ways]
-    np.save(folder / "query.npy", one)
-    here = str(Path(__file__).parent)
-    process = [sys.executable, "-c", COLD, here, str(folder / "query.npy"), str(folder), str(faces)]
-    ours, bare = (
-        min(best(lambda c=c: subprocess.run(c, check=True), 1)[0] for _ in range(5))
-        for c in (process, [sys.executable, "-c", BARE])
-    )
     sizes = [one.path.stat().st_size / 1e6 if one.path.exists() else 0.0 for one in (file, file.compact)]
     times = [Times(w[0], w[1], c, h) for w, c, h in zip(warm, cold, hundred, strict=True)]
-    return Row(faces, *sizes, encoding, *times, _candidates(file, many), ours, bare)
-
-
-def _cold(file: VectorFile, way: Callable[[FloatArray], object], query: FloatArray) -> float:
-    taken = []
-    for _ in range(3):
-        drop_cached(file)
-        taken.append(best(lambda: way(query), 1)[0])
-    return min(taken)
+    ours, imports = (tuple(min(run[i] for run in runs) for i in (1, 2)) for runs in (processes, bare))
+    return Row(faces, *sizes, encoding, *times, _candidates(file, many), ours, imports)
 
 
 def _candidates(file: VectorFile, queries: FloatArray) -> float:
@@ -273,8 +291,8 @@ def table(rows: list[Row]) -> str:
         lines += [(f"— with a cold disk cache, {name}", [f"{pick(r).cold_cache:.0f} ms" for r in rows])]
         lines += [(f"— 100 queries, CPU, {name}", [f"{pick(r).hundred_cpu / 1000:.2f} s" for r in rows])]
     lines += [("faces that the first pass leaves", [f"{row.candidates:,.0f}" for row in rows])]
-    lines += [("a new process", [f"{row.process:.0f} ms" for row in rows])]
-    lines += [("only its imports", [f"{row.bare_imports:.0f} ms" for row in rows])]
+    for name, pick in (("a new process", lambda row: row.process), ("only its imports", lambda row: row.bare_imports)):
+        lines += [(name, [f"{pick(row)[0]:.0f} ms ({pick(row)[1]:.0f} ms CPU)" for row in rows])]
     head = "| | " + " | ".join(lines[0][1]) + " |\n|---|" + "---|" * len(rows)
     return head + "".join(f"\n| {name} | " + " | ".join(cells) + " |" for name, cells in lines[1:])
 

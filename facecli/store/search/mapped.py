@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -47,7 +48,13 @@ class MappedCodes:
         room = (ctypes.c_ubyte * (len(stored) * file.code_size)).from_address(int(held.data()))
         self.codes: NDArray[Any] = np.ctypeslib.as_array(room).view(file.form.dtype).reshape(len(stored), file.width)
         """All codes, (n, width), as they are in the file."""
-        self.parts = [self._part(first, min(part, len(stored) - first)) for first in range(0, len(stored), part)]
+        self._part_size = part
+
+    @cached_property
+    def parts(self) -> list[MappedPart]:
+        """Indexes of all parts."""
+        size, total = self._part_size, len(self.stored)
+        return [self._part(first, min(size, total - first)) for first in range(0, total, size)]
 
     def check(self) -> None:
         """Raise VectorsDamaged where the file is no longer complete."""
