@@ -32,9 +32,8 @@ from facecli.store.disk.durable import Disk
 from facecli.store.reader import open_reader
 from facecli.store.records import Scope
 from facecli.store.search.gpu import open_scan
-from facecli.store.search.mapped import QUERY_BITS
 from facecli.store.search.ranking import Wanted, find_nearest
-from facecli.store.short_codes import encode
+from facecli.store.short_codes import encode, estimate, make_estimator
 from facecli.store.vector_file import VectorFile
 from facecli.store.vector_writer import COMPACT_FROM, VectorWriter
 from facecli.types import FloatArray
@@ -237,9 +236,8 @@ def _candidates(file: VectorFile, queries: FloatArray) -> float:
     if not file.compact.path.exists():
         return float("nan")
     codes: Any = faiss.read_index(str(file.compact.path), faiss.IO_FLAG_MMAP_IFC)
-    index: Any = faiss.IndexRaBitQ(DIMENSION, faiss.METRIC_INNER_PRODUCT)
-    index.train(np.zeros((1, DIMENSION), np.float32))
-    index.codes, index.ntotal, index.qb = codes.codes, codes.ntotal, QUERY_BITS
+    index = make_estimator(DIMENSION)
+    index.codes, index.ntotal = codes.codes, codes.ntotal
     limits, _, _ = index.range_search(queries[:20], THRESHOLD - ERROR)
     return float(np.median(np.diff(limits.astype(np.int64))))
 
@@ -255,17 +253,10 @@ def read_faces(index: str) -> FloatArray:
 
 def recall(queries: FloatArray, faces: FloatArray) -> dict[str, dict[str, float]]:
     """For each threshold: pairs at or over it, the largest underestimate among them, and how many each error misses."""
-    index: Any = faiss.IndexRaBitQ(DIMENSION, faiss.METRIC_INNER_PRODUCT)
-    index.train(np.zeros((1, DIMENSION), np.float32))
-    index.add_sa_codes(encode(faces.astype("<f2")))
-    index.qb = QUERY_BITS
-    found: list[FloatArray] = []
+    codes, found = encode(faces.astype("<f2")), []
     for start in range(0, len(queries), 256):
         some = queries[start : start + 256]
-        exact = some @ faces.T
-        limits, estimates, places = index.range_search(some, -2.0)
-        rows = np.repeat(np.arange(len(some)), np.diff(limits.astype(np.int64)))
-        similar = exact[rows, places]
+        similar, estimates = some @ faces.T, estimate(some, codes)
         chosen = (similar >= min(THRESHOLDS)) & (similar < SAME)
         found.append(np.stack([similar[chosen], estimates[chosen]]))
     similar, estimates = np.concatenate(found, axis=1)

@@ -16,13 +16,12 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from facecli.store.short_codes import make_estimator
 from facecli.store.vector_file import HALVES, StoredCodes
 from facecli.system import count_processors
 
 T = TypeVar("T")
 R = TypeVar("R")
-QUERY_BITS = 4
-"""To how many bits FAISS rounds a query that it compares with short codes; more take longer and estimate no better."""
 
 
 class MappedPart(Struct, frozen=True, eq=False):
@@ -68,9 +67,7 @@ class MappedCodes:
                 file.dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
             )
         else:
-            index = faiss.IndexRaBitQ(file.dimension, faiss.METRIC_INNER_PRODUCT)
-            index.train(np.zeros((1, file.dimension), np.float32))
-            index.qb = QUERY_BITS
+            index = make_estimator(file.dimension)
         index.is_trained = True
         data = self.codes[first : first + count].reshape(-1).view(np.uint8)
         index.codes = faiss.MaybeOwnedVectorUInt8.create_view(faiss.swig_ptr(data), len(data), self._whole.codes.owner)
