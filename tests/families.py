@@ -45,7 +45,7 @@ def portrait(path: Path, people: Sequence[str], *, seed: str = "", likeness: flo
 
 
 def family(folder: Path, counts: dict[str, int]) -> list[IndexedPhoto]:
-    """So many portraits of each person: ann-0.jpg, ann-1.jpg, …"""
+    """Portraits: so many of each person, ann-0.jpg, ann-1.jpg and so on."""
     return [portrait(folder / f"{who}-{n}.jpg", [who]) for who, count in counts.items() for n in range(count)]
 
 

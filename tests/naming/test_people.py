@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from facecli.errors import FacecliError, QueryError, StoreError, UsageError
 from facecli.naming.album import IndexPeople
 from facecli.naming.listing import Choice, Which
-from facecli.store.records import Batch
 from facecli.store.reader import open_reader
+from facecli.store.records import Batch
 from facecli.store.writer import open_writer
 from facecli.types import PhotoFile
 
@@ -79,7 +79,8 @@ def test_the_order_of_indexing_changes_no_group(people: IndexPeople, tmp_path: P
 def test_a_name_stays_when_photos_come_and_the_id_with_it(people: IndexPeople, index: Path, tmp_path: Path) -> None:
     people.name(3, "Cleo")
     put(index, [portrait(tmp_path / f"cleo-{n}.jpg", ["cleo"]) for n in range(3, 9)])
-    assert [(one.person_id, one.name, one.faces) for one in people.listed()][0] == (3, "Cleo", 9)
+    first = people.listed()[0]
+    assert (first.person_id, first.name, first.faces) == (3, "Cleo", 9)
 
 
 def test_a_name_is_one_persons_and_found_in_any_case(people: IndexPeople) -> None:
@@ -234,7 +235,7 @@ def test_forgetting_a_name_takes_it_from_every_file(people: IndexPeople, index: 
         people.undo()
 
 
-def test_ids_are_never_used_again(people: IndexPeople, index: Path) -> None:
+def test_ids_are_never_used_again(people: IndexPeople) -> None:
     new = people.split(1, [face(people, 1, "ann-0"), face(people, 1, "ann-1")])
     people.undo()
     again = people.split(1, [face(people, 1, "ann-2"), face(people, 1, "ann-1")])
