@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
-IntArray = NDArray[np.int32]
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels of the upright photo."""
 LARGEST = (1 << 63) - 1
@@ -165,15 +164,6 @@ class Detections(Struct, frozen=True, eq=False):
         )
 
 
-class FaceCrops(Struct, frozen=True, eq=False):
-    """Aligned face crops of several photos."""
-
-    pixels: ByteArray
-    """uint8 (m, 112, 112, 3), RGB."""
-    owner: IntArray
-    """int32 (m,): index of each crop's photo in the batch."""
-
-
 class IndexedPhoto(Struct, frozen=True, eq=False):
     """A photo with its faces; the store writes it as a unit."""
 
@@ -292,6 +282,12 @@ class IndexReport(Struct):
     """Worker threads."""
     devices: int = 0
     """Devices with threads of their own for the networks; 0 if the workers ran the networks."""
+    engine: str = ""
+    """Where the workers ran: threads (in this process), processes, or ray; empty if the models were not needed."""
+    workers: int = 0
+    """Workers, each with models of its own; one has several threads."""
+    machines: int = 0
+    """The machines of the workers."""
     stages: dict[str, StageTime] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     kept_out: int = 0

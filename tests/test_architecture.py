@@ -53,6 +53,8 @@ MAY_IMPORT = {
     "thresholds": ("types", "errors"),
     **dict.fromkeys(WORLDS, LEAVES),
     "pipeline": (*WORLDS, *LEAVES),
+    "fleet": ("pipeline", *WORLDS, *LEAVES),
+    "indexing": ("fleet", "pipeline", *WORLDS, *LEAVES),
     "output": LEAVES,
     **dict.fromkeys(("merging", "removing"), ("indexing", "pipeline", *WORLDS, *LEAVES)),
     "naming": ("people", *WORLDS, *LEAVES),
@@ -74,8 +76,8 @@ INSIDE: dict[str, dict[str, tuple[str, ...]]] = {
         "recognition": ("pixels", "runtime"),
         "devices": ("packs", "runtime"),
         "optimization": _UNDER_MODELS[:-1],
-        "models": _UNDER_MODELS,
-        "serving": (*_UNDER_MODELS, "models"),
+        "capacity": ("packs", "recognition"),
+        "models": (*_UNDER_MODELS, "capacity"),
     },
     "store": {
         "errors": (),
@@ -102,12 +104,14 @@ DOORS = {"store": ("libraries", "locate", "merging", "people", "reader", "record
 LIBRARY_IN = {
     "click": ("cli",),
     "tqdm": ("cli",),
+    "watchfiles": ("cli",),
     "sqlite3": ("store",),
     "faiss": ("store",),
     "onnxruntime": ("vision",),
     "openvino": ("vision",),
     "insightface": ("vision",),
     "simplejpeg": ("photos",),
+    "ray": ("fleet",),
 }
 FORBIDDEN_NAMES = ("utils", "util", "helpers", "common", "manager", "misc")
 

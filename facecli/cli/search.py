@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from msgspec import Struct
 
 from facecli.cli.choices import FACE, number
+from facecli.cli.completing import complete_thresholds
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
 from facecli.cli.printing import format_options
@@ -25,38 +25,6 @@ facecli search Anna Ben --combine all       the photos that show both
 facecli search me.jpg --html found.html     an HTML page with the photos
 curl -s URL | facecli search -              an image on stdin
 """
-
-
-class SearchArguments(Struct, frozen=True):
-    """The parsed arguments."""
-
-    queries: tuple[str, ...]
-    files_from: str | None
-    top: int | None
-    threshold: str
-    face: str
-    combine: str
-    by: str
-    model: str | None
-    device: str
-    paths: bool
-    print0: bool
-    json: bool
-    csv: bool
-    all_queries: bool
-    missing: bool
-    provenance: bool
-    show: bool
-    html: str | None
-    open_page: bool
-    link_to: str | None
-    copy_to: str | None
-    dry_run: bool
-
-    @property
-    def makes_files(self) -> bool:
-        """Whether a page, links or copies are made, which a closed stdout must not prevent."""
-        return bool(self.html or self.link_to or self.copy_to)
 
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
@@ -80,6 +48,7 @@ class SearchArguments(Struct, frozen=True):
     metavar="X|NAME",
     default="auto",
     show_default=True,
+    shell_complete=complete_thresholds,
     help="Minimum similarity: a number, loose, balanced, strict, none, or auto: depends on the index size, with a "
     "chance of one in ten that any stranger passes.",
 )
@@ -145,6 +114,6 @@ def search(common: Common, **given: Any) -> int:
     terminal, tab-separated rows in a pipe: similarity, path, face, box, and `missing` if the photo's file is gone. Exit
     code 0: match found, 1: no match, 2: error.
     """
-    from facecli.cli.search_run import SearchRun  # noqa: PLC0415 (not for --help)
+    from facecli.cli.search_run import SearchArguments, SearchRun  # noqa: PLC0415 (not for --help)
 
     return SearchRun(common, SearchArguments(**given)).run()

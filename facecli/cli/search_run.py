@@ -7,6 +7,7 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from facecli.cli.context import now, path_style, terminal_of
@@ -32,13 +33,44 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from facecli.cli.options import Common
-    from facecli.cli.search import SearchArguments
     from facecli.photos.recorded import Recorded
-    from facecli.searching.search import Answer, SearchAnswer
+    from facecli.searching.search import Answered, SearchAnswer
     from facecli.store.reader import IndexReader
 
 ROWS = 10
 """The most rows of a query, unless -k is given."""
+
+
+class SearchArguments(Struct, frozen=True):
+    """The parsed arguments."""
+
+    queries: tuple[str, ...]
+    files_from: str | None
+    top: int | None
+    threshold: str
+    face: str
+    combine: str
+    by: str
+    model: str | None
+    device: str
+    paths: bool
+    print0: bool
+    json: bool
+    csv: bool
+    all_queries: bool
+    missing: bool
+    provenance: bool
+    show: bool
+    html: str | None
+    open_page: bool
+    link_to: str | None
+    copy_to: str | None
+    dry_run: bool
+
+    @property
+    def makes_files(self) -> bool:
+        """Whether a page, links or copies are made, which a closed stdout must not prevent."""
+        return bool(self.html or self.link_to or self.copy_to)
 
 
 class SearchRun:
@@ -74,20 +106,19 @@ class SearchRun:
     def _refresh_people(self, directory: Path, queries: Sequence[str]) -> None:
         """Bring the groups up to date, where a query is for a person."""
         with open_reader(directory) as reader:
-            if not asks_for_people(reader, queries, os.getcwd()):
-                return
-        # Imported here: only queries for people need it.
-        from facecli.naming.album import IndexPeople  # noqa: PLC0415
+            asked = asks_for_people(reader, queries, os.getcwd())
+        if asked:
+            from facecli.naming.album import IndexPeople  # noqa: PLC0415 (only for people)
 
-        IndexPeople(directory, self.console).refresh()
+            IndexPeople(directory, self.console).refresh()
 
     def _print(
-        self, answers: Generator[Answer], printer: AnswerPrinter, search: Search, reader: IndexReader
-    ) -> list[Answer]:
+        self, answers: Generator[Answered], printer: AnswerPrinter, search: Search, reader: IndexReader
+    ) -> list[Answered]:
         """Print the answers as they come; returns those that are needed for more than rows."""
         asked, kept = self.request, []
         with results(lasting=asked.makes_files) as out:
-            given: Iterable[Answer] = answers
+            given: Iterable[Answered] = answers
             if asked.provenance:
                 given = list(answers)
                 made = provenance_record(search.threshold, search.photos, reader.info, now())
@@ -214,6 +245,6 @@ def _queries_of(request: SearchArguments) -> tuple[str, ...]:
         raise UsageError(
             "nothing to search for" if request.files_from is None else "the list is empty",
             request.files_from or "facecli search",
-            hint="name a photo, a person, face:ID, or - for an image on stdin",
+            hint="name a photo, face:ID, or - for an image on stdin",
         )
     return queries

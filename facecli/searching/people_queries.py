@@ -57,7 +57,7 @@ def matches_of_person(reader: IndexReader, person_id: int, by: By) -> list[Match
     found: list[Match] = []
     paths: set[str] = set()
     for face in reader.people.faces([person_id]):
-        if by is By.FACE or face.path not in paths:
+        if not (by is By.PHOTO and face.path in paths):
             paths.add(face.path)
             found.append(Match(len(found) + 1, face.similarity, face.face_id, face.path, face.box, face.score))
     return found

@@ -235,9 +235,7 @@ def open_vectors(row: SetRow) -> tuple[StoredCodes | None, str]:
 
 def _sizes(directory: Path) -> dict[str, int]:
     with os.scandir(directory) as entries:
-        return {
-            entry.name: entry.stat(follow_symlinks=False).st_size for entry in sorted(entries, key=lambda e: e.name)
-        }
+        return {name: file_size(directory / name) for name in sorted(entry.name for entry in entries)}
 
 
 def _detections(faces: list[StoredFace]) -> Detections:

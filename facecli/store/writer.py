@@ -185,6 +185,16 @@ class IndexWriter(IndexReader):
                 "INSERT INTO roots (path, mount, file_system) VALUES (?, ?, ?)", wanted
             )
 
+    def keep_excludes(self, patterns: Sequence[str]) -> None:
+        """Replace the patterns to exclude that later runs use."""
+        if tuple(patterns) == self._writing.excludes():
+            return
+        with explained(self._writing.path), transaction(self._writing.connection, self._disk, "excludes"):
+            self._writing.connection.execute("DELETE FROM excludes")
+            self._writing.connection.executemany(
+                "INSERT INTO excludes (pattern) VALUES (?)", [(pattern,) for pattern in patterns]
+            )
+
     def set_part(self, part: str) -> None:
         """Record the part of the photos that the index is restricted to; empty for all."""
         if part != self._writing.part():

@@ -14,6 +14,8 @@ def test_smoke() -> None:
         [sys.executable, str(script), "--smoke", "--json"], check=False, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = json.loads(done.stdout)
-    assert [(row["cores"], row["photos"], row["faces"]) for row in rows] == [(1, 24, 24), (2, 24, 24)]
-    assert all(row["photos_per_second"] > 0 for row in rows)
+    found = json.loads(done.stdout)
+    assert set(found["floor"]) == {"read", "decode", "letterbox", "post-process", "align", "result"}
+    assert [(row["cores"], row["photos"], row["faces"]) for row in found["rows"]] == [(1, 72, 72), (2, 72, 72)]
+    assert [row["device_busy"] > 0 for row in found["rows"]] == [False, True]
+    assert all(row["photos_per_second"] > 0 for row in found["rows"])

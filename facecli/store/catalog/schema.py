@@ -164,7 +164,11 @@ CREATE TRIGGER face_ungrouped AFTER DELETE ON faces BEGIN
 END;
 """
 """Decisions about people, which are kept, and groups, which can be made again from faces and decisions."""
-MIGRATIONS: tuple[str, ...] = (FIRST, CHANGES, PARTS, PEOPLE)
+EXCLUDES = """
+CREATE TABLE excludes (place INTEGER PRIMARY KEY, pattern TEXT NOT NULL) STRICT;
+"""
+"""The patterns of --exclude, in the order in which they were given, as gitignore needs it."""
+MIGRATIONS: tuple[str, ...] = (FIRST, CHANGES, PARTS, PEOPLE, EXCLUDES)
 """Script n takes a catalogue from version n to n + 1. A reader cannot migrate; it reads NULL for missing columns."""
 CHANGES_FROM = 1 + MIGRATIONS.index(CHANGES)
 """The first version that has the columns of CHANGES."""
@@ -172,6 +176,8 @@ PARTS_FROM = 1 + MIGRATIONS.index(PARTS)
 """The first version that has the column of PARTS."""
 PEOPLE_FROM = 1 + MIGRATIONS.index(PEOPLE)
 """The first version that has the tables of PEOPLE."""
+EXCLUDES_FROM = 1 + MIGRATIONS.index(EXCLUDES)
+"""The first version that has the table of EXCLUDES."""
 
 
 def migrate(connection: sqlite3.Connection, number: int, script: str) -> None:

@@ -176,8 +176,7 @@ class BatchCommit:
             return
         photo_id = self._new.add_photo(photo, stored)
         standing[stored] = photo_id, photo.digest
-        for face in faces:
-            self._new.add_face(face, photo_id)
+        self._new.add_faces(faces, photo_id)
 
     def _without(self, faces: list[FaceRow], kept_out: KeptOut) -> list[FaceRow]:
         """The faces without those that were removed earlier."""
@@ -220,7 +219,7 @@ class BatchCommit:
             if i in same:
                 self._keep_face(old[same[i]], face, photo_id)
             else:
-                added.append((self._new.add_face(face, photo_id), face.embedding))
+                added.append((self._new.add_faces([face], photo_id), face.embedding))
         follow_edit(self._connection, [(gone.face_id, gone.embedding) for gone in dropped], added)
 
     def _old_faces(self, photo_id: int) -> list[_OldFace]:
