@@ -154,5 +154,6 @@ def stripes(rows: RowNumbers, vectors: FloatArray | HalfArray, products: Product
     fine = np.concatenate([np.zeros(0, np.float32), *slack]) <= COARSE
     for chosen, way, step in ((np.flatnonzero(fine), products, unit), (np.flatnonzero(~fine), FloatProducts(), 1.0)):
         for start in range(0, len(chosen), max(1, most)):
-            parts = [chosen[i : i + PACKED] for i in range(start, min(start + most, len(chosen)), PACKED)]
+            some = chosen[start : start + most]
+            parts = [some[i : i + PACKED] for i in range(0, len(some), PACKED)]
             yield Stripe(way, step, tuple(PackedVectors(rows[part], vectors[part], way, step) for part in parts))
