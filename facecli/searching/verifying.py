@@ -7,9 +7,9 @@ from itertools import product
 
 from msgspec import Struct
 
+from facecli.calibrating import find_calibration
 from facecli.config import SearchOptions
 from facecli.errors import PhotoError, UsageError
-from facecli.searching.calibrating import find_calibration
 from facecli.searching.gathering import Surroundings, check_stdin, warn_of_query
 from facecli.searching.opening import ModelSource, choose_pack
 from facecli.searching.query_parser import PhotoQuery, choose_faces, name_photo

@@ -183,6 +183,10 @@ class StoredPeople:
         """The generation of the catalogue."""
         return self._catalogue.number("SELECT generation FROM state")
 
+    def recogniser(self) -> str:
+        """The SHA-256 of the model that made the embeddings."""
+        return self._catalogue.sets()[True].fingerprint.recogniser_sha256
+
     def signature(self) -> int:
         """The signature of `table`, without reading the embeddings."""
         digest = xxhash.xxh3_64()
