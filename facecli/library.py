@@ -143,10 +143,9 @@ class Index:
         options = _replaced(options, self._model, self._device, exclude)
         roots = (photos,) if isinstance(photos, str | os.PathLike) else _several(photos)
         request = IndexRequest(self.path, tuple(map(_absolute, roots)), options=options)
-        reporter = _reporter(progress)
-        report = index_photos(request, reporter)
+        report = index_photos(request, _reporter(progress))
         if not options.dry_run:
-            refresh_after_run(Path(self.path), report.seconds, reporter)
+            refresh_after_run(Path(self.path), report.seconds, SilentReporter())
         return report
 
     def search(
