@@ -58,10 +58,10 @@ class Apart:
         """Which new clusters, bool (m,), would break a rule if clusters were merged as in `Clusters.merge`."""
         out = np.zeros(int(into.max(initial=-1)) + 1, bool)
         out[_repeated(into[self.contents.clusters], self.contents.values)] = True
-        owned = into[self.owners.clusters]
-        out[_repeated(owned, np.zeros_like(owned))] = True
+        owned = self.owners.moved(into)
+        out[_repeated(owned.clusters, np.zeros_like(owned.clusters))] = True
         refused = into[self._refused.clusters]
-        out[_shared((refused, self._refused.values), (owned, self.owners.values))] = True
+        out[_shared((refused, self._refused.values), (owned.clusters, owned.values))] = True
         return out
 
     def merge(self, into: RowNumbers) -> None:
