@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from enum import StrEnum
 from numbers import Integral, Real
 from typing import Any
 
 from msgspec import Struct, field
-from msgspec.structs import force_setattr
+from msgspec.structs import force_setattr, replace
 
 from facecli.errors import UsageError, quoted
 from facecli.limits import PhotoLimits
@@ -17,6 +18,10 @@ DEFAULT_PACK = "buffalo_sc"
 INDEX_NAME = ".facecli"
 WAIT_READERS = 10.0
 """Seconds that a removal waits for open readers, which still see the removed data."""
+IGNORE_NAME = ".facecliignore"
+"""The file in a directory of photos with patterns of what is not indexed below it."""
+OUTPUT_NAME = ".facecli-output"
+"""The file that marks a directory that facecli made for copies, links or crops, so that it is not indexed."""
 CATALOGUE_NAME = "catalog.db"
 """The file that marks a directory as an index."""
 INDEX_MARK = 0x66616365
@@ -50,6 +55,10 @@ class By(StrEnum):
     FACE = "face"
 
 
+LONGEST_PATTERN = 4096
+"""The most characters of a pattern to exclude."""
+MOST_PATTERNS = 1000
+"""The most patterns to exclude that an index keeps."""
 LARGEST_FACE_ID = 2**63 - 1
 MOST_PARTS = 1_000_000
 LONGEST_NUMBER = 30
@@ -102,6 +111,11 @@ BOUNDS = {
     "max_memory": Bounds(1, 10**15),
     "min_photos": Bounds(0, 10**9),
     "link": Bounds(0, 1, 0),
+    "processes": Bounds(0, 1024),
+    "workers": Bounds(0, 10**5),
+    "chunk": Bounds(0, 4096),
+    "worker_gpus": Bounds(0, 64, 0),
+    "worker_cpus": Bounds(1, 1024),
 }
 """Limits of options by name, for the command line and for Python."""
 
@@ -134,6 +148,17 @@ def read_face(asked: str) -> str:
     return str(number)
 
 
+def read_fleet(asked: str) -> str:
+    """Check where the workers of a fleet are: local, local:N, auto or ray://HOST:PORT; raises UsageError."""
+    kind, colon, number = asked.partition(":")
+    host, _, port = asked.removeprefix("ray://").rpartition(":")
+    is_local = kind == "local" and (not colon or bool(whole_number(number, BOUNDS["workers"].most)))
+    is_cluster = asked.startswith("ray://") and bool(host) and bool(whole_number(port, 65535)) and "/" not in host
+    if not (is_local or is_cluster or asked == "auto"):
+        raise UsageError("not local, local:N, auto or ray://HOST:PORT", quoted(asked))
+    return asked
+
+
 def _settle(options: Struct) -> None:
     """Check the values of options and convert words to enum members; raises UsageError on an invalid value."""
     for name in options.__struct_fields__:
@@ -156,6 +181,7 @@ _KINDS = {
     "bool": "yes or no",
     "ScanOptions": "facecli.config.ScanOptions",
     "ReadOptions": "facecli.config.ReadOptions",
+    "FleetOptions": "facecli.config.FleetOptions",
 }
 """What options of these types are, in words."""
 _WORDS: dict[str, type[StrEnum]] = {"precision": Precision, "combine": Combine, "by": By}
@@ -187,13 +213,22 @@ class ReadOptions(Struct, frozen=True):
         _settle(self)
 
 
+def check_pattern(pattern: str) -> str:
+    """The pattern; raises UsageError where it is empty, or too long or of too many lines to be kept."""
+    if not pattern.strip() or len(pattern) > LONGEST_PATTERN or any(end in pattern for end in "\n\r\0"):
+        raise UsageError(f"a pattern to exclude is one line of at most {LONGEST_PATTERN} characters", quoted(pattern))
+    return pattern
+
+
 class ScanOptions(Struct, frozen=True):
     """Which files of a directory are indexed."""
 
     recursive: bool = True
     follow_symlinks: bool = False
     exclude: tuple[str, ...] = ()
-    """Patterns as in .gitignore."""
+    """Patterns as in .gitignore; the index keeps them for later runs."""
+    forget_excludes: bool = False
+    """Whether the patterns of earlier runs are dropped first."""
 
     def __post_init__(self) -> None:
         if isinstance(self.exclude, str):
@@ -201,8 +236,38 @@ class ScanOptions(Struct, frozen=True):
             force_setattr(self, "exclude", (self.exclude,))
         if not isinstance(self.exclude, list | tuple) or not all(isinstance(pattern, str) for pattern in self.exclude):
             raise UsageError("exclude is a pattern as in .gitignore, or several", quoted(self.exclude))
-        force_setattr(self, "exclude", tuple(self.exclude))
+        if len(self.exclude) > MOST_PATTERNS:
+            raise UsageError(f"more than {MOST_PATTERNS} patterns to exclude", f"{len(self.exclude)}")
+        force_setattr(self, "exclude", tuple(map(check_pattern, self.exclude)))
         _settle(self)
+
+    def excluding(self, patterns: str | Sequence[str] | None) -> ScanOptions:
+        """The same with further patterns; with None the patterns of earlier runs are dropped."""
+        further = ScanOptions(exclude=() if patterns is None else patterns).exclude  # type: ignore[arg-type]
+        return replace(
+            self,
+            exclude=(*self.exclude, *further),
+            forget_excludes=self.forget_excludes or patterns is None,
+        )
+
+
+class FleetOptions(Struct, frozen=True):
+    """The workers of a Ray cluster."""
+
+    address: str = ""
+    """local[:N] (a cluster of our own on this machine), auto (the one that this machine belongs to), ray://HOST:PORT;
+    empty for no cluster."""
+    workers: int = 0
+    """0 for as many as the cluster has room for."""
+    worker_gpus: float | None = None
+    """The GPUs, or the share of one, that Ray reserves for a worker; None for one where a machine has any."""
+    worker_cpus: int | None = None
+    """The processors that Ray reserves for a worker; None for one, or for an even share of a GPU's machine."""
+
+    def __post_init__(self) -> None:
+        _settle(self)
+        if self.address:
+            read_fleet(self.address)
 
 
 class IndexOptions(Struct, frozen=True):
@@ -234,6 +299,11 @@ class IndexOptions(Struct, frozen=True):
     wait_seconds: float = 0.0
     max_memory: int | None = None
     """Maximum bytes of files and decoded pixels in memory; None for a quarter of the memory, at most 2 GB."""
+    processes: int | None = None
+    """Worker processes on this machine; 0 for threads of this one, None for what suits the machine."""
+    chunk: int = 0
+    """Photos that a worker gets at once; 0 for what it does in about a second."""
+    fleet: FleetOptions = field(default_factory=FleetOptions)
 
     def __post_init__(self) -> None:
         _settle(self)
@@ -260,6 +330,8 @@ class SearchOptions(Struct, frozen=True):
     """Whether the SHA-256 of each query photo is computed."""
     limits: PhotoLimits = field(default_factory=PhotoLimits)
     """Which photos are searched."""
+    exact: bool = False
+    """Whether all faces are compared exactly; else a first pass, of measured recall, may leave out most of them."""
 
     def __post_init__(self) -> None:
         for name in ("face", "threshold"):

@@ -53,6 +53,10 @@ class DeviceFull(DeviceError):
     """A device has too little memory for a batch of this size."""
 
 
+class WorkerError(FacecliError):
+    """No worker is left for the photos of a run, or none could be had."""
+
+
 class StoreError(FacecliError):
     """The index cannot be opened, read or written."""
 

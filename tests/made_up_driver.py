@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from facecli.vision.serving import pinned_memory
+from facecli.vision.runtime import pinned_memory
 
 GB = 1_000_000_000
 NO_CONTEXT = 201

@@ -1,4 +1,4 @@
-"""Devices that misbehave: CPU sessions that are slow, get lost or run out of memory, and photos for them."""
+"""Devices that work in batches, run by the CPU: slow, lost or out of memory if a test wants, and photos for them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from facecli.errors import DeviceFull
+from facecli.vision import models
 from facecli.vision.detection.network import FaceNetwork
+from facecli.vision.devices import select
+from facecli.vision.optimization import half_precision
 from facecli.vision.packs.resolve import ModelFile
-from facecli.vision.runtime.providers import Device
+from facecli.vision.runtime import session
+from facecli.vision.runtime.providers import CPU, Device
 from facecli.vision.runtime.session import Session
-from facecli.vision.serving import pooled
 
 FACES = [(110, 330), (320, 210), (520, 340), (795, 410), (955, 130), (1170, 340)]
 """The positions of the faces in t1.jpg: x, y in pixels."""
 PHOTOS = 24
+PROCESSOR = Device("cpu", CPU)
 Behaviour = Callable[[NDArray[Any], int], None]
 """Called with the input of a device and the number of its earlier runs; may wait or raise."""
 
@@ -28,9 +32,9 @@ Behaviour = Callable[[NDArray[Any], int], None]
 class Behaved:
     """A session that runs a given behaviour before each run."""
 
-    def __init__(self, session: Session, behaviour: Behaviour, counts: dict[str, int], name: str) -> None:
-        self.provider, self.input, self.outputs = session.provider, session.input, session.outputs
-        self._session, self._behaviour, self._counts, self._name = session, behaviour, counts, name
+    def __init__(self, inner: Session, behaviour: Behaviour, counts: dict[str, int], name: str) -> None:
+        self.provider, self.input, self.outputs = inner.provider, inner.input, inner.outputs
+        self._session, self._behaviour, self._counts, self._name = inner, behaviour, counts, name
 
     def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
         self._behaviour(feed, self._counts.get(self._name, 0))
@@ -38,25 +42,52 @@ class Behaved:
         return self._session.run(feed)
 
 
-def let_behave(patch: pytest.MonkeyPatch, behaviours: dict[str, Behaviour]) -> dict[str, int]:
-    """Make devices behave by name; returns how often each was used, updated during the run."""
-    counts: dict[str, int] = {}
-    open_detector, open_recogniser = pooled.open_detector, pooled.open_recogniser
+TEST = "TestExecutionProvider"
 
-    def behaved(session: Session, name: str) -> Session:
-        return Behaved(session, behaviours.get(name, lambda _, __: None), counts, name)
+
+def let_behave(patch: pytest.MonkeyPatch, behaviours: dict[str, Behaviour]) -> dict[str, int]:
+    """Add devices test:0, test:1, … that work in batches, on the CPU, and make them behave by name.
+
+    Returns how often each was used, updated during the run.
+    """
+    counts: dict[str, int] = {}
+    add_test_devices(patch)
+    open_detector, open_recogniser = models.open_detector, models.open_recogniser
+
+    def behaved(inner: Session, name: str) -> Session:
+        return Behaved(inner, behaviours.get(name, lambda _, __: None), counts, name)
 
     def detector(file: ModelFile, device: Device, report: Any) -> FaceNetwork:
         network = open_detector(file, device, report)
         return network.over(behaved(network.session, device.name))
 
-    patch.setattr(pooled, "open_detector", detector)
+    patch.setattr(models, "open_detector", detector)
     patch.setattr(
-        pooled,
+        models,
         "open_recogniser",
         lambda file, device, *rest: behaved(open_recogniser(file, device, *rest), device.name),
     )
     return counts
+
+
+def add_test_devices(patch: pytest.MonkeyPatch) -> None:
+    """Let `test:0,1` name devices other than the CPU, whose networks ONNX Runtime runs on the CPU."""
+    devices_of, open_inference = select._devices_of, session.open_inference
+
+    def devices(kind: str, numbers: list[int]) -> tuple[Device, ...]:
+        if kind != "test":
+            return devices_of(kind, numbers)
+        return tuple(Device(f"test:{number}", TEST) for number in numbers or [0])
+
+    def opened(model: str | bytes, device: Device, options: Any = None, *, explained: bool = True) -> Any:
+        return open_inference(model, PROCESSOR if device.provider == TEST else device, options, explained=explained)
+
+    patch.setattr(select, "_devices_of", devices)
+    for module in (select, session):
+        patch.setattr(module, "open_inference", opened)
+    # Whether half precision is faster here would be left to chance.
+    for name, value in (("LEAST_GAIN", 0.0), ("ROUNDS", 1), ("ROWS", (1,))):
+        patch.setattr(half_precision, name, value)
 
 
 def slow(_feed: NDArray[Any], _before: int) -> None:

@@ -17,6 +17,7 @@ LEAVES = (
     "boxes",
     "cache",
     "captures",
+    "calibrating",
     "config",
     "directories",
     "errors",
@@ -45,6 +46,7 @@ MAY_IMPORT = {
     "scratch": ("whole_files",),
     "cache": ("directories", "whole_files"),
     "installation": ("errors", "system"),
+    "calibrating": ("directories", "errors", "thresholds", "whole_files"),
     "errors": (),
     "wording": (),
     "system": (),
@@ -59,6 +61,8 @@ MAY_IMPORT = {
     "thresholds": ("types", "errors"),
     **dict.fromkeys(WORLDS, LEAVES),
     "pipeline": (*WORLDS, *LEAVES),
+    "fleet": ("pipeline", *WORLDS, *LEAVES),
+    "indexing": ("fleet", "pipeline", *WORLDS, *LEAVES),
     "output": LEAVES,
     **dict.fromkeys(("merging", "removing"), ("indexing", "pipeline", *WORLDS, *LEAVES)),
     "naming": ("people", *WORLDS, *LEAVES),
@@ -80,8 +84,8 @@ INSIDE: dict[str, dict[str, tuple[str, ...]]] = {
         "recognition": ("pixels", "runtime"),
         "devices": ("packs", "runtime"),
         "optimization": _UNDER_MODELS[:-1],
-        "models": _UNDER_MODELS,
-        "serving": (*_UNDER_MODELS, "models"),
+        "capacity": ("packs", "recognition"),
+        "models": (*_UNDER_MODELS, "capacity"),
     },
     "store": {
         "errors": (),
@@ -94,7 +98,7 @@ INSIDE: dict[str, dict[str, tuple[str, ...]]] = {
         "vector_writer": ("disk", "short_codes", "vector_file"),
         "catalog": ("disk", "errors", "locate", "records", "vector_file"),
         "people": ("catalog", "disk", "errors"),
-        "search": ("catalog", "disk", "errors", "records", "vector_file"),
+        "search": ("catalog", "disk", "errors", "records", "short_codes", "vector_file"),
         "maintenance": ("catalog", "disk", "errors", "locate", "people", "records", *_FILES),
         "write": ("catalog", "disk", "errors", "maintenance", "people", "records", *_FILES),
         "reader": _UNDER_READER,
@@ -103,17 +107,19 @@ INSIDE: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 """The imports allowed to each sub-package, or module beside sub-packages, within the same package."""
-DOORS = {"store": ("libraries", "locate", "merging", "people", "reader", "records", "writer")}
+DOORS = {"store": ("libraries", "locate", "merging", "people", "reader", "records", "short_codes", "writer")}
 """The modules of a package that other packages may import, where not all are open."""
 LIBRARY_IN = {
     "click": ("cli",),
     "tqdm": ("cli",),
+    "watchfiles": ("cli",),
     "sqlite3": ("store",),
     "faiss": ("store",),
     "onnxruntime": ("vision",),
     "openvino": ("vision",),
     "insightface": ("vision",),
     "simplejpeg": ("photos",),
+    "ray": ("fleet",),
 }
 FORBIDDEN_NAMES = ("utils", "util", "helpers", "common", "manager", "misc")
 

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import to_builtins
 
+from facecli.cli.choices import Checked
 from facecli.cli.options import Common, common_options
 from facecli.cli.streams import results, tell
+from facecli.config import read_fleet
 from facecli.errors import UsageError
 from facecli.output.paths import encoded, printable
+from facecli.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from facecli.health import DeviceHealth, Health
+    from facecli.indexing.fleet_health import FleetHealth, MachineHealth
     from facecli.installation import Conflict
     from facecli.vision.runtime.cuda import Gpu
 
@@ -30,6 +34,7 @@ Examples:
   facecli doctor                check the installation; test each device by an inference
   facecli doctor --fix          run the commands that fix the problems, asking before each
   facecli doctor --json | jq .problems
+  facecli doctor --fleet auto   check every machine of the Ray cluster of this one
 """
 
 
@@ -37,9 +42,17 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--fix", is_flag=True, help="Run the commands that fix the problems, asking before each.")
 @click.option("-y", "--yes", is_flag=True, help="With --fix: do not ask.")
+@click.option(
+    "--fleet",
+    type=Checked("local[:N]|auto|ray://HOST:PORT", read_fleet),
+    metavar="WHERE",
+    help="Check the machines of a Ray cluster instead: version, device, formats, and whether they see the photos.",
+)
 @common_options
-def doctor(common: Common, *, as_json: bool, fix: bool, yes: bool) -> int:
+def doctor(common: Common, *, as_json: bool, fix: bool, yes: bool, fleet: str | None) -> int:
     """Check devices, libraries and models, and tell how to fix problems."""
+    if fleet is not None:
+        return _check_fleet(common, fleet, as_json=as_json)
     # Imported here, so that --help stays fast.
     from facecli.health import check_health  # noqa: PLC0415
     from facecli.output.records import json_line  # noqa: PLC0415
@@ -60,6 +73,39 @@ def doctor(common: Common, *, as_json: bool, fix: bool, yes: bool) -> int:
         else:
             out.draw(encoded("".join(f"{line}\n" for line in _lines(health, colour=common.colour))))
     return 0 if health.healthy else 1
+
+
+def _check_fleet(common: Common, fleet: str, *, as_json: bool) -> int:
+    """Report on the machines of a cluster; returns the exit code."""
+    import os  # noqa: PLC0415 (this and the rest are not for --help)
+
+    from facecli.config import FleetOptions  # noqa: PLC0415
+    from facecli.indexing.fleet_health import check_fleet  # noqa: PLC0415
+    from facecli.output.records import json_line  # noqa: PLC0415
+    from facecli.store.locate import place_index  # noqa: PLC0415
+
+    health = check_fleet(FleetOptions(fleet), str(place_index(common.index, os.getcwd())))
+    with results() as out:
+        if as_json:
+            out.write(json_line(to_builtins(health) | {"healthy": health.healthy}))
+        else:
+            out.draw(encoded("".join(f"{line}\n" for line in _fleet_lines(health, colour=common.colour))))
+    return 0 if health.healthy else 1
+
+
+def _fleet_lines(health: FleetHealth, *, colour: bool) -> list[str]:
+    rows = [_machine_row(machine, bool(health.roots)) for machine in health.machines]
+    lines = [*_title(f"Machines of {health.fleet}", colour)[1:], *_table(rows)]
+    return [*lines, "", _style("healthy", "green", colour)] if health.healthy else lines
+
+
+def _machine_row(machine: MachineHealth, has_roots: bool) -> tuple[str, ...]:  # noqa: FBT001 (one switch of one row)
+    size = f"{counted(machine.cpus, 'core')}, {counted(machine.gpus, 'GPU')}"
+    if not machine.facecli:
+        return machine.machine, size, "", "", "", machine.trouble
+    sight = "sees the photos" if has_roots else "works"
+    readers = ", ".join(machine.readers) or "no optional formats"
+    return machine.machine, size, f"facecli {machine.facecli}", machine.device, readers, machine.trouble or sight
 
 
 def _mend(problems: Sequence[Conflict], *, yes: bool) -> bool:

@@ -12,6 +12,7 @@ import click
 from facecli.cli.choices import MEGABYTES, number
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
+from facecli.cli.worker_options import fleet_options, worker_options
 from facecli.directories import absolute
 from facecli.errors import Interrupted, UsageError, check_name
 
@@ -26,6 +27,7 @@ facecli index -i ~/faces.index --exclude cache/ /srv  an index in another place
 find . -name '*.jpg' -newer last -print0 | facecli index -0 -
 facecli index --json . | jq -r '.skipped[].path'      the files that could not be read
 facecli index --migrate -m buffalo_l                  the same photos with another model
+facecli index --fleet ray://head:6379 /mnt/photos     with the machines of a Ray cluster
 facecli index --part 1/3 -i part1 /srv                a third of the photos, for facecli merge
 """
 FAILED = 2
@@ -53,6 +55,7 @@ SOME_SKIPPED = 3
     metavar="N",
     help="Maximum photos per commit and per batch of a device; default 2048 and what suits the device.",
 )
+@worker_options
 @click.option(
     "--det-size",
     type=number("det_size"),
@@ -71,7 +74,13 @@ SOME_SKIPPED = 3
 )
 @click.option("--min-score", type=number("min_score"), metavar="X", help="Minimum score of a face; default 0.5.")
 @click.option("--min-face", type=number("min_face"), metavar="PX", help="Minimum width and height of a face.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Exclude files, as in .gitignore; repeatable.")
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="Exclude files, as in .gitignore; repeatable, and kept in the index for later runs.",
+)
+@click.option("--no-exclude", is_flag=True, help="Forget the patterns that earlier runs were given.")
 @click.option("--no-recursive", is_flag=True, help="Do not enter subdirectories.")
 @click.option("--follow-symlinks", is_flag=True, help="Enter linked directories.")
 @click.option("--force", is_flag=True, help="Detect and embed all faces again; unchanged faces keep their ids.")
@@ -94,6 +103,7 @@ SOME_SKIPPED = 3
     help="Seconds to wait for another writer.",
 )
 @click.option("--retry-skipped", is_flag=True, help="Read again the files that could not be read before.")
+@click.option("--strict", is_flag=True, help="Exit with 3 also if all unreadable files were known before.")
 @click.option(
     "--max-pixels",
     type=number("max_pixels"),
@@ -113,6 +123,7 @@ SOME_SKIPPED = 3
 )
 @click.option("--part", metavar="I/N", help="Index only part I of N, for facecli merge; kept for later runs.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, change nothing.")
+@click.option("--watch", is_flag=True, help="Go on: index again whenever photos change, until Ctrl-C or SIGTERM.")
 @click.option("--json", "as_json", is_flag=True, help="Print a report as one JSON object.")
 @common_options
 def index(common: Common, **options: Any) -> int:
@@ -132,23 +143,41 @@ def index(common: Common, **options: Any) -> int:
     began = process_began()
     roots, listed = _what_to_index(options["paths"], options["files_from"], nul=options["null"])
     listed, refused = _refuse_empty(listed) if listed else (listed, False)
-    request = IndexRequest(str(place_index(common.index, os.getcwd())), roots, listed, _options(options), began)
+    directory = str(place_index(common.index, os.getcwd()))
+    request = IndexRequest(directory, roots, listed, _options(options), began)
     console = common.console()
-    with catching_signals(console) as stop:
-        report = index_photos(request, console, stop)
+    if common.index is None and os.path.dirname(directory) != os.getcwd():
+        console.warn(f"the index found above: {directory}")
+
+    def tell(report: IndexReport) -> None:
+        if options["as_json"]:
+            print_report(report, absolute=common.absolute)
+        tell_report(report, console, dry_run=options["dry_run"])
+
+    def refresh(report: IndexReport) -> None:
         if not (report.interrupted_by or options["dry_run"]):
             from facecli.naming.album import refresh_after_run  # noqa: PLC0415
 
-            refresh_after_run(Path(request.directory), report.seconds, console)
-    if options["as_json"]:
-        print_report(report, absolute=common.absolute)
-    tell_report(report, console, dry_run=options["dry_run"])
+            refresh_after_run(Path(directory), report.seconds, console)
+
+    def finish(report: IndexReport) -> None:
+        refresh(report)
+        tell(report)
+
+    with catching_signals(console) as stop:
+        if options["watch"]:
+            from facecli.cli.watching import Watching, watched_request  # noqa: PLC0415
+
+            return 128 + Watching(watched_request(request), console, stop, finish).run()
+        report = index_photos(request, console, stop)
+        refresh(report)
+    tell(report)
     if report.interrupted_by:
         raise Interrupted(
             report.interrupted_by,
             f"stopped early; {counted(report.photos.total, 'photo')} in the index: run it again to continue",
         )
-    return FAILED if refused else _exit_code(report)
+    return FAILED if refused else _exit_code(report, strict=options["strict"])
 
 
 def _refuse_empty(listed: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
@@ -164,8 +193,10 @@ def _refuse_empty(listed: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
     return names, len(names) < len(listed)
 
 
-def _exit_code(report: IndexReport) -> int:
-    return SOME_SKIPPED if report.skipped or report.missing_roots else 0
+def _exit_code(report: IndexReport, *, strict: bool) -> int:
+    """Files that an earlier run has named are no news, so that `facecli index && next` runs in a large archive."""
+    skipped = any(strict or not skip.known for skip in report.skipped)
+    return SOME_SKIPPED if skipped or report.missing_roots else 0
 
 
 def _what_to_index(
@@ -218,8 +249,11 @@ def _options(given: dict[str, Any]) -> IndexOptions:
     return IndexOptions(
         **{name: given[name] for name in (*same, "drop_unreachable", "prune", "retry_skipped", "part", "dry_run")},
         precision=Precision(given["precision"]) if given["precision"] else None,
-        scan=ScanOptions(not given["no_recursive"], given["follow_symlinks"], given["exclude"]),
+        scan=ScanOptions(not given["no_recursive"], given["follow_symlinks"], given["exclude"], given["no_exclude"]),
         reading=ReadOptions(given["max_pixels"], given["accept_truncated"]),
         wait_seconds=given["wait"],
         max_memory=given["max_memory"] * 1_000_000 if given["max_memory"] else None,
+        processes=given["processes"],
+        chunk=given["chunk"],
+        fleet=fleet_options(given),
     )

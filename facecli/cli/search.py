@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from msgspec import Struct
 
 from facecli.cli.choices import FACE, number
+from facecli.cli.completing import complete_queries, complete_thresholds
 from facecli.cli.limiting import limit_options
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
@@ -29,44 +29,8 @@ curl -s URL | facecli search -              an image on stdin
 """
 
 
-class SearchArguments(Struct, frozen=True):
-    """The parsed arguments."""
-
-    queries: tuple[str, ...]
-    files_from: str | None
-    top: int | None
-    threshold: str
-    face: str
-    combine: str
-    by: str
-    model: str | None
-    device: str
-    paths: bool
-    print0: bool
-    json: bool
-    csv: bool
-    all_queries: bool
-    missing: bool
-    provenance: bool
-    show: bool
-    html: str | None
-    open_page: bool
-    link_to: str | None
-    copy_to: str | None
-    dry_run: bool
-    under: tuple[str, ...]
-    after: str | None
-    before: str | None
-    near: str | None
-
-    @property
-    def makes_files(self) -> bool:
-        """Whether a page, links or copies are made, which a closed stdout must not prevent."""
-        return bool(self.html or self.link_to or self.copy_to)
-
-
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
-@click.argument("queries", metavar="[QUERY]...", nargs=-1, type=Name())
+@click.argument("queries", metavar="[QUERY]...", nargs=-1, type=Name(), shell_complete=complete_queries)
 @click.option(
     "--files-from",
     metavar="FILE|-",
@@ -86,6 +50,7 @@ class SearchArguments(Struct, frozen=True):
     metavar="X|NAME",
     default="auto",
     show_default=True,
+    shell_complete=complete_thresholds,
     help="Minimum similarity: a number, loose, balanced, strict, none, or auto: depends on the index size, with a "
     "chance of one in ten that any stranger passes.",
 )
@@ -116,6 +81,11 @@ class SearchArguments(Struct, frozen=True):
 @click.option("--all-queries", is_flag=True, help="With --json: also print a record for each query without a match.")
 @click.option("--missing", is_flag=True, help="With -l or -0: keep photos whose files are gone.")
 @click.option("--provenance", is_flag=True, help="With --json: first print the model, threshold and index used.")
+@click.option(
+    "--exact",
+    is_flag=True,
+    help="Compare all faces, also in large indexes, where a first pass by short codes is faster.",
+)
 @click.option(
     "--show",
     is_flag=True,
@@ -152,6 +122,6 @@ def search(common: Common, **given: Any) -> int:
     terminal, tab-separated rows in a pipe: similarity, path, face, box, and `missing` if the photo's file is gone. Exit
     code 0: match found, 1: no match, 2: error.
     """
-    from facecli.cli.search_run import SearchRun  # noqa: PLC0415 (not for --help)
+    from facecli.cli.search_run import SearchArguments, SearchRun  # noqa: PLC0415 (not for --help)
 
     return SearchRun(common, SearchArguments(**given)).run()

@@ -7,6 +7,7 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from facecli.cli.context import now, path_style, terminal_of
@@ -25,7 +26,7 @@ from facecli.searching.gathering import Surroundings
 from facecli.searching.originals import originals_of
 from facecli.searching.people_queries import asks_for_people
 from facecli.searching.provenance import provenance_record
-from facecli.searching.search import Search, collected
+from facecli.searching.search import IndexSearch, collected
 from facecli.store.locate import find_index
 from facecli.store.reader import open_reader
 
@@ -34,13 +35,49 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from facecli.cli.options import Common
-    from facecli.cli.search import SearchArguments
     from facecli.photos.recorded import Recorded
-    from facecli.searching.search import Answer, SearchAnswer
+    from facecli.searching.search import Answered, SearchAnswer
     from facecli.store.reader import IndexReader
 
 ROWS = 10
 """The most rows of a query, unless -k is given."""
+
+
+class SearchArguments(Struct, frozen=True):
+    """The parsed arguments."""
+
+    queries: tuple[str, ...]
+    files_from: str | None
+    top: int | None
+    threshold: str
+    face: str
+    combine: str
+    by: str
+    model: str | None
+    device: str
+    paths: bool
+    print0: bool
+    json: bool
+    csv: bool
+    all_queries: bool
+    missing: bool
+    provenance: bool
+    exact: bool
+    show: bool
+    html: str | None
+    open_page: bool
+    link_to: str | None
+    copy_to: str | None
+    dry_run: bool
+    under: tuple[str, ...]
+    after: str | None
+    before: str | None
+    near: str | None
+
+    @property
+    def makes_files(self) -> bool:
+        """Whether a page, links or copies are made, which a closed stdout must not prevent."""
+        return bool(self.html or self.link_to or self.copy_to)
 
 
 class SearchRun:
@@ -60,7 +97,7 @@ class SearchRun:
         directory = find_index(self.common.index, os.getcwd())
         self._refresh_people(directory, queries)
         with open_reader(directory) as reader:
-            search = Search(reader, self._options(), Surroundings(os.getcwd(), sys.stdin.buffer, self.console))
+            search = IndexSearch(reader, self._options(), Surroundings(os.getcwd(), sys.stdin.buffer, self.console))
             self._tell_threshold(search)
             if search.selected is not None:
                 tell_left_out(search.selected, self.console)
@@ -69,6 +106,11 @@ class SearchRun:
                 kept = self._print(answers, printer, search, reader)
             if reader.notice:
                 self.console.detail(f"searching the catalogue instead of the vector file: {reader.notice}")
+            self.console.detail(
+                "a first pass by short codes left out most faces (recall measured, --exact compares all)"
+                if search.used_first_pass
+                else "all faces were compared"
+            )
             originals = self._make(collected(search, iter(kept)), reader)
         failed = self._collect(originals)
         if printer.failed or failed:
@@ -78,23 +120,22 @@ class SearchRun:
     def _refresh_people(self, directory: Path, queries: Sequence[str]) -> None:
         """Bring the groups up to date, where a query is for a person."""
         with open_reader(directory) as reader:
-            if not asks_for_people(reader, queries, os.getcwd()):
-                return
-        # Imported here: only queries for people need it.
-        from facecli.naming.album import IndexPeople  # noqa: PLC0415
+            asked = asks_for_people(reader, queries, os.getcwd())
+        if asked:
+            from facecli.naming.album import IndexPeople  # noqa: PLC0415 (only for people)
 
-        IndexPeople(directory, self.console).refresh()
+            IndexPeople(directory, self.console).refresh()
 
     def _print(
-        self, answers: Generator[Answer], printer: AnswerPrinter, search: Search, reader: IndexReader
-    ) -> list[Answer]:
+        self, answers: Generator[Answered], printer: AnswerPrinter, search: IndexSearch, reader: IndexReader
+    ) -> list[Answered]:
         """Print the answers as they come; returns those that are needed for more than rows."""
         asked, kept = self.request, []
         with results(lasting=asked.makes_files) as out:
-            given: Iterable[Answer] = answers
+            given: Iterable[Answered] = answers
             if asked.provenance:
-                given = list(answers)
-                made = provenance_record(search.threshold, search.photos, reader.info, now())
+                given = every = list(answers)
+                made = provenance_record(collected(search, iter(every)), reader.info, now())
                 out.write(json_line({"provenance": made}))
             if not self._stdout_is_for_page():
                 printer.open(out)
@@ -150,6 +191,7 @@ class SearchRun:
             device=asked.device,
             provenance=asked.provenance or asked.html is not None,
             limits=read_limits(asked.under, asked.after, asked.before, asked.near),
+            exact=asked.exact,
         )
 
     def _row_options(self, queries: int) -> RowOptions:
@@ -158,7 +200,7 @@ class SearchRun:
         several = queries > 1 or asked.face == "all"
         return RowOptions(self.form, rows, asked.all_queries, asked.missing, several)
 
-    def _tell_threshold(self, search: Search) -> None:
+    def _tell_threshold(self, search: IndexSearch) -> None:
         threshold = search.threshold
         if threshold.minimum is None and threshold.name == "auto":
             self.console.warn(f"{threshold.describe()}; give -t a number, or run facecli calibrate")
@@ -219,6 +261,6 @@ def _queries_of(request: SearchArguments) -> tuple[str, ...]:
         raise UsageError(
             "nothing to search for" if request.files_from is None else "the list is empty",
             request.files_from or "facecli search",
-            hint="name a photo, a person, face:ID, or - for an image on stdin",
+            hint="name a photo, face:ID, or - for an image on stdin",
         )
     return queries

@@ -8,9 +8,8 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from facecli.directories import is_gone
-from facecli.indexing.outcomes import ChainResult, FileTask, Fresh, Recognised, Refused, Unaltered
+from facecli.indexing.outcomes import FileTask, Fresh, Outcome, Recognised, Unaltered
 from facecli.pipeline.clock import StageClock
-from facecli.pipeline.in_flight import Claim
 from facecli.store.records import Batch, KnownFile
 from facecli.store.writer import IndexWriter
 from facecli.types import IndexedPhoto, IndexReport, PhotoFile, Skipped
@@ -48,7 +47,6 @@ class BatchWriter:
     def _empty(self) -> None:
         self._photos: list[IndexedPhoto] = []
         self._faces = 0
-        self._claims: list[Claim] = []
         self._contents: dict[bytes, IndexedPhoto] = {}
         """One of `_photos` for each content."""
         self._moves: list[tuple[int, PhotoFile]] = []
@@ -56,27 +54,38 @@ class BatchWriter:
         self._skips: list[Skipped] = []
         self._since = self._clock.now()
 
-    def take(self, result: ChainResult, again: Callable[[FileTask], ChainResult]) -> None:
+    def take(self, result: Outcome, again: Callable[[FileTask], Outcome]) -> None:
         """Take the result for one file.
 
-        `again` reads a file again if the photo with the same content has been removed from the index in the meantime.
+        Workers know little of the index, so it is settled here whether a content is kept out, or known by now. `again`
+        reads a file again if the photo with the same content has been removed from the index in the meantime.
         """
         match result:
-            case Fresh(photo, known, claim):
-                self._claims.append(claim)
-                self._take_fresh(photo, known, again)
-            case Unaltered(file, photo_id):
-                self._touches.append((photo_id, file))
-                self._report.photos.unchanged += 1
-            case Recognised():
-                self._take_recognised(result, again)
-            case Refused(_, known):
-                self._refuse(known)
             case Skipped():
                 self.skip(result)
+            case Fresh(photo, known):
+                if not self._refuse(photo.digest, known):
+                    self._take_fresh(photo, known)
+            case Unaltered(file, known):
+                if not self._refuse(known.digest, known):
+                    assert known.photo_id is not None
+                    self._touches.append((known.photo_id, file))
+                    self._report.photos.unchanged += 1
+            case Recognised(file, digest, known):
+                if not self._refuse(digest, known) and not self._take_known(file, digest, known):
+                    self.take(again(FileTask(file, known)), again)
             case _:
                 assert_never(result)
         self.commit_if_due()
+
+    def _refuse(self, digest: bytes, known: KnownFile | None) -> bool:
+        """Leave out a content that was removed from the index earlier; whether it was."""
+        if not (self._keeps_out and self._store.kept_out(digest).photo):
+            return False
+        self._report.kept_out += 1
+        if known is not None and known.photo_id is not None:
+            self.replaced.append(known.photo_id)
+        return True
 
     def skip(self, skipped: Skipped) -> None:
         """Take a file that could not be read."""
@@ -84,23 +93,12 @@ class BatchWriter:
         self._report.photos.skipped += 1
         self._report.skipped.append(skipped)
 
-    def _refuse(self, known: KnownFile | None) -> None:
-        self._report.kept_out += 1
-        if known is not None and known.photo_id is not None:
-            self.replaced.append(known.photo_id)
+    def _take_fresh(self, photo: IndexedPhoto, known: KnownFile | None) -> None:
+        """Take a photo read in this run, or what the index has by now for the same content.
 
-    def _take_fresh(
-        self, photo: IndexedPhoto, known: KnownFile | None, again: Callable[[FileTask], ChainResult]
-    ) -> None:
-        """Take a photo read in this run; at a new path it may be a moved one, which keeps its ids.
-
-        Whoever read it need not know the index: a content that is removed or known is taken as such.
+        At a new path it may be a moved one, which keeps its ids.
         """
-        if self._keeps_out and self._store.kept_out(photo.digest).photo:
-            self._refuse(known)
-            return
-        if not self.reads_again and self._knows(photo.digest):
-            self._take_recognised(Recognised(photo.file, photo.digest, known), again)
+        if not self.reads_again and self._take_known(photo.file, photo.digest, known):
             return
         is_new = known is None or known.photo_id is None
         moved = self._moved_from(photo.digest) if is_new and self.follows_looked_at else None
@@ -110,19 +108,22 @@ class BatchWriter:
             self._move(moved, photo.file)
             self._gather(photo)
 
-    def _knows(self, digest: bytes) -> bool:
-        return digest in self._contents or self._store.photo_of_content(digest) is not None
-
-    def _take_recognised(self, result: Recognised, again: Callable[[FileTask], ChainResult]) -> None:
-        """Take a file with a known content: the photo has moved here, or this is a copy of it."""
-        is_new = result.known is None or result.known.photo_id is None
-        moved = self._moved_from(result.digest) if is_new else None
+    def _take_known(self, file: PhotoFile, digest: bytes, known: KnownFile | None) -> bool:
+        """Take a file whose content the index has: the photo has moved here, or this is a copy; whether it has it."""
+        twin = self._contents.get(digest)
+        photo_id = self._store.photo_of_content(digest) if twin is None else None
+        if twin is None and photo_id is None:
+            return False
+        is_new = known is None or known.photo_id is None
+        moved = self._moved_from(digest) if is_new else None
         if moved is not None:
-            self._move(moved, result.file)
-        elif (copy := self._copy(result)) is not None:
-            self._add(copy, result.known)
+            self._move(moved, file)
+        elif twin is not None:
+            self._add(replace(twin, file=file), known)
         else:
-            self.take(again(FileTask(result.file, result.known)), again)
+            assert photo_id is not None
+            self._add(self._store.load(photo_id, file), known)
+        return True
 
     def _move(self, photo_id: int, file: PhotoFile) -> None:
         self._moves.append((photo_id, file))
@@ -145,14 +146,6 @@ class BatchWriter:
 
     def _has_moved(self, path: str) -> bool:
         return self.may_move(path) and is_gone(path)
-
-    def _copy(self, result: Recognised) -> IndexedPhoto | None:
-        """A copy of a photo with the same content, from this batch or the store; None if neither has it any more."""
-        twin = self._contents.get(result.digest)
-        if twin is not None:
-            return replace(twin, file=result.file)
-        photo_id = self._store.photo_of_content(result.digest)
-        return None if photo_id is None else self._store.load(photo_id, result.file)
 
     def _add(self, photo: IndexedPhoto, known: KnownFile | None) -> None:
         self._gather(photo)
@@ -185,6 +178,4 @@ class BatchWriter:
             self._report.faces.added += committed.faces_added
             self._report.faces.removed += committed.faces_removed
             self._report.kept_out += committed.faces_kept_out
-            for claim in self._claims:
-                claim.forget()
         self._empty()

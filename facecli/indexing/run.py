@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from facecli.errors import DeviceError, FacecliError
+from facecli.errors import DeviceError, PackError, UsageError, WorkerError
+from facecli.fleet.backlog import Slot
+from facecli.fleet.crew import Crew
+from facecli.fleet.dispatcher import Dispatcher, Translation, Withdrawn
 from facecli.indexing.batch_writer import BatchWriter
 from facecli.indexing.change_detector import ChangeDetector
 from facecli.indexing.departures import explain, find_gone, mounts_to_remember
 from facecli.indexing.diff import Pair
+from facecli.indexing.engines import EngineChoice
+from facecli.indexing.expectation import Count, Expectation
 from facecli.indexing.looking_back import look_back
-from facecli.indexing.outcomes import ChainResult, FileTask
+from facecli.indexing.outcomes import FileTask, Outcome, give_up, is_doubtful, read_result, task_record
 from facecli.indexing.prune_policy import outermost
 from facecli.indexing.relocation import Relocations
 from facecli.indexing.request import IndexRequest, Settings
 from facecli.photos.scan import Scan
 from facecli.pipeline.clock import StageClock
-from facecli.pipeline.runner import ThreadPool, run_in_order
 from facecli.pipeline.stopping import Stop
 from facecli.reporting import Reporter
 from facecli.store.writer import IndexWriter
 from facecli.types import IndexReport, PhotoFile, Skipped
 
-if TYPE_CHECKING:
-    from facecli.indexing.worker_pool import WorkerPool
-
 STRIDE = 64
 """Unchanged files between two updates of the clock and the progress."""
-WARN_FACES = 10_000_000
-"""The most faces for which an exact search takes less than a second."""
+WARN_FACES = 100_000_000
+"""The most faces for which a search takes about a second on two cores, with a threshold and a warm disk cache."""
 
 
 class Run:
@@ -52,13 +49,14 @@ class Run:
         self._agenda.note = store.note_changes
         self._relocations = Relocations(store, self._agenda.census, report, migrates=settings.migrates)
         self._clock = StageClock()
-        self._workshop: WorkerPool | None = None
-        self._crew: ThreadPool[FileTask, ChainResult] | None = None
+        self._choice = EngineChoice(request.options, settings, store, scan.directories)
+        self._dispatcher: Dispatcher[FileTask, Outcome] | None = None
+        self._expectation: Expectation | None = None
 
-    def run(self, reporter: Reporter, stop: Stop, count_files: Callable[[], int]) -> None:
+    def run(self, reporter: Reporter, stop: Stop, count: Count) -> None:
         """Read new and changed photos, drop missing ones, and leave the index complete.
 
-        `count_files` scans the files a second time in parallel, so that a long run can estimate its end.
+        `count` finds the photos to read a second time in parallel, so that a long run can estimate its end.
         """
         began = self._clock.now()
         writer = BatchWriter(self._store, self._report, self._clock, self._options.batch_size)
@@ -66,7 +64,7 @@ class Run:
         writer.reads_again = self._options.force
         writer.follows_looked_at = self._options.force and not self._settings.migrates
         with stop.finishing():
-            self._look(writer, reporter, stop, count_files)
+            self._look(writer, reporter, stop, count)
         if self._scan.ignored:
             reporter.detail(
                 "ignored: " + ", ".join(f"{count} {kind}" for kind, count in self._scan.ignored.most_common())
@@ -82,32 +80,50 @@ class Run:
             self._finish(reporter)
         self._sum_up(began)
 
-    def _look(self, writer: BatchWriter, reporter: Reporter, stop: Stop, count_files: Callable[[], int]) -> None:
+    def _look(self, writer: BatchWriter, reporter: Reporter, stop: Stop, count: Count) -> None:
         """Read all new and changed photos, until the end or until a stop is requested.
 
         Photos in progress are finished and kept.
         """
         reporter.start("photos", None)
+        dispatcher = self._dispatcher = self._open_dispatcher(reporter)
         try:
-            begun = stop.at_once(self._begin(reporter, count_files))
-            for result in run_in_order(begun, window=lambda: self._workshop.window if self._workshop else 1, stop=stop):
+            begun = stop.at_once(self._begin(reporter, count))
+            for result in dispatcher.results(begun, stop):
                 if isinstance(result, Skipped):
                     reporter.skip(result)
                 if result is not None:
-                    writer.take(result, self._look_again)
-                    reporter.advance(1, faces=self._report.faces.added, skipped=self._report.photos.skipped)
+                    writer.take(result, dispatcher.again)
+                    self._show_progress(reporter, dispatcher.crew)
             writer.commit()
-        except DeviceError:
+        except Withdrawn:
+            writer.commit()
+        except (DeviceError, PackError, UsageError, WorkerError):
             writer.commit()
             raise
         finally:
-            if self._crew is not None and self._workshop is not None:
-                self._crew.close()
-                self._workshop.close()
+            if self._expectation is not None:
+                self._expectation.end()
+            dispatcher.crew.close()
+            self._choice.close()
             reporter.stop()
 
-    def _begin(self, reporter: Reporter, count_files: Callable[[], int]) -> Iterator[Future[ChainResult] | None]:
-        """Start the tasks of the workers, in the order of the paths."""
+    def _open_dispatcher(self, reporter: Reporter) -> Dispatcher[FileTask, Outcome]:
+        """The driver's side of the workers, which start at the first photo to read."""
+        dimension = self._settings.kind.fingerprint.dimension
+        translation = Translation(
+            task_record, lambda task, result: read_result(task, result, dimension), give_up, is_doubtful
+        )
+        crew = Crew(lambda: self._choice.open(reporter), reporter)
+        return Dispatcher(crew, translation, reporter, force=self._options.force, chunk=self._options.chunk)
+
+    def _show_progress(self, reporter: Reporter, crew: Crew) -> None:
+        counts = {"faces": self._report.faces.added, "skipped": self._report.photos.skipped}
+        workers = len(crew.members)
+        reporter.advance(1, **counts, **({"workers": workers} if workers > 1 else {}))
+
+    def _begin(self, reporter: Reporter, count: Count) -> Iterator[FileTask | Slot[FileTask, Outcome] | None]:
+        """Yield the tasks of the workers in the order of the paths, and None between unchanged files."""
         began, idle = self._clock.now(), 0
         for entry in self._agenda:
             if entry is None:
@@ -115,33 +131,14 @@ class Run:
                 if idle < STRIDE:
                     continue
             self._clock.add("scan", busy=self._clock.now() - began)
-            reporter.advance(idle)
+            reporter.advance(0, unchanged=self._report.photos.unchanged)
             idle = 0
-            yield self._submit(entry, reporter, count_files) if entry is not None else None
+            if isinstance(entry, Pair) and self._expectation is None:
+                self._expectation = Expectation(reporter, count)
+                self._expectation.begin()
+            yield _task_of(entry)
             began = self._clock.now()
         self._clock.add("scan", busy=self._clock.now() - began)
-        reporter.advance(idle)
-
-    def _submit(self, entry: Pair | Skipped, reporter: Reporter, count_files: Callable[[], int]) -> Future[ChainResult]:
-        """Hand a file to the workers; for a file that the scan could not access, return its Skipped as the result."""
-        if isinstance(entry, Skipped):
-            future: Future[ChainResult] = Future()
-            future.set_result(entry)
-            return future
-        assert isinstance(entry.found, PhotoFile)
-        if self._crew is None:
-            # Imported here: a run without new photos needs no model, no decoder and no array library.
-            from facecli.indexing.worker_pool import WorkerPool  # noqa: PLC0415
-
-            self._workshop = WorkerPool(self._settings, self._options, self._store, self._clock, reporter)
-            self._crew = self._workshop.crew()
-            if reporter.watched:
-                threading.Thread(target=_expect, args=(reporter, count_files), daemon=True).start()
-        return self._crew.submit(FileTask(entry.found, entry.known))
-
-    def _look_again(self, task: FileTask) -> ChainResult:
-        assert self._workshop is not None
-        return self._workshop.look_again(task)
 
     def _may_move(self, path: str) -> bool:
         """Whether a photo missing at a path may have moved: only if this run can see that it is gone."""
@@ -194,24 +191,37 @@ class Run:
             )
         faces = self._store.info.faces
         if faces > WARN_FACES:
-            reporter.warn(f"the index holds {faces} faces; above {WARN_FACES} an exact search takes more than a second")
+            reporter.warn(f"the index holds {faces:,} faces; above {WARN_FACES:,} a search takes more than a second")
 
     def _sum_up(self, began: float) -> None:
         """Fill the report."""
         report, info = self._report, self._store.info
         report.photos.total, report.faces.total = info.photos, info.faces
         times = self._clock.times()
-        if self._workshop is not None and self._workshop.computed:
-            report.device, report.provider = self._workshop.models.device.name, self._workshop.models.provider
-            report.jobs, report.devices = self._workshop.jobs, self._workshop.devices
-            self._workshop.sort_times(times)
+        if self._dispatcher is not None:
+            self._describe_workers(self._dispatcher)
+            for stage, time in self._dispatcher.clock.times().items():
+                times[stage].busy_seconds += time.busy_seconds
+                times[stage].wait_seconds += time.wait_seconds
         times["write"].wait_seconds = max(
             0.0, self._clock.now() - began - times["write"].busy_seconds - times["scan"].busy_seconds
         )
         report.stages = times
 
+    def _describe_workers(self, dispatcher: Dispatcher[FileTask, Outcome]) -> None:
+        """Report who found the faces; nothing if no photo needed the models."""
+        crew, report = dispatcher.crew, self._report
+        if dispatcher.providers:
+            report.device, report.provider = crew.device, " + ".join(dispatcher.providers)
+            report.jobs, report.devices = crew.jobs, crew.devices
+            report.engine, report.workers, report.machines = crew.engine_name, crew.workers, crew.machines
 
-def _expect(reporter: Reporter, count_files: Callable[[], int]) -> None:
-    """Report the number of files if they can be counted; any error will be reported by the run itself."""
-    with suppress(FacecliError, OSError):
-        reporter.expect(count_files())
+
+def _task_of(entry: Pair | Skipped | None) -> FileTask | Slot[FileTask, Outcome] | None:
+    """The task for a file to read; for a file that the scan could not access, its outcome."""
+    if entry is None:
+        return None
+    if isinstance(entry, Skipped):
+        return Slot(FileTask(entry.file, None), entry)
+    assert isinstance(entry.found, PhotoFile)
+    return FileTask(entry.found, entry.known)

@@ -11,15 +11,13 @@ from facecli.people.apart import Apart, Marks
 from facecli.people.clusters import Clusters
 from facecli.people.describing import Division, describe
 from facecli.people.edges import find_edges
+from facecli.people.following import follow_owners
 from facecli.people.grouping import Decisions, Edges, Faces, Grouped, Limits, Why
 from facecli.people.linking import first_links, link
 from facecli.people.merging import close_people, merge_pairs, near_singles
 from facecli.people.selecting import Chosen, choose_faces
 from facecli.reporting import Reporter
 from facecli.similarity.codes import RowNumbers
-
-MERGED_FROM = 3
-"""The least faces of people who are merged by their centroids."""
 
 
 def group(faces: Faces, decisions: Decisions, limits: Limits, edges: Edges | None, report: Reporter) -> Grouped:
@@ -32,10 +30,14 @@ def group(faces: Faces, decisions: Decisions, limits: Limits, edges: Edges | Non
     pairs, kept = find_edges(faces, chosen, limits.link, edges, report)
     owners = _by_row(faces, chosen, decisions.owners)
     clusters = Clusters(faces.codes[chosen.rows])
-    apart = _rules(faces, chosen, owners, _by_row(faces, chosen, decisions.refused))
-    links = first_links(pairs, clusters)
-    links = links.after(_one_an_owner(apart, clusters), clusters, apart)
-    link(clusters, apart, links, (limits.link, limits.small))
+    rules = _rules(faces, chosen, owners, _by_row(faces, chosen, decisions.refused))
+    apart = rules.copy()
+    link(clusters, apart, first_links(pairs, clusters), (limits.link, limits.small))
+    if len(owners.values):
+        labels = follow_owners(clusters.labels, rules)
+        clusters, apart = Clusters(faces.codes[chosen.rows]), rules
+        clusters.merge(labels)
+        apart.merge(labels)
     why = _merge_and_attach(clusters, apart, limits)
     suggested = close_people(clusters, np.flatnonzero(clusters.sizes > 1), limits.suggest)
     held = apart.held(np.concatenate([suggested.rows, suggested.others]))
@@ -66,25 +68,27 @@ def _taking_part(chosen: Chosen, marks: Marks) -> Marks:
     return Marks(places[places >= 0], marks.values[places >= 0])
 
 
-def _one_an_owner(apart: Apart, clusters: Clusters) -> RowNumbers:
-    """Into what the faces of each owner merge, as for `Clusters.merge`."""
-    into = np.arange(len(clusters))
-    owners, firsts = np.unique(apart.owners.values, return_index=True)
-    into[apart.owners.clusters] = apart.owners.clusters[firsts][np.searchsorted(owners, apart.owners.values)]
-    return np.unique(into, return_inverse=True)[1]
-
-
 def _merge_and_attach(clusters: Clusters, apart: Apart, limits: Limits) -> NDArray[np.uint8]:
-    """The last two steps; returns uint8 (n,), a `Why` for each face that takes part."""
+    """The last two steps, until neither changes anything; returns uint8 (n,), a `Why` for each face that takes part.
+
+    Each makes the other's centroids better: a person that grew is closer to its own photos.
+    """
     linked, sizes = clusters.labels, clusters.sizes
-    large = np.flatnonzero(sizes >= MERGED_FROM)
-    merge_pairs(clusters, apart, close_people(clusters, large, limits.merge))
-    merged = clusters.labels
-    alone = np.flatnonzero(clusters.sizes == 1)
-    merge_pairs(clusters, apart, near_singles(clusters, alone, limits.attach, limits.margin))
+    attached = np.zeros(len(linked), bool)
+    before = len(clusters) + 1
+    while len(clusters) < before:
+        before = len(clusters)
+        people = np.flatnonzero(clusters.sizes > 1)
+        merge_pairs(clusters, apart, close_people(clusters, people, limits.merge))
+        if len(clusters) < before:
+            continue
+        alone = clusters.sizes == 1
+        singles = alone[clusters.labels]
+        merge_pairs(clusters, apart, near_singles(clusters, np.flatnonzero(alone), limits.attach, limits.margin))
+        attached |= singles & (clusters.sizes[clusters.labels] > 1)
     why = np.full(len(linked), Why.LINKS, np.uint8)
-    why[linked != _largest(linked, merged, sizes)[merged]] = Why.CENTROIDS
-    why[np.isin(merged, alone)] = Why.ATTACHED
+    why[linked != _largest(linked, clusters.labels, sizes)[clusters.labels]] = Why.CENTROIDS
+    why[attached] = Why.ATTACHED
     return why
 
 

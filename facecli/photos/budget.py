@@ -10,6 +10,10 @@ from facecli.system import usable_memory
 MOST = 2_000_000_000
 
 
+class NoRoom(Exception):
+    """A batch has no memory left for one more photo."""
+
+
 class PixelBudget:
     """Bytes that all workers together may hold: a quarter in files, the rest in pixels.
 
@@ -24,10 +28,7 @@ class PixelBudget:
 
     @property
     def waiting(self) -> int:
-        """The number of threads that wait now.
-
-        A stage that collects photos into a batch must not wait for more of them while a thread waits here.
-        """
+        """The number of threads that wait now."""
         return self.files.waiting + self.pixels.waiting
 
 

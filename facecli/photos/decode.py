@@ -9,7 +9,7 @@ from facecli.photos.budget import PixelBudget
 from facecli.photos.captured import capture_of
 from facecli.photos.faults import decoder_faults
 from facecli.photos.files import read_photo, read_stream, stat_photo
-from facecli.photos.frames import FrameBuffer, make_upright
+from facecli.photos.frames import PhotoSpace, ReusedSpace, make_upright
 from facecli.photos.jpeg import ACCEPT_TRUNCATED
 from facecli.photos.opening import (
     IN_WORKER,
@@ -41,9 +41,9 @@ class PhotoReader:
     def __init__(self, options: ReadOptions, budget: PixelBudget | None = None) -> None:
         self._options = options
         self._budget = budget
-        self._taken_files = self._taken_pixels = 0
-        self._frame = FrameBuffer()
-        self._spare = FrameBuffer()
+        self._taken_files = 0
+        self.space: PhotoSpace = ReusedSpace(budget.pixels if budget is not None else None)
+        """The memory of the next photo."""
         self._helper: Helper | None = None
         self.warning = ""
         """The decoder's own message about the last photo, for --verbose."""
@@ -67,8 +67,9 @@ class PhotoReader:
         """The photo's pixels, uint8 (h, w, 3), RGB, upright, valid until the next call or `release`.
 
         `isolated` decodes any format in the helper process. A photo that cannot be decoded is returned as Skipped.
+        Raises NoRoom where `space` does.
         """
-        self._release_pixels()
+        self.space.release()
         self.warning = ""
         try:
             pixels = self._decode(contents.data, isolated=isolated)
@@ -84,7 +85,11 @@ class PhotoReader:
         Call this after every photo, even a skipped one, and before waiting for the next: other readers wait for the
         budget.
         """
-        self._release_pixels()
+        self.space.release()
+        self.release_file()
+
+    def release_file(self) -> None:
+        """Give back the budget of the last file; the photo's pixels stay valid."""
         if self._budget is not None and self._taken_files:
             self._budget.files.give(self._taken_files)
         self._taken_files = 0
@@ -99,13 +104,6 @@ class PhotoReader:
         if self._budget is not None:
             self._taken_files = self._budget.files.take(size)
 
-    def _release_pixels(self) -> None:
-        if self._budget is not None and self._taken_pixels:
-            self._budget.pixels.give(self._taken_pixels)
-        self._taken_pixels = 0
-        self._frame.give_back()
-        self._spare.give_back()
-
     def _decode(self, data: bytes, *, isolated: bool) -> ByteArray:
         form = format_of(data)
         remote = isolated or form not in IN_WORKER
@@ -115,7 +113,7 @@ class PhotoReader:
             if picture.header.hard and not remote:
                 remote = True
                 picture = self._open(form, data, remote=True)
-            self._take_for_pixels(picture.header, len(data), remote=remote)
+            self._reserve(picture.header, len(data), remote=remote)
             return self._read_pixels(picture)
 
     def _open(self, form: ImageFormat, data: bytes, *, remote: bool) -> Picture:
@@ -134,20 +132,16 @@ class PhotoReader:
         if not header.pixels:
             raise unreadable("a picture without pixels")
 
-    def _take_for_pixels(self, header: Header, size: int, *, remote: bool) -> None:
-        if self._budget is None:
-            return
+    def _reserve(self, header: Header, size: int, *, remote: bool) -> None:
         frames = 1 + is_transposed(header.orientation) + remote
         # The helper process holds two more copies of the file's bytes.
-        self._taken_pixels = self._budget.pixels.take(
-            header.pixels * (_CHANNELS * frames + header.cost) + (2 * size if remote else 0)
-        )
+        self.space.reserve(header.pixels * (_CHANNELS * frames + header.cost) + (2 * size if remote else 0))
 
     def _read_pixels(self, picture: Picture) -> ByteArray:
         header = picture.header
-        frame = self._frame.take(header.pixels * _CHANNELS).reshape(header.height, header.width, _CHANNELS)
+        frame = self.space.frame(header.pixels * _CHANNELS).reshape(header.height, header.width, _CHANNELS)
         self.warning = picture.read_into(frame)
-        spare = self._spare.take(frame.size if is_transposed(header.orientation) else 0)
+        spare = self.space.spare(frame.size if is_transposed(header.orientation) else 0)
         return make_upright(frame, header.orientation, spare)
 
 

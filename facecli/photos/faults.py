@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from facecli.photos.budget import NoRoom
 from facecli.photos.containers import ends_early
 from facecli.photos.refusal import NOT_LOADED, Refusal, unavailable, unreadable, unsupported
 from facecli.photos.sniff import ImageFormat
@@ -26,7 +27,7 @@ def decoder_faults(form: ImageFormat, data: bytes) -> Iterator[None]:
     """Turn any error of a decoder into a Refusal, so that one broken photo does not end the run."""
     try:
         yield
-    except Refusal:
+    except (Refusal, NoRoom):
         raise
     except Exception as error:
         raise _fault(error, form, data) from error

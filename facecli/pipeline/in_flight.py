@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeAlias
@@ -12,13 +13,15 @@ from msgspec.structs import replace
 from facecli.types import IndexedPhoto, PhotoFile, Skipped
 
 Outcome: TypeAlias = IndexedPhoto | Skipped
+RECENT = 512
+"""The contents whose faces are kept for later copies, until the index has them."""
 
 
 class Claim:
     """A content that one worker processes, and its outcome."""
 
-    def __init__(self, digest: bytes, drop: Callable[[Claim], None]) -> None:
-        self.digest, self._drop = digest, drop
+    def __init__(self, digest: bytes, drop: Callable[[Claim], None], retire: Callable[[Claim], None]) -> None:
+        self.digest, self._drop, self._retire = digest, drop, retire
         self._settled: Future[Outcome] = Future()
 
     def settle(self, outcome: Outcome | BaseException) -> None:
@@ -35,9 +38,9 @@ class Claim:
         return self._settled.result()
 
     def forget(self) -> None:
-        """Drop the claim on a stored content, since the store recognises further copies; one in progress stays."""
+        """Keep the claim no longer than those of some hundred later contents; one in progress stays."""
         if self._settled.done():
-            self._drop(self)
+            self._retire(self)
 
 
 class Claims:
@@ -48,8 +51,9 @@ class Claims:
     outcome even if the claim is dropped here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, recent: int = RECENT) -> None:
         self._lock = threading.Lock()
+        self._recent, self._retired = recent, deque[Claim]()
         self._claims: dict[bytes, Claim] = {}
 
     def claim(self, digest: bytes) -> tuple[Claim, bool]:
@@ -58,8 +62,15 @@ class Claims:
             earlier = self._claims.get(digest)
             if earlier is not None:
                 return earlier, False
-            claim = self._claims[digest] = Claim(digest, self._drop)
+            claim = self._claims[digest] = Claim(digest, self._drop, self._retire)
             return claim, True
+
+    def _retire(self, claim: Claim) -> None:
+        with self._lock:
+            self._retired.append(claim)
+            oldest = self._retired.popleft() if len(self._retired) > self._recent else None
+        if oldest is not None:
+            self._drop(oldest)
 
     def _drop(self, claim: Claim) -> None:
         """Drop a claim, unless the content has been claimed again."""

@@ -47,13 +47,15 @@ class Spec(Struct, frozen=True, array_like=True):
     reading: ReadOptions
     device: str = "auto"
     jobs: int = 0
-    """Threads; 0 for one per core, and more where the device needs it."""
+    """Threads that read and decode; 0 for one per processor."""
     batch_size: int = 64
     """The most photos in a batch of the device."""
     max_memory: int = 0
     """The most bytes for files and pixels; 0 for the default."""
     roots: tuple[bytes, ...] = ()
     """The directories of the run, which a worker must see."""
+    sharing: int = 1
+    """The workers that share the device, and so its memory."""
 
 
 class Hello(Struct, frozen=True, array_like=True, tag=True):

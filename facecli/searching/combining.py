@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from facecli.config import By, Combine
+from facecli.searching.everyone import photos_of_everyone
 from facecli.types import Match, QueryFace, SearchResult
 
 
@@ -80,20 +81,15 @@ def merge_matches(block: Block, found: Sequence[Sequence[Match]], top: int, by: 
     return SearchResult(block.query, matches, tuple(face for _, face in chosen))
 
 
-def match_everyone(block: Block, found: Sequence[Sequence[Match]], by: By) -> SearchResult:
-    """The photos that match every query face, the one whose least similar match is most similar first.
+def match_everyone(block: Block, found: Sequence[Sequence[Match]], top: int, by: By) -> SearchResult:
+    """The photos that show every query face, the one whose least similar face is most similar first.
 
-    `found` holds all matches of each query face, best first. A row is the least similar match of a photo, or with `by`
-    face each of them.
+    `found` holds all matches of each query face, by face. A row is the least similar of the faces, or with `by` face
+    each of them.
     """
-    photos: dict[str, dict[int, Match]] = {}
-    for number, matches in enumerate(found):
-        for match in matches:
-            photos.setdefault(match.path, {}).setdefault(number, match)
     chosen: list[tuple[Match, QueryFace]] = []
-    complete = (best for best in photos.values() if len(best) == len(found))
-    for best in sorted(complete, key=lambda best: max(map(_before, best.values()))):
-        pairs = sorted(((best[n], face) for n, face in enumerate(block.faces)), key=lambda pair: _before(pair[0]))
+    for faces in photos_of_everyone(found)[: top or None]:
+        pairs = sorted(zip(faces, block.faces, strict=True), key=lambda pair: _before(pair[0]))
         chosen += pairs if by is By.FACE else pairs[-1:]
     matches = tuple(replace(match, rank=rank) for rank, (match, _) in enumerate(chosen, 1))
     return SearchResult(block.query, matches, tuple(face for _, face in chosen))

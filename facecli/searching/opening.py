@@ -8,15 +8,13 @@ from msgspec.structs import replace
 from facecli.config import DetectionOptions, Precision
 from facecli.reporting import Reporter
 from facecli.store.records import IndexInfo
-from facecli.vision.devices.select import Device, find_devices
-from facecli.vision.models import FaceModels, open_models
+from facecli.vision.devices.select import find_devices
+from facecli.vision.models import FaceModels, Needs, Serving, is_batched, open_served
 from facecli.vision.packs.resolve import ModelPack, find_pack, find_recorded_pack
 
 MANY_PHOTOS = 16
-"""The number of photos from which on all devices are opened and work in batches; with fewer, the first device would be
-done while a second one starts."""
-BATCH_SIZE = 64
-"""Photos in the largest batch; the default of an index run."""
+"""The number of photos from which on all devices are opened; with fewer, the first device would be done while a second
+one starts."""
 
 
 class ModelSource(Struct, frozen=True):
@@ -32,7 +30,7 @@ class ModelSource(Struct, frozen=True):
     """The models kept open for later queries, if they are kept."""
 
     def open(self, photos: int) -> QueryModels:
-        """Open the models for a number of photos; the caller closes them. Raises DeviceError and PackError."""
+        """Open the models for a number of photos. Raises DeviceError and PackError."""
         return self._open(photos) if self.kept is None else self.kept.of(self, photos)
 
     def _open(self, photos: int) -> QueryModels:
@@ -41,37 +39,26 @@ class ModelSource(Struct, frozen=True):
             fingerprint = self.info.fingerprint
             detection, precision = replace(fingerprint.detection, min_face=0), fingerprint.precision
         devices = find_devices(self.device)
-        if photos >= MANY_PHOTOS:
-            opened = self._open_on_all(devices, detection, precision)
-        else:
-            opened = QueryModels(open_models(self.pack, devices[0], detection, precision, self.report), 0)
-        self.report.detail(f"{self.pack.name} on {opened.models.device.name} ({opened.models.provider})")
+        # Several CPUs by name are one processor, whose threads all use the same networks.
+        wanted = devices if photos >= MANY_PHOTOS and is_batched(devices[0]) else devices[:1]
+        needs = Needs(detection, precision)
+        # The first device leaves in the cache what the others use.
+        opened = QueryModels(tuple(open_served(self.pack, device, needs, Serving(), self.report) for device in wanted))
+        names = ", ".join(device.name for device in wanted)
+        self.report.detail(f"{self.pack.name} on {names} ({opened.models.provider})")
         return opened
-
-    def _open_on_all(
-        self, devices: tuple[Device, ...], detection: DetectionOptions, precision: Precision
-    ) -> QueryModels:
-        # Imported here: a single query does not need it.
-        from facecli.vision.serving.pooled import Pooling, devices_apart, open_models_on  # noqa: PLC0415
-
-        models = open_models_on(self.pack, devices, detection, precision, Pooling(self.report, BATCH_SIZE))
-        return QueryModels(models, devices_apart(devices))
 
 
 class QueryModels(Struct, frozen=True, eq=False):
     """Open models for queries."""
 
-    models: FaceModels
-    devices: int
-    """The number of devices that work apart from the threads, on batches collected from them; 0 if the threads run
-    the networks themselves."""
-    stay: bool = False
-    """Whether they stay open for later queries; `close` then does nothing."""
+    every: tuple[FaceModels, ...]
+    """The models on each device."""
 
-    def close(self) -> None:
-        """Close the models, unless they stay open."""
-        if not self.stay:
-            self.models.close()
+    @property
+    def models(self) -> FaceModels:
+        """Those on the first device."""
+        return self.every[0]
 
 
 class KeptModels:
@@ -86,15 +73,13 @@ class KeptModels:
         fingerprint = source.info.fingerprint if source.info is not None else None
         key = (source.pack, source.device, fingerprint, photos >= MANY_PHOTOS)
         if self._opened is None or key != self._key:
-            self.close()
+            self._opened = None  # free the old ones before opening the new
             self._opened, self._key = replace(source, kept=None).open(photos), key
-        return replace(self._opened, stay=True)
+        return self._opened
 
     def close(self) -> None:
         """Close the models."""
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
+        self._opened = None
 
 
 def choose_pack(named: str | None, info: IndexInfo | None) -> ModelPack:

@@ -62,7 +62,7 @@ def matches_of_person(
     found: list[Match] = []
     paths: set[str] = set()
     for face in reader.people.faces([person_id]):
-        if is_allowed(face.face_id) and (by is By.FACE or face.path not in paths):
+        if is_allowed(face.face_id) and not (by is By.PHOTO and face.path in paths):
             paths.add(face.path)
             found.append(Match(len(found) + 1, face.similarity, face.face_id, face.path, face.box, face.score))
     return reader.with_times(found)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Generator, Sequence
-from contextlib import closing
 from typing import BinaryIO, TypeAlias
 
 import numpy as np
@@ -13,17 +13,20 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from facecli.config import ReadOptions
-from facecli.errors import DeviceError, PhotoError
-from facecli.photos.budget import default_budget
+from facecli.errors import PhotoError
+from facecli.photos.budget import NoRoom, PixelBudget, default_budget
 from facecli.photos.decode import PhotoReader, stat_photo
-from facecli.pipeline.cores import count_workers
-from facecli.pipeline.stages import embed_photos
+from facecli.photos.frames import BatchSpace, PartOfBatch
+from facecli.searching.grouped_models import GroupedModels
 from facecli.searching.in_order import work_in_order
-from facecli.searching.opening import BATCH_SIZE, ModelSource
+from facecli.searching.opening import ModelSource
 from facecli.searching.query_parser import STDIN, PhotoQuery, refusal
+from facecli.system import count_processors
 from facecli.types import ByteArray, FileContents, FloatArray, IndexedPhoto, Photo, PhotoFile, QueryFace, Skipped
-from facecli.vision.models import FaceModels
 from facecli.vision.recognition.alignment import align_faces
+
+GROUP = 16
+"""Photos in a batch of a device; each processor fills one of its own meanwhile."""
 
 
 class ReadingOptions(Struct, frozen=True):
@@ -59,32 +62,45 @@ def read_photos(
 ) -> Generator[Read]:
     """Each photo with its faces, or the error for a photo that cannot be used, in the order of `queries`.
 
-    The models are opened for the first photo and closed after the last, or when the generator is closed; a caller that
-    may leave it early must close it. Raises DeviceError and PackError.
+    The models are opened for the first photo; a caller that may leave the generator early must close it. Raises
+    DeviceError and PackError.
     """
     if not queries:
         return
-    with closing(source.open(len(queries))) as opened:
-        budget = default_budget()
-        workers = count_workers(opened.devices, BATCH_SIZE, budget.total)
-        try:
-            yield from work_in_order(
-                queries, lambda: _Worker(opened.models, PhotoReader(options.reading, budget), options, stdin), workers
-            )
-        except DeviceError as error:
-            if not opened.devices:
-                raise
-            # The hint of the error itself is meant for an index run, which keeps its results.
-            raise DeviceError(
-                error.what, error.where, hint="--device names another, `facecli doctor` tests every one"
-            ) from error
+    opened = source.open(len(queries))
+    groups = GroupedModels(opened.every, source.report)
+    budget = default_budget()
+    threads = count_processors()
+    size = GROUP if opened.models.batched else 1
+    share = budget.pixels.total // threads if opened.models.batched else None
+    yield from itertools.chain.from_iterable(
+        work_in_order(
+            [queries[start : start + size] for start in range(0, len(queries), size)],
+            lambda: _Worker(groups, _reader(options, budget, share), options, stdin),
+            threads,
+        )
+    )
+
+
+def _reader(options: ReadingOptions, budget: PixelBudget, share: int | None) -> PhotoReader:
+    """A reader for one photo at a time, or for a group of photos in `share` bytes."""
+    reader = PhotoReader(options.reading, budget)
+    if share is not None:
+        reader.space = PartOfBatch(BatchSpace(share))
+    return reader
+
+
+class _Loaded(Struct, frozen=True, eq=False):
+    query: str
+    contents: FileContents
+    photo: Photo
 
 
 class _Worker:
-    """Reads photos one after another; each thread has its own."""
+    """Reads groups of photos one after another; each thread has its own."""
 
     def __init__(
-        self, models: FaceModels, reader: PhotoReader, options: ReadingOptions, stdin: BinaryIO | None
+        self, models: GroupedModels, reader: PhotoReader, options: ReadingOptions, stdin: BinaryIO | None
     ) -> None:
         self._models, self._reader, self._options, self._stdin = models, reader, options, stdin
 
@@ -92,26 +108,46 @@ class _Worker:
         """Free the reader's memory."""
         self._reader.close()
 
-    def __call__(self, query: PhotoQuery) -> Read:
-        """The faces of one photo."""
+    def __call__(self, queries: Sequence[PhotoQuery]) -> list[Read]:
+        """The faces of each photo of a group."""
+        found: dict[int, Read] = {}
+        loaded: dict[int, _Loaded] = {}
         try:
-            if isinstance(query.content, np.ndarray):
-                return self._of_pixels(query.query, query.content)
-            contents = self._contents(query)
-            if isinstance(contents, Skipped):
-                return refusal(contents, query.query)
-            photo = self._reader.decode(contents)
-            if isinstance(photo, Skipped):
-                return refusal(photo, query.query)
-            return self._finish(query.query, contents, photo, embed_photos(self._models, [photo])[0])
+            for number, query in enumerate(queries):
+                self._load(number, query, loaded, found)
+            self._find(loaded, found)
         finally:
             self._reader.release()
+        return [found[number] for number in range(len(queries))]
 
-    def _of_pixels(self, query: str, pixels: ByteArray) -> QueryPhoto:
-        """Find the faces of a photo given as pixels, uint8 (h, w, 3), RGB; its digest is that of the pixels."""
-        contents = _given(query, pixels.tobytes())
-        photo = Photo(contents.file, contents.digest, pixels)
-        return self._finish(query, contents, photo, embed_photos(self._models, [photo])[0])
+    def _load(self, number: int, query: PhotoQuery, loaded: dict[int, _Loaded], found: dict[int, Read]) -> None:
+        """Decode a photo into the group, or find the group's faces first if it has no memory for one more."""
+        if isinstance(query.content, np.ndarray):
+            contents = _given(query.query, query.content.tobytes())
+            loaded[number] = _Loaded(query.query, contents, Photo(contents.file, contents.digest, query.content))
+            return
+        read = self._contents(query)
+        if isinstance(read, Skipped):
+            found[number] = refusal(read, query.query)
+            return
+        try:
+            photo = self._reader.decode(read)
+        except NoRoom:
+            self._find(loaded, found)
+            photo = self._reader.decode(read)
+        self._reader.release_file()
+        if isinstance(photo, Skipped):
+            found[number] = refusal(photo, query.query)
+        else:
+            loaded[number] = _Loaded(query.query, read, photo)
+
+    def _find(self, loaded: dict[int, _Loaded], found: dict[int, Read]) -> None:
+        """Find the faces of the loaded photos, whose pixels are then no longer needed."""
+        photos = self._models.embed([each.photo for each in loaded.values()])
+        for (number, each), photo in zip(loaded.items(), photos, strict=True):
+            found[number] = self._finish(each.query, each.contents, each.photo, photo)
+        loaded.clear()
+        self._reader.space.clear()
 
     def _contents(self, query: PhotoQuery) -> FileContents | Skipped:
         if isinstance(query.content, bytes):

@@ -12,17 +12,17 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
+from facecli.calibrating import find_calibration
 from facecli.config import By, Combine, SearchOptions
 from facecli.errors import FacecliError, UsageError
 from facecli.reporting import SilentReporter
-from facecli.searching.calibrating import find_calibration
 from facecli.searching.combining import Block, combine_faces, match_everyone, merge_matches
 from facecli.searching.gathering import Gathered, Gathering, QueryFailure, Surroundings, check_stdin
 from facecli.searching.people_queries import matches_of_person
 from facecli.searching.query_parser import Query
 from facecli.searching.reading import QueryPhoto
 from facecli.store.reader import IndexReader
-from facecli.store.records import Scope
+from facecli.store.records import Labels, Scope
 from facecli.thresholds import Threshold, choose_threshold, confidence_scale
 from facecli.types import Match, QueryFace, SearchResult
 
@@ -37,7 +37,7 @@ OTHER_VERSION = "search with the facecli that made it, or let `facecli index --m
 
 NamedQuery: TypeAlias = str | os.PathLike[str] | Query
 """A query as typed, or already parsed."""
-Answer: TypeAlias = SearchResult | QueryFailure
+Answered: TypeAlias = SearchResult | QueryFailure
 
 
 class SearchAnswer(Struct, frozen=True, eq=False):
@@ -49,9 +49,11 @@ class SearchAnswer(Struct, frozen=True, eq=False):
     threshold: Threshold
     photos: tuple[QueryPhoto, ...]
     """The query photos that were used, in order."""
+    used_first_pass: bool = False
+    """Whether a first pass by short codes left out most faces of any answer."""
 
 
-class Search:
+class IndexSearch:
     """A search of one index: its threshold, and the answers to queries."""
 
     def __init__(
@@ -84,7 +86,12 @@ class Search:
         """The query photos used so far, in order."""
         return tuple(self._gathering.photos)
 
-    def answer(self, queries: NamedQuery | Sequence[NamedQuery]) -> Generator[Answer]:
+    @property
+    def used_first_pass(self) -> bool:
+        """Whether a first pass left out most faces of any answer so far."""
+        return self._reader.used_first_pass
+
+    def answer(self, queries: NamedQuery | Sequence[NamedQuery]) -> Generator[Answered]:
         """The results and failures, in the order of the queries, each as soon as it is known.
 
         A caller that may leave early must close the generator. Raises IndexMismatch, PackError or DeviceError if the
@@ -97,7 +104,7 @@ class Search:
             if self._options.combine is Combine.SEPARATE:
                 yield from self._in_order(gathered)
             else:
-                yield from self._together(gathered)
+                yield from self._as_one(gathered)
 
     def _watched(self, gathered: Generator[Gathered], queries: int) -> Generator[Gathered]:
         """Report the progress of many queries."""
@@ -115,7 +122,7 @@ class Search:
             finally:
                 report.stop()
 
-    def _in_order(self, gathered: Iterator[Gathered]) -> Iterator[Answer]:
+    def _in_order(self, gathered: Iterator[Gathered]) -> Iterator[Answered]:
         waiting: list[Gathered] = []
         size = 1
         for found in gathered:
@@ -125,7 +132,7 @@ class Search:
                 waiting, size = [], min(2 * size, MOST_TOGETHER)
         yield from self._answers(waiting)
 
-    def _answers(self, gathered: Sequence[Gathered]) -> Iterator[Answer]:
+    def _answers(self, gathered: Sequence[Gathered]) -> Iterator[Answered]:
         """The answers to some queries; their faces are compared with the index at once."""
         faces = [face for found in gathered if not isinstance(found, QueryFailure) for face in found]
         results = self._match(combine_faces(faces, Combine.SEPARATE))
@@ -135,7 +142,7 @@ class Search:
             else:
                 yield from (next(results) for _ in found)
 
-    def _together(self, gathered: Iterator[Gathered]) -> Iterator[Answer]:
+    def _as_one(self, gathered: Iterator[Gathered]) -> Iterator[Answered]:
         faces: list[QueryFace] = []
         for found in gathered:
             if isinstance(found, QueryFailure):
@@ -145,95 +152,88 @@ class Search:
         yield from self._match(combine_faces(faces, self._options.combine))
 
     def _match(self, blocks: Sequence[Block]) -> Iterator[SearchResult]:
-        """The result of each block.
+        """The result of each block; all blocks are compared with the index at once."""
+        everyone = self._options.combine is Combine.ALL
+        most = self._options.top + 1 if self._options.top and not everyone else 0
+        lists = self._lists(blocks, most, self.threshold.minimum)
+        results = [self._result(block, some) for block, some in lists]
+        if not everyone and self.threshold.minimum is not None:
+            results = self._with_nearest(blocks, results)
+        return map(self._with_confidence, results)
 
-        With a limit, one more match than wanted is looked for, and without regard to the threshold: so it is known
-        whether there are more, and how similar the nearest face is if none is over the threshold.
+    def _lists(
+        self, blocks: Sequence[Block], most: int, minimum: float | None
+    ) -> Iterator[tuple[Block, list[list[Match]]]]:
+        """The matches of each face of each block: the faces of a person, else the nearest ones.
+
+        Of these at most `most`, or all for 0, and none below `minimum`.
         """
-        top, minimum = self._options.top, self.threshold.minimum
-        if self._options.combine is Combine.ALL:
-            results = [self._cut(self._everyone(block)) for block in blocks]
-        elif top:
-            results = [self._limited(result) for result in self._nearest(blocks, top + 1, None)]
-        else:
-            results = list(self._nearest(blocks, 0, minimum))
-            empty = [number for number, result in enumerate(results) if not result.matches]
-            nearest = self._nearest([blocks[number] for number in empty], 1, None)
-            for number, result in zip(empty, nearest, strict=True):
-                results[number] = self._limited(result, 0)
-        for block, result in zip(blocks, results, strict=True):
-            yield self._with_confidence(replace(result, asked=block.references))
-
-    def _nearest(self, blocks: Sequence[Block], top: int, minimum: float | None) -> Iterator[SearchResult]:
-        """The matches of each block, all blocks in one scan."""
-        if not blocks:
-            return
-        found = self._found(blocks, top, minimum, self._options.by)
-        for block in blocks:
-            yield merge_matches(block, [next(found) for _ in block.faces], top, self._options.by)
-
-    def _found(self, blocks: Sequence[Block], top: int, minimum: float | None, by: By) -> Iterator[list[Match]]:
-        """The matches of each face of each block: the nearest faces, or of a person its own."""
-        asked = [(face, np.array(block.left_out, np.int64)) for block in blocks for face in block.faces]
-        seen = [(face.embedding, left_out) for face, left_out in asked if face.person_id is None]
+        by = By.FACE if self._options.combine is Combine.ALL else self._options.by
+        asked = [(face, block.left_out) for block in blocks for face in block.faces if face.person_id is None]
         nearest: Iterator[list[Match]] = iter(())
-        if seen:
+        if asked:
+            vectors = np.stack([face.embedding for face, _ in asked])
             among = self.selected.slots if self.selected is not None else None
-            scope = Scope([left_out for _, left_out in seen], among)
-            vectors = np.stack([vector for vector, _ in seen])
-            nearest = iter(self._reader.nearest(vectors, top=top, minimum=minimum, by=by, scope=scope))
-        for face, _ in asked:
-            if face.person_id is None:
-                yield next(nearest)
-            else:
-                yield matches_of_person(self._reader, face.person_id, by, self._allowed)[: top or None]
+            leave_out = [np.array(left_out, np.int64) for _, left_out in asked]
+            scope = Scope(leave_out, among, self._first_pass())
+            nearest = iter(self._reader.nearest(vectors, top=most, minimum=minimum, by=by, scope=scope))
+        for block in blocks:
+            yield (
+                block,
+                [next(nearest) if face.person_id is None else self._own(face.person_id, by) for face in block.faces],
+            )
 
-    def _allowed(self, face_id: int) -> bool:
-        """Whether the limits allow a face."""
-        if self.selected is None:
-            return True
-        ids = self.selected.face_ids
-        place = int(np.searchsorted(ids, face_id))
-        return place < len(ids) and int(ids[place]) == face_id
+    def _own(self, person_id: int, by: By) -> list[Match]:
+        """The faces of a person."""
+        ids = None if self.selected is None else self.selected.face_ids
+        return matches_of_person(self._reader, person_id, by, lambda face_id: ids is None or _holds(ids, face_id))
 
-    def _everyone(self, block: Block) -> SearchResult:
-        """The photos that show all faces of a block."""
-        found = self._found([block], 0, self.threshold.minimum, By.FACE)
-        over = [
-            [match for match in matches if self._is_over(match, face)]
-            for face, matches in zip(block.faces, found, strict=True)
-        ]
-        return match_everyone(block, over, self._options.by)
-
-    def _cut(self, result: SearchResult) -> SearchResult:
-        """The result with at most as many matches as wanted."""
-        count = self._options.top or len(result.matches)
-        more = len(result.matches) > count
-        return replace(result, matches=result.matches[:count], references=result.references[:count], more=more)
-
-    def _limited(self, result: SearchResult, top: int | None = None) -> SearchResult:
-        """The result with at most `top` matches, of those over the threshold."""
-        top = self._options.top if top is None else top
-        faces = result.references or (result.query,) * len(result.matches)
-        pairs = zip(result.matches, faces, strict=True)
-        over = [(match, face) for match, face in pairs if self._is_over(match, face)]
+    def _result(self, block: Block, lists: Sequence[Sequence[Match]]) -> SearchResult:
+        """The matches of a block, at most as many as wanted."""
+        result = self._together(block, lists)
+        everyone, top = self._options.combine is Combine.ALL, self._options.top
+        rows = top * len(block.faces) if everyone and self._options.by is By.FACE else top
+        nearest = max((matches[0].similarity for matches in lists if matches), default=None)
         return replace(
             result,
-            matches=tuple(replace(match, rank=rank) for rank, (match, _) in enumerate(over[:top], 1)),
-            references=tuple(face for _, face in over[:top]) if result.references else (),
-            more=len(over) > top,
-            nearest=result.matches[0].similarity if result.matches and not over else None,
+            matches=result.matches[: rows or None],
+            references=result.references[: rows or None],
+            asked=block.references,
+            more=0 < rows < len(result.matches),
+            nearest=None if result.matches or everyone else nearest,
         )
 
-    def _is_over(self, match: Match, face: QueryFace) -> bool:
-        """Whether a match of a query face is over the threshold.
+    def _together(self, block: Block, lists: Sequence[Sequence[Match]]) -> SearchResult:
+        """All matches of a block over the threshold, of its faces together."""
+        over = [
+            [match for match in matches if self._passes(face, match)]
+            for face, matches in zip(block.faces, lists, strict=True)
+        ]
+        combine = match_everyone if self._options.combine is Combine.ALL else merge_matches
+        return combine(block, over, 0, self._options.by)
 
-        A person's own faces need no threshold, unless one was asked for.
-        """
-        if face.person_id is not None and self.threshold.name == "auto":
+    def _passes(self, face: QueryFace, match: Match) -> bool:
+        """Whether a match is over the threshold; the faces of a person are, unless a threshold was asked for."""
+        minimum = self.threshold.minimum
+        if minimum is None or (face.person_id is not None and self.threshold.name == "auto"):
             return True
         # Similarities are float32: in the index, 0.28 is the float32 nearest to it.
-        return self.threshold.minimum is None or match.similarity >= float(np.float32(self.threshold.minimum))
+        return match.similarity >= float(np.float32(minimum))
+
+    def _with_nearest(self, blocks: Sequence[Block], results: Sequence[SearchResult]) -> list[SearchResult]:
+        """The results; those without a match know how similar the nearest face is.
+
+        It is looked for in a scan of its own: with a threshold, the first need not compare all faces.
+        """
+        missing = [not result.matches and result.nearest is None for result in results]
+        empty = [block for block, is_missing in zip(blocks, missing, strict=True) if is_missing]
+        known = iter([self._result(block, lists) for block, lists in self._lists(empty, 1, None)])
+        return [next(known) if is_missing else result for is_missing, result in zip(missing, results, strict=True)]
+
+    def _first_pass(self) -> float | None:
+        """By how much estimates by short codes may be too low; None to compare every face."""
+        calibration = self.threshold.calibration
+        return None if self._options.exact or calibration is None else calibration.estimate_error
 
     def _with_confidence(self, result: SearchResult) -> SearchResult:
         if self._scale is None:
@@ -242,14 +242,17 @@ class Search:
         return replace(result, matches=tuple(replace(m, confidence=judge(m.similarity)) for m in result.matches))
 
     def count(self, result: SearchResult) -> int:
-        """How many matches a result has over the threshold, at most MOST_COUNTED, whatever `top` is."""
-        if not result.more:
-            return len(result.matches)
+        """How many matches a result has over the threshold, whatever `top` is; not counted beyond MOST_COUNTED."""
+        most = 0 if self._options.combine is Combine.ALL else MOST_COUNTED
         blocks = combine_faces(result.asked, self._options.combine)
-        if self._options.combine is Combine.ALL:
-            return len(self._everyone(blocks[0]).matches)
-        (found,) = self._nearest(blocks, MOST_COUNTED, self.threshold.minimum)
-        return len(found.matches)
+        ((block, lists),) = self._lists(blocks, most, self.threshold.minimum)
+        return len(self._together(block, lists).matches)
+
+
+def _holds(ids: Labels, face_id: int) -> bool:
+    """Whether sorted ids, int64 (n,), hold one."""
+    place = int(np.searchsorted(ids, face_id))
+    return place < len(ids) and int(ids[place]) == face_id
 
 
 def search_index(
@@ -260,15 +263,15 @@ def search_index(
 ) -> SearchAnswer:
     """Search an index for the faces of queries, as typed or already parsed, and collect the answers.
 
-    Options and errors are those of `Search`.
+    Options and errors are those of `IndexSearch`.
     """
-    search = Search(reader, options, around)
+    search = IndexSearch(reader, options, around)
     return collected(search, search.answer(queries))
 
 
-def collected(search: Search, answers: Iterator[Answer]) -> SearchAnswer:
+def collected(search: IndexSearch, answers: Iterator[Answered]) -> SearchAnswer:
     """All answers of a search together."""
     given = list(answers)
     results = tuple(answer for answer in given if not isinstance(answer, QueryFailure))
     failures = tuple(answer.error for answer in given if isinstance(answer, QueryFailure))
-    return SearchAnswer(results, failures, search.threshold, search.photos)
+    return SearchAnswer(results, failures, search.threshold, search.photos, search.used_first_pass)

@@ -178,6 +178,14 @@ class IndexWriter(IndexReader):
                 self._raise_generation()
         return count
 
+    def let_all_back(self) -> int:
+        """Allow everything that was removed again; returns the number of records."""
+        with explained(self._writing.path), transaction(self._writing.connection, self._disk, "forgetting"):
+            count = RemovalWork(self._writing, Deletions(self._writing, self._traces)).let_all_back()
+            if count:
+                self._raise_generation()
+        return count
+
     def _raise_generation(self) -> None:
         self._writing.connection.execute("UPDATE state SET generation = generation + 1")
 
@@ -193,6 +201,16 @@ class IndexWriter(IndexReader):
             self._writing.connection.execute("DELETE FROM roots")
             self._writing.connection.executemany(
                 "INSERT INTO roots (path, mount, file_system) VALUES (?, ?, ?)", wanted
+            )
+
+    def keep_excludes(self, patterns: Sequence[str]) -> None:
+        """Replace the patterns to exclude that later runs use."""
+        if tuple(patterns) == self._writing.excludes():
+            return
+        with explained(self._writing.path), transaction(self._writing.connection, self._disk, "excludes"):
+            self._writing.connection.execute("DELETE FROM excludes")
+            self._writing.connection.executemany(
+                "INSERT INTO excludes (pattern) VALUES (?)", [(pattern,) for pattern in patterns]
             )
 
     def set_part(self, part: str) -> None:

@@ -34,7 +34,6 @@ from facecli.system import count_processors
 from facecli.types import Photo, PhotoFile
 from facecli.vision.devices.select import find_devices
 from facecli.vision.runtime.providers import Device
-from facecli.vision.serving.pooled import joint_name
 
 COUNTS = {"small": (400, 4000), "web": (200, 1000), "large": (40, 320)}
 """The number of photos made, and their number with copies that differ only in a comment."""
@@ -221,6 +220,12 @@ def decode_rate(photos: Sequence[Path]) -> float:
     with ThreadPoolExecutor(cores) as pool:
         list(pool.map(read, parts))
     return len(photos) / (time.perf_counter() - began)
+
+
+def joint_name(devices: Sequence[Device]) -> str:
+    """The name of all devices together: cuda:0,1."""
+    first = devices[0]
+    return first.name if len(devices) == 1 else f"{first.kind}:{','.join(str(device.number) for device in devices)}"
 
 
 if __name__ == "__main__":

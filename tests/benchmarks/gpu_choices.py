@@ -11,12 +11,12 @@ import json
 import sys
 from typing import Any
 
-from facecli.config import DetectionOptions, Precision
+from facecli.config import DetectionOptions
 from facecli.reporting import SilentReporter
 from facecli.vision.devices.select import find_devices
+from facecli.vision.models import Needs, Serving, open_served
 from facecli.vision.packs.resolve import find_pack
 from facecli.vision.runtime.cuda import GPU_KINDS, read_gpu
-from facecli.vision.serving.pooled import PooledModels, Pooling, open_models_on
 
 
 class Heard(SilentReporter):
@@ -34,24 +34,17 @@ def main() -> None:
     named, batch_size = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 64
     devices, heard = find_devices(named), Heard()
     gpus = {device.name: read_gpu(device.number) for device in devices if device.kind in GPU_KINDS}
-    models = open_models_on(find_pack(None), devices, DetectionOptions(), Precision.EXACT, Pooling(heard, batch_size))
     found = []
-    for number, device in enumerate(devices):
+    for device in devices:
+        models = open_served(find_pack(None), device, Needs(DetectionOptions()), Serving(batch_size), heard)
         record: dict[str, Any] = {"device": device.name}
         gpu = gpus.get(device.name)
         if gpu is not None:
             record |= {"name": gpu.name, "memory_free": gpu.memory_free, "memory_total": gpu.memory_total}
-        if isinstance(models, PooledModels):
-            members = {stage: session.members[number] for stage, session in models.pool.sessions.items()}
-            record["precision"] = {
-                "detect": "single",
-                "embed": "half" if device.name in models.pool.in_half else "single",
-            }
-            record["largest_batches"] = {
-                stage: member.sizes[-1] if member.sizes else member.most for stage, member in members.items()
-            }
+        record["precision"] = {"detect": "single", "embed": "half" if models.half else "single"}
+        record["largest_batches"] = {"detect": models.detector.batches.most, "embed": models.embedder.batches.most}
+        record["pixels"] = models.detector.batches.session.input.pixels
         found.append(record)
-    models.close()
     sys.stdout.write(json.dumps({"devices": found, "said": heard.details}) + "\n")
 
 

@@ -14,6 +14,9 @@ def test_smoke() -> None:
         [sys.executable, str(script), "--smoke", "--json"], check=False, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = json.loads(done.stdout)
-    assert [(row["cores"], row["photos"], row["faces"]) for row in rows] == [(1, 24, 24), (2, 24, 24)]
-    assert all(row["photos_per_second"] > 0 for row in rows)
+    found = json.loads(done.stdout)
+    stages = {"read", "decode", "letterbox", "post-process", "align", "result", "faces"}
+    assert [set(floor) for floor in found["floors"].values()] == [stages] * 3
+    assert [(row["cores"], row["photos"], row["faces"]) for row in found["rows"]] == [(1, 72, 72), (2, 72, 72)]
+    assert [row["device_busy"] != 0 for row in found["rows"]] == [False, True]
+    assert all(row["worker_milliseconds"] and row["driver_milliseconds"] for row in found["rows"])

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from facecli.config import IndexOptions
 from facecli.errors import DeviceError
-from facecli.indexing import worker_pool as workshop_module
+from facecli.indexing import engines
 from facecli.indexing.index_photos import index_photos
 from facecli.indexing.request import IndexRequest
+from facecli.pipeline import chunk_worker
 from facecli.store.reader import open_reader
 from facecli.store.records import StoredFace
 from facecli.types import IndexReport
@@ -73,7 +74,10 @@ def index_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., I
         devices: Sequence[Device], photos: Path, *, further: dict[str, str] | None = None, **options: Any
     ) -> Indexed:
         changed = tuple(replace(d, options=(*d.options, *(further or {}).items())) for d in devices)
-        monkeypatch.setattr(workshop_module, "find_devices", lambda _: changed)
+        # In this process, since the devices' further options are not known to others.
+        monkeypatch.setattr(engines, "find_devices", lambda _: changed)
+        monkeypatch.setattr(engines, "count_processes", lambda *_: 0)
+        monkeypatch.setattr(chunk_worker, "find_devices", lambda name: [d for d in changed if d.name == name])
         target, notes = tmp_path / f"index-{len(list(tmp_path.iterdir()))}", Notes()
         report = index_photos(IndexRequest(str(target), (str(photos),), None, IndexOptions(**options)), notes)
         with open_reader(target) as store:

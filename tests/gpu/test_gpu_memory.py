@@ -14,16 +14,14 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from facecli.config import DetectionOptions, Precision
+from facecli.config import DetectionOptions
 from facecli.errors import DeviceFull
-from facecli.reporting import SilentReporter
+from facecli.vision import models as models_module
+from facecli.vision.models import Needs, Serving, open_served
 from facecli.vision.packs.resolve import find_pack
 from facecli.vision.runtime.cuda import GPU_KINDS, Gpu, read_gpu
 from facecli.vision.runtime.providers import CPU, Device
 from facecli.vision.runtime.session import open_session
-from facecli.vision.serving import pooled
-from facecli.vision.serving.io_binding import BoundSession
-from facecli.vision.serving.pooled import PooledModels, Pooling, open_models_on
 
 pytestmark = pytest.mark.gpu
 MB = 1 << 20
@@ -74,6 +72,8 @@ def test_with_little_memory_batches_are_smaller_and_the_faces_the_same(
     found = index_on(gpus, gallery, further={"gpu_mem_limit": str(256 * MB)})
     assert found.cosines(expected).min() >= 0.999
     assert not [line for line in found.notes.warnings if "left out" in line]
+    told = [line for line in found.notes.warnings if "has not the memory for a batch of" in line]
+    assert len(told) <= len(gpus), "said once for a device"
 
 
 @pytest.mark.skipif(shutil.which("nvidia-smi") is None, reason="nvidia-smi tells how much memory is in use")
@@ -98,12 +98,10 @@ def test_batches_are_planned_by_what_the_driver_says_is_free(
     assert 0 < now.memory_free <= now.memory_total
     largest = []
     for gpu in (now, SMALL_CARD, replace(SMALL_CARD, memory_free=0)):
-        monkeypatch.setattr(pooled, "read_gpu", lambda _, gpu=gpu: gpu)
-        models = open_models_on(find_pack(None), gpus[:1], DetectionOptions(), Precision.EXACT, Pooling(notes, 64))
-        assert isinstance(models, PooledModels)
-        largest.append({stage: session.members[0].sizes[-1] for stage, session in models.pool.sessions.items()})
-        models.close()
-    assert all(largest[0][stage] >= largest[1][stage] > largest[2][stage] == 1 for stage in largest[0])
+        monkeypatch.setattr(models_module, "read_gpu", lambda _, gpu=gpu: gpu)
+        models = open_served(find_pack(None), gpus[0], Needs(DetectionOptions()), Serving(64), notes)
+        largest.append((models.detector.batches.most, models.embedder.batches.most))
+    assert all(largest[0][stage] >= largest[1][stage] > largest[2][stage] == 1 for stage in range(2))
     assert len([line for line in notes.details if "GB free, so at most" in line]) == 3
 
 
@@ -112,24 +110,10 @@ def test_what_is_planned_for_a_small_card_fits_it(
     gpus: tuple[Device, ...], index_on: Callable[..., Any], gallery: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the plan limits the networks here."""
-    monkeypatch.setattr(pooled, "read_gpu", lambda _: SMALL_CARD)
+    monkeypatch.setattr(models_module, "read_gpu", lambda _: SMALL_CARD)
     peak: list[int] = []
     with peak_memory(peak):
         found = index_on(gpus[:1], gallery)
     assert sum(len(faces) for faces in found.faces.values()) > 200
     assert peak[0] < SMALL_CARD_MB, f"{peak[0]} MB in use"
     assert found.notes.warnings == []
-
-
-def test_a_network_gives_back_what_it_does_not_use(gpus: tuple[Device, ...]) -> None:
-    models = open_models_on(
-        find_pack(None), gpus[:1], DetectionOptions(), Precision.EXACT, Pooling(SilentReporter(), 8)
-    )
-    assert isinstance(models, PooledModels)
-    session = models.pool.sessions["embed"].members[0].session
-    assert isinstance(session, BoundSession)
-    crops = np.random.default_rng(0).standard_normal((8, 3, 112, 112), np.float32)
-    before = session.run(crops)[0]
-    session.give_back_memory((3, 112, 112))
-    np.testing.assert_allclose(session.run(crops)[0], before, rtol=1e-3, atol=1e-3)
-    models.close()

@@ -6,18 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
-from facecli.config import DetectionOptions, Precision
-from facecli.reporting import SilentReporter
+from facecli.config import DetectionOptions
 from facecli.vision.devices.benchmark import run_trial
-from facecli.vision.models import open_models
+from facecli.vision.models import FaceModels, Needs, Serving, open_models, open_served
 from facecli.vision.packs.resolve import find_pack
+from facecli.vision.recognition.alignment import align_faces
+from facecli.vision.runtime.io_binding import BoundSession
+from facecli.vision.runtime.pinned_memory import PageLocked, blank_for
 from facecli.vision.runtime.providers import CPU, Device
-from facecli.vision.serving.io_binding import BoundSession
-from facecli.vision.serving.pinned_memory import PageLocked, blank_for
-from facecli.vision.serving.pooled import PooledModels, Pooling, open_models_on
 
 pytestmark = pytest.mark.gpu
 LEAST, MEAN = 0.999, 0.9999
@@ -51,35 +51,46 @@ def test_each_gpu_gives_what_the_first_gives(gpus: tuple[Device, ...]) -> None:
         assert min(outcome.agreement(outcomes[0])) >= 0.999999
 
 
-def test_every_size_of_batch_gives_what_single_crops_give(gpus: tuple[Device, ...]) -> None:
-    models = open_models_on(
-        find_pack(None), gpus[:1], DetectionOptions(), Precision.EXACT, Pooling(SilentReporter(), 64)
-    )
+@pytest.fixture(scope="module")
+def models(gpus: tuple[Device, ...]) -> FaceModels:
+    """The default pack on the first GPU, for batches."""
+    return open_served(find_pack(None), gpus[0], Needs(DetectionOptions()), Serving())
+
+
+def test_every_size_of_batch_gives_what_single_crops_give(models: FaceModels) -> None:
     crops = np.random.default_rng(0).integers(0, 256, (64, 112, 112, 3), np.uint8)
     alone = np.concatenate([models.embedder.embed(crop[None]) for crop in crops])
     for size in (2, 3, 7, 16, 33, 64):
         assert (models.embedder.embed(crops[:size]) * alone[:size]).sum(axis=1).min() >= 0.99999
-    models.close()
 
 
-def test_batches_lie_in_page_locked_memory(gpus: tuple[Device, ...]) -> None:
+def test_the_networks_take_pixels_and_normalise_them_on_the_gpu(
+    models: FaceModels, find_sample: Callable[[str], Path]
+) -> None:
+    assert models.detector.batches.session.input.pixels
+    assert models.embedder.batches.session.input.pixels
+    on_cpu = open_models(find_pack(None), PROCESSOR, DetectionOptions())
+    photos = [cv2.imread(str(find_sample(name)))[..., ::-1].copy() for name in ("players.jpg", "t1.jpg", "gdp.jpg")]
+    photos += [photo[::-1, ::-1] for photo in photos]
+    for photo, mine, theirs in zip(photos, models.detector.detect(photos), on_cpu.detector.detect(photos), strict=True):
+        np.testing.assert_allclose(mine.boxes, theirs.boxes, atol=0.5)
+        np.testing.assert_array_equal(mine.found_by, theirs.found_by)
+        crops = align_faces(photo, theirs.landmarks)
+        assert (models.embedder.embed(crops) * on_cpu.embedder.embed(crops)).sum(axis=1).min() >= LEAST
+
+
+def test_batches_lie_in_page_locked_memory(gpus: tuple[Device, ...], models: FaceModels) -> None:
     blank = blank_for(gpus[0])
     assert isinstance(blank, PageLocked)
     assert blank._allocate(1 << 20) is not None, "the driver gives some"
-    array = blank((4, 3, 112, 112), np.dtype(np.float32))
+    array = blank((4, 112, 112, 3), np.dtype(np.uint8))
     array[:] = 1
     assert array.sum() == array.size
-    models = open_models_on(find_pack(None), gpus, DetectionOptions(), Precision.EXACT, Pooling(SilentReporter(), 4))
-    assert isinstance(models, PooledModels)
-    assert all(
-        isinstance(member.session, BoundSession)
-        for session in models.pool.sessions.values()
-        for member in session.members
-    )
-    models.close()
+    for batches in (models.detector.batches, models.embedder.batches):
+        assert isinstance(batches.session, BoundSession)
+        assert isinstance(batches.blank, PageLocked)
 
 
-def test_one_photo_on_a_gpu_needs_no_pool(gpus: tuple[Device, ...]) -> None:
-    models = open_models(find_pack(None), gpus[0], DetectionOptions())
+def test_a_photo_without_a_face_has_none_on_a_gpu(models: FaceModels, gpus: tuple[Device, ...]) -> None:
     assert models.provider == gpus[0].provider
     assert models.detector.detect([np.zeros((300, 400, 3), np.uint8)])[0].boxes.shape == (0, 4)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from facecli.config import DetectionOptions, Precision
+from facecli.vision.models import Needs, Serving, open_served
 from facecli.vision.optimization import half_precision
 from facecli.vision.optimization.equivalence import LEAST_OF
 from facecli.vision.packs.resolve import find_pack
 from facecli.vision.runtime.providers import Device
-from facecli.vision.serving.pooled import PooledModels, Pooling, open_models_on
 
 pytestmark = pytest.mark.gpu
 WHATEVER, NEVER = 1e9, 0.0
@@ -29,13 +29,11 @@ def _fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_chosen_is_said_with_its_reason_and_kept(gpus: tuple[Device, ...], notes: Any) -> None:
     said = []
     for _ in range(2):
-        models = open_models_on(find_pack(None), gpus[:1], DetectionOptions(), Precision.EXACT, Pooling(notes, 8))
-        assert isinstance(models, PooledModels)
-        kind = "half" if models.pool.in_half else "single"
+        models = open_served(find_pack(None), gpus[0], Needs(DetectionOptions()), Serving(8), notes)
+        kind = "half" if models.half else "single"
         said.append(
             [line for line in notes.details if f"w600k_mbf.onnx on {gpus[0].name} computes in {kind} precision" in line]
         )
-        models.close()
     assert [len(lines) for lines in said] == [1, 2]
     assert said[1][0] == said[1][1], "the second time it is not tried again"
 

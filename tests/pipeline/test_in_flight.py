@@ -28,8 +28,8 @@ def test_the_first_looks_and_the_others_get_what_it_finds() -> None:
 
 
 def test_a_claim_that_is_in_flight_is_not_forgotten() -> None:
-    """The commit of an earlier claim on a content must not affect a later one in progress."""
-    claims = Claims()
+    """The end of an earlier claim on a content must not affect a later one in progress."""
+    claims = Claims(recent=0)
     first, _ = claims.claim(DIGEST)
     first.settle(FOUND)
     first.forget()
@@ -41,6 +41,15 @@ def test_a_claim_that_is_in_flight_is_not_forgotten() -> None:
     assert (waiting is second, is_first) == (True, False)
     second.settle(FOUND)
     assert waiting.outcome() is FOUND
+
+
+def test_later_copies_of_recent_contents_get_what_was_found() -> None:
+    claims = Claims(recent=2)
+    for number in range(3):
+        claim, _ = claims.claim(bytes([number]) * 16)
+        claim.settle(FOUND)
+        claim.forget()
+    assert [claims.claim(bytes([number]) * 16)[1] for number in (2, 1, 0)] == [False, False, True]
 
 
 @pytest.mark.parametrize("outcome", [Skipped(FILE, SkipReason.UNREADABLE, "broken"), ValueError("a driver")])

@@ -137,7 +137,10 @@ def refuse_links(directory: Path, written: tuple[str, ...] = ()) -> None:
     """
     with os.scandir(directory) as entries:
         for entry in entries:
-            found = entry.stat(follow_symlinks=False)
+            try:
+                found = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:  # a writer has just ended, and its WAL with it
+                continue
             if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
                 raise IndexDamaged(
                     "an entry of the index is not a regular file",

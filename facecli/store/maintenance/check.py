@@ -83,7 +83,7 @@ def _check_structure(catalogue: Catalogue) -> Iterator[Problem]:
     if loose:
         yield Problem(f"{loose} rows are orphaned", str(catalogue.path))
     if unreadable := sum(1 for _ in catalogue.unreadable()):
-        yield Problem(f"{unreadable} records of skipped files and roots are damaged", str(catalogue.path))
+        yield Problem(f"{unreadable} records of skipped files, roots and excludes are damaged", str(catalogue.path))
 
 
 def _check_photos(catalogue: Catalogue) -> Iterator[Problem]:

@@ -87,9 +87,9 @@ def _mend_face(catalogue: Catalogue, face: CheckedFace, codes: StoredCodes | Non
 def _drop_unreadable(catalogue: Catalogue) -> list[str]:
     """Drop unreadable records of skipped files and roots; the next run records them again."""
     found = list(catalogue.unreadable())
-    for table, path in found:
-        catalogue.connection.execute(f"DELETE FROM {table} WHERE path IS ?", (path,))
-    return [f"{len(found)} records of skipped files and roots are dropped: {catalogue.path}"] if found else []
+    for table, column, value in found:
+        catalogue.connection.execute(f"DELETE FROM {table} WHERE {column} IS ?", (value,))
+    return [f"{len(found)} records of skipped files, roots and excludes are dropped: {catalogue.path}"] if found else []
 
 
 def _mend_photo(catalogue: Catalogue, problem: Problem) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import threading
+from typing import Any
 
 import cv2
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
-from facecli.types import ByteArray, FloatArray
+from facecli.types import ByteArray
 from facecli.vision.pixels import View, copy_upright, pixel_values, view_of
 
 KEPT_BYTES = 64_000_000
@@ -50,14 +52,18 @@ class Letterbox:
         self._values = pixel_values(mean, scale)
         self._own = threading.local()
 
-    def fill(self, pixels: ByteArray, blob: FloatArray) -> Fit:
-        """Scale a photo into the upper left of `blob`, normalise it, and fill the rest as if it were black.
+    def fill(self, pixels: ByteArray, blob: NDArray[Any]) -> Fit:
+        """Scale a photo into the upper left of `blob`, and fill the rest as if it were black.
 
-        pixels: uint8 (h, w, 3), RGB, any strides. blob: float32 (3, H, W), written in place.
+        pixels: uint8 (h, w, 3), RGB, any strides. blob, written in place: uint8 (H, W, 3) for pixels, or float32
+        (3, H, W) for normalised values.
         """
+        if blob.dtype == np.uint8:
+            return self._fill_pixels(pixels, blob)
         height, width = blob.shape[1:]
         sizes = fit(pixels.shape[0], pixels.shape[1], (width, height))
-        small = self._scale(pixels, sizes)
+        small = self._space("small", 3 * sizes.width * sizes.height).reshape(sizes.height, sizes.width, 3)
+        self._scale(pixels, sizes, small)
         planes = self._space("planes", small.size).reshape(3, sizes.height, sizes.width)
         cv2.split(small, list(planes))
         for plane, target in zip(planes, blob, strict=True):
@@ -66,18 +72,25 @@ class Letterbox:
         blob[:, : sizes.height, sizes.width :] = self._values[0]
         return sizes
 
-    def _scale(self, pixels: ByteArray, sizes: Fit) -> ByteArray:
+    def _fill_pixels(self, pixels: ByteArray, blob: ByteArray) -> Fit:
+        height, width = blob.shape[:2]
+        sizes = fit(pixels.shape[0], pixels.shape[1], (width, height))
+        self._scale(pixels, sizes, blob[: sizes.height, : sizes.width])
+        blob[sizes.height :] = 0
+        blob[: sizes.height, sizes.width :] = 0
+        return sizes
+
+    def _scale(self, pixels: ByteArray, sizes: Fit, target: ByteArray) -> None:
+        """Scale a photo into `target`, uint8 (height, width, 3)."""
         view, size = view_of(pixels), (sizes.width, sizes.height)
-        small = self._space("small", 3 * sizes.width * sizes.height).reshape(sizes.height, sizes.width, 3)
         if view.plain:
-            cv2.resize(view.frame, size, small)
+            cv2.resize(view.frame, size, target)
         elif not view.transposed and _flips_exactly(view, sizes):
             code = view.flip_code
             assert code is not None
-            cv2.flip(cv2.resize(view.frame, size), code, small)
+            cv2.flip(cv2.resize(view.frame, size), code, target)
         else:
-            cv2.resize(copy_upright(view, self._space("frame", pixels.size)), size, small)
-        return small
+            cv2.resize(copy_upright(view, self._space("frame", pixels.size)), size, target)
 
     def _space(self, name: str, size: int) -> ByteArray:
         """This thread's buffer, uint8 (size,); one of more than KEPT_BYTES is allocated each time."""

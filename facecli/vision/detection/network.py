@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from msgspec import Struct
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from facecli.types import FloatArray
 from facecli.vision.detection import scrfd
-from facecli.vision.detection.scrfd import Candidates, Layout
-from facecli.vision.runtime.session import Session, rows_of
+from facecli.vision.detection.scrfd import BatchCandidates, Candidates, Layout
+from facecli.vision.runtime.session import Session
 
 ONE_THREAD = 200_000
 """Multiplications below which numpy's BLAS stays in the caller's thread; it must not start threads of its own here."""
@@ -35,20 +34,28 @@ class HeadWeights(Struct, frozen=True, eq=False):
 
 
 class FaceNetwork(Protocol):
-    """A detector's network."""
+    """A detector's network: its session, and what the outputs mean."""
 
     session: Session
-    batches: bool
-    """Whether one run accepts several inputs."""
 
-    def find(self, blob: FloatArray, threshold: float) -> list[Candidates]:
-        """The candidates of each input that reach `threshold`, in pixels of the input.
+    def decode(self, outputs: list[FloatArray], count: int, width: int, threshold: float) -> BatchCandidates:
+        """The candidates of a batch that reach `threshold`, in pixels of the input.
 
-        blob: float32 (n, 3, h, w), RGB, normalised. Raises DeviceError if the network fails.
+        outputs: those of the session for `count` inputs that are `width` pixels wide.
         """
 
     def over(self, session: Session) -> FaceNetwork:
         """The same network, run by another session."""
+
+
+def find(network: FaceNetwork, feed: NDArray[Any], threshold: float) -> BatchCandidates:
+    """Run a network on a whole batch: its candidates that reach `threshold`, in pixels of the input.
+
+    feed: uint8 (n, h, w, 3) pixels or float32 (n, 3, h, w) normalised values, RGB, as the session takes them. Raises
+    DeviceError.
+    """
+    width = feed.shape[2] if network.session.input.pixels else feed.shape[3]
+    return network.decode(network.session.run(feed), len(feed), width, threshold)
 
 
 class PlainNetwork:
@@ -56,15 +63,15 @@ class PlainNetwork:
 
     def __init__(self, session: Session, layout: Layout) -> None:
         self.session, self._layout = session, layout
-        self.batches = session.input.shape[0] is None
 
     def over(self, session: Session) -> PlainNetwork:
         return PlainNetwork(session, self._layout)
 
-    def find(self, blob: FloatArray, threshold: float) -> list[Candidates]:
-        """Evaluate all heads, then decode the anchors that reach the threshold."""
-        outputs = self.session.run(blob)
-        return [scrfd.decode(rows, self._layout, blob.shape[3], threshold) for rows in rows_of(outputs, len(blob))]
+    def decode(self, outputs: list[FloatArray], count: int, width: int, threshold: float) -> BatchCandidates:
+        """Decode the anchors that reach the threshold."""
+        # Some exports merge the axes of batch and anchors.
+        parted = [output.reshape(count, -1, output.shape[-1]) for output in outputs]
+        return scrfd.decode(parted, self._layout, width, threshold)
 
 
 class LazyNetwork:
@@ -72,40 +79,43 @@ class LazyNetwork:
 
     def __init__(self, session: Session, layout: Layout, heads: list[HeadWeights]) -> None:
         self.session, self._layout, self._heads = session, layout, heads
-        self.batches = session.input.shape[0] is None
         self._weights = [np.ascontiguousarray(_by_anchor(h.boxes, h.landmarks).T) for h in heads]
         self._biases = [_by_anchor(h.boxes_bias, h.landmarks_bias)[:, 0] for h in heads]
 
     def over(self, session: Session) -> LazyNetwork:
         return LazyNetwork(session, self._layout, self._heads)
 
-    def find(self, blob: FloatArray, threshold: float) -> list[Candidates]:
-        """Evaluate the scores everywhere, and the other heads at the anchors that reach the threshold."""
-        outputs = self.session.run(blob)
-        return [self._decode([o[number] for o in outputs], threshold) for number in range(len(blob))]
+    def decode(self, outputs: list[FloatArray], count: int, width: int, threshold: float) -> BatchCandidates:
+        """Evaluate the other heads at the anchors whose score reaches the threshold.
 
-    def _decode(self, outputs: list[FloatArray], threshold: float) -> Candidates:
-        """The candidates of one input, from the logits of each stride, then the feature maps of each stride."""
-        count = len(self._layout.strides)
-        parts = []
-        for level, (logits, features) in enumerate(zip(outputs[:count], outputs[count:], strict=True)):
-            chosen, scores, peak = _reach(logits, threshold)
-            parts.append(
-                replace(self._place(level, features, chosen, scores), peak=peak)
-                if len(chosen)
-                else scrfd.no_candidates(peak)
-            )
-        return scrfd.join(parts)
+        outputs: the logits of each stride, then the feature maps of each stride.
+        """
+        del width  # that of the feature maps tells as much
+        levels = len(self._layout.strides)
+        return scrfd.join_levels(
+            [
+                scrfd.join_inputs([self._read(level, logits[i], features[i], threshold) for i in range(count)])
+                for level, (logits, features) in enumerate(zip(outputs[:levels], outputs[levels:], strict=True))
+            ]
+        )
 
-    def _place(self, level: int, features: FloatArray, chosen: NDArray[np.intp], scores: FloatArray) -> Candidates:
-        """Evaluate one stride's last convolutions at the anchors `chosen`.
+    def _read(self, level: int, logits: FloatArray, features: FloatArray, threshold: float) -> Candidates:
+        """The candidates of one stride of one input. logits: float32 (anchors, h, w); features: (channels, h, w)."""
+        chosen, scores, peak = _reach(logits, threshold)
+        if not len(chosen):
+            return scrfd.no_candidates(peak)
+        boxes, landmarks = self._place(level, features, chosen)
+        return Candidates(boxes, scores, landmarks, peak)
+
+    def _place(self, level: int, features: FloatArray, chosen: NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
+        """Evaluate one stride's last convolutions at the anchors `chosen`: boxes and landmarks.
 
         features: float32 (channels, h, w).
         """
         stride, anchors, width = self._layout.strides[level], self._layout.anchors, features.shape[2]
         values = _multiply(patches(features, chosen // anchors), self._weights[level]) + self._biases[level]
         values = values.reshape(len(chosen), anchors, 14)[np.arange(len(chosen)), chosen % anchors] * stride
-        return scrfd.place(scrfd.centres(chosen, width, stride, anchors), values[:, :4], values[:, 4:], scores)
+        return scrfd.place(scrfd.centres(chosen, width, stride, anchors), values[:, :4], values[:, 4:])
 
 
 def _by_anchor(boxes: FloatArray, landmarks: FloatArray) -> FloatArray:

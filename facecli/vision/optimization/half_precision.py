@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import xxhash
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from facecli.config import Precision
 from facecli.errors import DeviceFull, FacecliError
-from facecli.types import FloatArray
 from facecli.vision.detection.network import HeadWeights
 from facecli.vision.devices.select import Device
 from facecli.vision.optimization import equivalence
@@ -73,7 +73,7 @@ def _try_and_keep(
     shop: RewriteTarget, role: str, single: Session, precision: Precision
 ) -> tuple[OnnxSession | None, str]:
     """The session in half precision if it is chosen, and the reason."""
-    rewrite = maker(shop, NAME, _halve)()
+    rewrite = maker(shop, NAME, lambda surgery, graph: _halve(surgery, graph, shop.normalisation))()
     if rewrite is None:
         finding = Finding(fits=False, words="its graph cannot be written")
     else:
@@ -84,7 +84,7 @@ def _try_and_keep(
             finding = Finding(fits=False, words=f"it is out of memory now ({error.hint})", lasting=False)
         except FacecliError as error:
             # A lost device fails here as well; that error is raised and not recorded against half precision.
-            single.run(equivalence.proving_crops(shop.normalisation)[:1])
+            _fed(shop, single).run(equivalence.proving_crops(shop.normalisation)[:1])
             finding = Finding(fits=False, words=f"it fails ({error.hint or error.what})")
     if not finding.fits:
         if finding.lasting:
@@ -95,30 +95,42 @@ def _try_and_keep(
     return half, finding.words
 
 
-def _halve(surgery: Any, graph: Any) -> list[HeadWeights] | None:
-    """Open the batch axis and convert to half precision; only the second module imports ONNX Runtime's converter."""
+def _halve(surgery: Any, graph: Any, normalisation: tuple[float, float]) -> list[HeadWeights] | None:
+    """Open the batch axis, convert to half precision, and let it take pixels, which are normalised in single precision.
+
+    Only the module for half precision imports ONNX Runtime's converter.
+    """
     surgery.open_axes(graph)
-    return [] if importlib.import_module("facecli.vision.optimization.rewrites.half").halve(graph) else None
+    done = importlib.import_module("facecli.vision.optimization.rewrites.half").halve(graph)
+    return [] if done and surgery.take_pixels(graph, *normalisation) else None
 
 
 def _judge(shop: RewriteTarget, single: Session, half: Session, precision: Precision) -> Finding:
     """Compare half with single precision: first the embeddings, then the time."""
     crops = equivalence.proving_crops(shop.normalisation)
     original = open_session(shop.file.path, Device("cpu", CPU))
-    given = half.run(crops)[0]
+    given = _fed(shop, half).run(crops)[0]
     cosines = [
-        equivalence.cosines(equivalence.embeddings_of(reference, crops), given) for reference in (single, original)
+        equivalence.cosines(equivalence.embeddings_of(reference, crops), given)
+        for reference in (_fed(shop, single), original)
     ]
     words = f"cosine {np.min(cosines):.5f} at the least, {np.mean(cosines):.5f} on average"
     if not all(equivalence.is_kept(part, precision) for part in cosines):
         return Finding(fits=False, words=f"its embeddings differ ({words})")
-    share = _share_of_time(single, half, crops)
+    if single.input.pixels:
+        share = _share_of_time(single, half, equivalence.pixels_of(crops, shop.normalisation))
+    else:
+        share = _share_of_time(single, _fed(shop, half), crops)
     if share > LEAST_GAIN:
         return Finding(fits=False, words=f"it takes {share:.0%} of the time")
     return Finding(fits=True, words=f"{words}, {share:.0%} of the time")
 
 
-def _share_of_time(single: Session, half: Session, crops: FloatArray) -> float:
+def _fed(shop: RewriteTarget, session: Session) -> Session:
+    return equivalence.fed_with_values(session, shop.normalisation)
+
+
+def _share_of_time(single: Session, half: Session, crops: NDArray[Any]) -> float:
     """The second session's time as a share of the first's, with batches if both accept them."""
     for rows in ROWS if single.input.shape[0] is None else ROWS[-1:]:
         try:

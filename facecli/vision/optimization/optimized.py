@@ -44,9 +44,8 @@ def _open_single(shop: RewriteTarget) -> Session:
     crops = equivalence.proving_crops(shop.normalisation)
 
     def proved(session: Session, _: Rewrite) -> bool:
-        return equivalence.same_embeddings(original, session, crops) and _no_slower(
-            shop, (original, session), crops[:1]
-        )
+        fed = equivalence.fed_with_values(session, shop.normalisation)
+        return equivalence.same_embeddings(original, fed, crops) and _no_slower(shop, (original, fed), crops[:1])
 
     found = choose_variant(shop, "recogniser", _rewrites_of_recogniser(shop), proved)
     return found[0] if found else original
@@ -75,8 +74,9 @@ def open_detector(file: ModelFile, device: Device, report: Reporter) -> FaceNetw
     blob = equivalence.proving_photos(file.input_size or PROVING_SIDE, shop.normalisation)
 
     def proved(session: Session, rewrite: Rewrite) -> bool:
-        return equivalence.same_faces(plain, _network(session, rewrite.heads), blob) and _no_slower(
-            shop, (original, session), blob[:1]
+        fed = equivalence.fed_with_values(session, shop.normalisation)
+        return equivalence.same_faces(plain, _network(fed, rewrite.heads), blob) and _no_slower(
+            shop, (original, fed), blob[:1]
         )
 
     found = choose_variant(shop, "detector", _rewrites_of_detector(shop), proved)
@@ -98,15 +98,30 @@ def _no_slower(shop: RewriteTarget, sessions: tuple[Session, Session], feed: Flo
 
 
 def _rewrites_of_recogniser(shop: RewriteTarget) -> list[Maker]:
-    """Rewrites, the best first; only the batch axis changes on other devices, which have their own kernels."""
-    axes = maker(shop, "an open batch axis", lambda surgery, graph: surgery.open_axes(graph) or [])
+    """Rewrites, the best first."""
     if shop.device.provider != CPU:
-        return [axes]
-    return [maker(shop, "PRelu as convolutions", lambda surgery, graph: surgery.rewrite_recogniser(graph)), axes]
+        return _rewrites_for_batches(shop)
+    return [maker(shop, "PRelu as convolutions", lambda surgery, graph: surgery.rewrite_recogniser(graph)), _axes(shop)]
 
 
 def _rewrites_of_detector(shop: RewriteTarget) -> list[Maker]:
-    axes = maker(shop, "an open batch axis", lambda surgery, graph: surgery.open_axes(graph) or [])
     if shop.device.provider != CPU:
-        return [axes]
-    return [maker(shop, "heads at candidates only", lambda surgery, graph: surgery.rewrite_detector(graph)), axes]
+        return _rewrites_for_batches(shop)
+    return [
+        maker(shop, "heads at candidates only", lambda surgery, graph: surgery.rewrite_detector(graph)),
+        _axes(shop),
+    ]
+
+
+def _rewrites_for_batches(shop: RewriteTarget) -> list[Maker]:
+    """Only input and batch axis change on devices other than the CPU, which have their own kernels."""
+    mean, factor = shop.normalisation
+    name = "pixels as input, and an open batch axis"
+    return [
+        maker(shop, name, lambda surgery, graph: surgery.rewrite_for_batches(graph, mean, factor)),
+        _axes(shop),
+    ]
+
+
+def _axes(shop: RewriteTarget) -> Maker:
+    return maker(shop, "an open batch axis", lambda surgery, graph: surgery.open_axes(graph) or [])

@@ -27,7 +27,7 @@ from facecli.vision.runtime.processor import processor_identity
 from facecli.vision.runtime.providers import Device
 from facecli.vision.runtime.session import CPU, OnnxSession, Session, SessionOptions, lacks_memory, open_session
 
-VERSION = 3
+VERSION = 4
 """Increase when a rewrite gives another graph."""
 
 

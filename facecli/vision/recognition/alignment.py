@@ -45,11 +45,15 @@ def align_faces(pixels: ByteArray, landmarks: FloatArray) -> ByteArray:
     pixels: uint8 (h, w, 3), RGB; flipped and transposed views are read in place. landmarks: float32 (n, 5, 2), x and y
     in pixels of the photo. Gives uint8 (n, 112, 112, 3), RGB, black outside the photo.
     """
-    view = view_of(pixels)
     crops = np.empty((len(landmarks), CROP, CROP, 3), np.uint8)
-    matrices = fit_similarity(landmarks)
+    cut_crops(pixels, fit_similarity(landmarks), crops)
+    return crops
+
+
+def cut_crops(pixels: ByteArray, matrices: NDArray[np.float64], crops: ByteArray) -> None:
+    """Fill `crops`, uint8 (n, 112, 112, 3), from a photo, uint8 (h, w, 3), by transforms of `fit_similarity`."""
+    view = view_of(pixels)
     if not view.plain:
         matrices = matrices @ np.linalg.inv(view.to_frame())
     for matrix, crop in zip(matrices, crops, strict=True):
         cv2.warpAffine(view.frame, matrix, (CROP, CROP), dst=crop, borderValue=0.0)
-    return crops

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
-import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
@@ -36,6 +34,8 @@ class Tensor(Struct, frozen=True):
 
     name: str
     shape: Shape
+    pixels: bool = False
+    """Whether an input takes pixels, uint8 (n, h, w, 3) RGB, instead of normalised values, float32 (n, 3, h, w)."""
 
 
 class Session(Protocol):
@@ -128,17 +128,9 @@ def _settings(runtime: Any, options: SessionOptions) -> Any:
 
 
 def _tensor(described: Any) -> Tensor:
-    return Tensor(str(described.name), tuple(s if isinstance(s, int) and s > 0 else None for s in described.shape))
+    shape = tuple(s if isinstance(s, int) and s > 0 else None for s in described.shape)
+    return Tensor(str(described.name), shape, described.type == "tensor(uint8)")
 
 
 def _first_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]
-
-
-def rows_of(outputs: Sequence[NDArray[Any]], count: int) -> list[list[NDArray[np.float32]]]:
-    """Split the outputs of a batch: for each of `count` inputs its outputs, (rows, columns), dtype unchanged.
-
-    Some exports have outputs (batch, rows, columns), others merge the first two axes.
-    """
-    parted = [o.reshape(count, -1, o.shape[-1]) for o in outputs]
-    return [[o[number] for o in parted] for number in range(count)]

@@ -19,7 +19,9 @@ from toys import iresnet
 
 from facecli.config import DetectionOptions, Precision
 from facecli.errors import DeviceError, DeviceFull
+from facecli.vision import models as models_module
 from facecli.vision.devices.select import Device
+from facecli.vision.models import FaceModels, Needs, Serving, open_served
 from facecli.vision.optimization import equivalence, half_precision, optimized
 from facecli.vision.optimization.half_precision import HalfSession, choose_precision
 from facecli.vision.optimization.rewrites import half
@@ -31,7 +33,6 @@ from facecli.vision.packs.resolve import find_pack
 from facecli.vision.runtime import cuda
 from facecli.vision.runtime.providers import CPU
 from facecli.vision.runtime.session import OnnxSession, Session, open_session
-from facecli.vision.serving.pooled import PooledModels, Pooling, open_models_on
 
 PROCESSOR = Device("cpu", CPU)
 
@@ -144,7 +145,9 @@ def test_what_is_proved_and_faster_is_taken_told_and_kept(
     again = choose_precision(shop, precision, pytest.fail)
     assert isinstance(again, HalfSession)
     assert said(shop) == [line, line]
-    crops = equivalence.proving_crops(shop.normalisation)
+    assert chosen.input.pixels
+    assert again.input == chosen.input
+    crops = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), np.uint8)
     np.testing.assert_array_equal(again.run(crops)[0], chosen.run(crops)[0])
 
 
@@ -255,9 +258,8 @@ def test_the_trial_takes_fewer_rows_where_memory_is_short_and_comes_again_where_
 
 def test_a_recogniser_for_one_crop_at_a_time_is_tried_with_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(equivalence, "CROP", 32)
-    monkeypatch.setattr(
-        equivalence, "proving_crops", lambda _: np.random.default_rng(0).normal(0, 1, (5, 3, 32, 32)).astype(np.float32)
-    )
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 3, 32, 32)).astype(np.float32)
+    monkeypatch.setattr(equivalence, "proving_crops", lambda chosen: (pixels - np.float32(chosen[0])) * chosen[1])
     path = tmp_path / "toy.onnx"
     path.write_bytes(iresnet(32))
     file = replace(find_pack(None).recogniser, path=str(path), sha256="7" * 64)
@@ -282,46 +284,42 @@ def test_what_is_no_direction_has_no_cosine() -> None:
 
 
 @pytest.fixture
-def as_accelerators(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[PooledModels, Notes]]:
-    """A function that opens the default pack on two CPUs treated as accelerators.
+def as_accelerator(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[FaceModels, Notes]]:
+    """A function that opens the default pack on the CPU treated as an accelerator.
 
     Half precision is faster there or not.
     """
+    monkeypatch.setattr(models_module, "CPU", "")
     monkeypatch.setattr(optimized, "CPU", "")
 
-    def start(precision: Precision, *, faster: bool) -> tuple[PooledModels, Notes]:
+    def start(precision: Precision, *, faster: bool) -> tuple[FaceModels, Notes]:
         monkeypatch.setattr(half_precision, "LEAST_GAIN", 1e9 if faster else 0.0)
         told = Notes()
-        models = open_models_on(
-            find_pack(None), (Device("cpu:0", CPU), Device("cpu:1", CPU)), DetectionOptions(), precision, Pooling(told)
-        )
-        assert isinstance(models, PooledModels)
-        return models, told
+        needs = Needs(DetectionOptions(), precision)
+        return open_served(find_pack(None), Device("cpu:1", CPU), needs, Serving(), told), told
 
     return start
 
 
 @pytest.mark.parametrize("precision", list(Precision))
-def test_on_accelerators_the_recogniser_alone_is_halved(
-    precision: Precision, as_accelerators: Callable[..., tuple[PooledModels, Notes]], models: Any, cache: Path
+def test_on_an_accelerator_the_recogniser_alone_is_halved(
+    precision: Precision, as_accelerator: Callable[..., tuple[FaceModels, Notes]], models: Any, cache: Path
 ) -> None:
-    opened, told = as_accelerators(precision, faster=True)
-    assert opened.pool.in_half == {"cpu:0", "cpu:1"}
-    assert len([line for line in told.details if "computes in half precision" in line]) == 2
+    opened, told = as_accelerator(precision, faster=True)
+    assert isinstance(opened.embedder.batches.session, HalfSession)
+    assert opened.embedder.batches.session.input.pixels
+    assert len([line for line in told.details if "computes in half precision" in line]) == 1
     assert not [line for line in told.details if "no effect" in line]
     assert [f.name for f in cache.iterdir() if "half" in f.name and "-detector" in f.name] == []
     crops = np.random.default_rng(0).integers(0, 256, (8, 112, 112, 3), np.uint8)
     assert equivalence.is_kept((opened.embedder.embed(crops) * models.embedder.embed(crops)).sum(axis=1), precision)
-    opened.close()
 
 
-def test_fast_precision_without_effect_is_said(as_accelerators: Callable[..., tuple[PooledModels, Notes]]) -> None:
-    opened, told = as_accelerators(Precision.FAST, faster=False)
-    opened.close()
-    assert opened.pool.in_half == set()
-    assert "fast precision has no effect on cpu:0,1: the networks run in single precision" in told.details
-    opened, told = as_accelerators(Precision.EXACT, faster=False)
-    opened.close()
+def test_fast_precision_without_effect_is_said(as_accelerator: Callable[..., tuple[FaceModels, Notes]]) -> None:
+    opened, told = as_accelerator(Precision.FAST, faster=False)
+    assert not isinstance(opened.embedder.batches.session, HalfSession)
+    assert "fast precision has no effect on cpu:1: the networks run in single precision" in told.details
+    opened, told = as_accelerator(Precision.EXACT, faster=False)
     assert not [line for line in told.details if "no effect" in line]
 
 

@@ -14,7 +14,7 @@ from notes import Notes
 
 from facecli.config import DetectionOptions
 from facecli.errors import DeviceFull
-from facecli.vision.detection.network import LazyNetwork, PlainNetwork
+from facecli.vision.detection.network import LazyNetwork, PlainNetwork, find
 from facecli.vision.devices.select import Device
 from facecli.vision.models import open_models
 from facecli.vision.optimization import optimized, variants
@@ -50,10 +50,10 @@ def test_what_is_kept_gives_the_same_faces_without_importing_onnx(pack: ModelPac
     optimized.open_recogniser(pack.recogniser, cpu, Notes())
     blob = np.random.default_rng(0).normal(0, 1, (1, 3, 128, 128)).astype(np.float32)
     again = optimized.open_detector(pack.detector, cpu, Notes())
-    for one, other in zip(first.find(blob, 1e-4), again.find(blob, 1e-4), strict=True):
-        assert len(one.scores) > 0
-        np.testing.assert_array_equal(one.boxes, other.boxes)
-        np.testing.assert_array_equal(one.landmarks, other.landmarks)
+    one, other = find(first, blob, 1e-4), find(again, blob, 1e-4)
+    assert len(one.scores) > 0
+    np.testing.assert_array_equal(one.boxes, other.boxes)
+    np.testing.assert_array_equal(one.landmarks, other.landmarks)
     script = (
         "import sys; from facecli.vision.models import open_models; from facecli.vision.packs.resolve import find_pack;"
         "from facecli.vision.devices.select import Device; from facecli.config import DetectionOptions;"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -13,13 +15,22 @@ from toys import Toy, iresnet, mobilefacenet, scrfd
 from facecli.vision.detection.network import HeadWeights, LazyNetwork, PlainNetwork
 from facecli.vision.detection.scrfd import LAYOUTS
 from facecli.vision.devices.select import Device
-from facecli.vision.optimization.equivalence import same_embeddings, same_faces
+from facecli.vision.optimization.equivalence import fed_with_values, same_embeddings, same_faces
 from facecli.vision.optimization.rewrites.axes import double_by_factor, free_reshapes, open_batch
 from facecli.vision.optimization.rewrites.graph import Graph
 from facecli.vision.optimization.rewrites.grouped import split_pairs
 from facecli.vision.optimization.rewrites.heads import take_heads
 from facecli.vision.optimization.rewrites.prelu import replace_prelus
-from facecli.vision.optimization.rewrites.surgery import rewrite_detector, rewrite_for_openvino, rewrite_recogniser
+from facecli.vision.optimization.rewrites.surgery import (
+    open_axes,
+    rewrite_detector,
+    rewrite_for_batches,
+    rewrite_for_openvino,
+    rewrite_recogniser,
+)
+from facecli.vision.optimization.variants import normalisation
+from facecli.vision.packs.resolve import find_pack
+from facecli.vision.pixels import pixel_values
 from facecli.vision.runtime.session import OnnxSession, open_session
 
 CPU = Device("cpu", "CPUExecutionProvider")
@@ -127,7 +138,7 @@ def test_a_detector_without_its_heads_finds_the_same(*, batch: bool) -> None:
     assert "Shape" not in kinds(graph)
     plain = PlainNetwork(opened(scrfd(batch=batch)), LAYOUTS[9])
     lazy = LazyNetwork(opened(graph), LAYOUTS[9], heads)
-    assert lazy.batches
+    assert lazy.session.input.shape[0] is None
     assert same_faces(plain, lazy, feed(opened(graph), 2))
 
 
@@ -166,7 +177,7 @@ def test_a_batch_fixed_at_one_is_opened() -> None:
     session = opened(graph)
     assert session.input.shape == (None, 3, 64, 64)
     plain = PlainNetwork(opened(scrfd(batch=False, factor=False)), LAYOUTS[9])
-    assert not plain.batches
+    assert plain.session.input.shape[0] == 1
     assert same_faces(plain, PlainNetwork(session, LAYOUTS[9]), feed(session, 2))
 
 
@@ -190,3 +201,57 @@ def test_a_resize_that_is_more_than_a_neck_is_left() -> None:
 def test_bytes_that_are_no_model_are_told() -> None:
     with pytest.raises(ValueError, match="not an ONNX model"):
         Graph.read(b"\x00nonsense")
+
+
+def values_of(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The normalised values of pixels, computed as for a network that takes values."""
+    planes = [[cv2.LUT(cv2.split(one)[c], pixel_values(127.5, 1 / 128)) for c in range(3)] for one in pixels]
+    return np.stack([np.stack(one) for one in planes])
+
+
+@pytest.mark.parametrize("build", [iresnet, mobilefacenet, lambda: scrfd(batch=False), lambda: scrfd(batch=True)])
+def test_a_network_gives_for_pixels_what_it_gives_for_their_values_to_the_bit(build: Callable[[], bytes]) -> None:
+    over_values, over_pixels = read(build()), read(build())
+    open_axes(over_values)
+    assert rewrite_for_batches(over_pixels, 127.5, 1 / 128) == []
+    values, pixels = opened(over_values), opened(over_pixels)
+    assert (pixels.input.pixels, values.input.pixels) == (True, False)
+    height, width = (side or 64 for side in values.input.shape[2:])
+    assert pixels.input.shape[0] is None
+    assert pixels.input.shape[3] == 3
+    feed_of_pixels = np.random.default_rng(2).integers(0, 256, (3, height, width, 3), np.uint8)
+    for one, other in zip(pixels.run(feed_of_pixels), values.run(values_of(feed_of_pixels)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    fed = fed_with_values(pixels, (127.5, 1 / 128))
+    for one, other in zip(fed.run(values_of(feed_of_pixels)), pixels.run(feed_of_pixels), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_default_pack_gives_for_pixels_what_it_gives_for_their_values_to_the_bit() -> None:
+    pack = find_pack(None)
+    for file, side in ((pack.detector, 128), (pack.recogniser, 112)):
+        graph = read(Path(file.path).read_bytes())
+        mean, factor = normalisation(file)
+        assert rewrite_for_batches(graph, mean, factor) == []
+        pixels = np.random.default_rng(3).integers(0, 256, (2, side, side, 3), np.uint8)
+        planes = pixels.transpose(0, 3, 1, 2).astype(np.float32)
+        values = (planes - np.float32(mean)) * np.float32(factor)
+        original = open_session(file.path, CPU)
+        for number in range(2):
+            expected = original.run(np.ascontiguousarray(values[number : number + 1]))
+            for one, other in zip(opened(graph).run(pixels[number : number + 1]), expected, strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
+def test_an_input_of_another_form_stays_as_it_is() -> None:
+    toy = Toy()
+    graph = read(toy.model([1, 8], [(toy.add("Relu", "input"), [1, 8])]))
+    assert rewrite_for_batches(graph, 127.5, 1 / 128) is None
+
+
+def test_wrong_values_do_not_pass_for_pixels() -> None:
+    graph = read(iresnet())
+    assert rewrite_for_batches(graph, 127.5, 1 / 120) == []
+    original, rewritten = opened(iresnet()), fed_with_values(opened(graph), (127.5, 1 / 128))
+    crops = values_of(np.random.default_rng(4).integers(0, 256, (3, 8, 8, 3), np.uint8))
+    assert not same_embeddings(original, rewritten, crops)

@@ -10,6 +10,7 @@ from facecli.vision.optimization.rewrites.axes import double_by_factor, free_res
 from facecli.vision.optimization.rewrites.graph import Graph
 from facecli.vision.optimization.rewrites.grouped import split_pairs
 from facecli.vision.optimization.rewrites.heads import take_heads
+from facecli.vision.optimization.rewrites.pixels import take_pixels
 from facecli.vision.optimization.rewrites.prelu import replace_prelus
 
 
@@ -25,6 +26,12 @@ def open_axes(graph: Graph) -> None:
     """Make the batch axis dynamic."""
     open_batch(graph)
     free_reshapes(graph)
+
+
+def rewrite_for_batches(graph: Graph, mean: float, factor: float) -> list[HeadWeights] | None:
+    """Make the batch axis dynamic, and let the network take pixels; None if its input has another form."""
+    open_axes(graph)
+    return [] if take_pixels(graph, mean, factor) else None
 
 
 def rewrite_recogniser(graph: Graph) -> list[HeadWeights] | None:

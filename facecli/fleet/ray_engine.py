@@ -1,0 +1,201 @@
+"""The engine on a Ray cluster: its workers are actors.
+
+Ray's own retries and restarts are not used, since the driver decides what is done again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+
+from facecli.config import FleetOptions
+from facecli.errors import WorkerError
+from facecli.fleet.engine import Event, Failure, failure_of
+from facecli.fleet.process import RemoteWorker, decode_reply
+from facecli.fleet.ray_cluster import Cluster, Machine, is_own
+from facecli.pipeline.messages import Chunk, Hello, Spec, Trouble
+from facecli.reporting import Reporter
+
+AT_ONCE = 3
+"""Calls that an actor serves at once: two chunks and `finish`."""
+CORES_OF_A_WORKER = 4
+"""Processors of a worker without a GPU, where a machine has more; see CORES_OF_A_PROCESS."""
+STARTING_SECONDS = 60.0
+
+
+class Share(Struct, frozen=True):
+    """What Ray reserves for one worker."""
+
+    cpus: int
+    gpus: float = 0.0
+
+
+def plan_shares(machines: Sequence[Machine], options: FleetOptions) -> list[Share]:
+    """What is reserved for each worker: a GPU each with its share of the processors, else some processors.
+
+    Workers with GPUs come first. With a named number of workers the list is repeated or cut to it.
+    """
+    shares = [share for machine in machines for share in _shares_of(machine, options)]
+    shares.sort(key=lambda share: -share.gpus)
+    if not shares:
+        raise WorkerError("the cluster has no processors for workers", options.address, hint="`ray status` shows it")
+    return [shares[n % len(shares)] for n in range(_wanted(options) or len(shares))]
+
+
+def _wanted(options: FleetOptions) -> int:
+    named = options.address.partition(":")[2] if is_own(options.address) else ""
+    return options.workers or int(named or 0)
+
+
+def _shares_of(machine: Machine, options: FleetOptions) -> list[Share]:
+    gpus = (1.0 if machine.gpus else 0.0) if options.worker_gpus is None else options.worker_gpus
+    if gpus:
+        count = int(machine.gpus / gpus)
+        return [Share(options.worker_cpus or max(1, machine.cpus // max(1, count)), gpus)] * count
+    wanted = _wanted(options) if is_own(options.address) else 0
+    count = wanted or max(1, machine.cpus // CORES_OF_A_WORKER)
+    cpus = options.worker_cpus or max(1, machine.cpus // count)
+    return [Share(cpus)] * (machine.cpus // cpus)
+
+
+class RayEngine:
+    """Workers that are actors."""
+
+    name = "ray"
+
+    def __init__(self, options: FleetOptions, spec: Spec, beginnings: bytes, reporter: Reporter) -> None:
+        """Join or start the cluster; raises UsageError or WorkerError."""
+        self._cluster = Cluster(options.address)
+        self._ray = self._cluster.ray
+        try:
+            self._shares = plan_shares(self._cluster.machines(), options)
+        except WorkerError:
+            self._cluster.close()
+            raise
+        self.most = len(self._shares)
+        self._spec, self._reporter = spec, reporter
+        self._is_own = is_own(options.address)
+        self._known = self._ray.put(np.frombuffer(beginnings, np.uint8)) if beginnings else b""
+        self._actors: dict[int, Any] = {}
+        self._awaited: dict[Any, tuple[int, int]] = {}
+        """The worker and the chunk of each answer to come; chunk -1 for a Hello."""
+        self._numbers = itertools.count()
+        self._began = time.monotonic()
+        self._has_waited = False
+
+    def begin(self) -> int:
+        number = next(self._numbers)
+        share = self._shares[number % len(self._shares)]
+        actor = self._ray.remote(RemoteWorker).options(
+            num_cpus=share.cpus,
+            num_gpus=share.gpus,
+            max_restarts=0,
+            max_task_retries=0,
+            max_concurrency=AT_ONCE,
+        )
+        self._actors[number] = actor.remote(msgspec.msgpack.encode(self._spec_of(share)), self._known)
+        self._awaited[self._actors[number].hello.remote()] = number, -1
+        return number
+
+    def _spec_of(self, share: Share) -> Spec:
+        """What a worker must be: Ray shows it only the GPUs that are its own."""
+        device = self._spec.device
+        if device == "auto":
+            device = "auto" if share.gpus else "cpu"
+        return replace(self._spec, device=device, jobs=self._spec.jobs or share.cpus)
+
+    def send(self, worker: int, chunk: Chunk) -> None:
+        reference = self._actors[worker].do.remote(msgspec.msgpack.encode(chunk))
+        self._awaited[reference] = worker, chunk.number
+
+    def finish(self) -> None:
+        for actor in self._actors.values():
+            actor.finish.remote()
+
+    def drop(self, worker: int) -> None:
+        actor = self._actors.pop(worker, None)
+        self._awaited = {reference: held for reference, held in self._awaited.items() if held[0] != worker}
+        if actor is not None:
+            with contextlib.suppress(Exception):
+                self._ray.kill(actor, no_restart=True)
+
+    def wait(self, seconds: float) -> list[Event]:
+        self._warn_if_none_starts()
+        if not self._awaited:
+            time.sleep(seconds)
+            return []
+        ready, _ = self._ray.wait(list(self._awaited), num_returns=1, timeout=seconds)
+        if ready:
+            ready, _ = self._ray.wait(list(self._awaited), num_returns=len(self._awaited), timeout=0)
+        return [self._take(reference) for reference in ready]
+
+    def _take(self, reference: Any) -> Event:
+        """What a worker has said, or that it is lost."""
+        number, chunk = self._awaited.pop(reference)
+        try:
+            reply = decode_reply(self._ray.get(reference))
+        except self._ray.exceptions.RayTaskError as error:
+            return number, Failure(error, chunk, gone=chunk < 0)
+        except (self._ray.exceptions.RayError, msgspec.DecodeError) as error:
+            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            return number, Failure(RuntimeError(said), chunk)
+        if isinstance(reply, Hello):
+            self._has_waited = True
+        return number, failure_of(reply) if isinstance(reply, Trouble) else reply
+
+    def _warn_if_none_starts(self) -> None:
+        if not self._has_waited and time.monotonic() - self._began > STARTING_SECONDS:
+            self._has_waited = True
+            self._reporter.warn("no worker has started yet; `ray status` shows what the cluster lacks")
+
+    def close(self) -> None:
+        for number in list(self._actors):
+            self.drop(number)
+        self._cluster.close()
+
+
+class Checkup(Struct, frozen=True):
+    """What a worker says of its machine, or why there is none."""
+
+    machine: str
+    cpus: int
+    gpus: int
+    hello: Hello | None = None
+    trouble: str = ""
+
+
+def check_machines(options: FleetOptions, make_spec: Callable[[], Spec]) -> list[Checkup]:
+    """Start a worker on each machine of a cluster for a moment, and let it describe itself."""
+    cluster = Cluster(options.address)
+    try:
+        spec = make_spec()
+        asked = [(machine, _ask(cluster.ray, machine, spec, options)) for machine in cluster.machines()]
+        return [_checkup(cluster.ray, machine, answer) for machine, answer in asked if machine.cpus or machine.gpus]
+    finally:
+        cluster.close()
+
+
+def _ask(ray: Any, machine: Machine, spec: Spec, options: FleetOptions) -> Any:
+    gpus = min(1, machine.gpus) if options.worker_gpus is None else options.worker_gpus
+    device = spec.device if gpus or spec.device != "auto" else "cpu"
+    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(machine.node, soft=False)
+    actor = ray.remote(RemoteWorker).options(num_cpus=0, num_gpus=gpus, scheduling_strategy=strategy)
+    return actor.remote(msgspec.msgpack.encode(replace(spec, device=device, jobs=1))).hello.remote()
+
+
+def _checkup(ray: Any, machine: Machine, answer: Any) -> Checkup:
+    described = Checkup(machine.name, machine.cpus, machine.gpus)
+    try:
+        reply = decode_reply(ray.get(answer, timeout=STARTING_SECONDS))
+    except ray.exceptions.RayError as error:
+        lines = [line for line in str(error).strip().splitlines() if line.strip()] or [type(error).__name__]
+        return replace(described, trouble=lines[-1].strip())
+    return replace(described, hello=reply) if isinstance(reply, Hello) else replace(described, trouble=str(reply))

@@ -1,0 +1,68 @@
+"""Read and decode photos into the inputs of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from facecli.photos.budget import NoRoom
+from facecli.photos.decode import PhotoReader
+from facecli.photos.frames import PartOfBatch
+from facecli.pipeline.clock import StageClock
+from facecli.pipeline.device_batch import ChunkProgress, DeviceBatch
+from facecli.pipeline.messages import PhotoResult, ResultKind
+from facecli.pipeline.results import file_of, known, skipped
+from facecli.pipeline.ties import DEATHS, Ties
+from facecli.types import FileContents, Photo, Skipped
+
+
+class BatchFiller:
+    """One thread's share in filling batches, with a reader of its own."""
+
+    def __init__(self, reader: PhotoReader, ties: Ties, finishing: Callable[[], bool]) -> None:
+        self._reader, self._ties, self._finishing = reader, ties, finishing
+
+    def fill(self, batch: DeviceBatch, progress: ChunkProgress, clock: StageClock) -> None:
+        """Take tasks of the chunk until the batch is full, or no task is left."""
+        self._reader.space = PartOfBatch(batch.space)
+        while not self._finishing() and (number := batch.begin(progress)) is not None:
+            try:
+                outcome = self._read(number, progress, clock)
+                if isinstance(outcome, Photo):
+                    with clock.busy("decode"):
+                        batch.add(number, outcome)
+                else:
+                    batch.drop()
+                    progress.results[number] = outcome
+            except NoRoom:
+                batch.put_back(number, progress)
+            finally:
+                self._reader.release_file()
+
+    def close(self) -> None:
+        """End the reader's helper process."""
+        self._reader.close()
+
+    def _read(self, number: int, progress: ChunkProgress, clock: StageClock) -> PhotoResult | Photo | None:
+        """A file's photo, or its result without one; None for a copy of another file of the chunk."""
+        chunk = progress.chunk
+        task = chunk.tasks[number]
+        with clock.busy("read"):
+            contents = self._reader.read(file_of(task))
+        if isinstance(contents, Skipped):
+            return skipped(contents)
+        if not chunk.force and contents.digest == task.digest:
+            return known(ResultKind.UNALTERED, contents)
+        if self._ties.knows(contents.digest, chunk.force):
+            return known(ResultKind.RECOGNISED, contents)
+        if progress.is_copy(number, contents.digest, contents.file):
+            return None
+        with clock.busy("decode"):
+            photo = self._decode(contents, isolated=chunk.isolated)
+        return skipped(photo) if isinstance(photo, Skipped) else photo
+
+    def _decode(self, contents: FileContents, *, isolated: bool) -> Photo | Skipped:
+        with self._ties.journal.in_flight(contents.digest) as deaths:
+            photo = self._reader.decode(contents, isolated=isolated or deaths >= DEATHS)
+        if self._reader.warning:
+            self._ties.report.detail(f"{contents.file.path}: {self._reader.warning}")
+        return photo

@@ -1,1 +1,0 @@
-"""Run networks on devices with their own threads, fed in batches by many callers."""
