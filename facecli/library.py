@@ -241,7 +241,7 @@ class Index:
         return removal
 
     def merge(self, *indexes: StrPath, progress: bool | Reporter = False) -> MergeReport:
-        """Take in the photos of other indexes, as if this one had indexed them; raises StoreError where that cannot be."""
+        """Take in the photos of other indexes, as if this one had indexed them; raises StoreError if that cannot be."""
         return merge_indexes(MergeRequest(self.path, tuple(map(_absolute, indexes))), _reporter(progress))
 
     def check(self) -> list[Problem]:

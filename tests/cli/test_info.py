@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -99,3 +100,17 @@ def test_lists_are_tables_on_a_terminal(index: Shell, on_terminal: Callable[...,
         ["path", "reason", "detail"],
         ["album/b.jpg", "truncated", "it ends early"],
     ]
+
+
+def test_photos_within_limits(shell: Shell, album: Path) -> None:
+    shell("index", "-q", album.name)
+    assert [line.split("\t")[0] for line in shell("info", "--photos", "--under", "album/p*").text.splitlines()] == [
+        "album/party/gdp.jpg",
+        "album/party/t1.jpg",
+    ]
+    ran = shell("info", "--json", "--photos", "--before", "2030")
+    record = json.loads(ran.out)
+    dated = {photo["path"]: photo["taken_at"] for photo in record["photo_list"]}
+    assert len(dated) + int(ran.errors.split()[0]) == 4 if ran.errors else len(dated) == 4
+    assert all(time < "2030" for time in dated.values())
+    assert "limits are for --photos" in shell("info", "--after", "2004", code=2).errors
