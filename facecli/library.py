@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypeAlias, overload
 
-from facecli.config import WAIT_READERS, Combine, IndexOptions, ScanOptions, SearchOptions
+from facecli.config import WAIT_READERS, Combine, IndexOptions, SearchOptions
 from facecli.directories import absolute
 from facecli.errors import PhotoError, UsageError, check_name, quoted
 from facecli.indexing.index_photos import index_photos
@@ -82,15 +82,16 @@ class Index:
     loaded until `close`. Not thread-safe: use it from one thread at a time.
     """
 
-    def __init__(self, path: StrPath, *, model: str | None = None, device: str = "auto") -> None:
+    def __init__(self, path: StrPath, *, model: str | None = None, device: str = "auto", exact: bool = False) -> None:
         """Set the index's directory, the model (a pack's name or directory) and the device.
 
-        `model` None means the pack that the index was made with, or the default pack for a new index.
+        `model` None means the pack that the index was made with, or the default pack for a new index. With `exact`
+        searches compare all faces, also in a large index, where else a first pass by short codes leaves out most.
         """
         self.path = _absolute(path)
         """The directory, absolute."""
-        asked = SearchOptions(model=model, device=device)
-        self._model, self._device = asked.model, asked.device
+        asked = SearchOptions(model=model, device=device, exact=exact)
+        self._model, self._device, self._exact = asked.model, asked.device, asked.exact
         self._models = KeptModels()
 
     def __enter__(self) -> Self:
@@ -139,14 +140,12 @@ class Index:
         options = IndexOptions() if options is None else options
         if not isinstance(options, IndexOptions):
             raise UsageError("options are facecli.IndexOptions", type(options).__name__)
-        scan = ScanOptions(exclude=() if exclude is None else exclude, forget_excludes=exclude is None)  # type: ignore[arg-type]
-        options = _replaced(options, self._model, self._device, scan)
+        options = _replaced(options, self._model, self._device, exclude)
         roots = (photos,) if isinstance(photos, str | os.PathLike) else _several(photos)
         request = IndexRequest(self.path, tuple(map(_absolute, roots)), options=options)
-        reporter = _reporter(progress)
-        report = index_photos(request, reporter)
+        report = index_photos(request, _reporter(progress))
         if not options.dry_run:
-            refresh_after_run(Path(self.path), report.seconds, reporter)
+            refresh_after_run(Path(self.path), report.seconds, SilentReporter())
         return report
 
     def search(
@@ -188,6 +187,7 @@ class Index:
             by=by,  # type: ignore[arg-type]
             model=self._model,
             device=self._device,
+            exact=self._exact,
         )
         self._refresh_people([one.query for one in asked])
         with self._reader() as reader:
@@ -333,15 +333,14 @@ def _face_id(target: StrPath | int) -> int | None:
     return None
 
 
-def _replaced(options: IndexOptions, model: str | None, device: str, scan: ScanOptions) -> IndexOptions:
+def _replaced(
+    options: IndexOptions, model: str | None, device: str, exclude: str | Sequence[str] | None
+) -> IndexOptions:
     """Merge the arguments that are given apart from the options into them."""
     from msgspec.structs import replace  # noqa: PLC0415
 
-    forget = options.scan.forget_excludes or scan.forget_excludes
-    scan = replace(options.scan, exclude=(*options.scan.exclude, *scan.exclude), forget_excludes=forget)
-    return replace(
-        options, scan=scan, model=options.model or model, device=device if options.device == "auto" else options.device
-    )
+    used = device if options.device == "auto" else options.device
+    return replace(options, scan=options.scan.excluding(exclude), model=options.model or model, device=used)
 
 
 def _reporter(progress: bool | Reporter) -> Reporter:  # noqa: FBT001 (the caller names it)
