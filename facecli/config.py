@@ -16,6 +16,10 @@ DEFAULT_PACK = "buffalo_sc"
 INDEX_NAME = ".facecli"
 WAIT_READERS = 10.0
 """Seconds that a removal waits for open readers, which still see the removed data."""
+IGNORE_NAME = ".facecliignore"
+"""The file in a directory of photos with patterns of what is not indexed below it."""
+OUTPUT_NAME = ".facecli-output"
+"""The file that marks a directory that facecli made for copies, links or crops, so that it is not indexed."""
 CATALOGUE_NAME = "catalog.db"
 """The file that marks a directory as an index."""
 INDEX_MARK = 0x66616365
@@ -39,6 +43,7 @@ class Combine(StrEnum):
     SEPARATE = "separate"
     MEAN = "mean"
     ANY = "any"
+    ALL = "all"
 
 
 class By(StrEnum):
@@ -48,6 +53,10 @@ class By(StrEnum):
     FACE = "face"
 
 
+LONGEST_PATTERN = 4096
+"""The most characters of a pattern to exclude."""
+MOST_PATTERNS = 1000
+"""The most patterns to exclude that an index keeps."""
 LARGEST_FACE_ID = 2**63 - 1
 MOST_PARTS = 1_000_000
 LONGEST_NUMBER = 30
@@ -98,6 +107,8 @@ BOUNDS = {
     "wait_seconds": Bounds(0, 10**9, 0),
     "max_pixels": Bounds(1, 10**12),
     "max_memory": Bounds(1, 10**15),
+    "min_photos": Bounds(0, 10**9),
+    "link": Bounds(0, 1, 0),
     "processes": Bounds(0, 1024),
     "workers": Bounds(0, 10**5),
     "chunk": Bounds(0, 4096),
@@ -200,13 +211,22 @@ class ReadOptions(Struct, frozen=True):
         _settle(self)
 
 
+def check_pattern(pattern: str) -> str:
+    """The pattern; raises UsageError where it is empty, or too long or of too many lines to be kept."""
+    if not pattern.strip() or len(pattern) > LONGEST_PATTERN or any(end in pattern for end in "\n\r\0"):
+        raise UsageError(f"a pattern to exclude is one line of at most {LONGEST_PATTERN} characters", quoted(pattern))
+    return pattern
+
+
 class ScanOptions(Struct, frozen=True):
     """Which files of a directory are indexed."""
 
     recursive: bool = True
     follow_symlinks: bool = False
     exclude: tuple[str, ...] = ()
-    """Patterns as in .gitignore."""
+    """Patterns as in .gitignore; the index keeps them for later runs."""
+    forget_excludes: bool = False
+    """Whether the patterns of earlier runs are dropped first."""
 
     def __post_init__(self) -> None:
         if isinstance(self.exclude, str):
@@ -214,7 +234,9 @@ class ScanOptions(Struct, frozen=True):
             force_setattr(self, "exclude", (self.exclude,))
         if not isinstance(self.exclude, list | tuple) or not all(isinstance(pattern, str) for pattern in self.exclude):
             raise UsageError("exclude is a pattern as in .gitignore, or several", quoted(self.exclude))
-        force_setattr(self, "exclude", tuple(self.exclude))
+        if len(self.exclude) > MOST_PATTERNS:
+            raise UsageError(f"more than {MOST_PATTERNS} patterns to exclude", f"{len(self.exclude)}")
+        force_setattr(self, "exclude", tuple(map(check_pattern, self.exclude)))
         _settle(self)
 
 

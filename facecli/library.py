@@ -25,9 +25,11 @@ from facecli.errors import PhotoError, UsageError, check_name, quoted
 from facecli.indexing.index_photos import index_photos
 from facecli.indexing.request import IndexRequest
 from facecli.merging import MergeReport, MergeRequest, merge_indexes
+from facecli.naming.album import IndexPeople, refresh_after_run
 from facecli.reporting import Reporter, SilentReporter
 from facecli.searching.gathering import Surroundings
 from facecli.searching.opening import KeptModels, ModelSource, choose_pack
+from facecli.searching.people_queries import asks_for_people
 from facecli.searching.query_parser import FACE_PREFIX, FaceQuery, PhotoQuery, QueryValue, path_text, read_query
 from facecli.searching.reading import ReadingOptions, read_photos
 from facecli.searching.search import search_index
@@ -106,6 +108,11 @@ class Index:
         self._models.close()
 
     @property
+    def people(self) -> IndexPeople:
+        """The people of the index: lists of them, and decisions about them."""
+        return IndexPeople(self._found())
+
+    @property
     def info(self) -> IndexInfo:
         """Counts, model, sizes on disk."""
         with self._reader() as reader:
@@ -115,23 +122,28 @@ class Index:
         self,
         photos: StrPath | Iterable[StrPath] = (),
         *,
-        exclude: str | Sequence[str] = (),
+        exclude: str | Sequence[str] | None = (),
         progress: bool | Reporter = False,
         options: IndexOptions | None = None,
     ) -> IndexReport:
         """Index photos and directories (recursively); without any, update the photos and directories already indexed.
 
-        `exclude` takes patterns as in .gitignore. `progress` True shows a progress bar on stderr. `options` holds all
-        other options of `facecli index`. Photos that cannot be read are listed in the report's `skipped`; raises
-        FacecliError if nothing can be indexed.
+        `exclude` takes patterns as in .gitignore, which the index keeps for later calls; None forgets them. `progress`
+        True shows a progress bar on stderr. `options` holds all other options of `facecli index`. Photos that cannot be
+        read are listed in the report's `skipped`; raises FacecliError if nothing can be indexed.
         """
         options = IndexOptions() if options is None else options
         if not isinstance(options, IndexOptions):
             raise UsageError("options are facecli.IndexOptions", type(options).__name__)
-        options = _replaced(options, self._model, self._device, ScanOptions(exclude=exclude).exclude)  # type: ignore[arg-type]
+        scan = ScanOptions(exclude=() if exclude is None else exclude, forget_excludes=exclude is None)  # type: ignore[arg-type]
+        options = _replaced(options, self._model, self._device, scan)
         roots = (photos,) if isinstance(photos, str | os.PathLike) else _several(photos)
         request = IndexRequest(self.path, tuple(map(_absolute, roots)), options=options)
-        return index_photos(request, _reporter(progress))
+        reporter = _reporter(progress)
+        report = index_photos(request, reporter)
+        if not options.dry_run:
+            refresh_after_run(Path(self.path), report.seconds, reporter)
+        return report
 
     def search(
         self,
@@ -144,11 +156,11 @@ class Index:
     ) -> Matches:
         """Find the photos with the most similar faces, best first; with `by` "face" one match per face.
 
-        `query` is the path of a photo, `face:ID` or a face id, the bytes of an image file, pixels (uint8 (height,
-        width, 3), RGB, upright) or an embedding (float (d,)). A list holds several references of one person: their
-        mean is searched. `top` is the maximum number of matches, 0 for all at or over the threshold. `threshold` is a
-        cosine similarity from -1 to 1, or "auto", "loose", "balanced", "strict" or "none". `face` selects the face of
-        a query photo: "largest", or a number from 1 by falling area.
+        `query` is the path of a photo, `face:ID` or a face id, `person:ID` or `person:NAME`, the bytes of an image
+        file, pixels (uint8 (height, width, 3), RGB, upright) or an embedding (float (d,)). A list holds several
+        references of one person: their mean is searched. `top` is the maximum number of matches, 0 for all at or over
+        the threshold. `threshold` is a cosine similarity from -1 to 1, or "auto", "loose", "balanced", "strict" or
+        "none". `face` selects the face of a query photo: "largest", or a number from 1 by falling area.
 
         Raises PhotoError if a query photo cannot be read, QueryError if it has no such face, UsageError on invalid
         values.
@@ -172,12 +184,20 @@ class Index:
             model=self._model,
             device=self._device,
         )
+        self._refresh_people([one.query for one in asked])
         with self._reader() as reader:
             answer = search_index(reader, asked, options, Surroundings("/", None, SilentReporter(), self._models))
         if answer.failures:
             raise answer.failures[0]
         result = answer.results[0]
         return Matches(result.query, result.matches, answer.threshold)
+
+    def _refresh_people(self, queries: Sequence[str]) -> None:
+        """Bring the groups up to date, where a query is for a person."""
+        with self._reader() as reader:
+            asked = asks_for_people(reader, queries, _here())
+        if asked:
+            self.people.refresh()
 
     def faces(self, photo: StrPath | None = None) -> Iterator[StoredFace]:
         """Iterate over all faces, ascending by id, or over the faces of one photo; reads page by page.
@@ -308,11 +328,12 @@ def _face_id(target: StrPath | int) -> int | None:
     return None
 
 
-def _replaced(options: IndexOptions, model: str | None, device: str, exclude: tuple[str, ...]) -> IndexOptions:
+def _replaced(options: IndexOptions, model: str | None, device: str, scan: ScanOptions) -> IndexOptions:
     """Merge the arguments that are given apart from the options into them."""
     from msgspec.structs import replace  # noqa: PLC0415
 
-    scan = replace(options.scan, exclude=(*options.scan.exclude, *exclude))
+    forget = options.scan.forget_excludes or scan.forget_excludes
+    scan = replace(options.scan, exclude=(*options.scan.exclude, *scan.exclude), forget_excludes=forget)
     return replace(
         options, scan=scan, model=options.model or model, device=device if options.device == "auto" else options.device
     )

@@ -194,6 +194,8 @@ class QueryFace(Struct, frozen=True, eq=False):
     """float32 (d,), unit length."""
     face_id: int | None = None
     """The indexed face of a query `face:ID`; it is excluded from its own matches."""
+    person_id: int | None = None
+    """The person of a query by a person, whose faces are the matches; `face_id` is then the person's cover."""
 
     def __repr__(self) -> str:
         return f"<face {self.number} of {self.query!r}, score {self.score:.2f}, box {shown_box(self.box)}>"

@@ -7,7 +7,6 @@ page or record; temporary files of a killed command are removed by the next one 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import re
@@ -122,17 +121,20 @@ def write_whole(place: str, pieces: Iterable[bytes]) -> None:
         part.replace(place)
 
 
-def make_folders(directory: str) -> None:
-    """Create a directory and its missing parents, each accessible to its owner only.
+def make_folders(directory: str) -> bool:
+    """Create a directory and its missing parents, each accessible to its owner only; returns whether it did not exist.
 
     os.makedirs would apply the mode to the last directory only.
     """
     if os.path.isdir(directory):
-        return
+        return False
     above = os.path.dirname(directory.rstrip("/"))
     if above:
         make_folders(above)
-    with contextlib.suppress(FileExistsError):
+    try:
         os.mkdir(directory, 0o700)
-    if not os.path.isdir(directory):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), directory)
+    except FileExistsError:
+        if not os.path.isdir(directory):
+            raise
+        return False
+    return True

@@ -9,7 +9,9 @@ def counted(count: int, noun: str) -> str:
 
 
 def plural(noun: str) -> str:
-    """The plural of a regular English noun."""
+    """The plural of an English noun; the only irregular one is person."""
+    if noun.endswith("person"):
+        return noun.removesuffix("person") + "people"
     if noun.endswith("y") and noun[-2] not in "aeiou":
         return noun[:-1] + "ies"
     return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")

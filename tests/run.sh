@@ -21,11 +21,20 @@ check() {
     "$@" || failed+=("$name")
 }
 
+# package_of PROGRAM: print the package that has it.
+package_of() {
+    case $1 in
+        exiftool) echo libimage-exiftool-perl ;;
+        man) echo man-db ;;
+        *) echo "$1" ;;
+    esac
+}
+
 # Programs that some tests drive. Where they are missing and cannot be had, those tests are skipped and say so.
 fetch_programs() {
     local missing=() program
-    for program in chromium strace jq exiftool; do
-        command -v "$program" >/dev/null || missing+=("${program/exiftool/libimage-exiftool-perl}")
+    for program in chromium strace jq exiftool zsh fish man groff; do
+        command -v "$program" >/dev/null || missing+=("$(package_of "$program")")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
@@ -50,6 +59,8 @@ try_wheel() {
     cd "$folder" || return
     "$python" "$root/examples/sample_album.py" . || return
     "$place/.venv-wheel/bin/facecli" --version || return
+    [ -s "$place/.venv-wheel/share/man/man1/facecli-index.1" ] || return
+    [ -s "$place/.venv-wheel/share/bash-completion/completions/facecli" ] || return
     "$place/.venv-wheel/bin/facecli" index --quiet album || return
     "$place/.venv-wheel/bin/facecli" search yaoming.jpg --paths --html page.html | tee found || return
     [ "$(head -n 1 found)" = album/sport/players.jpg ] && [ -s page.html ]

@@ -21,6 +21,7 @@ LEAVES = (
     "errors",
     "fingerprint",
     "installation",
+    "persons",
     "onnx_loading",
     "reporting",
     "scratch",
@@ -43,6 +44,7 @@ MAY_IMPORT = {
     "system": (),
     "types": ("errors",),
     "reporting": ("types",),
+    "persons": ("types",),
     "config": ("types", "errors"),
     "directories": (),
     "fingerprint": ("config", "errors"),
@@ -55,13 +57,16 @@ MAY_IMPORT = {
     "indexing": ("fleet", "pipeline", *WORLDS, *LEAVES),
     "output": LEAVES,
     **dict.fromkeys(("merging", "removing"), ("indexing", "pipeline", *WORLDS, *LEAVES)),
+    "naming": ("people", *WORLDS, *LEAVES),
 }
 """The imports allowed to each package besides itself. A use case (a module at the top) may import the pipeline and all
 below it, cli everything."""
 USE_CASE = ("pipeline", *WORLDS, *LEAVES)
 _UNDER_MODELS = ("pixels", "runtime", "packs", "detection", "recognition", "devices", "optimization")
 _FILES = ("vector_file", "short_codes", "vector_writer")
-_UNDER_READER = ("errors", "records", "locate", "disk", *_FILES, "catalog", "search", "maintenance", "write")
+_UNDER_READER = (
+    *("errors", "records", "locate", "disk", *_FILES, "catalog", "people", "search", "maintenance", "write"),
+)
 INSIDE: dict[str, dict[str, tuple[str, ...]]] = {
     "vision": {
         "pixels": (),
@@ -84,20 +89,22 @@ INSIDE: dict[str, dict[str, tuple[str, ...]]] = {
         "short_codes": ("vector_file",),
         "vector_writer": ("disk", "short_codes", "vector_file"),
         "catalog": ("disk", "errors", "locate", "records", "vector_file"),
+        "people": ("catalog", "disk", "errors"),
         "search": ("catalog", "disk", "errors", "records", "vector_file"),
-        "maintenance": ("catalog", "disk", "errors", "locate", "records", *_FILES),
-        "write": ("catalog", "disk", "errors", "maintenance", "records", *_FILES),
+        "maintenance": ("catalog", "disk", "errors", "locate", "people", "records", *_FILES),
+        "write": ("catalog", "disk", "errors", "maintenance", "people", "records", *_FILES),
         "reader": _UNDER_READER,
         "writer": (*_UNDER_READER, "reader"),
         "merging": (*_UNDER_READER, "reader", "writer"),
     },
 }
 """The imports allowed to each sub-package, or module beside sub-packages, within the same package."""
-DOORS = {"store": ("libraries", "locate", "merging", "reader", "records", "writer")}
+DOORS = {"store": ("libraries", "locate", "merging", "people", "reader", "records", "writer")}
 """The modules of a package that other packages may import, where not all are open."""
 LIBRARY_IN = {
     "click": ("cli",),
     "tqdm": ("cli",),
+    "watchfiles": ("cli",),
     "sqlite3": ("store",),
     "faiss": ("store",),
     "onnxruntime": ("vision",),

@@ -86,7 +86,7 @@ def test_the_package_is_typed_and_licensed() -> None:
     assert "Apache License\n                           Version 2.0" in (ROOT / "LICENSE").read_text("utf-8")
 
 
-@pytest.mark.parametrize("arguments", [["--version"]])
+@pytest.mark.parametrize("arguments", [["--version"], ["-V"]])
 def test_the_version_is_that_of_the_package(shell: Shell, arguments: list[str]) -> None:
     assert shell(*arguments).text == f"facecli {importlib.metadata.version('facecli')}\n"
     assert f"## {facecli.__version__}\n" in (ROOT / "CHANGELOG.md").read_text("utf-8")

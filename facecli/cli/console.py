@@ -64,6 +64,10 @@ class Console:
         """Report `done` more items."""
         self._done += done
         self._counts |= counts
+        if not self._done:  # nothing was to do so far, which tells no rate
+            self._began = self._clock()
+        if self._total is not None and self._done > self._total:
+            self.expect(self._done)
         if self._bar is not None:
             self._bar.set_postfix(self._counts, refresh=False)
             self._bar.update(done)

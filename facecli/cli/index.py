@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -73,7 +74,13 @@ SOME_SKIPPED = 3
 )
 @click.option("--min-score", type=number("min_score"), metavar="X", help="Minimum score of a face; default 0.5.")
 @click.option("--min-face", type=number("min_face"), metavar="PX", help="Minimum width and height of a face.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Exclude files, as in .gitignore; repeatable.")
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="Exclude files, as in .gitignore; repeatable, and kept in the index for later runs.",
+)
+@click.option("--no-exclude", is_flag=True, help="Forget the patterns that earlier runs were given.")
 @click.option("--no-recursive", is_flag=True, help="Do not enter subdirectories.")
 @click.option("--follow-symlinks", is_flag=True, help="Enter linked directories.")
 @click.option("--force", is_flag=True, help="Detect and embed all faces again; unchanged faces keep their ids.")
@@ -96,6 +103,7 @@ SOME_SKIPPED = 3
     help="Seconds to wait for another writer.",
 )
 @click.option("--retry-skipped", is_flag=True, help="Read again the files that could not be read before.")
+@click.option("--strict", is_flag=True, help="Exit with 3 also if all unreadable files were known before.")
 @click.option(
     "--max-pixels",
     type=number("max_pixels"),
@@ -115,6 +123,7 @@ SOME_SKIPPED = 3
 )
 @click.option("--part", metavar="I/N", help="Index only part I of N, for facecli merge; kept for later runs.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, change nothing.")
+@click.option("--watch", is_flag=True, help="Go on: index again whenever photos change, until Ctrl-C or SIGTERM.")
 @click.option("--json", "as_json", is_flag=True, help="Print a report as one JSON object.")
 @common_options
 def index(common: Common, **options: Any) -> int:
@@ -134,19 +143,41 @@ def index(common: Common, **options: Any) -> int:
     began = process_began()
     roots, listed = _what_to_index(options["paths"], options["files_from"], nul=options["null"])
     listed, refused = _refuse_empty(listed) if listed else (listed, False)
-    request = IndexRequest(str(place_index(common.index, os.getcwd())), roots, listed, _options(options), began)
+    directory = str(place_index(common.index, os.getcwd()))
+    request = IndexRequest(directory, roots, listed, _options(options), began)
     console = common.console()
+    if common.index is None and os.path.dirname(directory) != os.getcwd():
+        console.warn(f"the index found above: {directory}")
+
+    def tell(report: IndexReport) -> None:
+        if options["as_json"]:
+            print_report(report, absolute=common.absolute)
+        tell_report(report, console, dry_run=options["dry_run"])
+
+    def refresh(report: IndexReport) -> None:
+        if not (report.interrupted_by or options["dry_run"]):
+            from facecli.naming.album import refresh_after_run  # noqa: PLC0415
+
+            refresh_after_run(Path(directory), report.seconds, console)
+
+    def finish(report: IndexReport) -> None:
+        refresh(report)
+        tell(report)
+
     with catching_signals(console) as stop:
+        if options["watch"]:
+            from facecli.cli.watching import Watching, watched_request  # noqa: PLC0415
+
+            return 128 + Watching(watched_request(request), console, stop, finish).run()
         report = index_photos(request, console, stop)
-    if options["as_json"]:
-        print_report(report, absolute=common.absolute)
-    tell_report(report, console, dry_run=options["dry_run"])
+        refresh(report)
+    tell(report)
     if report.interrupted_by:
         raise Interrupted(
             report.interrupted_by,
             f"stopped early; {counted(report.photos.total, 'photo')} in the index: run it again to continue",
         )
-    return FAILED if refused else _exit_code(report)
+    return FAILED if refused else _exit_code(report, strict=options["strict"])
 
 
 def _refuse_empty(listed: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
@@ -162,8 +193,10 @@ def _refuse_empty(listed: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
     return names, len(names) < len(listed)
 
 
-def _exit_code(report: IndexReport) -> int:
-    return SOME_SKIPPED if report.skipped or report.missing_roots else 0
+def _exit_code(report: IndexReport, *, strict: bool) -> int:
+    """Files that an earlier run has named are no news, so that `facecli index && next` runs in a large archive."""
+    skipped = any(strict or not skip.known for skip in report.skipped)
+    return SOME_SKIPPED if skipped or report.missing_roots else 0
 
 
 def _what_to_index(
@@ -216,7 +249,7 @@ def _options(given: dict[str, Any]) -> IndexOptions:
     return IndexOptions(
         **{name: given[name] for name in (*same, "drop_unreachable", "prune", "retry_skipped", "part", "dry_run")},
         precision=Precision(given["precision"]) if given["precision"] else None,
-        scan=ScanOptions(not given["no_recursive"], given["follow_symlinks"], given["exclude"]),
+        scan=ScanOptions(not given["no_recursive"], given["follow_symlinks"], given["exclude"], given["no_exclude"]),
         reading=ReadOptions(given["max_pixels"], given["accept_truncated"]),
         wait_seconds=given["wait"],
         max_memory=given["max_memory"] * 1_000_000 if given["max_memory"] else None,

@@ -53,21 +53,23 @@ def _parts(reader: IndexReader, style: PathStyle, *, photos: bool, skipped: bool
         yield from (_photo_row(photo, style) for photo in (reader.photos() if photos else ()))
         yield from (_skip_row(skip, style) for skip in (reader.skips() if skipped else ()))
     else:
-        yield from _summary(reader.info, style)
+        yield from _summary(reader, style)
 
 
 # text output
 
 
-def _summary(about: IndexInfo, style: PathStyle) -> Iterator[bytes]:
+def _summary(reader: IndexReader, style: PathStyle) -> Iterator[bytes]:
     """Yield the lines of the summary."""
     from facecli.output.paths import encoded  # noqa: PLC0415 (not for --help)
 
-    kind = about.fingerprint
+    about = reader.info
+    kind, (people, named) = about.fingerprint, reader.people.totals()
     rows = {
         "index": style.show(about.directory),
         "photos": f"{about.photos}",
         "faces": f"{about.faces}",
+        "people": f"{people}, {named} of them named" if people or named else "0 (facecli people sorts the faces)",
         "skipped": f"{about.skipped} (facecli info --skipped)" if about.skipped else "0",
         "removed": f"{about.kept_out} (facecli remove --forget lets them back in)" if about.kept_out else "0",
         "model": f"{kind.model}, {kind.dimension} dimensions",
@@ -143,7 +145,8 @@ def _json_parts(reader: IndexReader, style: PathStyle, *, photos: bool, skipped:
     """Yield one JSON object in pieces, so that a large index needs little memory."""
     from facecli.output.records import json_bytes  # noqa: PLC0415 (not for --help)
 
-    yield json_bytes(_record(reader.info, style))[:-1]
+    people, named = reader.people.totals()
+    yield json_bytes({**_record(reader.info, style), "people": people, "named": named})[:-1]
     if photos:
         yield from _json_list("photo_list", (_photo_record(photo, style) for photo in reader.photos()))
     if skipped:

@@ -55,8 +55,18 @@ def _not_in_vain(unraisable: "sys.UnraisableHookArgs") -> None:
     sys.__unraisablehook__(unraisable)
 
 
+def refuse_old_python() -> None:
+    """End with a message where Python is older than facecli's code; it would be the name that an import lacks."""
+    if sys.version_info < (3, 11):  # noqa: UP036 (run from a checkout, nothing has asked for the version before)
+        version = ".".join(map(str, sys.version_info[:3]))
+        message = f"facecli: error: facecli needs Python 3.11 or newer: this is {version}, {sys.executable}\n"
+        os.write(2, message.encode(errors="replace"))
+        os._exit(FAILED)
+
+
 def main(arguments: "Sequence[str] | None" = None) -> "NoReturn":
     """Run a command and exit; every exit of the process goes through here."""
+    refuse_old_python()
     interruption = Interruption()
     # Imports are here and below, after the Ctrl-C handler is set.
     from facecli.cli.streams import open_streams  # noqa: PLC0415

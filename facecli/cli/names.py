@@ -6,18 +6,32 @@ An empty name is an error, since it would mean the working directory.
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from facecli.errors import UsageError, check_name
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 
 class Name(click.Path):
     """A path, or a name that may be a path; not empty."""
 
-    def __init__(self, *, file_okay: bool = True, dir_okay: bool = True) -> None:
+    def __init__(self, *, file_okay: bool = True, dir_okay: bool = True, completes: str = "") -> None:
         super().__init__(file_okay=file_okay, dir_okay=dir_okay, readable=False)
+        self._completes = completes
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+        """Leave files, or with `completes` "dir" directories, to the shell."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 (only the shell asks)
+
+        return (
+            [CompletionItem(incomplete, type=self._completes)]
+            if self._completes
+            else super().shell_complete(ctx, param, incomplete)
+        )
 
     def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Any:
         name = check_name(os.fspath(value), _named(param))

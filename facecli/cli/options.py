@@ -11,6 +11,7 @@ from typing import Any
 import click
 from msgspec import Struct
 
+from facecli.cli.completing import complete_devices, complete_models
 from facecli.cli.console import Console
 from facecli.cli.names import Name, NameOption
 from facecli.errors import UsageError
@@ -49,7 +50,7 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "-i",
         "--index",
         metavar="DIR",
-        type=Name(),
+        type=Name(completes="dir"),
         cls=NameOption,
         envvar="FACECLI_INDEX",
         show_envvar=True,
@@ -91,6 +92,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         envvar="FACECLI_DEVICE",
         show_envvar=True,
         help="auto, cpu, cuda, cuda:0,1 or another device.",
+        shell_complete=complete_devices,
     )(command)
     return click.option(
         "-m",
@@ -101,4 +103,5 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         envvar="FACECLI_MODEL",
         show_envvar=True,
         help="A model pack's name or directory.",
+        shell_complete=complete_models,
     )(command)

@@ -173,7 +173,7 @@ class _Remove:
         else:
             with self._open() as writer:
                 missing = find_missing(writer)
-                writer.prune(list(missing.photos), missing.skipped_paths)
+                writer.prune(list(missing.photos), missing.skipped_paths, forget_people=True)
                 erased = writer.finish(WAIT_READERS).erased
         for line in missing.spared:
             self._console.warn(line)

@@ -73,7 +73,10 @@ def tell_report(report: IndexReport, console: Console, *, dry_run: bool) -> None
     if dry_run:
         console.warn(f"{held}; nothing was changed; {_rehearsed(photos)}")
     else:
-        console.warn(f"{held}; of {photos.seen} seen {', '.join(changes) or 'none new'}")
+        speed = _speed(report, console) if report.device else ""
+        console.warn(f"{held}; of {photos.seen} seen {', '.join(changes) or 'none new'}{speed}")
+        for name, time in report.stages.items() if report.device else ():
+            console.detail(f"  {name:<7} busy {time.busy_seconds:8.2f} s  waiting {time.wait_seconds:8.2f} s")
     known = sum(s.known for s in report.skipped)
     if known:
         console.warn(
@@ -84,8 +87,6 @@ def tell_report(report: IndexReport, console: Console, *, dry_run: bool) -> None
             f"{report.kept_out} of the photos and faces were removed earlier and stay removed: "
             "facecli remove --forget lets them back in"
         )
-    if report.device and not dry_run:
-        _tell_speed(report, console)
 
 
 def _rehearsed(photos: PhotoCounts) -> str:
@@ -96,18 +97,15 @@ def _rehearsed(photos: PhotoCounts) -> str:
     return said + (f"; and remove {photos.removed:,} from the index" if photos.removed else "")
 
 
-def _tell_speed(report: IndexReport, console: Console) -> None:
-    """Print the rate, the device that was used and, for long runs, the limiting stage."""
+def _speed(report: IndexReport, console: Console) -> str:
+    """The rate, the device that was used and, for long runs, the limiting stage."""
     looked = report.photos.new + report.photos.changed
     rate = looked / report.seconds if report.seconds > 0 else 0.0
     advice = f"; {_advice(report)}" if console.verbose or report.seconds > LONG_SECONDS else ""
-    console.warn(
-        f"{counted(looked, 'photo')} in {report.seconds:.1f} s, {rate:.1f} photos/s, "
-        f"{counted(report.faces.added, 'face')} added, on {report.device} "
-        f"({report.provider}, {_workers(report)}{counted(report.jobs, 'job')}){advice}"
+    return (
+        f"; {counted(report.faces.added, 'face')} added in {report.seconds:.1f} s, {rate:.1f} photos/s, "
+        f"on {report.device} ({report.provider}, {_workers(report)}{counted(report.jobs, 'job')}){advice}"
     )
-    for name, time in report.stages.items():
-        console.detail(f"  {name:<7} busy {time.busy_seconds:8.2f} s  waiting {time.wait_seconds:8.2f} s")
 
 
 def _workers(report: IndexReport) -> str:

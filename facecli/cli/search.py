@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from msgspec import Struct
 
 from facecli.cli.choices import FACE, number
+from facecli.cli.completing import complete_thresholds
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
 from facecli.cli.printing import format_options
@@ -20,41 +20,11 @@ facecli search -0 -k 0 me.jpg | xargs -0 cp -t found/
 facecli search --combine mean a.jpg b.jpg   two references of one person
 facecli search --face all group.jpg         results for each face
 facecli search face:12 --json | jq -r .path
+facecli search Anna                         the photos of a person with a name
+facecli search Anna Ben --combine all       the photos that show both
 facecli search me.jpg --html found.html     an HTML page with the photos
 curl -s URL | facecli search -              an image on stdin
 """
-
-
-class SearchArguments(Struct, frozen=True):
-    """The parsed arguments."""
-
-    queries: tuple[str, ...]
-    files_from: str | None
-    top: int | None
-    threshold: str
-    face: str
-    combine: str
-    by: str
-    model: str | None
-    device: str
-    paths: bool
-    print0: bool
-    json: bool
-    csv: bool
-    all_queries: bool
-    missing: bool
-    provenance: bool
-    show: bool
-    html: str | None
-    open_page: bool
-    link_to: str | None
-    copy_to: str | None
-    dry_run: bool
-
-    @property
-    def makes_files(self) -> bool:
-        """Whether a page, links or copies are made, which a closed stdout must not prevent."""
-        return bool(self.html or self.link_to or self.copy_to)
 
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
@@ -78,6 +48,7 @@ class SearchArguments(Struct, frozen=True):
     metavar="X|NAME",
     default="auto",
     show_default=True,
+    shell_complete=complete_thresholds,
     help="Minimum similarity: a number, loose, balanced, strict, none, or auto: depends on the index size, with a "
     "chance of one in ten that any stranger passes.",
 )
@@ -91,10 +62,11 @@ class SearchArguments(Struct, frozen=True):
 )
 @click.option(
     "--combine",
-    type=click.Choice(["any", "mean", "separate"]),
+    type=click.Choice(["any", "mean", "separate", "all"]),
     default="separate",
     show_default=True,
-    help="Several queries: match any of them, match their mean (one person), or search each separately.",
+    help="Several queries: match any of them, match their mean (one person), search each separately, or find the "
+    "photos that show all of them.",
 )
 @click.option(
     "--by",
@@ -137,10 +109,11 @@ class SearchArguments(Struct, frozen=True):
 def search(common: Common, **given: Any) -> int:
     """Find the photos with the most similar faces.
 
-    A QUERY is an image file, - for an image on stdin, or face:ID for a face of the index. Prints a table on a terminal,
-    tab-separated rows in a pipe: similarity, path, face, box, and `missing` if the photo's file is gone. Exit code 0:
-    match found, 1: no match, 2: error.
+    A QUERY is an image file, - for an image on stdin, face:ID for a face of the index, or a person: person:ID,
+    person:NAME, or a NAME that no file has; a person's photos are those of its faces in the index. Prints a table on a
+    terminal, tab-separated rows in a pipe: similarity, path, face, box, and `missing` if the photo's file is gone. Exit
+    code 0: match found, 1: no match, 2: error.
     """
-    from facecli.cli.search_run import SearchRun  # noqa: PLC0415 (not for --help)
+    from facecli.cli.search_run import SearchArguments, SearchRun  # noqa: PLC0415 (not for --help)
 
     return SearchRun(common, SearchArguments(**given)).run()

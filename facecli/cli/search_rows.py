@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from facecli.cli.streams import Results
     from facecli.output.formats import ListWriter
     from facecli.output.matches import FoundMatch
-    from facecli.searching.search import Answer, Search
+    from facecli.searching.search import Answered, Search
     from facecli.store.records import IndexInfo
     from facecli.types import JsonValue
 
@@ -66,7 +66,7 @@ class AnswerPrinter:
         """Print rows to stdout from now on."""
         self._out = out
 
-    def print(self, answer: Answer) -> None:
+    def print(self, answer: Answered) -> None:
         """Print the rows of one answer, or say why there are none."""
         if isinstance(answer, QueryFailure):
             self.failed += 1

@@ -7,6 +7,7 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from facecli.cli.context import now, path_style, terminal_of
@@ -21,22 +22,55 @@ from facecli.output.placing import Folder, refuse_index
 from facecli.output.records import json_line
 from facecli.searching.gathering import Surroundings
 from facecli.searching.originals import originals_of
+from facecli.searching.people_queries import asks_for_people
 from facecli.searching.provenance import provenance_record
 from facecli.searching.search import Search, collected
 from facecli.store.locate import find_index
 from facecli.store.reader import open_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Generator, Iterable, Sequence
+    from pathlib import Path
 
     from facecli.cli.options import Common
-    from facecli.cli.search import SearchArguments
     from facecli.photos.recorded import Recorded
-    from facecli.searching.search import Answer, SearchAnswer
+    from facecli.searching.search import Answered, SearchAnswer
     from facecli.store.reader import IndexReader
 
 ROWS = 10
 """The most rows of a query, unless -k is given."""
+
+
+class SearchArguments(Struct, frozen=True):
+    """The parsed arguments."""
+
+    queries: tuple[str, ...]
+    files_from: str | None
+    top: int | None
+    threshold: str
+    face: str
+    combine: str
+    by: str
+    model: str | None
+    device: str
+    paths: bool
+    print0: bool
+    json: bool
+    csv: bool
+    all_queries: bool
+    missing: bool
+    provenance: bool
+    show: bool
+    html: str | None
+    open_page: bool
+    link_to: str | None
+    copy_to: str | None
+    dry_run: bool
+
+    @property
+    def makes_files(self) -> bool:
+        """Whether a page, links or copies are made, which a closed stdout must not prevent."""
+        return bool(self.html or self.link_to or self.copy_to)
 
 
 class SearchRun:
@@ -53,7 +87,9 @@ class SearchRun:
         """Search, print and make what was asked for; returns the exit code."""
         self._check()
         queries = _queries_of(self.request)
-        with open_reader(find_index(self.common.index, os.getcwd())) as reader:
+        directory = find_index(self.common.index, os.getcwd())
+        self._refresh_people(directory, queries)
+        with open_reader(directory) as reader:
             search = Search(reader, self._options(), Surroundings(os.getcwd(), sys.stdin.buffer, self.console))
             self._tell_threshold(search)
             printer = AnswerPrinter(self.common, self._row_options(len(queries)), search, reader.info)
@@ -67,13 +103,22 @@ class SearchRun:
             return 2
         return 0 if printer.matched else 1
 
+    def _refresh_people(self, directory: Path, queries: Sequence[str]) -> None:
+        """Bring the groups up to date, where a query is for a person."""
+        with open_reader(directory) as reader:
+            asked = asks_for_people(reader, queries, os.getcwd())
+        if asked:
+            from facecli.naming.album import IndexPeople  # noqa: PLC0415 (only for people)
+
+            IndexPeople(directory, self.console).refresh()
+
     def _print(
-        self, answers: Generator[Answer], printer: AnswerPrinter, search: Search, reader: IndexReader
-    ) -> list[Answer]:
+        self, answers: Generator[Answered], printer: AnswerPrinter, search: Search, reader: IndexReader
+    ) -> list[Answered]:
         """Print the answers as they come; returns those that are needed for more than rows."""
         asked, kept = self.request, []
         with results(lasting=asked.makes_files) as out:
-            given: Iterable[Answer] = answers
+            given: Iterable[Answered] = answers
             if asked.provenance:
                 given = list(answers)
                 made = provenance_record(search.threshold, search.photos, reader.info, now())

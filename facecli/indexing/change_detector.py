@@ -30,6 +30,7 @@ class ChangeDetector:
         self._scan, self._store, self._report = scan, store, report
         self.census = Census(scan.directories)
         self.census.unlisted = scan.unlisted
+        self.census.excludes = scan.excludes
         if store is not None:
             self.census.unmounted = find_unmounted(store.mounts(), self.census.roots)
             self.census.hidden = find_hidden(store, self.census.roots)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
@@ -11,6 +12,7 @@ from facecli.directories import is_gone
 from facecli.indexing.prune_policy import Census, Pruning, is_below, judge_pruning
 from facecli.photos.mounts import file_system_of, is_mount, mount_of
 from facecli.store.reader import IndexReader
+from facecli.wording import counted
 
 Mounts: TypeAlias = Mapping[str, int | None]
 """Recorded mount points, each with the number of the file system that was mounted there; None if not recorded."""
@@ -56,21 +58,25 @@ def _is_there(mount: str, file_system: int | None) -> bool:
 
 def find_gone(census: Census, *, prune: bool | None) -> Pruning:
     """The photos that are certainly gone; `prune` as in IndexOptions."""
-    return Pruning([], [], {}, []) if prune is False else judge_pruning(census, ask_nobody=prune is True)
+    return Pruning([], [], {}, [], Counter()) if prune is False else judge_pruning(census, ask_nobody=prune is True)
 
 
 def explain(census: Census, verdict: Pruning) -> Iterator[str]:
-    """Messages about missing photos that are kept, and how to drop them."""
+    """Messages about missing photos that are kept, how to drop them, and about photos that are excluded now."""
     for root in verdict.emptied:
         yield (
             f"{root} contains none of its photos now; the {census.known[root]} photos in the index are kept: "
             f"{removal_hint(root)}"
         )
     for root, count in verdict.spared.items():
+        what = "missing or excluded" if verdict.excluded[root] else "missing"
         yield (
-            f"{count} photos below {root} are missing, more than half of its photos, and are kept in the index; "
+            f"{count} photos below {root} are {what}, more than half of its photos, and are kept in the index; "
             "facecli index --prune drops them"
         )
+    for root, count in verdict.excluded.items():
+        if root not in verdict.spared:
+            yield f"{counted(count, 'photo')} below {root} excluded now: out of the index, the files stay"
     for root in census.hidden:
         if root not in verdict.emptied:
             yield (

@@ -8,9 +8,11 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from facecli.errors import PhotoError, UsageError
 from facecli.indexing.departures import removal_hint
+from facecli.indexing.expectation import count_work
 from facecli.indexing.parts import membership, settle_part
 from facecli.indexing.prune_policy import is_below
 from facecli.indexing.rehearsal import Rehearsal
@@ -25,6 +27,7 @@ from facecli.store.records import IndexInfo
 from facecli.store.writer import open_writer
 from facecli.types import IndexReport
 from facecli.vision.devices.select import find_devices
+from facecli.wording import counted
 
 
 class Before(Struct, frozen=True):
@@ -35,6 +38,8 @@ class Before(Struct, frozen=True):
     """Empty if the index belongs to another user, who must not choose what is read."""
     strays: tuple[str, ...] = ()
     """For a migration: the paths of photos that lie below no root."""
+    excludes: tuple[str, ...] = ()
+    """The patterns to exclude that earlier runs were given."""
 
 
 def index_photos(
@@ -51,11 +56,14 @@ def index_photos(
     began = time.perf_counter() if request.began is None else request.began
     request = resolve(request)
     before = _ask_index(request)
+    request = _with_excludes(request, before.excludes)
     part = settle_part(request.options.part, before.info)
     scan = _open_scan(request, before, part)
     settings = settle(request.options, before.info)
     if request.options.device != "auto":
         find_devices(request.options.device)
+    if before.info is None:
+        reporter.warn(f"a new index{' would be made' if request.options.dry_run else ''}: {request.directory}")
     report = IndexReport(request.directory, settings.kind.fingerprint.model, missing_roots=list(scan.missing_roots))
     if request.options.dry_run:
         with open_reader(Path(request.directory)) if before.info is not None else nullcontext() as reader:
@@ -66,9 +74,12 @@ def index_photos(
         with open_writer(Path(request.directory), kind, create=before.info is None, wait_seconds=wait) as store:
             if settings.migrates:
                 store.begin_migration(settings.kind)
+            store.keep_excludes(request.options.scan.exclude)
             store.set_part(part)
             Run(request, settings, scan, store, report).run(
-                reporter, stop, lambda: sum(1 for _ in _open_scan(request, before, part))
+                reporter,
+                stop,
+                lambda enough: count_work(_open_scan(request, before, part), store, request.options, enough),
             )
     kept = () if settings.migrates and request.options.drop_unreachable else before.roots
     for root in report.missing_roots:
@@ -76,6 +87,7 @@ def index_photos(
             f"no such file or directory: {root}"
             + (f"; its photos are kept: {removal_hint(root)}" if root in kept else "")
         )
+    _tell_what_was_passed_over(scan, reporter)
     if not report.photos.seen:
         reporter.warn(f"no photos of part {part} were found there" if part else "no photos were found there")
     report.seconds = time.perf_counter() - began
@@ -88,7 +100,7 @@ def _ask_index(request: IndexRequest) -> Before:
         return Before()
     with open_reader(Path(request.directory)) as store:
         if belongs_to_another(Path(request.directory)):
-            return Before(store.info)
+            return Before(store.info, excludes=store.excludes())
         roots = store.roots()
         strays: tuple[str, ...] = ()
         if request.options.migrate:
@@ -96,7 +108,24 @@ def _ask_index(request: IndexRequest) -> Before:
             strays = tuple(
                 p.file.path for p in store.photos() if not any(is_below(p.file.path, root) for root in everywhere)
             )
-        return Before(store.info, roots, strays)
+        return Before(store.info, roots, strays, store.excludes())
+
+
+def _with_excludes(request: IndexRequest, kept: tuple[str, ...]) -> IndexRequest:
+    """The request with the patterns that the index keeps before its own."""
+    scan = request.options.scan
+    patterns = tuple(dict.fromkeys((*(() if scan.forget_excludes else kept), *scan.exclude)))
+    return replace(request, options=replace(request.options, scan=replace(scan, exclude=patterns)))
+
+
+def _tell_what_was_passed_over(scan: Scan, reporter: Reporter) -> None:
+    for root in scan.excluded_roots:
+        reporter.warn(f"{root} is excluded; it is indexed because it is named, and leaves with a run over more than it")
+    if scan.outputs:
+        first = scan.outputs[0].rstrip("/") + (" and others" if len(scan.outputs) > 1 else "")
+        reporter.warn(f"{counted(len(scan.outputs), 'folder')} that facecli itself made not read: {first}")
+        for folder in scan.outputs:
+            reporter.detail(f"not read, made by facecli: {folder}")
 
 
 def _open_scan(request: IndexRequest, before: Before, part: str) -> Scan:
@@ -122,8 +151,8 @@ def _open_scan(request: IndexRequest, before: Before, part: str) -> Scan:
             request.directory,
             hint="facecli index DIRECTORY",
         )
-    wanted = membership(part, (*roots, *before.roots), before.strays)
-    scan = Scan(roots, options.scan, listed=listed, leave_out=(request.directory,), wanted=wanted)
+    scan = Scan(roots, options.scan, listed=listed, leave_out=(request.directory,), within=before.roots)
+    scan.wanted = membership(part, (*roots, *before.roots), before.strays)
     if roots and not listed and len(scan.missing_roots) == len(roots):
         known = [removal_hint(root) for root in scan.missing_roots if root in before.roots]
         raise PhotoError(

@@ -1,9 +1,9 @@
-"""Decide which photos are certainly gone; photos that are only unreachable now are kept."""
+"""Decide which photos are certainly gone or excluded; photos that are only unreachable now are kept."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -30,6 +30,8 @@ class Census:
         """Directories below a root that were mount points when they were indexed and are not now."""
         self.hidden: list[str] = []
         """Roots whose disk is not mounted, so that most of their photos are unreachable."""
+        self.excludes: Callable[[str], bool] = lambda _: False
+        """Whether patterns exclude a path below a root."""
         self.known: Counter[str] = Counter()
         """The number of photos in the index below each root."""
         self.seen: Counter[str] = Counter()
@@ -83,29 +85,47 @@ class Pruning(Struct, frozen=True):
     """The decision on the missing photos of a census."""
 
     gone: list[int]
-    """Ids of the photos that are gone."""
+    """Ids of the photos that are gone or excluded."""
     gone_skips: list[str]
-    """Paths of skipped files that are gone."""
+    """Paths of skipped files that are gone or excluded."""
     spared: dict[str, int]
     """Roots that would lose too many photos, each with the number of them."""
     emptied: list[str]
     """Roots without any files, although the index has photos below them."""
+    excluded: Counter[str]
+    """How many of the photos below each root are there, but excluded."""
 
 
 def judge_pruning(census: Census, *, ask_nobody: bool) -> Pruning:
-    """Decide which photos are gone; with `ask_nobody`, even if most photos of a root are."""
-    emptied = [root for root in census.roots if census.known[root] and not census.seen[root]]
+    """Decide which photos are gone or excluded; with `ask_nobody`, even if most photos of a root are."""
+    bare = [root for root in census.roots if census.known[root] and not census.seen[root]]
+    emptied: dict[str, None] = {}
     gone: dict[str, list[tuple[str, int | None]]] = {}
+    excluded: Counter[str] = Counter()
     for path, photo_id in census.missed:
         root = census.root_of(path)
-        if root is not None and root not in emptied and not census.is_closed(path) and is_gone(path):
+        is_closed = census.is_closed(path)
+        if root is None or root in emptied or (is_closed and root not in bare):
+            continue
+        is_missing = is_gone(path)
+        if is_missing and root in bare:
+            emptied[root] = None
+        elif not is_closed and (is_missing or census.excludes(path)):
             gone.setdefault(root, []).append((path, photo_id))
+            excluded[root] += not is_missing and photo_id is not None
+    gone = {root: entries for root, entries in gone.items() if root not in emptied}
     counts = {root: sum(i is not None for _, i in entries) for root, entries in gone.items()}
     spared = {
         r: n for r, n in counts.items() if not ask_nobody and n >= LEAST_COUNT and n > MOST_SHARE * census.known[r]
     }
     going = [entry for root, entries in gone.items() if root not in spared for entry in entries]
-    return Pruning([i for _, i in going if i is not None], [path for path, i in going if i is None], spared, emptied)
+    return Pruning(
+        [i for _, i in going if i is not None],
+        [path for path, i in going if i is None],
+        spared,
+        list(emptied),
+        Counter({root: count for root, count in excluded.items() if count and root not in emptied}),
+    )
 
 
 def outermost(directories: Iterable[str]) -> list[str]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 
-from facecli.errors import DeviceError, FacecliError, PackError, UsageError, WorkerError
+from facecli.errors import DeviceError, PackError, UsageError, WorkerError
 from facecli.fleet.backlog import Slot
 from facecli.fleet.crew import Crew
 from facecli.fleet.dispatcher import Dispatcher, Translation, Withdrawn
@@ -15,6 +13,7 @@ from facecli.indexing.change_detector import ChangeDetector
 from facecli.indexing.departures import explain, find_gone, mounts_to_remember
 from facecli.indexing.diff import Pair
 from facecli.indexing.engines import EngineChoice
+from facecli.indexing.expectation import Count, Expectation
 from facecli.indexing.outcomes import FileTask, Outcome, give_up, is_doubtful, read_result, task_record
 from facecli.indexing.prune_policy import outermost
 from facecli.indexing.relocation import Relocations
@@ -51,11 +50,12 @@ class Run:
         self._clock = StageClock()
         self._choice = EngineChoice(request.options, settings, store, scan.directories)
         self._dispatcher: Dispatcher[FileTask, Outcome] | None = None
+        self._expectation: Expectation | None = None
 
-    def run(self, reporter: Reporter, stop: Stop, count_files: Callable[[], int]) -> None:
+    def run(self, reporter: Reporter, stop: Stop, count: Count) -> None:
         """Read new and changed photos, drop missing ones, and leave the index complete.
 
-        `count_files` scans the files a second time in parallel, so that a long run can estimate its end.
+        `count` finds the photos to read a second time in parallel, so that a long run can estimate its end.
         """
         began = self._clock.now()
         writer = BatchWriter(self._store, self._report, self._clock, self._options.batch_size)
@@ -63,7 +63,7 @@ class Run:
         writer.reads_again = self._options.force
         writer.follows_looked_at = self._options.force and not self._settings.migrates
         with stop.finishing():
-            self._look(writer, reporter, stop, count_files)
+            self._look(writer, reporter, stop, count)
         if self._scan.ignored:
             reporter.detail(
                 "ignored: " + ", ".join(f"{count} {kind}" for kind, count in self._scan.ignored.most_common())
@@ -77,7 +77,7 @@ class Run:
             self._finish(reporter)
         self._sum_up(began)
 
-    def _look(self, writer: BatchWriter, reporter: Reporter, stop: Stop, count_files: Callable[[], int]) -> None:
+    def _look(self, writer: BatchWriter, reporter: Reporter, stop: Stop, count: Count) -> None:
         """Read all new and changed photos, until the end or until a stop is requested.
 
         Photos in progress are finished and kept.
@@ -85,7 +85,7 @@ class Run:
         reporter.start("photos", None)
         dispatcher = self._dispatcher = self._open_dispatcher(reporter)
         try:
-            begun = stop.at_once(self._begin(reporter, count_files))
+            begun = stop.at_once(self._begin(reporter, count))
             for result in dispatcher.results(begun, stop):
                 if isinstance(result, Skipped):
                     reporter.skip(result)
@@ -99,6 +99,8 @@ class Run:
             writer.commit()
             raise
         finally:
+            if self._expectation is not None:
+                self._expectation.end()
             dispatcher.crew.close()
             self._choice.close()
             reporter.stop()
@@ -117,26 +119,23 @@ class Run:
         workers = len(crew.members)
         reporter.advance(1, **counts, **({"workers": workers} if workers > 1 else {}))
 
-    def _begin(
-        self, reporter: Reporter, count_files: Callable[[], int]
-    ) -> Iterator[FileTask | Slot[FileTask, Outcome] | None]:
+    def _begin(self, reporter: Reporter, count: Count) -> Iterator[FileTask | Slot[FileTask, Outcome] | None]:
         """Yield the tasks of the workers in the order of the paths, and None between unchanged files."""
-        began, idle, is_counting = self._clock.now(), 0, False
+        began, idle = self._clock.now(), 0
         for entry in self._agenda:
             if entry is None:
                 idle += 1
                 if idle < STRIDE:
                     continue
             self._clock.add("scan", busy=self._clock.now() - began)
-            reporter.advance(idle)
+            reporter.advance(0, unchanged=self._report.photos.unchanged)
             idle = 0
-            if isinstance(entry, Pair) and not is_counting and reporter.watched:
-                is_counting = True
-                threading.Thread(target=_expect, args=(reporter, count_files), daemon=True).start()
+            if isinstance(entry, Pair) and self._expectation is None:
+                self._expectation = Expectation(reporter, count)
+                self._expectation.begin()
             yield _task_of(entry)
             began = self._clock.now()
         self._clock.add("scan", busy=self._clock.now() - began)
-        reporter.advance(idle)
 
     def _may_move(self, path: str) -> bool:
         """Whether a photo missing at a path may have moved: only if this run can see that it is gone."""
@@ -166,6 +165,9 @@ class Run:
             reporter.warn(f"not embedded again: {photo.file.path}")
         with self._clock.busy("write"):
             self._report.photos.removed += self._store.finish_migration(drop_unreachable=self._options.drop_unreachable)
+        for lost in self._store.lost_decisions:
+            whose = f"a face of {lost.name}" if lost.name else "a face with a decision about its person"
+            reporter.warn(f"{whose} was not found again: {lost.path}")
 
     def _settle_roots(self, reporter: Reporter) -> None:
         """Follow moved roots, and store the roots and mount points for later runs."""
@@ -220,9 +222,3 @@ def _task_of(entry: Pair | Skipped | None) -> FileTask | Slot[FileTask, Outcome]
         return Slot(FileTask(entry.file, None), entry)
     assert isinstance(entry.found, PhotoFile)
     return FileTask(entry.found, entry.known)
-
-
-def _expect(reporter: Reporter, count_files: Callable[[], int]) -> None:
-    """Report the number of files if they can be counted; any error will be reported by the run itself."""
-    with suppress(FacecliError, OSError):
-        reporter.expect(count_files())

@@ -1,20 +1,13 @@
-"""A search as one self-contained HTML page: the query faces on top, the matches as cards.
-
-All text from outside is escaped. The page's Content Security Policy allows only the script of this module and no
-network requests.
-"""
+"""A search as one self-contained HTML page: the query faces on top, the matches as cards."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.resources import files
 
 from msgspec import Struct
 
+from facecli.output.offline_page import data_url, escaped, offline_page
 from facecli.types import Box, JsonValue
 
 MINUS = "\N{MINUS SIGN}"
@@ -79,29 +72,17 @@ class Gallery(Struct, frozen=True):
 
 
 def gallery_page(gallery: Gallery) -> Iterator[str]:
-    """Yield the page in pieces."""
-    style, script = (
-        files("facecli.output").joinpath(f"gallery.{ending}").read_text("utf-8") for ending in ("css", "js")
-    )
-    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = (
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'"
-    )
-    yield (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta name="referrer" content="no-referrer">\n'
-        f"<title>{_escaped(gallery.title)} · facecli</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-    )
+    """The page in pieces."""
+    return offline_page(gallery.title, ("gallery",), _body(gallery))
+
+
+def _body(gallery: Gallery) -> Iterator[str]:
     yield _head(gallery)
     yield "<main>\n"
     for section in gallery.sections:
         yield from _section(section)
     yield "</main>\n"
     yield _foot(gallery)
-    yield f'<p id="told" role="status"></p>\n<script>{script}</script>\n</body>\n</html>\n'
 
 
 def _head(gallery: Gallery) -> str:
@@ -116,8 +97,8 @@ def _head(gallery: Gallery) -> str:
     )
     return (
         f'<header>\n<p class="name">facecli</p>\n'
-        f'<p class="summary">{_escaped(gallery.title)}<br>{_escaped(gallery.summary)}<br>'
-        f"{_escaped(gallery.threshold)}</p>\n"
+        f'<p class="summary">{escaped(gallery.title)}<br>{escaped(gallery.summary)}<br>'
+        f"{escaped(gallery.threshold)}</p>\n"
         f'<div class="tools">\n{slider + _SORTING if found else ""}'
         f'<button id="theme" type="button">Light or dark</button>\n</div>\n</header>\n'
     )
@@ -125,7 +106,7 @@ def _head(gallery: Gallery) -> str:
 
 def _section(section: Section) -> Iterator[str]:
     queries = "".join(map(_query, section.queries))
-    yield f'<section>\n<div class="query">\n{queries}<h2>{_escaped(section.title)}</h2>\n</div>\n'
+    yield f'<section>\n<div class="query">\n{queries}<h2>{escaped(section.title)}</h2>\n</div>\n'
     if section.cards:
         yield '<div class="cards">\n'
         yield from map(_card, section.cards)
@@ -137,22 +118,22 @@ def _section(section: Section) -> Iterator[str]:
 
 def _query(picture: GalleryPicture) -> str:
     if not picture.face:
-        return f'<p class="trouble">{_escaped(picture.trouble)}</p>\n'
-    return f'<img class="asked" alt="Query face from {_escaped(picture.path)}" src="{_data_url(picture.face)}">\n'
+        return f'<p class="trouble">{escaped(picture.trouble)}</p>\n'
+    return f'<img class="asked" alt="Query face from {escaped(picture.path)}" src="{data_url(picture.face)}">\n'
 
 
 def _card(card: Card) -> str:
-    picture, path = card.picture, _escaped(card.picture.path)
+    picture, path = card.picture, escaped(card.picture.path)
     confidence = f'<span class="confidence {card.confidence}">{card.confidence}</span>' if card.confidence else ""
     return (
-        f'<article tabindex="0" data-similarity="{card.similarity:.6f}" data-path="{_escaped(picture.full_path)}" '
-        f'data-time="{_escaped(card.time)}" '
+        f'<article tabindex="0" data-similarity="{card.similarity:.6f}" data-path="{escaped(picture.full_path)}" '
+        f'data-time="{escaped(card.time)}" '
         f'aria-label="Match {card.rank}: {path}, similarity {card.similarity:.4f}">\n{_photo(card)}'
         f'<div class="facts"><span class="rank">{card.rank}</span>'
         f'<span class="similarity">{_number(card.similarity, 4)}</span>{confidence}'
         f'</div>\n<p class="path">{_breakable(path)}</p>\n'
-        f'<p class="more"><span>{_escaped(card.time[:10])}</span><span class="face-id">face {card.face_id}</span></p>\n'
-        f'<div class="doing"><a href="{_escaped(picture.url)}">Open</a>'
+        f'<p class="more"><span>{escaped(card.time[:10])}</span><span class="face-id">face {card.face_id}</span></p>\n'
+        f'<div class="doing"><a href="{escaped(picture.url)}">Open</a>'
         f'<button type="button" class="copy">Copy path</button>'
         f'<input type="checkbox" class="chosen" aria-label="Select {path}"></div>\n</article>\n'
     )
@@ -166,18 +147,18 @@ def _breakable(path: str) -> str:
 def _photo(card: Card) -> str:
     picture = card.picture
     if not picture.thumbnail:
-        return f'<div class="photo trouble">{_escaped(picture.trouble)}</div>\n'
+        return f'<div class="photo trouble">{escaped(picture.trouble)}</div>\n'
     x1, y1, x2, y2 = picture.box
     # The crop is shown in the lower corner that does not cover the face's box.
     corner = " left" if x1 + x2 > picture.width and y1 + y2 > picture.height else ""
     return (
-        f'<a class="photo" href="{_escaped(picture.url)}" tabindex="-1">'
+        f'<a class="photo" href="{escaped(picture.url)}" tabindex="-1">'
         f'<img loading="lazy" decoding="async" width="{picture.width}" height="{picture.height}" '
-        f'alt="Photo {_escaped(picture.path)}" src="{_data_url(picture.thumbnail)}">'
+        f'alt="Photo {escaped(picture.path)}" src="{data_url(picture.thumbnail)}">'
         f'<svg viewBox="0 0 {picture.width} {picture.height}" aria-hidden="true">'
         f'<rect x="{x1:.1f}" y="{y1:.1f}" width="{x2 - x1:.1f}" height="{y2 - y1:.1f}"/></svg>'
         f'<img class="crop{corner}" loading="lazy" decoding="async" '
-        f'alt="Face {card.face_id} in {_escaped(picture.path)}" src="{_data_url(picture.face)}"></a>\n'
+        f'alt="Face {card.face_id} in {escaped(picture.path)}" src="{data_url(picture.face)}"></a>\n'
     )
 
 
@@ -187,11 +168,11 @@ def _number(value: float, digits: int) -> str:
 
 def _foot(gallery: Gallery) -> str:
     rows = "".join(
-        f"<dt>{_escaped(name)}</dt><dd>{_escaped(_plain(value))}</dd>\n" for name, value in gallery.provenance.items()
+        f"<dt>{escaped(name)}</dt><dd>{escaped(_plain(value))}</dd>\n" for name, value in gallery.provenance.items()
     )
     return (
         f'<footer>\n<p class="keys">Arrow keys move, Enter opens the photo, c copies its path, x selects it, '
-        f"Home and End go to the first and last match.</p>\n<p>{_escaped(gallery.confidence)}</p>\n"
+        f"Home and End go to the first and last match.</p>\n<p>{escaped(gallery.confidence)}</p>\n"
         f"<details><summary>How this page was made</summary>\n<dl>\n{rows}</dl>\n</details>\n"
         "<p>Similarity is not proof of identity. False-match rates differ between groups of people; "
         "relatives and children are confused more often.</p>\n"
@@ -201,12 +182,3 @@ def _foot(gallery: Gallery) -> str:
 
 def _plain(value: JsonValue) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _escaped(text: str) -> str:
-    """Escape text for use anywhere in the page, also within quotes; replaces surrogates."""
-    return html.escape(text.encode("utf-8", "replace").decode(), quote=True)
-
-
-def _data_url(data: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")

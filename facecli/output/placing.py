@@ -11,7 +11,7 @@ from typing import Protocol
 
 import xxhash
 
-from facecli.config import CATALOGUE_NAME, INDEX_MARK, INDEX_NAME
+from facecli.config import CATALOGUE_NAME, INDEX_MARK, INDEX_NAME, OUTPUT_NAME
 from facecli.errors import OutputError, check_name
 from facecli.whole_files import Part, clear_parts, make_folders, write_whole
 
@@ -20,6 +20,9 @@ LONGEST_NAME = 255
 WITHOUT_LINKS = (errno.EPERM, errno.EOPNOTSUPP)
 """Errors of file systems without symbolic links."""
 PIECE = 1 << 20
+MARK = b"""facecli made this folder for copies, links or crops of photos that it had found.
+As long as this file is here, facecli index does not read the folder.
+"""
 
 
 class Original(Protocol):
@@ -46,7 +49,7 @@ class Original(Protocol):
 
 
 class Folder:
-    """A directory that files are written to; created with the first file."""
+    """A directory that files are written to; created with the first file, and then marked as facecli's own."""
 
     def __init__(self, directory: str, *, dry_run: bool = False) -> None:
         refuse_index(directory)
@@ -122,9 +125,20 @@ class Folder:
 
     def _make_ready(self) -> None:
         if not self._is_ready:
-            make_folders(self.directory)
+            if make_folders(self.directory):
+                _mark(self.directory)
             clear_parts(self.directory)
         self._is_ready = True
+
+
+def _mark(directory: str) -> None:
+    """Mark a directory that facecli has just made, so that `facecli index` does not read it."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    with (
+        contextlib.suppress(FileExistsError),
+        open(os.open(os.path.join(directory, OUTPUT_NAME), flags, 0o600), "wb") as file,
+    ):
+        file.write(MARK)
 
 
 def refuse_index(target: str) -> None:

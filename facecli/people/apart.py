@@ -82,7 +82,8 @@ def _repeated(clusters: RowNumbers, values: RowNumbers) -> RowNumbers:
     order = np.lexsort((values, clusters))
     clusters, values = clusters[order], values[order]
     again = (clusters[1:] == clusters[:-1]) & (values[1:] == values[:-1])
-    return clusters[1:][again]
+    out: RowNumbers = clusters[1:][again]
+    return out
 
 
 def _shared(one: tuple[RowNumbers, RowNumbers], other: tuple[RowNumbers, RowNumbers]) -> RowNumbers:

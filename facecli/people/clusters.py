@@ -53,7 +53,8 @@ class Clusters:
         for start in range(0, len(one), CHUNK):
             part = slice(start, start + CHUNK)
             np.einsum("nd,nd->n", self.sums(one[part]), self.sums(other[part]), out=out[part])
-        return out / (self.sizes[one] * self.sizes[other]).astype(np.float32)
+        out /= self.sizes[one] * self.sizes[other]
+        return out
 
     def cohesion(self) -> FloatArray:
         """The mean cosine of the pairs of faces within each cluster, float32 (k,); 1 for a face alone."""
@@ -84,7 +85,7 @@ class Clusters:
         self.labels, self._places, self._sums = into[self.labels], places, sums
 
     def _add_up(self, old: RowNumbers, new: RowNumbers, out: FloatArray) -> None:
-        """Add the sums of old clusters, sorted by the new one of each, into `out`, float32 (m, d), one row a new one."""
+        """Add the sums of old clusters, sorted by the new one of each, into `out`, float32 (m, d): a row a new one."""
         starts = np.flatnonzero(np.r_[True, new[1:] != new[:-1]]) if len(new) else np.zeros(0, np.int64)
         ends = np.r_[starts[1:], len(new)]
         row = 0

@@ -118,13 +118,11 @@ def _covers(faces: Faces, person: RowNumbers, similarity: FloatArray) -> RowNumb
     rows = np.flatnonzero(person >= 0)
     rows = rows[np.lexsort((faces.face_ids[rows], -worth[rows], person[rows]))]
     first = np.r_[True, person[rows][1:] != person[rows][:-1]][: len(rows)]
-    return faces.face_ids[rows[first]]
+    covers: RowNumbers = faces.face_ids[rows[first]]
+    return covers
 
 
 def _suggestions(numbers: RowNumbers, suggested: Pairs) -> tuple[Suggestion, ...]:
-    return tuple(
-        Suggestion(*sorted((int(numbers[one]), int(numbers[other]))), similarity)
-        for one, other, similarity in zip(
-            suggested.rows.tolist(), suggested.others.tolist(), suggested.similarities.tolist(), strict=True
-        )
-    )
+    one, other = numbers[suggested.rows], numbers[suggested.others]
+    pairs = zip(np.minimum(one, other).tolist(), np.maximum(one, other).tolist(), strict=True)
+    return tuple(Suggestion(*pair, value) for pair, value in zip(pairs, suggested.similarities.tolist(), strict=True))

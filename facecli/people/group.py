@@ -18,9 +18,6 @@ from facecli.people.selecting import Chosen, choose_faces
 from facecli.reporting import Reporter
 from facecli.similarity.codes import RowNumbers
 
-MERGED_FROM = 3
-"""The least faces of people who are merged by their centroids."""
-
 
 def group(faces: Faces, decisions: Decisions, limits: Limits, edges: Edges | None, report: Reporter) -> Grouped:
     """Sort the faces into people.
@@ -75,16 +72,26 @@ def _one_an_owner(apart: Apart, clusters: Clusters) -> RowNumbers:
 
 
 def _merge_and_attach(clusters: Clusters, apart: Apart, limits: Limits) -> NDArray[np.uint8]:
-    """The last two steps; returns uint8 (n,), a `Why` for each face that takes part."""
+    """The last two steps, until neither changes anything; returns uint8 (n,), a `Why` for each face that takes part.
+
+    Each makes the other's centroids better: a person that grew is closer to its own photos.
+    """
     linked, sizes = clusters.labels, clusters.sizes
-    large = np.flatnonzero(sizes >= MERGED_FROM)
-    merge_pairs(clusters, apart, close_people(clusters, large, limits.merge))
-    merged = clusters.labels
-    alone = np.flatnonzero(clusters.sizes == 1)
-    merge_pairs(clusters, apart, near_singles(clusters, alone, limits.attach, limits.margin))
+    attached = np.zeros(len(linked), bool)
+    before = len(clusters) + 1
+    while len(clusters) < before:
+        before = len(clusters)
+        people = np.flatnonzero(clusters.sizes > 1)
+        merge_pairs(clusters, apart, close_people(clusters, people, limits.merge))
+        if len(clusters) < before:
+            continue
+        alone = clusters.sizes == 1
+        singles = alone[clusters.labels]
+        merge_pairs(clusters, apart, near_singles(clusters, np.flatnonzero(alone), limits.attach, limits.margin))
+        attached |= singles & (clusters.sizes[clusters.labels] > 1)
     why = np.full(len(linked), Why.LINKS, np.uint8)
-    why[linked != _largest(linked, merged, sizes)[merged]] = Why.CENTROIDS
-    why[np.isin(merged, alone)] = Why.ATTACHED
+    why[linked != _largest(linked, clusters.labels, sizes)[clusters.labels]] = Why.CENTROIDS
+    why[attached] = Why.ATTACHED
     return why
 
 

@@ -80,7 +80,8 @@ def _merge_once(clusters: Clusters, apart: Apart, links: Links, limits: tuple[fl
     """One round; the links after it, None where nothing is left to do at this level."""
     least, penalty = limits
     sizes = clusters.sizes.astype(np.float32)
-    rated = links.means - np.float32(penalty / 2) * (1 / sizes[links.low] + 1 / sizes[links.high])
+    shares = (1 / sizes[links.low] + 1 / sizes[links.high]).astype(np.float32)
+    rated = links.means - np.float32(penalty / 2) * shares
     near = np.flatnonzero(rated >= np.float32(least))
     if not len(near):
         return None

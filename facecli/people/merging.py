@@ -66,7 +66,7 @@ def near_singles(clusters: Clusters, alone: RowNumbers, least: float, margin: fl
     codes = _as_codes(clusters, people)
     stored = Stored(len(people), lambda first, count: codes[first : first + count])
     best, similarities = nearest(clusters.centroids(alone), stored, 2, least - margin)
-    clear = (similarities[:, 0] >= least) & (similarities[:, 0] - similarities[:, 1] >= margin)
+    clear = (similarities[:, 0] >= least) & (similarities[:, 1] <= similarities[:, 0] - np.float32(margin))
     found = Pairs(alone[clear], people[best[clear, 0]], similarities[clear, 0])
     return found.where(np.lexsort((found.rows, -found.similarities)))
 

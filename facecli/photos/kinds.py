@@ -32,7 +32,12 @@ _EXTENSIONS: dict[str, bytes] = {
 _KIND_BY_EXTENSION: dict[bytes, str] = {
     extension: kind for kind, names in reversed(_EXTENSIONS.items()) for extension in names.split()
 }
-_HIDDEN = frozenset((b"@eaDir", b"@__thumb", b"Thumbs.db", b"thumbs.db", b"desktop.ini"))
+_HIDDEN = frozenset(
+    (
+        *(b"@eaDir", b"@__thumb", b"Thumbs.db", b"thumbs.db", b"desktop.ini", b"System Volume Information"),
+        *(b"$RECYCLE.BIN", b"$Recycle.Bin", b"#recycle", b"@Recycle"),
+    )
+)
 
 
 def kind_by_name(name: bytes) -> str | None:
@@ -45,5 +50,5 @@ def kind_by_name(name: bytes) -> str | None:
 
 
 def is_hidden(name: bytes) -> bool:
-    """Whether a name is ignored: hidden files, and files left by file managers and network drives."""
+    """Whether a name is ignored: hidden files, trash, and files left by file managers and network drives."""
     return name[:1] == b"." or name in _HIDDEN

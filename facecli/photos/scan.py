@@ -9,11 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO
 
-import pathspec
-
 from facecli.config import ScanOptions
 from facecli.directories import absolute
-from facecli.errors import UsageError
+from facecli.photos.exclusions import Exclusions, compile_patterns
 from facecli.photos.files import stat_photo
 from facecli.photos.walk import OTHER_PART, Findings, Walk, everything
 from facecli.types import PhotoFile, Skipped
@@ -25,6 +23,9 @@ class Scan:
     The paths are strictly ascending by their bytes, each path once, even if roots overlap. A file that was named itself
     is always yielded: its content decides, not its name. A directory that cannot be listed is yielded as Skipped, with
     a path that ends in a slash.
+
+    `within` are directories of earlier runs: patterns to exclude are relative to the one that holds a root, so that
+    they mean the same for the whole and for a part of it. A root is scanned even where they exclude it.
     """
 
     def __init__(
@@ -34,9 +35,8 @@ class Scan:
         *,
         listed: Sequence[str] = (),
         leave_out: Sequence[str] = (),
-        wanted: Callable[[str], bool] = everything,
+        within: Sequence[str] = (),
     ) -> None:
-        """Prepare the walk; `wanted` decides by the paths of files which of those found are looked at."""
         self.missing_roots: list[str] = []
         """Paths of `roots` that do not exist."""
         self.directories: list[str] = []
@@ -44,9 +44,13 @@ class Scan:
         self._findings = Findings()
         self._options = options
         self._leave_out = leave_out
-        self._wanted = wanted
-        self._excluded = _compile(options.exclude)
+        self.wanted: Callable[[str], bool] = everything
+        """Decides by the paths of files which of those found are looked at."""
+        self._patterns = compile_patterns(options.exclude)
         self._files = [*self._sort_out(dict.fromkeys(roots)), *listed]
+        self.excluded_roots: list[str] = []
+        """Those of `directories` that are scanned although patterns exclude them."""
+        self._exclusions = {root: self._exclusions_of(root, within) for root in self.directories}
 
     @property
     def unlisted(self) -> list[str]:
@@ -57,6 +61,11 @@ class Scan:
     def mounts(self) -> list[str]:
         """Directories below a root that are mount points."""
         return self._findings.mounts
+
+    @property
+    def outputs(self) -> list[str]:
+        """Directories that facecli made for its own output, which were passed over."""
+        return self._findings.outputs
 
     @property
     def ignored(self) -> Counter[str]:
@@ -77,10 +86,24 @@ class Scan:
                 yield item
             previous = path
 
+    def excludes(self, path: str) -> bool:
+        """Whether the patterns and `.facecliignore` files exclude a path below one of the directories."""
+        above = [exclusions for root, exclusions in self._exclusions.items() if path.startswith(root.rstrip("/") + "/")]
+        return bool(above) and all(exclusions.hold(path) for exclusions in above)
+
     def _walk(self, root: str) -> Walk:
-        walk = Walk(root, self._options, self._findings, excluded=self._excluded, leave_out=self._leave_out)
-        walk.wanted = self._wanted
+        exclusions = self._exclusions[root]
+        walk = Walk(root, self._options, self._findings, exclusions=exclusions, leave_out=self._leave_out)
+        walk.wanted = self.wanted
         return walk
+
+    def _exclusions_of(self, root: str, within: Sequence[str]) -> Exclusions:
+        bases = [base for base in within if root.startswith(base.rstrip("/") + "/")]
+        exclusions = Exclusions(min(bases, key=len, default=root), self._patterns)
+        if bases and exclusions.hold(root + "/"):
+            self.excluded_roots.append(root)
+            return Exclusions(root, self._patterns)
+        return exclusions
 
     def _sort_out(self, roots: Iterable[str]) -> Iterator[str]:
         """Yield the files among the roots, and record the missing roots and the directories."""
@@ -101,7 +124,7 @@ class Scan:
         for path in sorted(set(self._files), key=os.fsencode):
             if os.path.isdir(path):  # output of find lists directories too, and the files in them separately
                 self._findings.ignored["directory in a list"] += 1
-            elif not self._wanted(path):
+            elif not self.wanted(path):
                 self._findings.ignored[OTHER_PART] += 1
             else:
                 yield stat_photo(path, self._findings.systems)
@@ -109,15 +132,6 @@ class Scan:
 
 def _path_bytes(item: PhotoFile | Skipped) -> bytes:
     return os.fsencode(item.file.path if isinstance(item, Skipped) else item.path)
-
-
-def _compile(patterns: Sequence[str]) -> pathspec.GitIgnoreSpec | None:
-    if not patterns:
-        return None
-    try:
-        return pathspec.GitIgnoreSpec.from_lines(patterns)
-    except ValueError as error:
-        raise UsageError("not a pattern for --exclude", str(error), hint="patterns are those of .gitignore") from error
 
 
 def read_list(stream: BinaryIO, *, nul: bool, base: str) -> list[str]:

@@ -8,10 +8,10 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-import pathspec
 from msgspec import Struct, field
 
-from facecli.config import ScanOptions
+from facecli.config import IGNORE_NAME, OUTPUT_NAME, ScanOptions
+from facecli.photos.exclusions import Exclusions, IgnoreFileUnusable, IgnoreRules
 from facecli.photos.files import refused
 from facecli.photos.kinds import IMAGE, is_hidden, kind_by_name
 from facecli.photos.mounts import FileSystems, mounts_below
@@ -20,6 +20,7 @@ from facecli.types import PhotoFile, Skipped, SkipReason
 
 OTHER_PART = "of another part"
 _DIRECTORY = "directory"
+_IGNORE, _OUTPUT = IGNORE_NAME.encode(), OUTPUT_NAME.encode()
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 
@@ -33,6 +34,8 @@ class Findings(Struct):
 
     unlisted: list[str] = field(default_factory=list)
     mounts: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    """Directories that facecli made for its own output, which are passed over."""
     ignored: Counter[str] = field(default_factory=Counter)
     systems: FileSystems = field(default_factory=FileSystems)
 
@@ -48,6 +51,7 @@ class _Folder(Struct):
     order of their paths."""
     doubtful: set[bytes]
     """Names that do not show the kind of the file."""
+    rules: IgnoreRules
 
 
 class Walk:
@@ -59,13 +63,13 @@ class Walk:
         options: ScanOptions,
         findings: Findings,
         *,
-        excluded: pathspec.GitIgnoreSpec | None,
+        exclusions: Exclusions,
         leave_out: Sequence[str],
     ) -> None:
         self._root = root if root.endswith("/") else root + "/"
         self._options = options
         self._findings = findings
-        self._excluded = excluded
+        self._exclusions = exclusions
         self.wanted: Callable[[str], bool] = everything
         """Whether a file, by its path, is to be looked at."""
         self._leave_out = frozenset(leave_out)
@@ -87,25 +91,24 @@ class Walk:
             name = folder.names.pop()
             path = folder.prefix + name.decode(_ENCODING, _ERRORS)
             item = (
-                self._enter(path, folder.device)
-                if name[-1:] == b"/"
-                else self._look(path, doubtful=name in folder.doubtful)
+                self._enter(path, folder) if name[-1:] == b"/" else self._look(path, doubtful=name in folder.doubtful)
             )
             if isinstance(item, _Folder):
                 way.append(item)
             elif item is not None:
                 yield item
 
-    def _enter(self, prefix: str, above: int | None) -> _Folder | Skipped | None:
+    def _enter(self, prefix: str, above: _Folder | None) -> _Folder | Skipped | None:
         """List a directory; None if it is to be ignored or gone."""
         path = prefix[:-1] or "/"
         try:
             state = os.stat(prefix)
             if self._is_left_out(path, state, is_root=above is None):
                 return None
-            if above is not None and (state.st_dev != above or path in self._mounts):
+            if above is not None and (state.st_dev != above.device or path in self._mounts):
                 self._findings.mounts.append(path)
-            folder = _Folder(prefix, state.st_dev, [], set())
+            rules = above.rules if above is not None else self._exclusions.rules_above(prefix)
+            folder = _Folder(prefix, state.st_dev, [], set(), rules)
             self._list(folder)
         except (FileNotFoundError, NotADirectoryError):
             self._findings.ignored["gone"] += 1
@@ -115,6 +118,10 @@ class Walk:
             return Skipped(
                 PhotoFile(prefix, 0, 0), refused(error).reason, f"the directory cannot be listed: {error.strerror}"
             )
+        except IgnoreFileUnusable as error:
+            self._findings.unlisted.append(path)
+            why = f"the directory is passed over, since its {IGNORE_NAME} cannot be used: {error}"
+            return Skipped(PhotoFile(prefix, 0, 0), SkipReason.UNAVAILABLE, why)
         return folder
 
     def _is_left_out(self, path: str, state: os.stat_result, *, is_root: bool) -> bool:
@@ -139,16 +146,19 @@ class Walk:
         parts = real[len(below) :].split("/")
         if any(is_hidden(os.fsencode(part)) for part in parts):
             return False
-        return not any(self._is_excluded("/".join(parts[: depth + 1]) + "/") for depth in range(len(parts)))
+        return not self._exclusions.hold(self._root + real[len(below) :] + "/")
 
     def _list(self, folder: _Folder) -> None:
         """Fill in the entries of a directory that are to be visited."""
         ignored, names = self._findings.ignored, folder.names
+        special = set()
         with os.scandir(os.fsencode(folder.prefix)) as entries:
             for entry in entries:
                 name = entry.name
                 if is_hidden(name):
                     ignored["hidden"] += 1
+                    if name in (_IGNORE, _OUTPUT):
+                        special.add(name)
                     continue
                 kind = (
                     kind_by_name(name) if entry.is_file(follow_symlinks=False) else self._kind_of_no_file(entry, name)
@@ -162,7 +172,12 @@ class Walk:
                     names.append(name + b"/")
                 else:
                     ignored[kind] += 1
-        if self._excluded is not None:
+        if _OUTPUT in special and folder.prefix != self._root:
+            self._findings.outputs.append(folder.prefix)
+            names.clear()
+        if _IGNORE in special:
+            folder.rules = folder.rules.within(folder.prefix)
+        if folder.rules:
             self._drop_excluded(folder)
         names.sort(reverse=True)
 
@@ -182,14 +197,10 @@ class Walk:
         return _DIRECTORY if self._options.recursive else "directory, not recursive"
 
     def _drop_excluded(self, folder: _Folder) -> None:
-        below, names = folder.prefix[len(self._root) :], folder.names
-        kept = [name for name in names if not self._is_excluded(below + name.decode(_ENCODING, _ERRORS))]
+        names = folder.names
+        kept = [name for name in names if not folder.rules.exclude(folder.prefix + name.decode(_ENCODING, _ERRORS))]
         self._findings.ignored["excluded"] += len(names) - len(kept)
         names[:] = kept
-
-    def _is_excluded(self, path: str) -> bool:
-        """Whether a pattern excludes a path, which is relative to the root; a directory's path ends in a slash."""
-        return self._excluded is not None and self._excluded.match_file(path)
 
     def _look(self, path: str, *, doubtful: bool) -> PhotoFile | Skipped | None:
         """Stat a file that may be an image; if its name does not show its kind, its first bytes do."""

@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from facecli.config import By, Combine
+from facecli.searching.everyone import photos_of_everyone
 from facecli.types import Match, QueryFace, SearchResult
 
 
@@ -30,17 +31,22 @@ def combine_faces(faces: Sequence[QueryFace], how: Combine) -> list[Block]:
     """The blocks of an answer, in the order of the faces."""
     if not faces:
         return []
-    left_out = tuple(sorted({f.face_id for f in faces if f.face_id is not None}))
+    left_out = tuple(sorted({face_id for f in faces for face_id in _left_out(f)}))
     match how:
         case Combine.SEPARATE:
-            return [Block(f, (f,), () if f.face_id is None else (f.face_id,), (f,)) for f in faces]
+            return [Block(f, (f,), _left_out(f), (f,)) for f in faces]
         case Combine.MEAN:
             mean = mean_face(faces)
             return [Block(mean, (mean,), left_out, tuple(faces))]
-        case Combine.ANY:
+        case Combine.ANY | Combine.ALL:
             return [Block(replace(faces[0], query=_joined(faces)), tuple(faces), left_out, tuple(faces))]
         case _:
             assert_never(how)
+
+
+def _left_out(face: QueryFace) -> tuple[int, ...]:
+    """The face of a query that is no match for it; a person's cover is one."""
+    return () if face.face_id is None or face.person_id is not None else (face.face_id,)
 
 
 def mean_face(faces: Sequence[QueryFace]) -> QueryFace:
@@ -50,7 +56,9 @@ def mean_face(faces: Sequence[QueryFace]) -> QueryFace:
     """
     mean = np.mean([f.embedding for f in faces], axis=0)
     length = max(float(np.linalg.norm(mean)), float(np.finfo(np.float32).tiny))
-    return replace(faces[0], query=_joined(faces), embedding=(mean / length).astype(np.float32), face_id=None)
+    return replace(
+        faces[0], query=_joined(faces), embedding=(mean / length).astype(np.float32), face_id=None, person_id=None
+    )
 
 
 def _joined(faces: Sequence[QueryFace]) -> str:
@@ -69,6 +77,20 @@ def merge_matches(block: Block, found: Sequence[Sequence[Match]], top: int, by: 
             if key not in best or _before(match) < _before(best[key][0]):
                 best[key] = (match, face)
     chosen = sorted(best.values(), key=lambda pair: _before(pair[0]))[: top or None]
+    matches = tuple(replace(match, rank=rank) for rank, (match, _) in enumerate(chosen, 1))
+    return SearchResult(block.query, matches, tuple(face for _, face in chosen))
+
+
+def match_everyone(block: Block, found: Sequence[Sequence[Match]], top: int, by: By) -> SearchResult:
+    """The photos that show every query face, the one whose least similar face is most similar first.
+
+    `found` holds all matches of each query face, by face. A row is the least similar of the faces, or with `by` face
+    each of them.
+    """
+    chosen: list[tuple[Match, QueryFace]] = []
+    for faces in photos_of_everyone(found)[: top or None]:
+        pairs = sorted(zip(faces, block.faces, strict=True), key=lambda pair: _before(pair[0]))
+        chosen += pairs if by is By.FACE else pairs[-1:]
     matches = tuple(replace(match, rank=rank) for rank, (match, _) in enumerate(chosen, 1))
     return SearchResult(block.query, matches, tuple(face for _, face in chosen))
 

@@ -12,7 +12,17 @@ from facecli.config import SearchOptions
 from facecli.errors import PhotoError, QueryError, UsageError
 from facecli.reporting import Reporter
 from facecli.searching.opening import KeptModels, ModelSource, choose_pack
-from facecli.searching.query_parser import STDIN, EmbeddingQuery, FaceQuery, PhotoQuery, Query, choose_faces, name_query
+from facecli.searching.people_queries import as_person, face_of_person
+from facecli.searching.query_parser import (
+    STDIN,
+    EmbeddingQuery,
+    FaceQuery,
+    PersonQuery,
+    PhotoQuery,
+    Query,
+    choose_faces,
+    name_query,
+)
 from facecli.searching.reading import QueryPhoto, Read, ReadingOptions, read_photos
 from facecli.store.reader import IndexReader
 from facecli.types import QueryFace
@@ -67,7 +77,8 @@ class Gathering(Struct):
 
     def _name(self, query: str | Query) -> Query | PhotoError:
         try:
-            return name_query(query, self.around.working_directory) if isinstance(query, str) else query
+            named = name_query(query, self.around.working_directory) if isinstance(query, str) else query
+            return as_person(self.reader, named)
         except PhotoError as error:
             return error
 
@@ -90,6 +101,8 @@ class Gathering(Struct):
             return (self._face_of_embedding(query),)
         if isinstance(query, FaceQuery):
             return (face_of_index(self.reader, query),)
+        if isinstance(query, PersonQuery):
+            return (face_of_person(self.reader, query),)
         photo = next(photos)
         if isinstance(photo, PhotoError):
             raise photo

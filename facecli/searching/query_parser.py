@@ -15,6 +15,7 @@ from facecli.types import ByteArray, FloatArray, QueryFace, Skipped, SkipReason
 
 STDIN = "-"
 FACE_PREFIX = "face:"
+PERSON_PREFIX = "person:"
 
 
 class PhotoQuery(Struct, frozen=True):
@@ -34,6 +35,14 @@ class FaceQuery(Struct, frozen=True):
     face_id: int
 
 
+class PersonQuery(Struct, frozen=True):
+    """A query by a person in the index."""
+
+    query: str
+    person: str
+    """An id or a name."""
+
+
 class EmbeddingQuery(Struct, frozen=True, eq=False):
     """A query by an embedding."""
 
@@ -42,10 +51,10 @@ class EmbeddingQuery(Struct, frozen=True, eq=False):
     """float32 (d,), unit length."""
 
 
-Query: TypeAlias = PhotoQuery | FaceQuery | EmbeddingQuery
+Query: TypeAlias = PhotoQuery | FaceQuery | PersonQuery | EmbeddingQuery
 QueryValue: TypeAlias = str | os.PathLike[str] | bytes | int | NDArray[np.generic]
-"""A query from Python: the path of a photo or `face:ID`, a face id, the bytes of an image file, pixels, or an
-embedding."""
+"""A query from Python: the path of a photo, `face:ID`, `person:NAME`, a face id, the bytes of an image file, pixels, or
+an embedding."""
 
 
 def read_query(value: QueryValue, working_directory: str) -> Query:
@@ -95,8 +104,13 @@ def _read_array(array: NDArray[np.generic]) -> PhotoQuery | EmbeddingQuery:
     return EmbeddingQuery("embedding", (numbers / np.linalg.norm(numbers)).astype(np.float32))
 
 
-def name_query(query: str, working_directory: str) -> PhotoQuery | FaceQuery:
-    """The query for a command line argument; raises QueryError on a face without a number."""
+def name_query(query: str, working_directory: str) -> PhotoQuery | FaceQuery | PersonQuery:
+    """The query for a command line argument; raises QueryError on a face without a number, a person without a name."""
+    if query.startswith(PERSON_PREFIX):
+        person = query.removeprefix(PERSON_PREFIX).strip()
+        if not person:
+            raise QueryError("not a person", quoted(query), hint="person:12 or person:Anna")
+        return PersonQuery(query, person)
     if not query.startswith(FACE_PREFIX):
         return name_photo(query, working_directory)
     face_id = whole_number(query.removeprefix(FACE_PREFIX), LARGEST_FACE_ID)

@@ -12,12 +12,13 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from facecli.config import Combine, SearchOptions
+from facecli.config import By, Combine, SearchOptions
 from facecli.errors import FacecliError, UsageError
 from facecli.reporting import SilentReporter
 from facecli.searching.calibrating import find_calibration
-from facecli.searching.combining import Block, combine_faces, merge_matches
+from facecli.searching.combining import Block, combine_faces, match_everyone, merge_matches
 from facecli.searching.gathering import Gathered, Gathering, QueryFailure, Surroundings, check_stdin
+from facecli.searching.people_queries import matches_of_person
 from facecli.searching.query_parser import Query
 from facecli.searching.reading import QueryPhoto
 from facecli.store.reader import IndexReader
@@ -36,7 +37,7 @@ OTHER_VERSION = "search with the facecli that made it, or let `facecli index --m
 
 NamedQuery: TypeAlias = str | os.PathLike[str] | Query
 """A query as typed, or already parsed."""
-Answer: TypeAlias = SearchResult | QueryFailure
+Answered: TypeAlias = SearchResult | QueryFailure
 
 
 class SearchAnswer(Struct, frozen=True, eq=False):
@@ -81,7 +82,7 @@ class Search:
         """The query photos used so far, in order."""
         return tuple(self._gathering.photos)
 
-    def answer(self, queries: NamedQuery | Sequence[NamedQuery]) -> Generator[Answer]:
+    def answer(self, queries: NamedQuery | Sequence[NamedQuery]) -> Generator[Answered]:
         """The results and failures, in the order of the queries, each as soon as it is known.
 
         A caller that may leave early must close the generator. Raises IndexMismatch, PackError or DeviceError if the
@@ -94,7 +95,7 @@ class Search:
             if self._options.combine is Combine.SEPARATE:
                 yield from self._in_order(gathered)
             else:
-                yield from self._together(gathered)
+                yield from self._as_one(gathered)
 
     def _watched(self, gathered: Generator[Gathered], queries: int) -> Generator[Gathered]:
         """Report the progress of many queries."""
@@ -112,7 +113,7 @@ class Search:
             finally:
                 report.stop()
 
-    def _in_order(self, gathered: Iterator[Gathered]) -> Iterator[Answer]:
+    def _in_order(self, gathered: Iterator[Gathered]) -> Iterator[Answered]:
         waiting: list[Gathered] = []
         size = 1
         for found in gathered:
@@ -122,7 +123,7 @@ class Search:
                 waiting, size = [], min(2 * size, MOST_TOGETHER)
         yield from self._answers(waiting)
 
-    def _answers(self, gathered: Sequence[Gathered]) -> Iterator[Answer]:
+    def _answers(self, gathered: Sequence[Gathered]) -> Iterator[Answered]:
         """The answers to some queries; their faces are compared with the index at once."""
         faces = [face for found in gathered if not isinstance(found, QueryFailure) for face in found]
         results = self._match(combine_faces(faces, Combine.SEPARATE))
@@ -132,7 +133,7 @@ class Search:
             else:
                 yield from (next(results) for _ in found)
 
-    def _together(self, gathered: Iterator[Gathered]) -> Iterator[Answer]:
+    def _as_one(self, gathered: Iterator[Gathered]) -> Iterator[Answered]:
         faces: list[QueryFace] = []
         for found in gathered:
             if isinstance(found, QueryFailure):
@@ -142,50 +143,74 @@ class Search:
         yield from self._match(combine_faces(faces, self._options.combine))
 
     def _match(self, blocks: Sequence[Block]) -> Iterator[SearchResult]:
-        """The result of each block.
+        """The result of each block; all blocks are compared with the index at once."""
+        everyone = self._options.combine is Combine.ALL
+        most = self._options.top + 1 if self._options.top and not everyone else 0
+        results = [self._result(block, lists) for block, lists in self._lists(blocks, most)]
+        if not most and not everyone:
+            results = self._with_nearest(blocks, results)
+        return map(self._with_confidence, results)
 
-        With a limit, one more match than wanted is looked for, and without regard to the threshold: so it is known
-        whether there are more, and how similar the nearest face is if none is over the threshold.
+    def _lists(self, blocks: Sequence[Block], most: int) -> Iterator[tuple[Block, list[list[Match]]]]:
+        """The matches of each face of each block: the faces of a person, else the nearest ones.
+
+        At most `most`, without regard to the threshold: so it is known how similar the nearest face is if none is over
+        it. With `most` 0, all over the threshold.
         """
-        top, minimum = self._options.top, self.threshold.minimum
-        if top:
-            results = [self._limited(result) for result in self._nearest(blocks, top + 1, None)]
-        else:
-            results = list(self._nearest(blocks, 0, minimum))
-            empty = [number for number, result in enumerate(results) if not result.matches]
-            nearest = self._nearest([blocks[number] for number in empty], 1, None)
-            for number, result in zip(empty, nearest, strict=True):
-                results[number] = self._limited(result, 0)
-        for block, result in zip(blocks, results, strict=True):
-            yield self._with_confidence(replace(result, asked=block.references))
-
-    def _nearest(self, blocks: Sequence[Block], top: int, minimum: float | None) -> Iterator[SearchResult]:
-        """The matches of each block, all blocks in one scan."""
-        if not blocks:
-            return
-        vectors = np.stack([face.embedding for block in blocks for face in block.faces])
-        left_out = [ids for block in blocks for ids in [np.array(block.left_out, np.int64)] * len(block.faces)]
-        by = self._options.by
-        found = iter(self._reader.nearest(vectors, top=top, minimum=minimum, by=by, scope=Scope(left_out)))
+        minimum = None if most else self.threshold.minimum
+        by = By.FACE if self._options.combine is Combine.ALL else self._options.by
+        asked = [(face, block.left_out) for block in blocks for face in block.faces if face.person_id is None]
+        nearest: Iterator[list[Match]] = iter(())
+        if asked:
+            vectors = np.stack([face.embedding for face, _ in asked])
+            scope = Scope([np.array(left_out, np.int64) for _, left_out in asked])
+            nearest = iter(self._reader.nearest(vectors, top=most, minimum=minimum, by=by, scope=scope))
         for block in blocks:
-            yield merge_matches(block, [next(found) for _ in block.faces], top, by)
+            yield (
+                block,
+                [
+                    next(nearest) if face.person_id is None else matches_of_person(self._reader, face.person_id, by)
+                    for face in block.faces
+                ],
+            )
 
-    def _limited(self, result: SearchResult, top: int | None = None) -> SearchResult:
-        """The result with at most `top` matches, of those over the threshold."""
-        top = self._options.top if top is None else top
-        over = [match for match in result.matches if self._is_over(match)]
-        kept = min(top, len(over))
+    def _result(self, block: Block, lists: Sequence[Sequence[Match]]) -> SearchResult:
+        """The matches of a block, at most as many as wanted."""
+        result = self._together(block, lists)
+        everyone, top = self._options.combine is Combine.ALL, self._options.top
+        rows = top * len(block.faces) if everyone and self._options.by is By.FACE else top
+        nearest = max((matches[0].similarity for matches in lists if matches), default=None)
         return replace(
             result,
-            matches=result.matches[:kept],
-            references=result.references[:kept],
-            more=len(over) > top,
-            nearest=result.matches[0].similarity if result.matches and not over else None,
+            matches=result.matches[: rows or None],
+            references=result.references[: rows or None],
+            asked=block.references,
+            more=0 < rows < len(result.matches),
+            nearest=None if result.matches or everyone else nearest,
         )
 
-    def _is_over(self, match: Match) -> bool:
+    def _together(self, block: Block, lists: Sequence[Sequence[Match]]) -> SearchResult:
+        """All matches of a block over the threshold, of its faces together."""
+        over = [
+            [match for match in matches if self._passes(face, match)]
+            for face, matches in zip(block.faces, lists, strict=True)
+        ]
+        combine = match_everyone if self._options.combine is Combine.ALL else merge_matches
+        return combine(block, over, 0, self._options.by)
+
+    def _passes(self, face: QueryFace, match: Match) -> bool:
+        """Whether a match is over the threshold; the faces of a person are, unless a threshold was asked for."""
+        minimum = self.threshold.minimum
+        if minimum is None or (face.person_id is not None and self.threshold.name == "auto"):
+            return True
         # Similarities are float32: in the index, 0.28 is the float32 nearest to it.
-        return self.threshold.minimum is None or match.similarity >= float(np.float32(self.threshold.minimum))
+        return match.similarity >= float(np.float32(minimum))
+
+    def _with_nearest(self, blocks: Sequence[Block], results: Sequence[SearchResult]) -> list[SearchResult]:
+        """The results; those without a match know how similar the nearest face is."""
+        empty = [block for block, result in zip(blocks, results, strict=True) if not result.matches]
+        known = iter([self._result(block, lists).nearest for block, lists in self._lists(empty, 1)])
+        return [result if result.matches else replace(result, nearest=next(known)) for result in results]
 
     def _with_confidence(self, result: SearchResult) -> SearchResult:
         if self._scale is None:
@@ -194,12 +219,10 @@ class Search:
         return replace(result, matches=tuple(replace(m, confidence=judge(m.similarity)) for m in result.matches))
 
     def count(self, result: SearchResult) -> int:
-        """How many matches a result has over the threshold, at most MOST_COUNTED, whatever `top` is."""
-        if not result.more:
-            return len(result.matches)
-        blocks = combine_faces(result.asked, self._options.combine)
-        (found,) = self._nearest(blocks, MOST_COUNTED, self.threshold.minimum)
-        return len(found.matches)
+        """How many matches a result has over the threshold, whatever `top` is; not counted beyond MOST_COUNTED."""
+        most = 0 if self._options.combine is Combine.ALL else MOST_COUNTED
+        ((block, lists),) = self._lists(combine_faces(result.asked, self._options.combine), most)
+        return len(self._together(block, lists).matches)
 
 
 def search_index(
@@ -216,7 +239,7 @@ def search_index(
     return collected(search, search.answer(queries))
 
 
-def collected(search: Search, answers: Iterator[Answer]) -> SearchAnswer:
+def collected(search: Search, answers: Iterator[Answered]) -> SearchAnswer:
     """All answers of a search together."""
     given = list(answers)
     results = tuple(answer for answer in given if not isinstance(answer, QueryFailure))

@@ -35,12 +35,15 @@ class Best:
         """The least similarity at which a pair of each row may count; it rises."""
         self._held = joined([])
         self._pending: list[Pairs] = []
+        self._waiting = 0
         self._most = min(max(rows * count, _LEAST_PENDING), _MOST_PENDING)
 
     def add(self, pairs: Pairs) -> None:
         """Add pairs that were not added before; those below the floors are left out."""
-        self._pending.append(pairs.where(pairs.similarities >= self.floors[pairs.rows]))
-        if sum(len(p.rows) for p in self._pending) >= self._most:
+        good = pairs.where(pairs.similarities >= self.floors[pairs.rows])
+        self._pending.append(good)
+        self._waiting += len(good.rows)
+        if self._waiting >= self._most:
             self._settle()
 
     def pairs(self) -> Pairs:
@@ -55,7 +58,7 @@ class Best:
         places = np.arange(len(pairs.rows)) - starts[pairs.rows]
         last = places == self.count - 1
         self.floors[pairs.rows[last]] = pairs.similarities[last]
-        self._held, self._pending = pairs.where(places < self.count), []
+        self._held, self._pending, self._waiting = pairs.where(places < self.count), [], 0
 
 
 def joined(parts: list[Pairs]) -> Pairs:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from facecli.similarity.best import NOTHING, Best, Pairs, joined
 from facecli.similarity.codes import HalfArray, RowNumbers, pair_similarities
 from facecli.similarity.products import choose_products
-from facecli.similarity.rough import Portion, divide
+from facecli.similarity.rough import Stripe, prepare, stripes
 from facecli.types import FloatArray
 
 BLOCK = 2048
@@ -40,35 +40,39 @@ def nearest(
     """
     labels = np.full((len(queries), count), -1, np.int64)
     similarities = np.full((len(queries), count), -np.inf, np.float32)
-    queries = np.ascontiguousarray(queries, np.float32)
+    vectors = np.ascontiguousarray(queries, np.float32)
     products = choose_products(len(queries) * stored.total)
-    with ThreadPoolExecutor(products.threads) as workers:
-        for rows, way in divide(queries, products, PORTION):
-            best = Best(len(rows), count, least)
-            for pairs in workers.map(_Search(Portion(queries[rows], way), stored, best), range(0, stored.total, BLOCK)):
+    best = Best(len(queries), count, least)
+    for stripe in stripes(np.arange(len(queries)), vectors, products, len(queries)):
+        search = _Search(vectors, stripe, stored, best)
+        with ThreadPoolExecutor(stripe.way.threads) as workers:
+            for pairs in workers.map(search, range(0, stored.total, BLOCK)):
                 best.add(pairs)
-            pairs = best.pairs()
-            places = np.arange(len(pairs.rows)) - np.searchsorted(pairs.rows, pairs.rows)
-            labels[rows[pairs.rows], places] = pairs.others
-            similarities[rows[pairs.rows], places] = pairs.similarities
+    pairs = best.pairs()
+    places = np.arange(len(pairs.rows)) - np.searchsorted(pairs.rows, pairs.rows)
+    labels[pairs.rows, places], similarities[pairs.rows, places] = pairs.others, pairs.similarities
     return labels, similarities
 
 
 class _Search(Struct, frozen=True, eq=False):
-    """Search one block for a portion of queries."""
+    """Search blocks for some queries."""
 
-    portion: Portion
+    queries: FloatArray
+    stripe: Stripe
     stored: Stored
     best: Best
 
     def __call__(self, first: int) -> Pairs:
         """The pairs of the block from code `first` on that may be among the best."""
         codes = self.stored.read(first, min(BLOCK, self.stored.total - first))
+        block = prepare(codes, self.stripe.way, self.stripe.unit)
         found = []
-        for rough in self.portion.compare(codes):
-            floors = rough.raised(self.best.floors, self.best.count)
-            rows, queries = rough.candidates(floors)
-            similarities = pair_similarities((codes, rows), (self.portion.vectors, queries))
-            good = similarities >= self.best.floors[queries]
-            found.append(Pairs(queries[good], rows[good] + first, similarities[good]))
+        for portion in self.stripe.portions:
+            floors = self.best.floors[portion.rows]
+            for rough in portion.compare(block):
+                rows, columns = rough.candidates(rough.raised(floors, self.best.count))
+                queries = portion.rows[columns]
+                similarities = pair_similarities((codes, rows), (self.queries, queries))
+                good = similarities >= self.best.floors[queries]
+                found.append(Pairs(queries[good], rows[good] + first, similarities[good]))
         return joined(found)

@@ -11,12 +11,12 @@ from facecli.reporting import Reporter
 from facecli.similarity.best import Best, Pairs, joined
 from facecli.similarity.codes import HalfArray, RowNumbers, pair_similarities
 from facecli.similarity.products import choose_products
-from facecli.similarity.rough import Portion, Rough, divide
+from facecli.similarity.rough import Rough, Stripe, prepare, stripes
 
-BLOCK = 2048
+BLOCK = 1024
 """Codes compared at once."""
-STRIPE = 1024
-"""Rows that a block is compared with at once."""
+STRIPE = 4096
+"""New rows that a block is compared with while it is ready."""
 
 
 class Neighbourhood(Struct, frozen=True, eq=False):
@@ -29,11 +29,6 @@ class Neighbourhood(Struct, frozen=True, eq=False):
     count: int
     least: float
     """The lowest similarity (cosine) of neighbours."""
-
-    @property
-    def most_apart(self) -> int:
-        """The most rows that a row cannot have as neighbours, itself among them."""
-        return int(np.unique(self.apart, return_counts=True)[1].max(initial=1))
 
 
 class Known(Struct, frozen=True, eq=False):
@@ -51,22 +46,21 @@ def find_neighbours(space: Neighbourhood, known: Known, report: Reporter) -> Pai
     m new rows among n cost m·n products, half of that where all are new. The answer is the same however it is divided
     into new and known rows, and does not depend on how products are made.
     """
-    best = Best(len(space.codes), space.count, space.least)
+    total, new = len(space.codes), len(known.new)
+    best = Best(total, space.count, space.least)
     best.add(known.pairs)
-    products = choose_products(len(known.new) * len(space.codes))
-    stripes = list(divide(space.codes[known.new], products, STRIPE))
-    old = np.ones(len(space.codes), bool)
-    old[known.new] = False
-    order = np.concatenate([*(known.new[rows] for rows, _ in stripes), np.flatnonzero(old)]).astype(np.int64)
-    done = 0
-    report.start("faces", len(known.new))
-    with ThreadPoolExecutor(products.threads) as workers:
-        for rows, way in stripes:
-            stripe = _Stripe(space, (order, done), Portion(space.codes[order[done : done + len(rows)]], way), best)
-            for pairs in workers.map(stripe.search, range(done, len(order), BLOCK)):
+    products = choose_products(new * total)
+    surely = space.count + int(np.unique(space.apart, return_counts=True)[1].max(initial=1))
+    left = np.ones(total, bool)
+    report.start("faces", new)
+    for stripe in stripes(known.new, space.codes[known.new], products, STRIPE):
+        rows = np.flatnonzero(left)
+        search = _Search(space, stripe, (best, surely), rows)
+        with ThreadPoolExecutor(stripe.way.threads) as workers:
+            for pairs in workers.map(search, range(0, len(rows), BLOCK)):
                 best.add(pairs)
-            _advance(report, (done, done + len(rows)), (len(known.new), len(order)))
-            done += len(rows)
+        left[stripe.rows] = False
+        _advance(report, (total - len(rows), len(stripe.rows)), (new, total))
     report.stop()
     return best.pairs()
 
@@ -76,38 +70,46 @@ def _advance(report: Reporter, span: tuple[int, int], sizes: tuple[int, int]) ->
     new, total = sizes
 
     def share(done: int) -> int:
-        return round(new * done * (2 * total - done) / (new * (2 * total - new)))
+        return round(done * (2 * total - done) / (2 * total - new))
 
-    report.advance(share(span[1]) - share(span[0]))
+    report.advance(share(sum(span)) - share(span[0]))
 
 
-class _Stripe(Struct, frozen=True, eq=False):
-    """Some new rows, to be compared with those that come after them in an order."""
+class _Search(Struct, frozen=True, eq=False):
+    """Compare blocks of rows with a stripe of new ones."""
 
     space: Neighbourhood
-    place: tuple[RowNumbers, int]
-    """The order of all rows, int64 (n,), and the place of the stripe's first."""
-    portion: Portion
-    best: Best
+    stripe: Stripe
+    found: tuple[Best, int]
+    """The best so far, and how many rows at a similarity make sure that it is reached by as many as count."""
+    rows: RowNumbers
+    """int64 (r,), rising: all but those of earlier stripes, which were compared with everything."""
 
-    def search(self, start: int) -> Pairs:
-        """The pairs of the block from place `start` on that may be among the best of either row, in both directions."""
-        order, first = self.place
-        block = order[start : start + BLOCK]
+    def __call__(self, start: int) -> Pairs:
+        """The pairs of a block of `rows` that may be among the best of either, in both directions."""
+        block = self.rows[start : start + BLOCK]
+        ready = prepare(self._codes(block), self.stripe.way, self.stripe.unit)
         found = []
-        for rough in self.portion.compare(self.space.codes[block]):
-            places, vectors = self._candidates(rough, block)
-            later = places + start > vectors + first
-            one, other = block[places[later]], order[first + vectors[later]]
-            allowed = self.space.apart[one] != self.space.apart[other]
-            one, other = one[allowed], other[allowed]
-            similarities = pair_similarities((self.space.codes, one), (self.space.codes, other))
-            found += [Pairs(one, other, similarities), Pairs(other, one, similarities)]
+        for portion in self.stripe.portions:
+            for rough in portion.compare(ready):
+                one, other = self._candidates(rough, block, portion.rows)
+                similarities = pair_similarities((self.space.codes, one), (self.space.codes, other))
+                found += [Pairs(one, other, similarities), Pairs(other, one, similarities)]
         return joined(found)
 
-    def _candidates(self, rough: Rough, block: RowNumbers) -> tuple[RowNumbers, RowNumbers]:
-        order, first = self.place
-        surely = self.best.count + self.space.most_apart
-        floors = self.best.floors[order[first : first + len(self.portion)]]
-        code_floors = self.best.floors[block[rough.rows]]
-        return rough.candidates(rough.raised(floors, surely), rough.raised_for_codes(code_floors, surely))
+    def _codes(self, block: RowNumbers) -> HalfArray:
+        """Their codes, without a copy where they lie together."""
+        if block[-1] - block[0] + 1 == len(block):
+            return self.space.codes[block[0] : block[-1] + 1]
+        return self.space.codes[block]
+
+    def _candidates(self, rough: Rough, block: RowNumbers, portion: RowNumbers) -> tuple[RowNumbers, RowNumbers]:
+        """The pairs of rows to look at, int64 (p,) each; those within the stripe once."""
+        best, surely = self.found
+        floors = rough.raised(best.floors[portion], surely)
+        code_floors = rough.raised_for_codes(best.floors[block[rough.rows]], surely)
+        places, columns = rough.candidates(floors, code_floors)
+        one, other = block[places], portion[columns]
+        good = self.space.apart[one] != self.space.apart[other]
+        good &= (one > other) | ~np.isin(one, self.stripe.rows)
+        return one[good], other[good]

@@ -76,8 +76,8 @@ class Products(Protocol):
     threads: int
     """How many threads can use it at once with profit."""
 
-    def scale(self, vectors: FloatArray | HalfArray) -> Scaled:
-        """Make vectors, float32 or float16 (n, d) of about unit length, ready."""
+    def scale(self, vectors: FloatArray | HalfArray, unit: float | None = None) -> Scaled:
+        """Make vectors, float32 or float16 (n, d) of about unit length, ready, with the unit of others if given."""
 
     def multiply(self, rows: Scaled, columns: NDArray[Any]) -> NDArray[Any]:
         """The products of rows (n, d) with the columns (d, m) of others: float32 or int32 (n, m)."""
@@ -88,7 +88,7 @@ class FloatProducts:
 
     threads = 1
 
-    def scale(self, vectors: FloatArray | HalfArray) -> Scaled:
+    def scale(self, vectors: FloatArray | HalfArray, unit: float | None = None) -> Scaled:
         return Scaled(in_float32(vectors), 1.0, np.zeros(len(vectors), np.float32))
 
     def multiply(self, rows: Scaled, columns: NDArray[Any]) -> NDArray[Any]:
@@ -109,9 +109,9 @@ class ByteProducts:
             raise DeviceError("ONNX Runtime cannot multiply bytes", str(error)) from error
         self.threads = count_processors()
 
-    def scale(self, vectors: FloatArray | HalfArray) -> Scaled:
+    def scale(self, vectors: FloatArray | HalfArray, unit: float | None = None) -> Scaled:
         values, slack = np.empty(vectors.shape, np.uint8), np.empty(len(vectors), np.float32)
-        unit = _step(vectors)
+        unit = _step(vectors) if unit is None else unit
         wide, steps = np.empty((2, PART, vectors.shape[1]), np.float32)
         for start in range(0, len(vectors), PART):
             part = slice(start, start + PART)

@@ -11,12 +11,12 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from facecli.similarity.codes import HalfArray, RowNumbers
-from facecli.similarity.products import COARSE, FloatProducts, Products, allowance
+from facecli.similarity.products import COARSE, FloatProducts, Products, Scaled, allowance
 from facecli.types import FloatArray
 
 _MANY = 4
 """Candidates, in multiples of what is wanted, from which on it pays to find out what the best of a block reach."""
-_EVERY = 8
+_EVERY = 32
 """One of how many rows is looked at to count candidates."""
 _INT_LIMIT = float(2**31 - 256)
 
@@ -78,50 +78,81 @@ def _raised(product: tuple[NDArray[Any], float], floors: FloatArray, errors: Flo
     return out
 
 
+class ReadyCodes(Struct, frozen=True, eq=False):
+    """Codes made ready to be compared with portions."""
+
+    parts: tuple[tuple[RowNumbers, Scaled, Products], ...]
+    """Rows of the block, int64 (r,), their vectors, and the way to multiply them. Codes of zeros, which stand for none,
+    are in no part; those for which bytes are too coarse in one of their own, where they spoil no other's limits."""
+
+
+def prepare(codes: HalfArray, way: Products, unit: float) -> ReadyCodes:
+    """Make a block of codes, float16 (n, d), ready for portions of this way and unit."""
+    held = np.bitwise_or.reduce(codes.view("<u2"), axis=1) != 0
+    scaled = way.scale(codes, unit)
+    fine = held & (scaled.slack <= COARSE)
+    coarse = np.flatnonzero(held & ~fine)
+    parts: list[tuple[RowNumbers, Scaled, Products]] = []
+    if fine.any():
+        parts.append((np.flatnonzero(fine), scaled if fine.all() else scaled.where(fine), way))
+    if coarse.size:
+        floats = FloatProducts()
+        parts.append((coarse, floats.scale(codes[coarse]), floats))
+    return ReadyCodes(tuple(parts))
+
+
 class Portion:
     """Vectors, float32 or float16 (m, d), that blocks of codes are compared with."""
 
-    def __init__(self, vectors: FloatArray | HalfArray, products: Products) -> None:
-        self.vectors = vectors
-        self._products = products
-        self._scaled = products.scale(vectors)
+    def __init__(self, rows: RowNumbers, vectors: FloatArray | HalfArray, way: Products, unit: float) -> None:
+        self.rows = rows
+        """int64 (m,): what the caller knows them by."""
+        self._vectors = vectors
+        self._way = way
+        self._scaled = way.scale(vectors, unit)
         self._columns = self._scaled.columns()
 
-    def __len__(self) -> int:
-        return len(self.vectors)
+    def compare(self, block: ReadyCodes) -> Iterator[Rough]:
+        """Compare with a block."""
+        for rows, scaled, way in block.parts:
+            if way is self._way:
+                values, own = way.multiply(scaled, self._columns), self._scaled
+            else:
+                values, own = way.multiply(scaled, self._floats.columns()), self._floats
+            errors = allowance(own.slack, scaled.slack.max()), allowance(scaled.slack, own.slack.max())
+            yield Rough(rows, values, scaled.unit * own.unit, errors)
 
     @cached_property
-    def _floats(self) -> FloatArray:
-        return np.asarray(FloatProducts().scale(self.vectors).columns())
-
-    def compare(self, codes: HalfArray) -> Iterator[Rough]:
-        """Compare with a block of codes, float16 (n, d). HalfArray of zeros, which stand for none, are left out."""
-        held = np.bitwise_or.reduce(codes.view("<u2"), axis=1) != 0
-        scaled = self._products.scale(codes)
-        fine = held & (scaled.slack <= COARSE)
-        if fine.any():
-            some = scaled if fine.all() else scaled.where(fine)
-            values = self._products.multiply(some, self._columns)
-            yield Rough(np.flatnonzero(fine), values, some.unit * self._scaled.unit, self._errors(some.slack))
-        if (coarse := np.flatnonzero(held & ~fine)).size:
-            # Bytes say little of these, and in one product with others their slack would let every pair through.
-            floats = FloatProducts()
-            some = floats.scale(codes[coarse])
-            values = floats.multiply(some, self._floats)
-            zeros = np.zeros(len(self), np.float32)
-            yield Rough(coarse, values, 1.0, (allowance(zeros, 0.0), allowance(some.slack, 0.0)))
-
-    def _errors(self, slack: FloatArray) -> tuple[FloatArray, FloatArray]:
-        own = self._scaled.slack
-        return allowance(own, slack.max()), allowance(slack, own.max())
+    def _floats(self) -> Scaled:
+        return FloatProducts().scale(self._vectors)
 
 
-def divide(vectors: FloatArray | HalfArray, products: Products, most: int) -> Iterator[tuple[RowNumbers, Products]]:
-    """Divide vectors, (n, d), into portions of at most `most`: their rows, int64 (m,), and the way to multiply them.
+class Stripe(Struct, frozen=True, eq=False):
+    """Portions that a block is compared with while it is ready."""
 
-    Vectors for which bytes are too coarse come in portions of their own.
+    way: Products
+    unit: float
+    portions: tuple[Portion, ...]
+
+    @property
+    def rows(self) -> RowNumbers:
+        """int64 (m,): those of all portions."""
+        return np.concatenate([portion.rows for portion in self.portions])
+
+
+PORTION = 1024
+"""Vectors compared with a block at once: their products stay in the processor's cache."""
+
+
+def stripes(rows: RowNumbers, vectors: FloatArray | HalfArray, products: Products, most: int) -> Iterator[Stripe]:
+    """Divide vectors, (m, d), known by `rows`, int64 (m,), into stripes of at most `most`.
+
+    Those for which bytes are too coarse come last, in stripes of their own.
     """
-    slack = [products.scale(vectors[i : i + most]).slack for i in range(0, len(vectors), most)]
+    unit = products.scale(vectors[:PORTION]).unit
+    slack = [products.scale(vectors[i : i + PORTION], unit).slack for i in range(0, len(vectors), PORTION)]
     fine = np.concatenate([np.zeros(0, np.float32), *slack]) <= COARSE
-    for rows, way in ((np.flatnonzero(fine), products), (np.flatnonzero(~fine), FloatProducts())):
-        yield from ((rows[start : start + most], way) for start in range(0, len(rows), most))
+    for chosen, way, step in ((np.flatnonzero(fine), products, unit), (np.flatnonzero(~fine), FloatProducts(), 1.0)):
+        for start in range(0, len(chosen), max(1, most)):
+            parts = [chosen[i : i + PORTION] for i in range(start, min(start + most, len(chosen)), PORTION)]
+            yield Stripe(way, step, tuple(Portion(rows[part], vectors[part], way, step) for part in parts))

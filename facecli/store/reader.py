@@ -21,6 +21,7 @@ from facecli.store.catalog.sets import SetRow
 from facecli.store.errors import explained, trusted
 from facecli.store.locate import named_directory
 from facecli.store.maintenance.check import check_all
+from facecli.store.people.reading import StoredPeople
 from facecli.store.records import EVERYTHING, IndexInfo, Problem, Removal, Scope, StoredFace
 from facecli.store.search.gpu import open_scan
 from facecli.store.search.ranking import Hit, VectorScan, Wanted, find_nearest
@@ -181,6 +182,11 @@ class IndexReader(Catalogue):
             raise StoreError("no such photo in the index", file.path)
         return IndexedPhoto(file, photo.digest, photo.width, photo.height, _detections(faces), _embeddings(faces))
 
+    @property
+    def people(self) -> StoredPeople:
+        """The people: decisions about them, and the groups of faces."""
+        return StoredPeople(self)
+
     def plan_removal(self, paths: Sequence[str], face_ids: Sequence[int] = ()) -> Removal:
         """What `remove` would remove: photos at and below paths, and faces.
 
@@ -229,9 +235,7 @@ def open_vectors(row: SetRow) -> tuple[StoredCodes | None, str]:
 
 def _sizes(directory: Path) -> dict[str, int]:
     with os.scandir(directory) as entries:
-        return {
-            entry.name: entry.stat(follow_symlinks=False).st_size for entry in sorted(entries, key=lambda e: e.name)
-        }
+        return {name: file_size(directory / name) for name in sorted(entry.name for entry in entries)}
 
 
 def _detections(faces: list[StoredFace]) -> Detections:

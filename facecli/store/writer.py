@@ -17,6 +17,8 @@ from facecli.store.locate import MAKE_ONE, is_index
 from facecli.store.maintenance.create import make_index_directory, make_private
 from facecli.store.maintenance.prepare import OpenedIndex, prepare
 from facecli.store.maintenance.rebuild import rebuild
+from facecli.store.people.following import LostDecision
+from facecli.store.people.writing import PeopleWriter
 from facecli.store.reader import IndexReader
 from facecli.store.records import Batch, Committed, EmbeddingKind, Finished, Removal, StoredPhoto
 from facecli.store.write.commit import BatchCommit, code_array
@@ -52,6 +54,15 @@ class IndexWriter(IndexReader):
                 self._opened.close()
         finally:
             self._writer_lock.release()
+
+    @property
+    def people(self) -> PeopleWriter:
+        """The people, to read and to change."""
+        return PeopleWriter(self, self._writing, self._disk, self._lost_name)
+
+    def _lost_name(self, name: bytes) -> None:
+        """Record that a name was deleted; `finish` erases it."""
+        Deletions(self._writing, self._traces).lost(name)
 
     @property
     def mended(self) -> list[str]:
@@ -106,17 +117,17 @@ class IndexWriter(IndexReader):
             self._writing.connection.executemany(f"UPDATE photos {query} AND set_id = {mine:d}", rows)
             self._writing.connection.executemany(f"UPDATE skips {query}", rows)
 
-    def prune(self, photo_ids: Sequence[int], skipped_paths: Sequence[str] = ()) -> int:
+    def prune(self, photo_ids: Sequence[int], skipped_paths: Sequence[str] = (), *, forget_people: bool = False) -> int:
         """Drop photos and records of skipped files that no longer exist; returns the number of faces dropped.
 
-        `finish` erases them.
+        `finish` erases them. Decisions about their people are kept for their return, unless `forget_people`.
         """
         if not photo_ids and not skipped_paths:
             return 0
         with explained(self._writing.path), transaction(self._writing.connection, self._disk, "prune"):
             deletions = Deletions(self._writing, self._traces)
             for photo_id in photo_ids:
-                deletions.drop_path_of(photo_id)
+                deletions.drop_path_of(photo_id, forget_people=forget_people)
             for path in skipped_paths:
                 deletions.drop_skip(self._writing.paths.pack(path))
             self._raise_generation()
@@ -130,7 +141,7 @@ class IndexWriter(IndexReader):
         with explained(self._writing.path), transaction(self._writing.connection, self._disk, "root"):
             deletions, pack = Deletions(self._writing, self._traces), self._writing.paths.pack
             for photo_id in photo_ids:
-                deletions.drop_path_of(photo_id)
+                deletions.drop_path_of(photo_id, forget_people=True)
             for path in skipped_paths:
                 deletions.drop_skip(pack(path))
             for place in places:
@@ -174,6 +185,16 @@ class IndexWriter(IndexReader):
                 "INSERT INTO roots (path, mount, file_system) VALUES (?, ?, ?)", wanted
             )
 
+    def keep_excludes(self, patterns: Sequence[str]) -> None:
+        """Replace the patterns to exclude that later runs use."""
+        if tuple(patterns) == self._writing.excludes():
+            return
+        with explained(self._writing.path), transaction(self._writing.connection, self._disk, "excludes"):
+            self._writing.connection.execute("DELETE FROM excludes")
+            self._writing.connection.executemany(
+                "INSERT INTO excludes (pattern) VALUES (?)", [(pattern,) for pattern in patterns]
+            )
+
     def set_part(self, part: str) -> None:
         """Record the part of the photos that the index is restricted to; empty for all."""
         if part != self._writing.part():
@@ -196,13 +217,19 @@ class IndexWriter(IndexReader):
     def finish_migration(self, *, drop_unreachable: bool) -> int:
         """Switch to the new set in one transaction; returns the number of photos dropped.
 
-        Raises StoreError while some are not migrated, unless `drop_unreachable`.
+        Decisions about people go to the faces of the new set; `lost_decisions` has those that found none. Raises
+        StoreError while some photos are not migrated, unless `drop_unreachable`.
         """
         with explained(self._writing.path):
             dropped = self._migration.switch(drop_unreachable=drop_unreachable)
             self._writing.set_id = self.set_id = self._writing.sets()[True].set_id
         self._traces.complete = False
         return dropped
+
+    @property
+    def lost_decisions(self) -> list[LostDecision]:
+        """The decisions about people whose faces a migration did not find again."""
+        return self._migration.lost_decisions
 
     def finish(self, wait_readers: float = 0.0) -> Finished:
         """End a run: erase dropped data verifiably, rebuild a vector file of which over a fifth is holes.

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from facecli.indexing.in_flight import Claims
 from scale import KIND, make_file, some_embeddings
 
 from facecli.config import IndexOptions, ScanOptions
@@ -31,6 +30,7 @@ from facecli.indexing.parts import membership
 from facecli.merging import MergeRequest, merge_indexes
 from facecli.photos.scan import Scan
 from facecli.pipeline.clock import StageClock
+from facecli.pipeline.in_flight import Claims
 from facecli.store.writer import open_writer
 from facecli.types import Detections, IndexedPhoto, IndexReport, PhotoFile
 
@@ -84,6 +84,10 @@ def index_all(album: Path, index: Path, engine: Engine, part: str = "") -> None:
         store.finish()
 
 
+def file_at(album: Path, number: int) -> PhotoFile:
+    return PhotoFile(str(album), 1, 10**18 + number)
+
+
 def cpu(action: Callable[[], object]) -> float:
     """The CPU seconds of this process for an action."""
     began = time.process_time()
@@ -94,8 +98,7 @@ def cpu(action: Callable[[], object]) -> float:
 def measure(work: Path, photos: int, faces: int, parts: int) -> dict[str, Any]:
     album, engine = work / "album", Engine(faces)
     make_files(album, photos)
-    files = [PhotoFile(str(album), 1, 10**18 + number) for number in range(photos)]
-    engine_alone = cpu(lambda: [engine.photo(file) for file in files])
+    engine_alone = cpu(lambda: [len(engine.photo(file_at(album, n)).embeddings) for n in range(photos)])
     whole = cpu(lambda: index_all(album, work / "whole", engine)) - engine_alone
     shards = [work / f"part-{number}" for number in range(1, parts + 1)]
     for number, shard in enumerate(shards, 1):

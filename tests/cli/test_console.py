@@ -44,6 +44,24 @@ def test_off_a_terminal_a_plain_line_tells_the_state_every_ten_seconds(capfd: py
     assert LINE_SECONDS == 10
 
 
+def test_what_is_unchanged_tells_no_rate_and_more_than_expected_is_no_less(capfd: pytest.CaptureFixture[str]) -> None:
+    """A run that goes on after 1000 s of unchanged photos: two photos a second from there on."""
+    now = [0.0]
+    console = Console(quiet=False, verbose=False, clock=lambda: now[0])
+    console.start("photos", None)
+    for second in range(0, 1001, 5):
+        now[0] = float(second)
+        console.advance(0, unchanged=100 * second)
+    console.expect(100)
+    capfd.readouterr()
+    now[0] = 1010.0
+    console.advance(20)
+    assert capfd.readouterr().err == "20 of 100 photos, 2.0 photos/s, 40 s left, 100000 unchanged\n"
+    now[0] = 1060.0
+    console.advance(100)
+    assert capfd.readouterr().err == "120 of 120 photos, 2.0 photos/s, 0 s left, 100000 unchanged\n"
+
+
 @pytest.mark.parametrize(("rate", "left"), [(1.0, "10 min left"), (0.05, "3 h 30 min left")])
 def test_a_long_time_is_said_as_people_say_it(capfd: pytest.CaptureFixture[str], rate: float, left: str) -> None:
     now = [0.0]

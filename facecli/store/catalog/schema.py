@@ -106,12 +106,78 @@ DROP TRIGGER face_added;
 """
 """A column for the part of the photos that the index is restricted to, NULL for all. Added rows are counted by the
 statement that ends a batch: triggers, which count each row, took a third of the time of a merge."""
-MIGRATIONS: tuple[str, ...] = (FIRST, CHANGES, PARTS)
+PEOPLE = """
+CREATE TABLE decisions (
+    decision_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    step INTEGER NOT NULL,
+    time_ns INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    person_id INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    other INTEGER NOT NULL
+) STRICT;
+CREATE TABLE anchors (
+    anchor_id INTEGER PRIMARY KEY,
+    digest BLOB NOT NULL,
+    box BLOB NOT NULL,
+    face_id INTEGER NOT NULL,
+    UNIQUE (digest, box)
+) STRICT;
+CREATE INDEX anchors_by_face ON anchors (face_id);
+CREATE TABLE decided (decision_id INTEGER, anchor_id INTEGER, PRIMARY KEY (decision_id, anchor_id)) \
+STRICT, WITHOUT ROWID;
+CREATE INDEX decided_by_anchor ON decided (anchor_id);
+CREATE TRIGGER anchor_dropped AFTER DELETE ON anchors BEGIN
+    DELETE FROM decided WHERE anchor_id = old.anchor_id;
+END;
+CREATE TRIGGER decision_dropped AFTER DELETE ON decisions BEGIN
+    DELETE FROM decided WHERE decision_id = old.decision_id;
+END;
+CREATE TABLE grouping (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    last_person INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    signature INTEGER NOT NULL,
+    last_face INTEGER NOT NULL,
+    threshold REAL,
+    least REAL NOT NULL
+) STRICT;
+CREATE TABLE members (
+    face_id INTEGER PRIMARY KEY,
+    person_id INTEGER NOT NULL,
+    similarity REAL NOT NULL,
+    decided INTEGER NOT NULL
+) STRICT;
+CREATE INDEX members_by_person ON members (person_id);
+CREATE TABLE persons (person_id INTEGER PRIMARY KEY, cover INTEGER NOT NULL, cohesion REAL NOT NULL) STRICT;
+CREATE TABLE suggestions (person_id INTEGER, other INTEGER, similarity REAL NOT NULL, PRIMARY KEY (person_id, other)) \
+STRICT, WITHOUT ROWID;
+CREATE TABLE edges (
+    face_id INTEGER PRIMARY KEY,
+    digest INTEGER NOT NULL,
+    others BLOB NOT NULL,
+    similarities BLOB NOT NULL
+) STRICT;
+CREATE TRIGGER face_ungrouped AFTER DELETE ON faces BEGIN
+    DELETE FROM members WHERE face_id = old.face_id;
+    DELETE FROM edges WHERE face_id = old.face_id;
+END;
+"""
+"""Decisions about people, which are kept, and groups, which can be made again from faces and decisions."""
+EXCLUDES = """
+CREATE TABLE excludes (place INTEGER PRIMARY KEY, pattern TEXT NOT NULL) STRICT;
+"""
+"""The patterns of --exclude, in the order in which they were given, as gitignore needs it."""
+MIGRATIONS: tuple[str, ...] = (FIRST, CHANGES, PARTS, PEOPLE, EXCLUDES)
 """Script n takes a catalogue from version n to n + 1. A reader cannot migrate; it reads NULL for missing columns."""
 CHANGES_FROM = 1 + MIGRATIONS.index(CHANGES)
 """The first version that has the columns of CHANGES."""
 PARTS_FROM = 1 + MIGRATIONS.index(PARTS)
 """The first version that has the column of PARTS."""
+PEOPLE_FROM = 1 + MIGRATIONS.index(PEOPLE)
+"""The first version that has the tables of PEOPLE."""
+EXCLUDES_FROM = 1 + MIGRATIONS.index(EXCLUDES)
+"""The first version that has the table of EXCLUDES."""
 
 
 def migrate(connection: sqlite3.Connection, number: int, script: str) -> None:

@@ -26,7 +26,10 @@ from facecli.store.errors import trusted
 from facecli.types import FoundBy, PhotoFile
 
 _PASSES = frozenset(FoundBy)
-_FACE_TYPES = (int, int, bytes, float, int, bytes, int, bytes)
+Types = frozenset[type]
+_INT, _BYTES, _KNOWN = Types((int,)), Types((bytes,)), Types((int, type(None)))
+_PHOTO_TYPES = (_BYTES, _INT, _INT, _INT, _KNOWN, _KNOWN, _BYTES, _INT, _INT, _INT, _INT, _INT)
+_FACE_TYPES = (_INT, _INT, _BYTES, Types((float,)), _INT, _BYTES, _INT, _BYTES)
 _MANY = 500
 """The most values that one statement looks up."""
 
@@ -69,25 +72,25 @@ class WholeRows(FileQueries):
         for low, high in self.paths.ranges("/"):
             rows = self.rows(query, (self.set_id, low, high))
             while rows:
-                for row in rows:
-                    photo = self._whole_photo(row)
-                    with trusted(self.path):
+                with trusted(self.path):
+                    for photo in self._whole_photos(rows):
                         if photo.place <= before:
                             raise ValueError("paths that do not ascend")
-                    before = photo.place
-                    yield photo
+                        before = photo.place
+                        yield photo
                 rows = self.rows(query, (self.set_id, as_bytes(rows[-1][0]) + b"\0", high))
 
-    def _whole_photo(self, row: Row) -> WholePhoto:
-        path, number, size, mtime_ns, ctime_ns, inode, digest, width, height, checksum, again, faces = row
-        with trusted(self.path):
-            photo_id, stored, content = as_int(number), as_bytes(path), as_bytes(digest)
-            shape = as_int(width), as_int(height)
-            file = self._file(stored, size, mtime_ns, ctime_ns, inode)
-            expected = photo_checksum(photo_id, content, stored, self.set_id, file.size, file.mtime_ns, *shape)
-            if expected != checksum or len(content) != DIGEST_SIZE:
+    def _whole_photos(self, rows: list[Row]) -> Iterator[WholePhoto]:
+        """Each row as a photo; raises TypeError or ValueError where one is damaged."""
+        for path, number, size, mtime_ns, ctime_ns, inode, digest, width, height, checksum, again, faces in zip(
+            *_columns(rows, _PHOTO_TYPES), strict=True
+        ):
+            file = PhotoFile(self.paths.unpack(path), size, mtime_ns, ctime_ns, inode)
+            expected = photo_checksum(number, digest, path, self.set_id, size, mtime_ns, width, height)
+            if expected != checksum or len(digest) != DIGEST_SIZE:
                 raise ValueError("not the photo that was written")
-            return WholePhoto(os.fsencode(file.path), photo_id, file, content, *shape, as_int(faces), bool(again))
+            place = os.fsencode(file.path)
+            yield WholePhoto(place, number, file, digest, width, height, faces, bool(again))
 
     def whole_faces(self, photo_ids: Iterable[int]) -> dict[int, list[FaceRow]]:
         """The faces of photos, ascending by id; photos without faces are left out."""
@@ -95,7 +98,8 @@ class WholeRows(FileQueries):
         for some in _portions(list(photo_ids)):
             query = (
                 "SELECT f.photo_id, f.face_id, box, score, found_by, landmarks, checksum, embedding "
-                "FROM faces f LEFT JOIN embeddings USING (face_id) "
+                # Without the hint SQLite would go through all faces of the set for each statement.
+                "FROM faces f INDEXED BY faces_by_photo LEFT JOIN embeddings USING (face_id) "
                 f"WHERE f.photo_id IN ({_marks(some)}) AND f.set_id = ? ORDER BY f.photo_id, f.face_id"
             )
             with trusted(self.path):
@@ -145,7 +149,7 @@ class WholeRows(FileQueries):
         found: dict[bytes, int] = {}
         for some in _portions(list(digests)):
             query = (
-                "SELECT digest, min(photo_id) FROM photos "
+                "SELECT digest, min(photo_id) FROM photos INDEXED BY photos_by_digest "
                 f"WHERE digest IN ({_marks(some)}) AND set_id = ? AND NOT again GROUP BY digest"
             )
             with trusted(self.path):
@@ -160,10 +164,10 @@ class WholeRows(FileQueries):
             }
 
 
-def _columns(rows: list[Row], types: tuple[type, ...]) -> Iterator[list[Any]]:
+def _columns(rows: list[Row], types: tuple[Types, ...]) -> Iterator[list[Any]]:
     """The columns of rows; raises TypeError where a value is not of its column's type."""
     for column, wanted in zip(zip(*rows, strict=True) if rows else [()] * len(types), types, strict=True):
-        if not {type(value) for value in column} <= {wanted}:
+        if not wanted.issuperset(map(type, column)):
             raise TypeError("a value of another type")
         yield list(column)
 

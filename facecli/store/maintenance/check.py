@@ -24,6 +24,7 @@ from facecli.store.catalog.rows import (
 )
 from facecli.store.catalog.sets import SetRow
 from facecli.store.errors import trusted
+from facecli.store.maintenance.check_people import check_people
 from facecli.store.records import Problem
 from facecli.store.short_codes import encode
 from facecli.store.vector_file import StoredCodes, VectorFile
@@ -63,7 +64,7 @@ class CheckedFace(Struct, frozen=True):
 
 def check_all(catalogue: Catalogue) -> Iterator[Problem]:
     """All problems of an index."""
-    parts = (_check_structure, _check_photos, _check_sets)
+    parts = (_check_structure, _check_photos, _check_sets, check_people)
     for part in parts:
         try:
             yield from part(catalogue)
@@ -82,7 +83,7 @@ def _check_structure(catalogue: Catalogue) -> Iterator[Problem]:
     if loose:
         yield Problem(f"{loose} rows are orphaned", str(catalogue.path))
     if unreadable := sum(1 for _ in catalogue.unreadable()):
-        yield Problem(f"{unreadable} records of skipped files and roots are damaged", str(catalogue.path))
+        yield Problem(f"{unreadable} records of skipped files, roots and excludes are damaged", str(catalogue.path))
 
 
 def _check_photos(catalogue: Catalogue) -> Iterator[Problem]:

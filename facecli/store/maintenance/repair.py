@@ -14,6 +14,7 @@ from facecli.store.catalog.sets import SetRow
 from facecli.store.disk.durable import Disk
 from facecli.store.errors import trusted
 from facecli.store.maintenance.check import CheckedFace, check_all, face_pages
+from facecli.store.maintenance.check_people import mend_people
 from facecli.store.records import Problem
 from facecli.store.vector_file import StoredCodes
 
@@ -45,6 +46,7 @@ def mend_rows(catalogue: Catalogue, disk: Disk) -> list[str]:
             )
             connection.execute(f"{query} WHERE set_id = ?", counts)
         said += _drop_unreadable(catalogue)
+        said += mend_people(catalogue)
         said += [_mend_photo(catalogue, problem) for problem in found if problem.photo_id and not problem.face_id]
         connection.execute("UPDATE state SET generation = generation + 1")
     return said
@@ -85,9 +87,9 @@ def _mend_face(catalogue: Catalogue, face: CheckedFace, codes: StoredCodes | Non
 def _drop_unreadable(catalogue: Catalogue) -> list[str]:
     """Drop unreadable records of skipped files and roots; the next run records them again."""
     found = list(catalogue.unreadable())
-    for table, path in found:
-        catalogue.connection.execute(f"DELETE FROM {table} WHERE path IS ?", (path,))
-    return [f"{len(found)} records of skipped files and roots are dropped: {catalogue.path}"] if found else []
+    for table, column, value in found:
+        catalogue.connection.execute(f"DELETE FROM {table} WHERE {column} IS ?", (value,))
+    return [f"{len(found)} records of skipped files, roots and excludes are dropped: {catalogue.path}"] if found else []
 
 
 def _mend_photo(catalogue: Catalogue, problem: Problem) -> str:

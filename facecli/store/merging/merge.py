@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from facecli.store.merging.order import CHUNK_PHOTOS, Arriving, arriving, chunks, skipped
+from facecli.store.catalog.schema import PEOPLE_FROM
+from facecli.store.merging.order import CHUNK_PHOTOS, Arriving, arriving, chunks, skipped_files
 from facecli.store.merging.reconcile import Plan, new_skips, plan, refuse, rows_to_write
 from facecli.store.reader import IndexReader
 from facecli.store.records import Batch, Committed
@@ -31,11 +32,17 @@ class Merge:
         """Write the photos of a plan in one transaction."""
         return writer.take_in(rows_to_write(writer, self._shards, photos)) if photos else Committed()
 
+    def with_decisions(self) -> list[str]:
+        """The directories of the shards with names of people and decisions about them, which are not merged."""
+        known = [shard for shard in self._shards if shard.version >= PEOPLE_FROM]
+        query = "SELECT EXISTS (SELECT 1 FROM decisions)"
+        return [str(shard.directory) for shard in known if shard.number(query)]
+
     def write_skips(self, writer: IndexWriter) -> int:
         """Record the skipped files after the photos; returns how many."""
         count = 0
         some = []
-        for skip in new_skips(writer, skipped(self._shards)):
+        for skip in new_skips(writer, skipped_files(self._shards)):
             some.append(skip)
             count += 1
             if len(some) == CHUNK_PHOTOS:

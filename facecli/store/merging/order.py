@@ -63,7 +63,7 @@ def chunks(photos: Iterable[Arriving]) -> Iterator[list[Arriving]]:
         yield chunk
 
 
-def skipped(shards: Sequence[Catalogue]) -> Iterator[Skipped]:
+def skipped_files(shards: Sequence[Catalogue]) -> Iterator[Skipped]:
     """The skipped files of all shards, ascending by path, with the latest state of each."""
     merged = heapq.merge(*(shard.skips() for shard in shards), key=_place)
     for same in _groups(merged, _place):

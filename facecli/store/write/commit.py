@@ -22,6 +22,7 @@ from facecli.store.catalog.rows import (
 )
 from facecli.store.catalog.sets import SetRow
 from facecli.store.errors import trusted
+from facecli.store.people.following import follow_edit
 from facecli.store.records import Batch, Committed, KeptOut
 from facecli.store.write.deletion import Deletions
 from facecli.store.write.face_matching import KEPT_OUT_IOU, match_faces, overlaps_of_numbers
@@ -175,8 +176,7 @@ class BatchCommit:
             return
         photo_id = self._new.add_photo(photo, stored)
         standing[stored] = photo_id, photo.digest
-        for face in faces:
-            self._new.add_face(face, photo_id)
+        self._new.add_faces(faces, photo_id)
 
     def _without(self, faces: list[FaceRow], kept_out: KeptOut) -> list[FaceRow]:
         """The faces without those that were removed earlier."""
@@ -211,13 +211,16 @@ class BatchCommit:
             )
             now = read_boxes([f.box for f in faces]), read_codes([f.embedding for f in faces], self._row.file.dimension)
         same = match_faces(before, now) if len(before[0]) == len(before[1]) else {}
-        for j in sorted(set(range(len(old))) - set(same.values())):
-            self._deletions.drop_face(old[j].face_id)
+        dropped = [old[j] for j in sorted(set(range(len(old))) - set(same.values()))]
+        added = []
+        for gone in dropped:
+            self._deletions.drop_face(gone.face_id)
         for i, face in enumerate(faces):
             if i in same:
                 self._keep_face(old[same[i]], face, photo_id)
             else:
-                self._new.add_face(face, photo_id)
+                added.append((self._new.add_faces([face], photo_id), face.embedding))
+        follow_edit(self._connection, [(gone.face_id, gone.embedding) for gone in dropped], added)
 
     def _old_faces(self, photo_id: int) -> list[_OldFace]:
         query = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.rows import as_bytes, as_int
 from facecli.store.errors import trusted
+from facecli.store.people.erasing import erase_content
 from facecli.store.write.residue import Residue
 
 
@@ -41,14 +42,24 @@ class Deletions:
         with trusted(self._path):
             self._traces.add([as_bytes(path)], map(as_bytes, blobs))
 
-    def drop_path_of(self, photo_id: int) -> None:
-        """Delete a photo, and the one at its path in the other set of a migration."""
+    def drop_path_of(self, photo_id: int, *, forget_people: bool = False) -> None:
+        """Delete a photo, and the one at its path in the other set of a migration.
+
+        With `forget_people` also the decisions about its people, where no other photo has its content.
+        """
         query = (
-            "SELECT photo_id FROM photos WHERE set_id IN (SELECT set_id FROM sets) "
+            "SELECT photo_id, digest FROM photos WHERE set_id IN (SELECT set_id FROM sets) "
             "AND path = (SELECT path FROM photos WHERE photo_id = ?)"
         )
-        for (standing,) in self._connection.execute(query, (photo_id,)).fetchall():
+        for standing, digest in self._connection.execute(query, (photo_id,)).fetchall():
             self.drop_photo(standing)
+            if forget_people and not self._count("SELECT EXISTS (SELECT 1 FROM photos WHERE digest = ?)", digest):
+                self.forget_people(digest)
+
+    def forget_people(self, digest: bytes) -> None:
+        """Delete the decisions about the faces of a content."""
+        if erase_content(self._connection, digest):
+            self.lost(blob=digest)
 
     def drop_face(self, face_id: int) -> None:
         """Delete a face."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
+from collections.abc import Sequence
 
 from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.rows import FaceRow, PhotoRow, as_count, as_int, photo_checksum
@@ -49,15 +51,18 @@ class Insertions:
         self._photos.append(values)
         return photo_id
 
-    def add_face(self, face: FaceRow, photo_id: int) -> None:
-        """Add a face to a photo."""
-        face_id, slot = self._next_face, self.new_slot(face)
-        self._next_face += 1
-        self.faces += 1
-        checksum = face.checksum(face_id, photo_id)
-        values = (face_id, self._row.set_id, photo_id, slot, face.box, face.score, face.found_by, face.landmarks)
-        self._faces.append((*values, checksum))
-        self._embeddings.append((face_id, face.embedding))
+    def add_faces(self, faces: Sequence[FaceRow], photo_id: int) -> int:
+        """Add faces to a photo; returns the id of the first, which the others follow."""
+        first, set_id, first_slot = self._next_face, self._row.set_id, self._row.slots + len(self.codes)
+        for face_id, slot, face in zip(itertools.count(first), itertools.count(first_slot), faces):
+            checksum = face.checksum(face_id, photo_id)
+            values = (face_id, set_id, photo_id, slot, face.box, face.score, face.found_by, face.landmarks, checksum)
+            self._faces.append(values)
+            self._embeddings.append((face_id, face.embedding))
+        self.codes += [face.embedding for face in faces]
+        self._next_face += len(faces)
+        self.faces += len(faces)
+        return first
 
     def new_slot(self, face: FaceRow) -> int:
         """A slot for the embedding of a face."""

@@ -12,6 +12,7 @@ from facecli.store.disk.durable import Disk
 from facecli.store.maintenance.create import add_set
 from facecli.store.maintenance.prepare import OpenedIndex
 from facecli.store.maintenance.rebuild import new_mark
+from facecli.store.people.following import LostDecision, follow_migration
 from facecli.store.records import EmbeddingKind, StoredPhoto
 from facecli.store.vector_file import VectorFile
 from facecli.store.vector_writer import VectorWriter
@@ -30,6 +31,8 @@ class Migration:
         self._opened = opened
         self._catalogue: Catalogue = opened.catalogue
         self._disk = disk
+        self.lost_decisions: list[LostDecision] = []
+        """Those whose faces the switch did not find again."""
 
     def begin(self, kind: EmbeddingKind) -> int:
         """The id of the set to write to.
@@ -84,13 +87,18 @@ class Migration:
                 self._catalogue.directory,
                 hint="run it again when they can be read, or drop them with --drop-unreachable",
             )
-        self._drop(old)
+        self._drop(old, new)
         return left
 
-    def _drop(self, row: SetRow) -> None:
-        """Delete a set with all its data; the remaining set becomes the current one."""
+    def _drop(self, row: SetRow, heir: SetRow | None = None) -> None:
+        """Delete a set with all its data; the remaining set becomes the current one.
+
+        Groups and decisions about people go to the faces of the heir.
+        """
         connection = self._catalogue.connection
         with transaction(connection, self._disk, "switch"):
+            if heir is not None:
+                self.lost_decisions = follow_migration(self._catalogue, row.set_id, heir.set_id)
             # In portions, since SQLite keeps the changes of a statement in memory until it ends.
             some = f"SELECT photo_id FROM photos WHERE set_id = ? LIMIT {_PORTION}"
             while connection.execute(f"DELETE FROM photos WHERE photo_id IN ({some})", (row.set_id,)).rowcount:

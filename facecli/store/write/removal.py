@@ -11,6 +11,7 @@ from facecli.errors import StoreError, check_name
 from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.rows import as_bytes, as_int, pack_box, read_boxes
 from facecli.store.errors import trusted
+from facecli.store.people.erasing import erase_face
 from facecli.store.records import Removal, StoredFace, StoredPhoto
 from facecli.store.write.deletion import Deletions
 from facecli.store.write.face_matching import KEPT_OUT_IOU, overlaps_of_numbers
@@ -98,6 +99,7 @@ class RemovalWork:
             self._keep_out(digest, None, None)
         for (photo_id,) in rows:
             self._deletions.drop_photo(photo_id)
+        self._deletions.forget_people(digest)
 
     def _drop_face(self, face: StoredFace) -> None:
         """Record a face as removed from its content, and delete it.
@@ -109,6 +111,7 @@ class RemovalWork:
         if row is None:
             return
         self._keep_out(as_bytes(row[0]), face.face_id, pack_box(face.box))
+        erase_face(self._connection, as_bytes(row[0]), pack_box(face.box), face.face_id)
         # IN, so that SQLite uses the index on (digest, set_id) and skips the copies in this set.
         others_of = "digest = ? AND photos.set_id IN (SELECT set_id FROM sets WHERE set_id != ?)"
         query = f"SELECT face_id, box FROM faces JOIN photos USING (photo_id) WHERE {others_of}"

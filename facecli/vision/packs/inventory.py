@@ -50,12 +50,26 @@ class PackState(Struct, frozen=True):
     presence: Presence
     files: tuple[FileState, ...] = ()
     """Empty if the pack is not on this machine."""
+    known: KnownPack | None = None
+    """What is published about it."""
 
 
 def list_packs() -> list[PackState]:
     """All packs: the known ones, other directories in InsightFace's place, and those that facecli does not run."""
     refused = [PackState(p.name, p.detector, p.recogniser, 0, LICENCE, "", Presence.REFUSED) for p in REFUSED]
     return [*(check_known(pack) for pack in PACKS), *_other_packs(), *refused]
+
+
+def installed_packs() -> list[str]:
+    """The names of the packs on this machine, without a look into their files."""
+    return [*(pack.name for pack in PACKS if _is_here(pack.name)), *(state.name for state in _other_packs())]
+
+
+def _is_here(name: str) -> bool:
+    try:
+        return os.path.isdir(pack_directory(name))
+    except PackError:
+        return False
 
 
 def check_known(pack: KnownPack, *, afresh: bool = False) -> PackState:
@@ -79,6 +93,7 @@ def check_known(pack: KnownPack, *, afresh: bool = False) -> PackState:
         directory,
         presence,
         files,
+        pack,
     )
 
 

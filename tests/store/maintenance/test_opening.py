@@ -339,6 +339,7 @@ def test_an_index_of_0_1_0_is_read_as_it_is_and_written_after_it_is_brought_up_t
         assert (len(before), reader.info.schema) == (3, 1)
         assert list(reader.check()) == []
         assert (reader.roots(), reader.mounts()) == (("/p",), {"/p/usb": None})
+        assert reader.excludes() == ()
         assert {row[3:5] for row in reader.stats_under("/")} == {(None, None)}
         assert reader.with_digest(before[0][0].digest)[0].file == photo  # type: ignore[attr-defined]
         assert reader.at("/p/bad.jpg") == KnownFile(None, skips[0].file, b"", skips[0])

@@ -353,7 +353,7 @@ def test_paths_that_do_not_ascend_are_damage(tmp_path: Path, monkeypatch: pytest
     part = put(tmp_path / "part", make_photos(tmp_path, 9))
     shuffled = random.Random(5)
     with open_reader(part) as reader:
-        catalogue = reader._catalogue
+        catalogue = reader
         rows = catalogue.rows
         monkeypatch.setattr(catalogue, "rows", lambda *a: shuffled.sample(found := rows(*a), len(found)))
         with pytest.raises(IndexDamaged):

@@ -45,7 +45,11 @@ READ = """
 with open_reader(index) as reader:
     list(reader.check()), list(reader.photos())
 """
-LARGE = "from facecli.store.write import erasure; erasure.SMALL = 0; erasure.Residue.found_in = lambda *_: True\n"
+LARGE = """
+from facecli.store.catalog import connection
+from facecli.store.write import erasure
+connection.CACHE_KB, erasure.SMALL, erasure.Residue.found_in = 1000, 0, lambda *_: True
+"""
 """Treat every catalogue as a large one with leftovers, so that it is rewritten through a file."""
 
 

@@ -1,0 +1,28 @@
+"""Groups of commands that take options before the command as well as after it, as git and apt users type them."""
+
+from __future__ import annotations
+
+import click
+
+VALUED = ("-i", "--index", "-m", "--model", "-d", "--device")
+"""Options of many commands whose value may have the name of a command."""
+OWN = ("-h", "--help", "-V", "--version")
+"""Options of the group itself."""
+
+
+class CommandFirst(click.Group):
+    """A group that moves options before the command to the command."""
+
+    def command_first(self, args: list[str]) -> list[str]:
+        """The arguments with the command before all options; unchanged where they begin with it, or name none."""
+        if not args or not args[0].startswith("-") or args[0] in (*OWN, "--"):
+            return args
+        names = self.list_commands(click.Context(self))
+        words = [place for place in range(len(args)) if not args[place].startswith("-")]
+        possible = [place for place in words if args[place] in names and args[place - 1] not in VALUED]
+        # Without a known command, the first word is taken for a misspelt one, unless it is an option's value.
+        free = possible or [place for place in words if args[place - 1] not in VALUED]
+        return [args[free[0]], *args[: free[0]], *args[free[0] + 1 :]] if free else args
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, self.command_first(args))

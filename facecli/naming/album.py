@@ -1,0 +1,200 @@
+"""The people of an index, for scripts and for the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from facecli.config import WAIT_READERS
+from facecli.errors import IndexLocked, StoreError
+from facecli.naming.editing import Change, PeopleEditor
+from facecli.naming.listing import Choice, find_person, list_people, list_suggestions
+from facecli.naming.sheets import Applied, SheetLine, apply_sheet, sheet_records
+from facecli.naming.updating import Wish, is_stale
+from facecli.persons import AlikePeople, PersonFace, PersonInfo
+from facecli.reporting import Reporter, SilentReporter
+from facecli.store.people.records import DecisionKind
+from facecli.store.reader import open_reader
+from facecli.store.writer import open_writer
+from facecli.types import JsonValue
+from facecli.wording import counted
+
+Result = TypeVar("Result")
+Asked = int | str
+"""A person, by id or name."""
+
+
+SHARE = 0.1
+"""The share of an index run's time that bringing the groups up to date may add to it."""
+START_SECONDS, FACE_SECONDS, PAIR_SECONDS = 0.05, 1.5e-4, 2e-8
+"""What that takes: a constant, for each face, and for each pair of a new face and any face. Measured on one core."""
+
+
+def refresh_after_run(directory: Path, seconds: float, report: Reporter) -> None:
+    """Bring the groups up to date after an index run, where that takes under a tenth of the time that the run took."""
+    with open_reader(directory) as reader:
+        faces = reader.info.faces
+        expected = START_SECONDS + faces * (FACE_SECONDS + reader.people.newer_faces() * PAIR_SECONDS)
+        if not faces or expected > SHARE * seconds or not is_stale(reader.people):
+            return
+    try:
+        IndexPeople(directory, report).refresh()
+    except StoreError as error:
+        report.detail(f"the groups of people are not brought up to date: {error}")
+
+
+UNDONE = {
+    DecisionKind.NAME: "the name of person",
+    DecisionKind.HIDE: "the hiding of person",
+    DecisionKind.SHOW: "the showing of person",
+    DecisionKind.COVER: "the cover of person",
+    DecisionKind.JOIN: "the merge into person",
+    DecisionKind.PLACE: "faces given to person",
+    DecisionKind.REJECT: "faces refused to person",
+}
+"""What each kind of decision is called when it is taken back."""
+
+
+class IndexPeople:
+    """The people of an index.
+
+    A person is given by id or name, a face by its id. Every change is stored as a whole, with the groups that follow
+    from it, and can be undone. Raises StoreError where the index has no faces or cannot be written, QueryError on
+    unknown people and faces, UsageError on what cannot be decided.
+    """
+
+    def __init__(self, directory: Path, report: Reporter | None = None, *, wait_seconds: float = 0.0) -> None:
+        self.directory = directory
+        self._report, self._wait = report or SilentReporter(), wait_seconds
+
+    # lists; they bring the groups up to date first
+
+    def refresh(self) -> None:
+        """Bring the groups up to date where the index can be written, else report how many faces came since."""
+        with open_reader(self.directory) as reader:
+            if not is_stale(reader.people):
+                return
+            newer = reader.people.newer_faces()
+        try:
+            self._edit(PeopleEditor.save)
+        except StoreError as error:
+            if not self._may_be_behind(error):
+                raise
+            self._report.warn(f"people are as they were {counted(newer, 'face')} ago: {error}")
+
+    def listed(self, choice: Choice | None = None) -> list[PersonInfo]:
+        """The people that are asked for, by falling number of faces."""
+        self.refresh()
+        with open_reader(self.directory) as reader:
+            return list_people(reader.people, choice)
+
+    def faces(self, person: Asked) -> list[PersonFace]:
+        """The faces of a person, the most similar to the mean of them first."""
+        self.refresh()
+        with open_reader(self.directory) as reader:
+            return reader.people.faces([find_person(reader.people, person)])
+
+    def suggestions(self) -> list[AlikePeople]:
+        """Pairs of people who may be one, the most similar first."""
+        self.refresh()
+        with open_reader(self.directory) as reader:
+            return list_suggestions(reader.people)
+
+    def export(self) -> list[dict[str, JsonValue]]:
+        """The records of a sheet, one a person."""
+        self.refresh()
+        with open_reader(self.directory) as reader:
+            return list(sheet_records(reader.people))
+
+    # changes
+
+    def update(self, threshold: float | None = None, *, dry_run: bool = False) -> Change:
+        """Group all faces anew where anything changed, or with another threshold; returns what changes."""
+        wish = Wish(threshold)
+        if dry_run:
+            with open_reader(self.directory) as reader:
+                return PeopleEditor(reader.people, self._report, wish).change
+
+        def save(editor: PeopleEditor) -> Change:
+            editor.save()
+            return editor.change
+
+        return self._edit(save, wish)
+
+    def name(self, person: Asked, name: str) -> int:
+        """Name a person; returns the id. Raises UsageError where another person has the name."""
+
+        def decide(editor: PeopleEditor) -> int:
+            found = editor.find(str(person))
+            editor.name(found, name)
+            return found
+
+        return self._edit(decide)
+
+    def merge(self, *people: Asked, force: bool = False) -> int:
+        """Make several people one, who keeps the first one's id and name; returns the id.
+
+        Raises UsageError where they are in one photo, unless `force`.
+        """
+        return self._edit(lambda editor: editor.merge([editor.find(str(one)) for one in people], force=force))
+
+    def split(self, person: Asked, faces: Sequence[int]) -> int:
+        """Make some faces of a person a new person; returns its id."""
+        return self._edit(lambda editor: editor.split(editor.find(str(person)), faces))
+
+    def reject(self, person: Asked, faces: Sequence[int]) -> None:
+        """Decide that faces are not this person's, for ever."""
+        self._edit(lambda editor: editor.reject(editor.find(str(person)), faces))
+
+    def assign(self, person: Asked, faces: Sequence[int], *, force: bool = False) -> int:
+        """Decide that faces are a person's; an unknown name makes a new person. Returns the id.
+
+        Raises UsageError where two of the person's faces would be in one photo, unless `force`.
+        """
+        return self._edit(lambda editor: editor.assign(str(person), faces, force=force))
+
+    def hide(self, person: Asked) -> None:
+        """Leave a person out of lists."""
+        self._edit(lambda editor: editor.set_hidden(editor.find(str(person)), hidden=True))
+
+    def show(self, person: Asked) -> None:
+        """List a hidden person again."""
+        self._edit(lambda editor: editor.set_hidden(editor.find(str(person)), hidden=False))
+
+    def set_cover(self, person: Asked, face: int) -> None:
+        """Choose the face that stands for a person."""
+        self._edit(lambda editor: editor.set_cover(editor.find(str(person)), face))
+
+    def undo(self) -> list[str]:
+        """Take back the last command; returns what it decided, in words."""
+        taken = self._edit(PeopleEditor.undo)
+        return list(dict.fromkeys(f"{UNDONE[one.kind]} {one.person_id}" for one in taken if one.kind in UNDONE))
+
+    def forget(self, name: str) -> int:
+        """Erase a name and all decisions about its person from every file; returns the number of decisions."""
+        return self._edit(lambda editor: editor.forget(name))
+
+    def apply(self, lines: Iterable[SheetLine]) -> Applied:
+        """Make the decisions of a sheet, as one step; what no longer applies is in the answer."""
+
+        def decide(editor: PeopleEditor) -> Applied:
+            return apply_sheet(editor, lines)
+
+        return self._edit(decide)
+
+    def _edit(self, work: Callable[[PeopleEditor], Result], wish: Wish | None = None) -> Result:
+        with open_writer(self.directory, wait_seconds=self._wait) as writer:
+            done = work(PeopleEditor(writer.people, self._report, wish))
+            if writer.info.pending and not writer.finish(WAIT_READERS).erased:
+                raise StoreError(
+                    "done, but another process is reading the index, so the erasure is not finished",
+                    self.directory,
+                    hint="the next index, remove or check --repair finishes it",
+                )
+        return done
+
+    def _may_be_behind(self, error: StoreError) -> bool:
+        """Whether an index cannot be written just now, or by this user."""
+        return isinstance(error, IndexLocked) or not os.access(self.directory, os.W_OK)

@@ -1,0 +1,216 @@
+"""Sheets of people, JSON Lines of names and faces: written by `export` and by the page, taken by `apply`.
+
+A sheet may be older than the index: each line is about the faces that it names, and what no longer applies is told.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import msgspec
+from msgspec import Struct, field
+
+from facecli.errors import FacecliError, UsageError, quoted
+from facecli.naming.editing import PeopleEditor
+from facecli.naming.listing import Choice, Which, list_people
+from facecli.store.people.names import read_name, same_name
+from facecli.store.people.reading import StoredPeople
+from facecli.store.people.records import Decision, DecisionKind
+from facecli.store.people.standing import stand
+from facecli.types import JsonValue
+
+LONGEST_LINE = 64 << 20
+"""In bytes; a person with a million faces has less."""
+
+
+class SheetLine(Struct):
+    """One line of a sheet."""
+
+    person: int | None = None
+    name: str | None = None
+    """None leaves the name as it is, an empty one takes it away."""
+    hidden: bool | None = None
+    """None leaves it as it is."""
+    faces: list[int] = field(default_factory=list)
+    not_faces: list[int] = field(default_factory=list, name="not")
+    index: str | None = None
+    """The tag of the index that the sheet is of; None is taken for any."""
+
+
+def sheet_records(people: StoredPeople) -> Iterator[dict[str, JsonValue]]:
+    """A record for each person with faces, the largest first."""
+    refused: dict[int, list[JsonValue]] = {}
+    for claim in stand(people.decisions()).claims.values():
+        for one in claim.not_people if claim.anchor.face_id else ():
+            refused.setdefault(one, []).append(claim.anchor.face_id)
+    members: dict[int, list[JsonValue]] = {}
+    for member in people.members():
+        members.setdefault(member.person_id, []).append(member.face_id)
+    tag = people.tag()
+    for person in list_people(people, Choice(Which.ALL)):
+        yield {
+            "person": person.person_id,
+            "name": person.name,
+            "hidden": person.hidden,
+            "faces": members.get(person.person_id, []),
+            "not": refused.get(person.person_id, []),
+            "index": tag,
+        }
+
+
+def read_sheet(lines: Iterable[bytes], where: str) -> list[SheetLine]:
+    """The lines of a sheet; raises UsageError where one is none."""
+    found = []
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                found.append(msgspec.json.decode(line, type=SheetLine))
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise UsageError(f"not a line of a sheet ({error})", f"{where}, line {number}") from error
+    return found
+
+
+class Applied(Struct, frozen=True):
+    """What a sheet did."""
+
+    decisions: int
+    people: int
+    """How many people were changed."""
+    complaints: tuple[str, ...]
+    """What no longer applies."""
+
+
+def apply_sheet(editor: PeopleEditor, lines: Iterable[SheetLine]) -> Applied:
+    """Make the decisions of a sheet, as one step.
+
+    Raises UsageError where the sheet is of another index; what no longer applies is left out and told.
+    """
+    lines = list(lines)
+    foreign = next((line for line in lines if line.index not in (None, editor.tag)), None)
+    if foreign is not None:
+        raise UsageError(
+            "the sheet is of another index", f"tag {quoted(foreign.index)}", hint="-i DIR names the index that it is of"
+        )
+    work = _Applying(editor)
+    for line in lines:
+        work.take(line)
+    if work.decisions:
+        editor.decide(work.decisions)
+    return Applied(len(work.decisions), len(work.people), tuple(work.complaints))
+
+
+class _Applying:
+    """Collects the decisions of a sheet."""
+
+    def __init__(self, editor: PeopleEditor) -> None:
+        self._editor = editor
+        self.decisions: list[Decision] = []
+        self.complaints: list[str] = []
+        self.people: set[int] = set()
+        self._named = {same_name(one.name): one.person_id for one in editor.standing.people.values() if one.name}
+        self._joined: dict[int, int] = {}
+        self._members: dict[int, list[int]] = {}
+        for face_id, person in editor.members.items():
+            self._members.setdefault(person, []).append(face_id)
+        self._next = editor.new_person()
+
+    def take(self, line: SheetLine) -> None:
+        """Decide what one line says."""
+        shown = f"person {line.person}" + (f" ({line.name})" if line.name else "")
+        person = self._who(line, shown)
+        if person is None:
+            return
+        for step in (self._name, self._hide, self._reject):
+            try:
+                step(person, line, shown)
+            except FacecliError as error:
+                self.complaints.append(f"{shown}: {error}")
+            person = self._resolve(person)
+
+    def _say(self, shown: str, faces: list[int], what: str) -> None:
+        if faces:
+            named = ", ".join(f"face:{face}" for face in faces[:5]) + (", …" if len(faces) > 5 else "")
+            self.complaints.append(f"{shown}: {named} {what}")
+
+    def _who(self, line: SheetLine, shown: str) -> int | None:
+        """The person that most of a line's faces are now, a new one for faces of nobody that get a name."""
+        known = self._editor.known(line.faces)
+        self._say(shown, [face for face in line.faces if face not in known], "no longer in the index")
+        whose = Counter(self._editor.members[face] for face in known if face in self._editor.members)
+        if not whose:
+            if line.faces and not known:
+                self.complaints.append(f"{shown}: none of the faces is in the index, so the line is left out")
+                return None
+            return self._new(line, known, shown)
+        best = max(whose.values())
+        person = line.person if whose.get(line.person or 0) == best else min(p for p, n in whose.items() if n == best)
+        assert person is not None
+        elsewhere = [face for face in known if self._editor.members.get(face, person) != person]
+        self._say(shown, elsewhere, f"belong to somebody else now, and stay there; the line is for person {person}")
+        return self._resolve(person)
+
+    def _new(self, line: SheetLine, known: list[int], shown: str) -> int | None:
+        if not known or not line.name:
+            if line.name or line.not_faces or line.hidden:
+                self.complaints.append(f"{shown}: the faces belong to nobody now, so the line is left out")
+            return None
+        person, self._next = self._next, self._next + 1
+        self.decisions.append(Decision(DecisionKind.PLACE, person, faces=self._editor.anchors(known)))
+        self.people.add(person)
+        return person
+
+    def _decide(self, person: int, *decisions: Decision) -> None:
+        if person not in self.people:
+            self.decisions.append(self._editor.keep(person))
+            self.people.add(person)
+        self.decisions += decisions
+
+    def _resolve(self, person: int) -> int:
+        while person in self._joined:
+            person = self._joined[person]
+        return person
+
+    def _name(self, person: int, line: SheetLine, _: str) -> None:
+        known = self._editor.standing.people.get(person)
+        before = known.name if known is not None else ""
+        if line.name is None or (line.name == "" and not before):
+            return
+        name = "" if line.name == "" else read_name(line.name)
+        if name == before:
+            return
+        other = self._resolve(self._named.get(same_name(name), person)) if name else person
+        if other != person:
+            self._join(other, person)
+            return
+        if name:
+            self._named[same_name(name)] = person
+        self._decide(person, Decision(DecisionKind.NAME, person, name))
+
+    def _join(self, person: int, other: int) -> None:
+        """Two lines of one name, or a name that is there: one person."""
+        faces = [face for one in (person, other) for face in self._members.get(one, ())]
+        self._editor.refuse_twice(faces, self._editor.title(person))
+        self._decide(person)
+        self._decide(other)
+        self.decisions.append(Decision(DecisionKind.JOIN, person, other=other))
+        self._joined[other] = person
+        self._members[person] = faces
+
+    def _hide(self, person: int, line: SheetLine, _: str) -> None:
+        known = self._editor.standing.people.get(person)
+        if line.hidden is not None and line.hidden != (known is not None and known.hidden):
+            kind = DecisionKind.HIDE if line.hidden else DecisionKind.SHOW
+            self._decide(person, Decision(kind, person))
+
+    def _reject(self, person: int, line: SheetLine, shown: str) -> None:
+        known = self._editor.known(line.not_faces)
+        self._say(shown, [face for face in line.not_faces if face not in known], "no longer in the index")
+        claims = self._editor.standing.claims
+        new = tuple(
+            anchor
+            for anchor in self._editor.anchors(known)
+            if anchor.key not in claims or person not in claims[anchor.key].not_people
+        )
+        if new:
+            self._decide(person, Decision(DecisionKind.REJECT, person, faces=new))

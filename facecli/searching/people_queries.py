@@ -1,0 +1,63 @@
+"""Queries by a person: the matches are the person's faces."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from facecli.config import By
+from facecli.errors import QueryError
+from facecli.searching.query_parser import PERSON_PREFIX, STDIN, PersonQuery, PhotoQuery, Query
+from facecli.store.people.names import is_name
+from facecli.store.reader import IndexReader
+from facecli.types import Match, QueryFace
+
+
+def as_person(reader: IndexReader, query: Query) -> Query:
+    """A query by a name: of a photo that is no file, where somebody of the index is called so."""
+    if not isinstance(query, PhotoQuery) or query.content is not None or query.path == STDIN:
+        return query
+    if not is_name(query.query) or os.path.lexists(query.path) or reader.people.standing().named(query.query) is None:
+        return query
+    return PersonQuery(query.query, query.query)
+
+
+def asks_for_people(reader: IndexReader, queries: Sequence[str], working_directory: str) -> bool:
+    """Whether a query as typed is for a person, so that the groups must be up to date."""
+    for query in queries:
+        if query.startswith(PERSON_PREFIX):
+            return True
+        if is_name(query) and not os.path.lexists(os.path.join(working_directory, query)):
+            return reader.people.standing().named(query) is not None
+    return False
+
+
+def face_of_person(reader: IndexReader, query: PersonQuery) -> QueryFace:
+    """What stands for a person: the mean of the faces, with box and score of the cover.
+
+    The embedding is the mean of the unit vectors, normalised again: float32 (d,). Raises QueryError where there is no
+    such person, or where no photo shows the person.
+    """
+    people = reader.people
+    person_id = people.standing().find(query.person, frozenset(people.counts()))
+    embeddings = people.embeddings(person_id)
+    if not len(embeddings):
+        raise QueryError("no photo of the index shows this person", query.query)
+    mean = embeddings.mean(axis=0)
+    length = max(float(np.linalg.norm(mean)), float(np.finfo(np.float32).tiny))
+    cover = people.faces([person_id])[0]
+    vector = (mean / length).astype(np.float32)
+    return QueryFace(query.query, 1, cover.box, cover.score, vector, cover.face_id, person_id)
+
+
+def matches_of_person(reader: IndexReader, person_id: int, by: By) -> list[Match]:
+    """The faces of a person, or the best one of each photo, the most similar to the mean of them first."""
+    found: list[Match] = []
+    paths: set[str] = set()
+    for face in reader.people.faces([person_id]):
+        if not (by is By.PHOTO and face.path in paths):
+            paths.add(face.path)
+            found.append(Match(len(found) + 1, face.similarity, face.face_id, face.path, face.box, face.score))
+    return found

@@ -1,0 +1,308 @@
+"""Read what the catalogue holds about people; an index made before there were people holds nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import xxhash
+
+from facecli.errors import IndexDamaged
+from facecli.persons import PersonFace
+from facecli.store.catalog.queries import Catalogue
+from facecli.store.catalog.rows import DIGEST_SIZE, are_unit, as_bytes, as_float, as_int, read_box, read_codes
+from facecli.store.catalog.schema import PEOPLE_FROM
+from facecli.store.catalog.sets import Row
+from facecli.store.errors import trusted
+from facecli.store.people.edges import read_edges
+from facecli.store.people.names import is_name
+from facecli.store.people.records import (
+    Anchor,
+    Decision,
+    DecisionKind,
+    EdgeTable,
+    FaceKey,
+    FaceTable,
+    Grouping,
+    GroupMember,
+    PersonGroup,
+    Resemblance,
+)
+from facecli.store.people.standing import Standing, stand
+from facecli.types import FloatArray, PhotoFile
+
+PAGE = 4096
+MOST_PEOPLE = 1 << 40
+_DECISIONS = "SELECT decision_id, kind, person_id, name, other, step, time_ns FROM decisions"
+_ABOUT_PEOPLE = f"{_DECISIONS} WHERE kind IN ('name', 'hide', 'show', 'cover', 'join') ORDER BY decision_id"
+_ANCHORS = (
+    "SELECT d.decision_id, a.digest, a.box, a.face_id FROM decided d JOIN anchors a USING (anchor_id) "
+    "ORDER BY d.decision_id, a.digest, a.box"
+)
+_COVERS = _ANCHORS.replace("ORDER BY", "JOIN decisions s USING (decision_id) WHERE s.kind = 'cover' ORDER BY")
+_FACES = (
+    "SELECT f.face_id, p.digest, f.box, f.score, f.checksum, e.embedding FROM faces f JOIN photos p USING (photo_id) "
+    "JOIN embeddings e USING (face_id) WHERE f.set_id = ? AND f.face_id > ? ORDER BY f.face_id LIMIT ?"
+)
+_MEMBERS = (
+    "SELECT m.face_id, m.person_id, m.similarity, m.decided, f.box, f.score, p.path, p.digest, p.size, p.mtime_ns "
+    "FROM members m JOIN faces f USING (face_id) JOIN photos p USING (photo_id) WHERE f.set_id = ?"
+)
+
+
+class StoredPeople:
+    """People as an index holds them."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    @property
+    def exists(self) -> bool:
+        """Whether the catalogue has tables of people."""
+        return self._catalogue.version >= PEOPLE_FROM
+
+    # decisions
+
+    def decisions(self) -> tuple[Decision, ...]:
+        """The log of decisions, oldest first, each with its faces."""
+        return self._log(f"{_DECISIONS} ORDER BY decision_id", _ANCHORS)
+
+    def standing(self) -> Standing:
+        """Names, covers and hidden people as they stand; without what is decided about their faces."""
+        return stand(self._log(_ABOUT_PEOPLE, _COVERS))
+
+    def _log(self, decisions: str, faces: str) -> tuple[Decision, ...]:
+        if not self.exists:
+            return ()
+        anchors: dict[int, list[Anchor]] = {}
+        with self._catalogue.steady(), trusted(self._catalogue.path):
+            for decision_id, *anchor in self._catalogue.rows(faces):
+                anchors.setdefault(as_int(decision_id), []).append(_anchor(*anchor))
+            rows = self._catalogue.rows(decisions)
+            return tuple(_decision(row, tuple(anchors.get(as_int(row[0]), ()))) for row in rows)
+
+    def unreadable(self) -> dict[str, list[tuple[int]]]:
+        """The tables of decisions, each with the rows that cannot be read."""
+        anchors = self._catalogue.rows("SELECT anchor_id, digest, box, face_id FROM anchors")
+        return {
+            "decisions": [(row[0],) for row in self._catalogue.rows(_DECISIONS) if _fails(_decision, row, ())],  # type: ignore[misc]
+            "anchors": [(row[0],) for row in anchors if _fails(_anchor, *row[1:])],  # type: ignore[misc]
+        }
+
+    # groups
+
+    def grouping(self) -> Grouping:
+        """What the groups were made from."""
+        if not self.exists:
+            return Grouping()
+        rows = self._catalogue.rows(
+            "SELECT last_person, generation, signature, last_face, threshold, least FROM grouping"
+        )
+        with trusted(self._catalogue.path):
+            if not rows:
+                return Grouping()
+            *numbers, threshold, least = rows[0]
+            last_person, generation, signature, last_face = map(as_int, numbers)
+            if not 0 <= last_person < MOST_PEOPLE:
+                raise ValueError("not an id of a person")
+            limit = None if threshold is None else as_float(threshold)
+            return Grouping(last_person, generation, signature, last_face, limit, as_float(least))
+
+    def members(self) -> list[GroupMember]:
+        """All members of all people, ascending by face."""
+        if not self.exists:
+            return []
+        query = (
+            "SELECT m.face_id, m.person_id, m.similarity, m.decided FROM members m JOIN faces f USING (face_id) "
+            "WHERE f.set_id = ? ORDER BY m.face_id"
+        )
+        rows = self._catalogue.rows(query, (self._catalogue.set_id,))
+        with trusted(self._catalogue.path):
+            return [_member(*row) for row in rows]
+
+    def faces(self, people: Sequence[int] | None = None) -> list[PersonFace]:
+        """The faces of some people (None: of all), the most similar of each person first."""
+        if not self.exists:
+            return []
+        order = "ORDER BY m.person_id, m.similarity DESC, m.face_id"
+        mine = self._catalogue.set_id
+        if people is None:
+            rows = self._catalogue.rows(f"{_MEMBERS} {order}", (mine,))
+        else:
+            query = f"{_MEMBERS} AND m.person_id = ? {order}"
+            rows = [row for person in people for row in self._catalogue.rows(query, (mine, person))]
+        with trusted(self._catalogue.path):
+            return [self._member_face(row) for row in rows]
+
+    def embeddings(self, person_id: int) -> FloatArray:
+        """The embeddings of a person's faces, float32 (n, d), of unit length."""
+        query = (
+            "SELECT e.embedding FROM members m JOIN faces f USING (face_id) JOIN embeddings e USING (face_id) "
+            "WHERE f.set_id = ? AND m.person_id = ? ORDER BY m.face_id"
+        )
+        rows = self._catalogue.rows(query, (self._catalogue.set_id, person_id)) if self.exists else []
+        with trusted(self._catalogue.path):
+            dimension = self._catalogue.sets()[True].file.dimension
+            codes = read_codes([as_bytes(embedding) for (embedding,) in rows], dimension)
+            if not are_unit(codes).all():
+                raise ValueError("not an embedding")
+            return codes.astype(np.float32)
+
+    def person_of(self, face_id: int) -> int | None:
+        """The person of a face; None where it has none."""
+        if not self.exists:
+            return None
+        rows = self._catalogue.rows("SELECT person_id FROM members WHERE face_id = ?", (face_id,))
+        with trusted(self._catalogue.path):
+            return as_int(rows[0][0]) if rows else None
+
+    def counts(self) -> dict[int, tuple[int, int]]:
+        """For each person with faces: the number of faces, and of photos; copies of a photo count as one."""
+        if not self.exists:
+            return {}
+        query = (
+            "SELECT m.person_id, count(*), count(DISTINCT p.digest) FROM members m JOIN faces f USING (face_id) "
+            "JOIN photos p USING (photo_id) WHERE f.set_id = ? GROUP BY m.person_id"
+        )
+        with trusted(self._catalogue.path):
+            rows = self._catalogue.rows(query, (self._catalogue.set_id,))
+            return {_person_id(person): (as_int(faces), as_int(photos)) for person, faces, photos in rows}
+
+    def totals(self) -> tuple[int, int]:
+        """How many people have faces, and how many people have a name."""
+        query = "SELECT count(*) FROM (SELECT DISTINCT person_id FROM members) WHERE true"
+        people = self._catalogue.number(query) if self.exists else 0
+        return people, sum(bool(person.name) for person in self.standing().people.values())
+
+    def tag(self) -> str:
+        """What tells this index from others; it says nothing else, and a copy of the index has the same."""
+        return self._catalogue.token(b"people").hex()[:12]
+
+    def newer_faces(self) -> int:
+        """How many faces came since the groups were made."""
+        query = "SELECT count(*) FROM faces WHERE set_id = ? AND face_id > ?"
+        return self._catalogue.number(query, (self._catalogue.set_id, self.grouping().last_face))
+
+    def generation(self) -> int:
+        """The generation of the catalogue."""
+        return self._catalogue.number("SELECT generation FROM state")
+
+    def signature(self) -> int:
+        """The signature of `table`, without reading the embeddings."""
+        digest = xxhash.xxh3_64()
+        for rows in self._pages(_FACES.replace("e.embedding", "NULL")):
+            with trusted(self._catalogue.path):
+                digest.update(
+                    b"".join(_signed(face_id, content, checksum) for face_id, content, _, _, checksum, _ in rows)
+                )
+        return _as_signed(digest.intdigest())
+
+    def table(self) -> FaceTable:
+        """All faces with their embeddings, checked."""
+        found: list[Row] = []
+        for rows in self._pages(_FACES):
+            found += rows
+        with trusted(self._catalogue.path):
+            codes = read_codes([as_bytes(row[5]) for row in found], self._catalogue.sets()[True].file.dimension)
+            if not are_unit(codes).all():
+                raise ValueError("not an embedding")
+            return FaceTable(
+                np.array([as_int(row[0]) for row in found], np.int64),
+                tuple(_key(row[1], row[2]) for row in found),
+                np.array([as_float(row[3]) for row in found], np.float32),
+                codes,
+                _as_signed(xxhash.xxh3_64_intdigest(b"".join(_signed(row[0], row[1], row[4]) for row in found))),
+            )
+
+    def _pages(self, query: str) -> Iterator[list[Row]]:
+        last = 0
+        while rows := self._catalogue.rows(query, (self._catalogue.set_id, last, PAGE)):
+            yield rows
+            with trusted(self._catalogue.path):
+                last = as_int(rows[-1][0])
+
+    def persons(self) -> list[PersonGroup]:
+        """Cover and cohesion of each person with faces, ascending by id."""
+        if not self.exists:
+            return []
+        rows = self._catalogue.rows("SELECT person_id, cover, cohesion FROM persons ORDER BY person_id")
+        with trusted(self._catalogue.path):
+            return [PersonGroup(_person_id(person), as_int(cover), as_float(much)) for person, cover, much in rows]
+
+    def suggestions(self) -> list[Resemblance]:
+        """People who may be one, the most similar first."""
+        if not self.exists:
+            return []
+        query = "SELECT person_id, other, similarity FROM suggestions ORDER BY similarity DESC, person_id, other"
+        with trusted(self._catalogue.path):
+            return [
+                Resemblance(_person_id(one), _person_id(other), as_float(similarity))
+                for one, other, similarity in self._catalogue.rows(query)
+            ]
+
+    def edges(self) -> EdgeTable:
+        """The kept edges, empty where there are none."""
+        query = "SELECT face_id, digest, others, similarities FROM edges ORDER BY face_id"
+        rows = self._catalogue.rows(query) if self.exists else []
+        with trusted(self._catalogue.path):
+            return read_edges(rows)
+
+    def _member_face(self, row: Row) -> PersonFace:
+        *member, box, score, path, digest, size, mtime_ns = row
+        if len(as_bytes(digest)) != DIGEST_SIZE:
+            raise ValueError("not a digest")
+        file = PhotoFile(self._catalogue.paths.unpack(as_bytes(path)), as_int(size), as_int(mtime_ns))
+        one = _member(*member)
+        place = read_box(as_bytes(box)), as_float(score), file, _key(digest, box)
+        return PersonFace(one.face_id, one.person_id, one.similarity, one.decided, *place)
+
+
+def _fails(read: Callable[..., object], *values: object) -> bool:
+    try:
+        with trusted(""):
+            read(*values)
+    except IndexDamaged:
+        return True
+    return False
+
+
+def _member(face_id: object, person_id: object, similarity: object, decided: object) -> GroupMember:
+    return GroupMember(as_int(face_id), _person_id(person_id), min(max(as_float(similarity), -1.0), 1.0), bool(decided))
+
+
+def _decision(row: Row, faces: tuple[Anchor, ...]) -> Decision:
+    decision_id, kind, person_id, name, other, step, time_ns = row
+    numbers = as_int(person_id), as_int(other)
+    if not all(0 <= number < MOST_PEOPLE for number in numbers) or not isinstance(name, str):
+        raise ValueError("not a decision")
+    if name and not is_name(name):
+        raise ValueError("not a name")
+    made = as_int(step), as_int(time_ns), as_int(decision_id)
+    return Decision(DecisionKind(str(kind)), numbers[0], name, numbers[1], faces, *made)
+
+
+def _anchor(digest: object, box: object, face_id: object) -> Anchor:
+    read_box(as_bytes(box))
+    if len(as_bytes(digest)) != DIGEST_SIZE:
+        raise ValueError("not a digest")
+    return Anchor(as_bytes(digest), as_bytes(box), as_int(face_id))
+
+
+def _key(digest: object, box: object) -> FaceKey:
+    read_box(as_bytes(box))
+    return as_bytes(digest), as_bytes(box)
+
+
+def _person_id(number: object) -> int:
+    if not 0 < as_int(number) < MOST_PEOPLE:
+        raise ValueError("not an id of a person")
+    return as_int(number)
+
+
+def _signed(face_id: object, digest: object, checksum: object) -> bytes:
+    return b"%d %d %b" % (as_int(face_id), as_int(checksum), as_bytes(digest))
+
+
+def _as_signed(number: int) -> int:
+    """An unsigned 64-bit number as SQLite stores it."""
+    return number - (1 << 64) if number >> 63 else number

@@ -1,0 +1,133 @@
+"""Completion as people get it: Tab is pressed in bash, zsh and fish."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Shell
+
+PATIENCE = 60.0
+SETUP = {
+    "bash": (["bash", "--norc", "--noprofile", "-i"], ""),
+    "zsh": (["zsh", "-f", "-i"], "autoload -Uz compinit; compinit -u -D; setopt no_list_beep; "),
+}
+ASKED = [
+    ("facecli ver", "facecli verify"),
+    ("facecli index al", "facecli index album/"),
+    ("facecli -q index al", "facecli -q index album/"),
+    ("facecli search album/par", "facecli search album/party"),
+    ("facecli verify album/space/as", "facecli verify album/space/astronaut.png"),
+    ("facecli faces album/party/gd", "facecli faces album/party/gdp.jpg"),
+    ("facecli remove al", "facecli remove album/"),
+    ("facecli info -i al", "facecli info -i album/"),
+    ("facecli index --files-from li", "facecli index --files-from list.txt"),
+    ("facecli search x.jpg -t bal", "facecli search x.jpg -t balanced"),
+    ("facecli models pull ante", "facecli models pull antelopev2"),
+    ("facecli index -m buffalo_", "facecli index -m buffalo_sc"),
+    ("facecli index -m al", "facecli index -m album/"),
+    ("facecli index -d aut", "facecli index -d auto"),
+    ("facecli index --no-rec", "facecli index --no-recursive"),
+]
+
+
+class Terminal:
+    """An interactive shell on a terminal of its own."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self.shown = b""
+
+    def type(self, text: str) -> None:
+        os.write(self._number, text.encode())
+
+    def wait_for(self, text: str) -> None:
+        """Read until a text is shown."""
+        deadline = time.monotonic() + PATIENCE
+        while text.encode() not in self.shown:
+            ready, _, _ = select.select([self._number], [], [], max(0.0, deadline - time.monotonic()))
+            assert ready, f"{text!r} is not shown, but {self.shown[-600:]!r}"
+            self.shown += os.read(self._number, 4096)
+
+
+@contextmanager
+def terminal(command: list[str], shell: Shell) -> Iterator[Terminal]:
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        command,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        cwd=shell.work,
+        env=environment(shell),
+        start_new_session=True,
+    )
+    os.close(slave)
+    try:
+        yield Terminal(master)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+
+
+def environment(shell: Shell) -> dict[str, str]:
+    return shell.environment | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "TERM": "dumb",
+        "PS1": "> ",
+        "COLUMNS": "200",
+    }
+
+
+@pytest.fixture
+def _photos(shell: Shell, album: Path) -> None:
+    assert album.parent == shell.work
+    (shell.work / "list.txt").touch()
+
+
+@pytest.mark.usefixtures("_photos")
+@pytest.mark.parametrize("name", ["bash", "zsh"])
+def test_tab_completes(shell: Shell, name: str) -> None:
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed")
+    command, setup = SETUP[name]
+    with terminal(command, shell) as screen:
+        screen.type(f'{setup}eval "$(_FACECLI_COMPLETE={name}_source facecli)"; echo rea""dy\n')
+        screen.wait_for("ready")
+        for typed, wanted in ASKED:
+            screen.shown = b""
+            screen.type(f"{typed}\t")
+            screen.wait_for(wanted)
+            screen.type("\x15")  # clears the line
+
+
+@pytest.mark.usefixtures("_photos")
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+@pytest.mark.parametrize(("typed", "wanted"), ASKED)
+def test_fish_completes(shell: Shell, typed: str, wanted: str) -> None:
+    """`complete -C` gives what Tab offers."""
+    script = f'_FACECLI_COMPLETE=fish_source facecli | source; complete -C "{typed}"'
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", script],
+        cwd=shell.work,
+        env=environment(shell),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    offered = [line.partition("\t")[0] for line in done.stdout.splitlines()]
+    assert any(word.startswith(wanted.rpartition(" ")[2]) for word in offered), done.stdout + done.stderr
