@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,12 @@ def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.02)
+
+
+def reach(process: subprocess.Popen[bytes], condition: Callable[[], object], seconds: float = 60.0) -> None:
+    """Wait until a command has come so far; fails with what it says, if it ends before."""
+    wait_for(lambda: condition() or process.poll() is not None, seconds)
+    assert condition(), process.communicate()[1].decode("utf-8", "replace")
 
 
 def below(pid: int) -> list[int]:
