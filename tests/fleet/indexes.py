@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import subprocess
 import time
@@ -53,16 +52,6 @@ def reach(process: subprocess.Popen[bytes], condition: Callable[[], object], sec
     assert condition(), process.communicate()[1].decode("utf-8", "replace")
 
 
-def below(pid: int) -> list[int]:
-    """All processes below one."""
-    parents = {int(entry): _parent(int(entry)) for entry in os.listdir("/proc") if entry.isdigit()}
-    found, new = [], [pid]
-    while new:
-        new = [child for child, parent in parents.items() if parent in new]
-        found += new
-    return found
-
-
 def command_of(pid: int) -> str:
     """The command line of a process; empty if it has ended."""
     try:
@@ -77,10 +66,3 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def _parent(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[1])
-    except (OSError, IndexError):
-        return 0
