@@ -38,7 +38,7 @@ def count_photos(index: Path) -> int:
         return 0
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 180.0) -> None:
     """Wait until something is so; fails after a while."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -46,7 +46,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-def reach(process: subprocess.Popen[bytes], condition: Callable[[], object], seconds: float = 60.0) -> None:
+def reach(process: subprocess.Popen[bytes], condition: Callable[[], object], seconds: float = 180.0) -> None:
     """Wait until a command has come so far; fails with what it says, if it ends before."""
     wait_for(lambda: condition() or process.poll() is not None, seconds)
     assert condition(), process.communicate()[1].decode("utf-8", "replace")
