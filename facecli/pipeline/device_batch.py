@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from facecli.photos.budget import NoRoom
 from facecli.photos.frames import BatchSpace
-from facecli.pipeline.messages import Chunk, PhotoResult
+from facecli.pipeline.messages import PhotoChunk, PhotoResult
 from facecli.pipeline.results import as_copy
 from facecli.types import Photo, PhotoFile
 from facecli.vision.detection.inputs import Inputs
@@ -17,7 +17,7 @@ from facecli.vision.detection.inputs import Inputs
 class ChunkProgress:
     """What is known of a chunk so far, and what is still to be read; thread-safe."""
 
-    def __init__(self, chunk: Chunk) -> None:
+    def __init__(self, chunk: PhotoChunk) -> None:
         self.chunk = chunk
         self.results: list[PhotoResult | None] = [None] * len(chunk.tasks)
         self.waiting = deque(range(len(chunk.tasks)))

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 from conftest import Shell
-from indexes import below, command_of, contents, count_photos, is_alive, reach, wait_for
+from indexes import command_of, contents, count_photos, is_alive, reach, wait_for
 from notes import Notes
 from PIL import Image
 
 from facecli.config import IndexOptions
 from facecli.errors import UsageError
 from facecli.fleet import processes
+from facecli.fleet.ray_guard import processes_below
 from facecli.indexing import engines
 from facecli.indexing.index_photos import index_photos
 from facecli.indexing.request import IndexRequest
@@ -145,7 +146,7 @@ def start(shell: Shell, *arguments: str | Path) -> subprocess.Popen[bytes]:
 
 
 def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
-    return [pid for pid in below(process.pid) if "facecli.fleet.process" in command_of(pid)]
+    return [pid for pid in processes_below(process.pid) if "facecli.fleet.process" in command_of(pid)]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Shell, put_album
-from indexes import below, command_of, contents, count_photos, is_alive, reach, wait_for
+from indexes import command_of, contents, count_photos, is_alive, reach, wait_for
 from PIL import Image
 
 pytest.importorskip("ray", reason="the extra [ray] is not installed")
@@ -23,7 +23,8 @@ pytest.importorskip("ray", reason="the extra [ray] is not installed")
 from facecli.config import FleetOptions
 from facecli.errors import WorkerError
 from facecli.fleet.ray_cluster import Machine
-from facecli.fleet.ray_engine import Share, plan_shares
+from facecli.fleet.ray_engine import Reservation, plan_workers
+from facecli.fleet.ray_guard import processes_below
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def start(shell: Shell, photos: Path, *options: str) -> subprocess.Popen[bytes]:
 
 
 def actors_below(pid: int) -> list[int]:
-    return [child for child in below(pid) if command_of(child).startswith("ray::RemoteWorker")]
+    return [child for child in processes_below(pid) if command_of(child).startswith("ray::RemoteWorker")]
 
 
 def test_one_of_two_workers_is_killed_then_the_driver_and_the_index_is_that_of_one_process(
@@ -58,7 +59,7 @@ def test_one_of_two_workers_is_killed_then_the_driver_and_the_index_is_that_of_o
     small = ("--fleet", "local:2", "--chunk", "4", "--batch-size", "4")
     first = start(shell, photos, *small)
     reach(first, lambda: count_photos(shell.work / "fleet") >= 8)
-    family = below(first.pid)
+    family = processes_below(first.pid)
     first.kill()
     first.communicate()
     wait_for(lambda: not any(map(is_alive, family)), 30)
@@ -81,7 +82,7 @@ def test_one_of_two_workers_is_killed_then_the_driver_and_the_index_is_that_of_o
 def test_nothing_is_left_behind_and_ctrl_c_keeps_what_is_done(shell: Shell, photos: Path) -> None:
     process = start(shell, photos, "--fleet", "local:2", "--batch-size", "4")
     reach(process, lambda: count_photos(shell.work / "fleet"))
-    family = below(process.pid)
+    family = processes_below(process.pid)
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=60)
     assert (process.returncode, json.loads(out)["photos"]["total"] > 0) == (130, True), errors
@@ -111,7 +112,7 @@ def head(shell: Shell) -> Iterator[tuple[str, dict[str, str]]]:
         wait_for(lambda: answers(port), 60)
         yield f"ray://127.0.0.1:{port}", token
     finally:
-        family = below(process.pid)
+        family = processes_below(process.pid)
         process.terminate()
         process.communicate(timeout=60)
         for pid in filter(is_alive, family):
@@ -157,22 +158,24 @@ def test_where_there_is_no_cluster_one_line_says_so(shell: Shell, album: Path) -
 
 
 @pytest.mark.parametrize(
-    ("options", "shares"),
+    ("options", "reservations"),
     [
-        (FleetOptions("auto"), [Share(8, 1.0), Share(8, 1.0), *[Share(4)] * 8, Share(2)]),
-        (FleetOptions("auto", worker_gpus=0.5), [Share(4, 0.5)] * 4),
-        (FleetOptions("auto", worker_gpus=0.0, worker_cpus=8), [Share(8)] * 6),
-        (FleetOptions("auto", workers=3), [Share(8, 1.0), Share(8, 1.0), Share(4)]),
+        (FleetOptions("auto"), [Reservation(8, 1.0), Reservation(8, 1.0), *[Reservation(4)] * 8, Reservation(2)]),
+        (FleetOptions("auto", worker_gpus=0.5), [Reservation(4, 0.5)] * 4),
+        (FleetOptions("auto", worker_gpus=0.0, worker_cpus=8), [Reservation(8)] * 6),
+        (FleetOptions("auto", workers=3), [Reservation(8, 1.0), Reservation(8, 1.0), Reservation(4)]),
     ],
 )
-def test_workers_get_a_gpu_each_or_a_share_of_the_processors(options: FleetOptions, shares: list[Share]) -> None:
+def test_workers_get_a_gpu_each_or_a_share_of_the_processors(
+    options: FleetOptions, reservations: list[Reservation]
+) -> None:
     machines = [Machine("small", 2, 0, "a"), Machine("gpus", 16, 2, "b"), Machine("cores", 32, 0, "c")]
-    assert plan_shares(machines, options) == shares
+    assert plan_workers(machines, options) == reservations
 
 
 def test_a_cluster_of_our_own_has_the_named_number_of_workers() -> None:
     machines = [Machine("here", 2, 0, "a")]
-    assert plan_shares(machines, FleetOptions("local:2")) == [Share(1)] * 2
-    assert plan_shares(machines, FleetOptions("local")) == [Share(2)]
+    assert plan_workers(machines, FleetOptions("local:2")) == [Reservation(1)] * 2
+    assert plan_workers(machines, FleetOptions("local")) == [Reservation(2)]
     with pytest.raises(WorkerError, match="no processors"):
-        plan_shares([Machine("head", 0, 0, "a")], FleetOptions("auto"))
+        plan_workers([Machine("head", 0, 0, "a")], FleetOptions("auto"))
