@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from enum import StrEnum
 from numbers import Integral, Real
 from typing import Any
 
 from msgspec import Struct, field
-from msgspec.structs import force_setattr
+from msgspec.structs import force_setattr, replace
 
 from facecli.errors import UsageError, quoted
 
@@ -239,6 +240,15 @@ class ScanOptions(Struct, frozen=True):
         force_setattr(self, "exclude", tuple(map(check_pattern, self.exclude)))
         _settle(self)
 
+    def excluding(self, patterns: str | Sequence[str] | None) -> ScanOptions:
+        """The same with further patterns; with None the patterns of earlier runs are dropped."""
+        further = ScanOptions(exclude=() if patterns is None else patterns).exclude  # type: ignore[arg-type]
+        return replace(
+            self,
+            exclude=(*self.exclude, *further),
+            forget_excludes=self.forget_excludes or patterns is None,
+        )
+
 
 class FleetOptions(Struct, frozen=True):
     """The workers of a Ray cluster."""
@@ -317,6 +327,8 @@ class SearchOptions(Struct, frozen=True):
     reading: ReadOptions = field(default_factory=ReadOptions)
     provenance: bool = False
     """Whether the SHA-256 of each query photo is computed."""
+    exact: bool = False
+    """Whether all faces are compared exactly; else a first pass, of measured recall, may leave out most of them."""
 
     def __post_init__(self) -> None:
         for name in ("face", "threshold"):

@@ -24,7 +24,7 @@ from facecli.searching.gathering import Surroundings
 from facecli.searching.originals import originals_of
 from facecli.searching.people_queries import asks_for_people
 from facecli.searching.provenance import provenance_record
-from facecli.searching.search import Search, collected
+from facecli.searching.search import IndexSearch, collected
 from facecli.store.locate import find_index
 from facecli.store.reader import open_reader
 
@@ -60,6 +60,7 @@ class SearchArguments(Struct, frozen=True):
     all_queries: bool
     missing: bool
     provenance: bool
+    exact: bool
     show: bool
     html: str | None
     open_page: bool
@@ -90,13 +91,18 @@ class SearchRun:
         directory = find_index(self.common.index, os.getcwd())
         self._refresh_people(directory, queries)
         with open_reader(directory) as reader:
-            search = Search(reader, self._options(), Surroundings(os.getcwd(), sys.stdin.buffer, self.console))
+            search = IndexSearch(reader, self._options(), Surroundings(os.getcwd(), sys.stdin.buffer, self.console))
             self._tell_threshold(search)
             printer = AnswerPrinter(self.common, self._row_options(len(queries)), search, reader.info)
             with closing(search.answer(queries)) as answers:
                 kept = self._print(answers, printer, search, reader)
             if reader.notice:
                 self.console.detail(f"searching the catalogue instead of the vector file: {reader.notice}")
+            self.console.detail(
+                "a first pass by short codes left out most faces (recall measured, --exact compares all)"
+                if search.used_first_pass
+                else "all faces were compared"
+            )
             originals = self._make(collected(search, iter(kept)), reader)
         failed = self._collect(originals)
         if printer.failed or failed:
@@ -113,15 +119,15 @@ class SearchRun:
             IndexPeople(directory, self.console).refresh()
 
     def _print(
-        self, answers: Generator[Answered], printer: AnswerPrinter, search: Search, reader: IndexReader
+        self, answers: Generator[Answered], printer: AnswerPrinter, search: IndexSearch, reader: IndexReader
     ) -> list[Answered]:
         """Print the answers as they come; returns those that are needed for more than rows."""
         asked, kept = self.request, []
         with results(lasting=asked.makes_files) as out:
             given: Iterable[Answered] = answers
             if asked.provenance:
-                given = list(answers)
-                made = provenance_record(search.threshold, search.photos, reader.info, now())
+                given = every = list(answers)
+                made = provenance_record(collected(search, iter(every)), reader.info, now())
                 out.write(json_line({"provenance": made}))
             if not self._stdout_is_for_page():
                 printer.open(out)
@@ -176,6 +182,7 @@ class SearchRun:
             model=asked.model,
             device=asked.device,
             provenance=asked.provenance or asked.html is not None,
+            exact=asked.exact,
         )
 
     def _row_options(self, queries: int) -> RowOptions:
@@ -184,7 +191,7 @@ class SearchRun:
         several = queries > 1 or asked.face == "all"
         return RowOptions(self.form, rows, asked.all_queries, asked.missing, several)
 
-    def _tell_threshold(self, search: Search) -> None:
+    def _tell_threshold(self, search: IndexSearch) -> None:
         threshold = search.threshold
         if threshold.minimum is None and threshold.name == "auto":
             self.console.warn(f"{threshold.describe()}; give -t a number, or run facecli calibrate")
