@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from msgspec import Struct
@@ -91,8 +92,7 @@ class _Search(Struct, frozen=True, eq=False):
         ready = prepare(self._codes(block), self.stripe.way, self.stripe.unit)
         found = []
         for portion in self.stripe.portions:
-            for rough in portion.compare(ready):
-                one, other = self._candidates(rough, block, portion.rows)
+            for one, other in portion.select(ready, partial(self._candidates, block, portion.rows)):
                 similarities = pair_similarities((self.space.codes, one), (self.space.codes, other))
                 found += [Pairs(one, other, similarities), Pairs(other, one, similarities)]
         return joined(found)
@@ -103,7 +103,7 @@ class _Search(Struct, frozen=True, eq=False):
             return self.space.codes[block[0] : block[-1] + 1]
         return self.space.codes[block]
 
-    def _candidates(self, rough: Rough, block: RowNumbers, portion: RowNumbers) -> tuple[RowNumbers, RowNumbers]:
+    def _candidates(self, block: RowNumbers, portion: RowNumbers, rough: Rough) -> tuple[RowNumbers, RowNumbers]:
         """The pairs of rows to look at, int64 (p,) each; those within the stripe once."""
         best, surely = self.found
         floors = rough.raised(best.floors[portion], surely)
