@@ -12,7 +12,7 @@ from msgspec import Struct
 from facecli.similarity.best import NOTHING, Best, Pairs, joined
 from facecli.similarity.codes import HalfArray, RowNumbers, pair_similarities
 from facecli.similarity.products import choose_products
-from facecli.similarity.rough import Rough, Stripe, prepare, stripes
+from facecli.similarity.rough import Rough, Stripe, ready_codes, stripes
 from facecli.types import FloatArray
 
 BLOCK = 2048
@@ -66,7 +66,7 @@ class _Search(Struct, frozen=True, eq=False):
     def __call__(self, first: int) -> Pairs:
         """The pairs of the block from code `first` on that may be among the best."""
         codes = self.stored.read(first, min(BLOCK, self.stored.total - first))
-        block = prepare(codes, self.stripe.way, self.stripe.unit)
+        block = ready_codes(codes, self.stripe.way, self.stripe.unit)
         found = []
         for portion in self.stripe.portions:
             for rows, columns in portion.select(block, partial(self._candidates, portion.rows)):

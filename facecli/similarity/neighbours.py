@@ -12,7 +12,7 @@ from facecli.reporting import Reporter
 from facecli.similarity.best import Best, Pairs, joined
 from facecli.similarity.codes import HalfArray, RowNumbers, pair_similarities
 from facecli.similarity.products import choose_products
-from facecli.similarity.rough import Rough, Stripe, prepare, stripes
+from facecli.similarity.rough import Rough, Stripe, ready_codes, stripes
 
 BLOCK = 1024
 """Codes compared at once."""
@@ -89,7 +89,7 @@ class _Search(Struct, frozen=True, eq=False):
     def __call__(self, start: int) -> Pairs:
         """The pairs of a block of `rows` that may be among the best of either, in both directions."""
         block = self.rows[start : start + BLOCK]
-        ready = prepare(self._codes(block), self.stripe.way, self.stripe.unit)
+        ready = ready_codes(self._codes(block), self.stripe.way, self.stripe.unit)
         found = []
         for portion in self.stripe.portions:
             for one, other in portion.select(ready, partial(self._candidates, block, portion.rows)):

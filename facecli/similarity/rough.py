@@ -20,7 +20,7 @@ _EVERY = 32
 """One of how many rows is looked at to count candidates."""
 _CROWDED = 64
 """One of how many pairs of a block may be looked at closely for the cost of products in float32, which select fewer."""
-Pair = tuple[RowNumbers, RowNumbers]
+RowPairs = tuple[RowNumbers, RowNumbers]
 _INT_LIMIT = float(2**31 - 256)
 
 
@@ -90,7 +90,7 @@ class ReadyCodes(Struct, frozen=True, eq=False):
     are in no part; those for which bytes are too coarse in one of their own, where they spoil no other's limits."""
 
 
-def prepare(codes: HalfArray, way: Products, unit: float) -> ReadyCodes:
+def ready_codes(codes: HalfArray, way: Products, unit: float) -> ReadyCodes:
     """Make a block of codes, float16 (n, d), ready for portions of this way and unit."""
     held = np.bitwise_or.reduce(codes.view("<u2"), axis=1) != 0
     scaled = way.scale(codes, unit)
@@ -116,7 +116,7 @@ class PackedVectors:
         self._scaled = way.scale(vectors, unit)
         self._columns = self._scaled.columns()
 
-    def select(self, block: ReadyCodes, choose: Callable[[Rough], Pair]) -> Iterator[Pair]:
+    def select(self, block: ReadyCodes, choose: Callable[[Rough], RowPairs]) -> Iterator[RowPairs]:
         """What `choose` selects of the products with a block; of those in float32 where too much is near the limits."""
         for rough in self._compare(block):
             chosen = choose(rough)

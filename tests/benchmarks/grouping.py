@@ -17,7 +17,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -173,17 +173,22 @@ def main() -> None:
         sets.append(
             (f"{args.synthetic:,} drawn", *draw(fit(faces.codes.astype(np.float32), truth), args.synthetic, SEED))
         )
-    rows = [row for one in sets for row in measure(*one)]
-    sys.stdout.write(json.dumps(rows) + "\n" if args.json else table(rows))
-
-
-def table(rows: list[Row]) -> str:
-    """The rows in Markdown, and the most memory that all of it took."""
-    heads = list(rows[0])
-    lines = [heads, ["---"] * len(heads)]
-    lines += [[f"{v:.4f}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
+    rows = (row for one in sets for row in measure(*one))
+    if args.json:
+        sys.stdout.write(json.dumps(list(rows)) + "\n")
+        return
+    for number, row in enumerate(rows):
+        if not number:
+            sys.stdout.write(line(row) + line(["---"] * len(row)))
+        sys.stdout.write(line(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row.values()))
+        sys.stdout.flush()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + f"\nmemory: {memory:.0f} MB\n"
+    sys.stdout.write(f"\nmemory: {memory:.0f} MB\n")
+
+
+def line(cells: Iterable[str]) -> str:
+    """A line of a table in Markdown."""
+    return f"| {' | '.join(cells)} |\n"
 
 
 if __name__ == "__main__":
