@@ -327,6 +327,8 @@ class SearchOptions(Struct, frozen=True):
     reading: ReadOptions = field(default_factory=ReadOptions)
     provenance: bool = False
     """Whether the SHA-256 of each query photo is computed."""
+    exact: bool = False
+    """Whether all faces are compared exactly; else a first pass, of measured recall, may leave out most of them."""
 
     def __post_init__(self) -> None:
         for name in ("face", "threshold"):

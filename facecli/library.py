@@ -82,15 +82,16 @@ class Index:
     loaded until `close`. Not thread-safe: use it from one thread at a time.
     """
 
-    def __init__(self, path: StrPath, *, model: str | None = None, device: str = "auto") -> None:
+    def __init__(self, path: StrPath, *, model: str | None = None, device: str = "auto", exact: bool = False) -> None:
         """Set the index's directory, the model (a pack's name or directory) and the device.
 
-        `model` None means the pack that the index was made with, or the default pack for a new index.
+        `model` None means the pack that the index was made with, or the default pack for a new index. With `exact`
+        searches compare all faces, also in a large index, where else a first pass by short codes leaves out most.
         """
         self.path = _absolute(path)
         """The directory, absolute."""
-        asked = SearchOptions(model=model, device=device)
-        self._model, self._device = asked.model, asked.device
+        asked = SearchOptions(model=model, device=device, exact=exact)
+        self._model, self._device, self._exact = asked.model, asked.device, asked.exact
         self._models = KeptModels()
 
     def __enter__(self) -> Self:
@@ -142,10 +143,9 @@ class Index:
         options = _replaced(options, self._model, self._device, exclude)
         roots = (photos,) if isinstance(photos, str | os.PathLike) else _several(photos)
         request = IndexRequest(self.path, tuple(map(_absolute, roots)), options=options)
-        reporter = _reporter(progress)
-        report = index_photos(request, reporter)
+        report = index_photos(request, _reporter(progress))
         if not options.dry_run:
-            refresh_after_run(Path(self.path), report.seconds, reporter)
+            refresh_after_run(Path(self.path), report.seconds, SilentReporter())
         return report
 
     def search(
@@ -187,6 +187,7 @@ class Index:
             by=by,  # type: ignore[arg-type]
             model=self._model,
             device=self._device,
+            exact=self._exact,
         )
         self._refresh_people([one.query for one in asked])
         with self._reader() as reader:

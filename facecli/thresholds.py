@@ -50,6 +50,8 @@ class Calibration(Struct, frozen=True):
     pairs: int
     """Comparisons of two different people."""
     data: str
+    estimate_error: float | None = None
+    """By how much an estimate by short codes may lie below a similarity, with a margin; None where not measured."""
 
     @property
     def lowest(self) -> float:
@@ -106,7 +108,13 @@ class Calibration(Struct, frozen=True):
     def to_record(self) -> dict[str, JsonValue]:
         """Convert to plain values, for JSON."""
         points: list[JsonValue] = [[p.threshold, p.false_matches, p.true_matches] for p in self.points]
-        return {"points": points, "people": self.people, "pairs": self.pairs, "data": self.data}
+        record: dict[str, JsonValue] = {
+            "points": points,
+            "people": self.people,
+            "pairs": self.pairs,
+            "data": self.data,
+        }
+        return record if self.estimate_error is None else record | {"estimate_error": self.estimate_error}
 
     @classmethod
     def from_record(cls, record: Mapping[str, object]) -> Calibration:
@@ -120,7 +128,14 @@ class Calibration(Struct, frozen=True):
             for a, b in itertools.pairwise(points)
         ):
             raise ValueError("the points of a calibration are out of order")
-        return cls(points, int(str(record["people"])), int(str(record["pairs"])), str(record["data"]))
+        error = record.get("estimate_error")
+        return cls(
+            points,
+            int(str(record["people"])),
+            int(str(record["pairs"])),
+            str(record["data"]),
+            None if error is None else min(max(float(str(error)), 0.0), 2.0),
+        )
 
 
 _MOBILEFACENET = (
@@ -143,6 +158,7 @@ MEASURED = {
         people=24,
         pairs=49_300_000,
         data="10,233 small face crops of 24 people, detected and aligned again",
+        estimate_error=0.12,
     )
 }
 """Measurements that come with facecli, by the SHA-256 of the recogniser: here w600k_mbf.onnx (buffalo_sc, buffalo_s).

@@ -16,6 +16,7 @@ ROOT = Path(facecli.__file__).parent
 LEAVES = (
     "boxes",
     "cache",
+    "calibrating",
     "config",
     "directories",
     "errors",
@@ -39,6 +40,7 @@ MAY_IMPORT = {
     "scratch": ("whole_files",),
     "cache": ("directories", "whole_files"),
     "installation": ("errors", "system"),
+    "calibrating": ("directories", "errors", "thresholds", "whole_files"),
     "errors": (),
     "wording": (),
     "system": (),
@@ -90,7 +92,7 @@ INSIDE: dict[str, dict[str, tuple[str, ...]]] = {
         "vector_writer": ("disk", "short_codes", "vector_file"),
         "catalog": ("disk", "errors", "locate", "records", "vector_file"),
         "people": ("catalog", "disk", "errors"),
-        "search": ("catalog", "disk", "errors", "records", "vector_file"),
+        "search": ("catalog", "disk", "errors", "records", "short_codes", "vector_file"),
         "maintenance": ("catalog", "disk", "errors", "locate", "people", "records", *_FILES),
         "write": ("catalog", "disk", "errors", "maintenance", "people", "records", *_FILES),
         "reader": _UNDER_READER,
@@ -99,7 +101,7 @@ INSIDE: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 """The imports allowed to each sub-package, or module beside sub-packages, within the same package."""
-DOORS = {"store": ("libraries", "locate", "merging", "people", "reader", "records", "writer")}
+DOORS = {"store": ("libraries", "locate", "merging", "people", "reader", "records", "short_codes", "writer")}
 """The modules of a package that other packages may import, where not all are open."""
 LIBRARY_IN = {
     "click": ("cli",),

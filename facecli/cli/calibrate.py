@@ -35,7 +35,7 @@ def calibrate(common: Common, directory: str, model: str | None, device: str, js
     of faces are compared. Prints threshold, false-match rate and true-match rate, and stores them for later searches
     with this recogniser. Exit code 0: done, 2: error, 3: some photos could not be read.
     """
-    from facecli.searching.calibrating import find_calibration, keep_calibration  # noqa: PLC0415 (not for --help)
+    from facecli.calibrating import find_calibration, keep_calibration  # noqa: PLC0415 (not for --help)
     from facecli.searching.measuring import measure, read_people  # noqa: PLC0415
     from facecli.searching.opening import ModelSource, choose_pack  # noqa: PLC0415
 

@@ -116,7 +116,7 @@ class PageMaker:
             f"{counted(found, 'match')} {among}" if found else f"Not found {among}",
             answer.threshold.describe(),
             CONFIDENCE_WORDS if answer.threshold.calibration is not None else "",
-            provenance_record(answer.threshold, answer.photos, info, time),
+            provenance_record(answer, info, time),
         )
 
     def _section(self, result: SearchResult) -> Section:

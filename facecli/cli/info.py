@@ -122,7 +122,7 @@ def _word(value: JsonValue) -> str:
 
 def _threshold(about: IndexInfo) -> Threshold:
     """The default threshold of a search."""
-    from facecli.searching.calibrating import find_calibration  # noqa: PLC0415 (not for --help)
+    from facecli.calibrating import find_calibration  # noqa: PLC0415 (not for --help)
     from facecli.thresholds import choose_threshold  # noqa: PLC0415 (not for --help)
 
     return choose_threshold("auto", find_calibration(about.fingerprint.recogniser_sha256), about.faces)

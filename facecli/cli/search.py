@@ -80,6 +80,11 @@ curl -s URL | facecli search -              an image on stdin
 @click.option("--missing", is_flag=True, help="With -l or -0: keep photos whose files are gone.")
 @click.option("--provenance", is_flag=True, help="With --json: first print the model, threshold and index used.")
 @click.option(
+    "--exact",
+    is_flag=True,
+    help="Compare all faces, also in large indexes, where a first pass by short codes is faster.",
+)
+@click.option(
     "--show",
     is_flag=True,
     help="Draw the faces on the terminal; FACECLI_GRAPHICS sets the protocol: kitty, iterm2, sixel, blocks.",

@@ -60,6 +60,7 @@ class SearchArguments(Struct, frozen=True):
     all_queries: bool
     missing: bool
     provenance: bool
+    exact: bool
     show: bool
     html: str | None
     open_page: bool
@@ -97,6 +98,11 @@ class SearchRun:
                 kept = self._print(answers, printer, search, reader)
             if reader.notice:
                 self.console.detail(f"searching the catalogue instead of the vector file: {reader.notice}")
+            self.console.detail(
+                "a first pass by short codes left out most faces (recall measured, --exact compares all)"
+                if search.used_first_pass
+                else "all faces were compared"
+            )
             originals = self._make(collected(search, iter(kept)), reader)
         failed = self._collect(originals)
         if printer.failed or failed:
@@ -120,8 +126,8 @@ class SearchRun:
         with results(lasting=asked.makes_files) as out:
             given: Iterable[Answered] = answers
             if asked.provenance:
-                given = list(answers)
-                made = provenance_record(search.threshold, search.photos, reader.info, now())
+                given = every = list(answers)
+                made = provenance_record(collected(search, iter(every)), reader.info, now())
                 out.write(json_line({"provenance": made}))
             if not self._stdout_is_for_page():
                 printer.open(out)
@@ -176,6 +182,7 @@ class SearchRun:
             model=asked.model,
             device=asked.device,
             provenance=asked.provenance or asked.html is not None,
+            exact=asked.exact,
         )
 
     def _row_options(self, queries: int) -> RowOptions:

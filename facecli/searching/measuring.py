@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import closing
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from facecli.config import ReadOptions, ScanOptions
@@ -16,6 +18,7 @@ from facecli.photos.scan import Scan
 from facecli.searching.opening import ModelSource
 from facecli.searching.query_parser import PhotoQuery, refusal
 from facecli.searching.reading import ReadingOptions, read_photos
+from facecli.store.short_codes import encode, estimate
 from facecli.thresholds import Calibration, Point
 from facecli.types import FloatArray, PhotoFile
 from facecli.wording import counted
@@ -26,6 +29,8 @@ MOST_FALSE = 0.05
 """Thresholds with a higher false-match rate are left out."""
 LEAST_FALSE = 3
 """The fewest false matches from which a rate is computed; fewer may be chance."""
+LEAST_MATCHES = 100_000
+"""The fewest matches of one person from which the error of estimates by short codes is computed."""
 BLOCK = 1024
 """Rows compared at once."""
 
@@ -108,9 +113,26 @@ def measure(sample: Sample, directory: str) -> Calibration:
         )
     points = tuple(Point(float(THRESHOLDS[i]), float(false[i] / pairs[0]), float(true[i] / pairs[1])) for i in kept)
     people = len(np.unique(sample.people))
-    return Calibration(
-        points, people, int(pairs[0]), f"{len(sample.people):,} faces of {people} people, measured by facecli calibrate"
-    )
+    data = f"{len(sample.people):,} faces of {people} people, measured by facecli calibrate"
+    calibration = Calibration(points, people, int(pairs[0]), data)
+    if true[kept[0]] < LEAST_MATCHES:
+        return calibration
+    return replace(calibration, estimate_error=_estimate_error(sample, points[0].threshold))
+
+
+def _estimate_error(sample: Sample, threshold: float) -> float:
+    """By how much estimates by short codes lie below the similarities of one person's faces over a threshold, at most.
+
+    Rounded up to hundredths. Both faces of a pair serve as the query.
+    """
+    codes, most = encode(sample.embeddings.astype("<f2")), 0.0
+    for start in range(0, len(sample.people), BLOCK):
+        part = slice(start, start + BLOCK)
+        similarity = sample.embeddings[part] @ sample.embeddings.T
+        chosen = (similarity >= threshold) & (sample.people[part, None] == sample.people[None, :])
+        low = similarity - estimate(sample.embeddings[part], codes)
+        most = max(most, float(low[chosen].max(initial=0)))
+    return math.ceil(most * 100) / 100
 
 
 def _pairs(sample: Sample) -> Iterator[tuple[FloatArray, NDArray[np.bool_]]]:

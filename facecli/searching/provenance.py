@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 from facecli import __version__
-from facecli.searching.reading import QueryPhoto
+from facecli.searching.search import SearchAnswer
 from facecli.store.records import IndexInfo
-from facecli.thresholds import Threshold
 from facecli.types import JsonValue
 
 
-def provenance_record(
-    threshold: Threshold, photos: Sequence[QueryPhoto], info: IndexInfo, time: str
-) -> dict[str, JsonValue]:
+def provenance_record(answer: SearchAnswer, info: IndexInfo, time: str) -> dict[str, JsonValue]:
     """The time, version, model, threshold with its measured rate, state of the index, and digests of the photos."""
-    made_with = info.fingerprint
+    threshold, made_with = answer.threshold, info.fingerprint
     calibration = threshold.calibration
     return {
         "time": time,
@@ -31,6 +27,7 @@ def provenance_record(
         "measured_on": f"{calibration.data} ({calibration.people} people, {calibration.pairs:,} pairs)"
         if calibration is not None
         else None,
+        "first_pass": "measured recall" if answer.used_first_pass else "none",
         "index": os.fsencode(info.directory).decode(errors="replace"),
         "generation": info.generation,
         "photos": info.photos,
@@ -42,6 +39,6 @@ def provenance_record(
                 "xxh3_128": photo.digest.hex(),
                 "faces": len(photo.faces),
             }
-            for photo in photos
+            for photo in answer.photos
         ],
     }

@@ -12,10 +12,10 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
+from facecli.calibrating import find_calibration
 from facecli.config import By, Combine, SearchOptions
 from facecli.errors import FacecliError, UsageError
 from facecli.reporting import SilentReporter
-from facecli.searching.calibrating import find_calibration
 from facecli.searching.combining import Block, combine_faces, match_everyone, merge_matches
 from facecli.searching.gathering import Gathered, Gathering, QueryFailure, Surroundings, check_stdin
 from facecli.searching.people_queries import matches_of_person
@@ -49,6 +49,8 @@ class SearchAnswer(Struct, frozen=True, eq=False):
     threshold: Threshold
     photos: tuple[QueryPhoto, ...]
     """The query photos that were used, in order."""
+    used_first_pass: bool = False
+    """Whether a first pass by short codes left out most faces of any answer."""
 
 
 class IndexSearch:
@@ -81,6 +83,11 @@ class IndexSearch:
     def photos(self) -> tuple[QueryPhoto, ...]:
         """The query photos used so far, in order."""
         return tuple(self._gathering.photos)
+
+    @property
+    def used_first_pass(self) -> bool:
+        """Whether a first pass left out most faces of any answer so far."""
+        return self._reader.used_first_pass
 
     def answer(self, queries: NamedQuery | Sequence[NamedQuery]) -> Generator[Answered]:
         """The results and failures, in the order of the queries, each as soon as it is known.
@@ -146,24 +153,25 @@ class IndexSearch:
         """The result of each block; all blocks are compared with the index at once."""
         everyone = self._options.combine is Combine.ALL
         most = self._options.top + 1 if self._options.top and not everyone else 0
-        results = [self._result(block, lists) for block, lists in self._lists(blocks, most)]
-        if not most and not everyone:
+        lists = self._lists(blocks, most, self.threshold.minimum)
+        results = [self._result(block, some) for block, some in lists]
+        if not everyone and self.threshold.minimum is not None:
             results = self._with_nearest(blocks, results)
         return map(self._with_confidence, results)
 
-    def _lists(self, blocks: Sequence[Block], most: int) -> Iterator[tuple[Block, list[list[Match]]]]:
+    def _lists(
+        self, blocks: Sequence[Block], most: int, minimum: float | None
+    ) -> Iterator[tuple[Block, list[list[Match]]]]:
         """The matches of each face of each block: the faces of a person, else the nearest ones.
 
-        At most `most`, without regard to the threshold: so it is known how similar the nearest face is if none is over
-        it. With `most` 0, all over the threshold.
+        Of these at most `most`, or all for 0, and none below `minimum`.
         """
-        minimum = None if most else self.threshold.minimum
         by = By.FACE if self._options.combine is Combine.ALL else self._options.by
         asked = [(face, block.left_out) for block in blocks for face in block.faces if face.person_id is None]
         nearest: Iterator[list[Match]] = iter(())
         if asked:
             vectors = np.stack([face.embedding for face, _ in asked])
-            scope = Scope([np.array(left_out, np.int64) for _, left_out in asked])
+            scope = Scope([np.array(left_out, np.int64) for _, left_out in asked], first_pass=self._first_pass())
             nearest = iter(self._reader.nearest(vectors, top=most, minimum=minimum, by=by, scope=scope))
         for block in blocks:
             yield (
@@ -207,10 +215,19 @@ class IndexSearch:
         return match.similarity >= float(np.float32(minimum))
 
     def _with_nearest(self, blocks: Sequence[Block], results: Sequence[SearchResult]) -> list[SearchResult]:
-        """The results; those without a match know how similar the nearest face is."""
-        empty = [block for block, result in zip(blocks, results, strict=True) if not result.matches]
-        known = iter([self._result(block, lists).nearest for block, lists in self._lists(empty, 1)])
-        return [result if result.matches else replace(result, nearest=next(known)) for result in results]
+        """The results; those without a match know how similar the nearest face is.
+
+        It is looked for in a scan of its own: with a threshold, the first need not compare all faces.
+        """
+        missing = [not result.matches and result.nearest is None for result in results]
+        empty = [block for block, is_missing in zip(blocks, missing, strict=True) if is_missing]
+        known = iter([self._result(block, lists) for block, lists in self._lists(empty, 1, None)])
+        return [next(known) if is_missing else result for is_missing, result in zip(missing, results, strict=True)]
+
+    def _first_pass(self) -> float | None:
+        """By how much estimates by short codes may be too low; None to compare every face."""
+        calibration = self.threshold.calibration
+        return None if self._options.exact or calibration is None else calibration.estimate_error
 
     def _with_confidence(self, result: SearchResult) -> SearchResult:
         if self._scale is None:
@@ -221,7 +238,8 @@ class IndexSearch:
     def count(self, result: SearchResult) -> int:
         """How many matches a result has over the threshold, whatever `top` is; not counted beyond MOST_COUNTED."""
         most = 0 if self._options.combine is Combine.ALL else MOST_COUNTED
-        ((block, lists),) = self._lists(combine_faces(result.asked, self._options.combine), most)
+        blocks = combine_faces(result.asked, self._options.combine)
+        ((block, lists),) = self._lists(blocks, most, self.threshold.minimum)
         return len(self._together(block, lists).matches)
 
 
@@ -244,4 +262,4 @@ def collected(search: IndexSearch, answers: Iterator[Answered]) -> SearchAnswer:
     given = list(answers)
     results = tuple(answer for answer in given if not isinstance(answer, QueryFailure))
     failures = tuple(answer.error for answer in given if isinstance(answer, QueryFailure))
-    return SearchAnswer(results, failures, search.threshold, search.photos)
+    return SearchAnswer(results, failures, search.threshold, search.photos, search.used_first_pass)

@@ -8,9 +8,9 @@ from itertools import product
 
 from msgspec import Struct
 
+from facecli.calibrating import find_calibration
 from facecli.config import SearchOptions
 from facecli.errors import PhotoError, UsageError
-from facecli.searching.calibrating import find_calibration
 from facecli.searching.gathering import Surroundings, check_stdin, face_of_index, warn_of_query
 from facecli.searching.opening import ModelSource, choose_pack
 from facecli.searching.query_parser import FaceQuery, PhotoQuery, Query, choose_faces, name_photo, name_query

@@ -140,6 +140,11 @@ class IndexReader(Catalogue):
                 answers = find_nearest(self._scan, vectors, wanted)
             return [self._matches(hits) for hits in answers]
 
+    @property
+    def used_first_pass(self) -> bool:
+        """Whether any answer so far came of a first pass by short codes, so that its recall is only measured."""
+        return self._scan is not None and self._scan.used_first_pass
+
     def _vectors(self, row: SetRow) -> StoredCodes | None:
         """The vector file of the state that this reader shows, None where it cannot be used."""
         if self._keeps_state:

@@ -7,9 +7,15 @@ difference of two norms, which is 0 here, and the length of the embedding divide
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from facecli.store.vector_file import Codes, ShortCodes
+from facecli.types import FloatArray
+
+QUERY_BITS = 4
+"""To how many bits FAISS rounds a query that it compares with short codes; more take longer and estimate no better."""
 
 
 def encode(codes: Codes) -> ShortCodes:
@@ -24,3 +30,23 @@ def encode(codes: Codes) -> ShortCodes:
     factors = np.where(np.isfinite(factors), factors, 0).astype("<f4")
     norms = np.stack([np.zeros_like(factors), factors], axis=1).view(np.uint8)
     return np.concatenate([np.packbits(wide > 0, axis=1, bitorder="little"), norms], axis=1)
+
+
+def make_estimator(dimension: int) -> Any:
+    """An empty FAISS index of short codes, which estimates similarities."""
+    import faiss  # noqa: PLC0415 (a small index is searched without it)
+
+    index: Any = faiss.IndexRaBitQ(dimension, faiss.METRIC_INNER_PRODUCT)
+    index.train(np.zeros((1, dimension), np.float32))
+    index.qb = QUERY_BITS
+    return index
+
+
+def estimate(queries: FloatArray, codes: ShortCodes) -> FloatArray:
+    """Estimated similarities float32 (q, n) of short codes, uint8 (n, code size), to queries, float32 (q, d)."""
+    index = make_estimator(queries.shape[1])
+    index.add_sa_codes(codes)
+    out = np.full((len(queries), len(codes)), -np.inf, np.float32)
+    limits, found, places = index.range_search(np.ascontiguousarray(queries), float(np.finfo(np.float32).min))
+    out[np.repeat(np.arange(len(queries)), np.diff(limits.astype(np.int64))), places] = found
+    return out

@@ -14,7 +14,7 @@ from facecli.store.vector_file import BLOCK, Codes, ShortCodes, VectorFile
 BESIDE = ".new"
 COMPACT_FROM = 150_000
 """The number of slots from which a set has a compact file: below, searches compare all embeddings as fast."""
-_LAG = 1 << 16
+LAG = 1 << 14
 """How many slots the compact file may lag behind while an index grows."""
 
 
@@ -98,7 +98,7 @@ class VectorWriter:
 
     def is_behind(self, slots: int) -> bool:
         """Whether the compact file lags so far behind that it should catch up before the run ends."""
-        return slots >= COMPACT_FROM and slots - (self.compact.count if self.compact else 0) >= _LAG
+        return slots >= COMPACT_FROM and slots - (self.compact.count if self.compact else 0) >= LAG
 
     def catch_up(self, slots: int) -> bool:
         """Add the codes that the compact file lacks of the first `slots` slots; make the file where it is missing.

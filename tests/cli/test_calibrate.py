@@ -6,14 +6,16 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
+import faiss
 import numpy as np
 import pytest
 
+from facecli.calibrating import find_calibration, keep_calibration, read_kept
 from facecli.errors import UsageError
-from facecli.searching.calibrating import find_calibration, keep_calibration, read_kept
+from facecli.searching import measuring
 from facecli.searching.measuring import Sample, measure
 from facecli.thresholds import MEASURED, Calibration, Point
 
@@ -23,11 +25,11 @@ if TYPE_CHECKING:
 Find = Callable[[str], Path]
 
 
-def sample_of(people: int, photos: int, spread: float) -> Sample:
+def sample_of(people: int, photos: int, spread: float, dimension: int = 32) -> Sample:
     """Unit vectors around one direction per person."""
     random = np.random.default_rng(5)
-    centres = random.normal(size=(people, 32))
-    vectors = np.repeat(centres, photos, axis=0) + spread * random.normal(size=(people * photos, 32))
+    centres = random.normal(size=(people, dimension))
+    vectors = np.repeat(centres, photos, axis=0) + spread * random.normal(size=(people * photos, dimension))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return Sample(vectors.astype(np.float32), np.repeat(np.arange(people, dtype=np.int32), photos), ())
 
@@ -50,6 +52,24 @@ def test_the_rates_are_those_of_all_pairs() -> None:
 
 def test_more_faces_than_one_block_count_each_pair_once() -> None:
     assert measure(sample_of(30, 50, 1.0), "people").pairs == 1500 * 1450 // 2
+
+
+def test_the_error_of_short_codes_is_measured_on_many_matches(monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = sample_of(12, 30, 1.0, 512)
+    assert measure(sample, "people").estimate_error is None
+    monkeypatch.setattr(measuring, "LEAST_MATCHES", 1000)
+    measured = measure(sample, "people")
+    assert measured.estimate_error is not None
+    index: Any = faiss.IndexRaBitQ(512, faiss.METRIC_INNER_PRODUCT)
+    index.train(np.zeros((1, 512), np.float32))
+    index.add(sample.embeddings)
+    index.qb = 4
+    estimates, places = index.search(sample.embeddings, len(sample.people))
+    low = np.take_along_axis(sample.embeddings @ sample.embeddings.T, places, 1) - estimates
+    same = sample.people[:, None] == sample.people[places]
+    assert low[same].max() <= measured.estimate_error < low[same].max() + 0.011
+    assert 0.02 < measured.estimate_error < 0.2
+    assert Calibration.from_record(json.loads(json.dumps(measured.to_record()))) == measured
 
 
 @pytest.mark.parametrize("sample", [sample_of(1, 5, 1), sample_of(5, 1, 1), sample_of(2, 2, 0.01), sample_of(0, 0, 1)])

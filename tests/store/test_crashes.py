@@ -24,6 +24,7 @@ from synthetic import DIMENSION, KIND, OTHER_KIND, at_path, contents, make_photo
 
 from facecli.config import By
 from facecli.errors import IndexMissing
+from facecli.store import vector_writer
 from facecli.store.catalog import schema
 from facecli.store.disk.durable import Step, no_step
 from facecli.store.merging import order
@@ -188,7 +189,7 @@ class Bomb:
         self._synced = self._vector_files()
 
     def _vector_files(self) -> dict[Path, bytes]:
-        return {path: path.read_bytes() for path in self._index.glob("vectors-*")}
+        return {path: path.read_bytes() for path in self._index.glob("*.faiss*")}
 
     def __call__(self, step: str) -> None:
         if step.startswith("after fsync"):
@@ -202,7 +203,7 @@ class Bomb:
         self._left -= 1
         if self._left == 0:
             if self._power:
-                for path in self._index.glob("vectors-*"):
+                for path in self._index.glob("*.faiss*"):
                     path.write_bytes(self._synced.get(path, b""))
             os._exit(KILLED)
 
@@ -223,6 +224,7 @@ def state_of(index: Path) -> tuple[object, ...]:
             holes,
             kept_out,
             reader._codes.block(0, len(reader._codes)).tobytes(),
+            [file.read_bytes()[81:] for file in index.glob("compact-*")],
         )
     return (
         *told,
@@ -232,7 +234,7 @@ def state_of(index: Path) -> tuple[object, ...]:
         info.fingerprint,
         info.photos,
         info.faces,
-        sorted(p.name for p in index.iterdir() if "vectors" in p.name),
+        sorted(p.name for p in index.iterdir() if "faiss" in p.name),
     )
 
 
@@ -255,6 +257,8 @@ def test_every_step(
     scenario, index = SCENARIOS[name], tmp_path / ".facecli"
     monkeypatch.setattr(order, "CHUNK_PHOTOS", 4)
     monkeypatch.setattr(erasure, "SMALL", 0 if name == "changes" else erasure.SMALL)
+    monkeypatch.setattr(vector_writer, "COMPACT_FROM", 0)
+    monkeypatch.setattr(vector_writer, "LAG", 8)
     scenario.before(index)
     keep = tmp_path / "before"
     if index.exists():

@@ -18,6 +18,8 @@ from facecli.types import FloatArray
 _PART, _MOST_PARTS = 1 << 15, 64
 _MOST_LAG = 0.1
 """The share of the slots that the compact file may lack where it is used."""
+_MANY_FOR_PASS = 400
+"""The number of queries from which products of blocks with all of them are faster than a first pass for each."""
 _TRIES = 3
 
 
@@ -36,8 +38,7 @@ class FaissScan(FileScan):
 
     def best(self, queries: FloatArray, count: int, wanted: Wanted) -> list[Found]:
         among = wanted.scope.among
-        few = among is not None and len(among) * FEW < self.total
-        if few or len(queries) >= MANY or not self._may_map or not self._map():
+        if among is not None and len(among) * FEW < self.total:
             return super().best(queries, count, wanted)
         found = self._pass_first(queries, count, wanted)
         rest = [number for number, one in enumerate(found) if one is None]
@@ -46,7 +47,7 @@ class FaissScan(FileScan):
 
     def _compare_all(self, queries: FloatArray, count: int, wanted: Wanted) -> list[Found]:
         """Compare the queries, float32 (q, d), with all codes."""
-        if count * FEW > self.total or self._mapped is None:
+        if len(queries) >= MANY or count * FEW > self.total or not self._map() or self._mapped is None:
             return super().best(queries, count, wanted)
         self._mapped.check()
         held = self.held(wanted.scope.among)
@@ -63,8 +64,11 @@ class FaissScan(FileScan):
     def _pass_first(self, queries: FloatArray, count: int, wanted: Wanted) -> list[Found | None]:
         """What a first pass finds for each query; None where it may not or cannot be made."""
         error, minimum = wanted.scope.first_pass, wanted.minimum
-        if error is None or minimum is None or minimum <= error or self._short() is None:
+        may = error is not None and minimum is not None and minimum > error and len(queries) < _MANY_FOR_PASS
+        if not may or not self._map() or self._short() is None:
             return [None] * len(queries)
+        assert error is not None
+        assert minimum is not None
         assert self._first_pass is not None
         among = wanted.scope.among
         bounds = PassBounds(minimum, error, count if wanted.top else 0, None if among is None else self.held(among))
@@ -78,7 +82,7 @@ class FaissScan(FileScan):
 
     def _map(self) -> bool:
         """Map the vector file; whether that is possible."""
-        if self._mapped is None:
+        if self._mapped is None and self._may_map:
             self._mapped = _mapped(self._codes, max(_PART, -(-self.total // _MOST_PARTS)))
             self._may_map = self._mapped is not None
         return self._may_map

@@ -19,7 +19,7 @@ from facecli.store.search.ranking import SLACK, Found, join_best, similarities
 from facecli.types import FloatArray
 
 SHORT_PART = 1 << 17
-_MOST_SHARE = 0.03
+MOST_SHARE = 0.03
 """The share of the faces from which on comparing all of them is faster than comparing those that the pass leaves."""
 _TAIL_STEP = 4096
 
@@ -74,7 +74,7 @@ class _Work(Struct, frozen=True, eq=False):
     """
 
     def gave_up(self, number: int) -> bool:
-        return bool(self.left[number] > _MOST_SHARE * len(self.halves.codes))
+        return bool(self.left[number] > MOST_SHARE * len(self.halves.codes))
 
     def search(self, part: MappedPart | range) -> list[Found]:
         """What a part holds for each query; all of a range that the compact file does not hold is compared."""

@@ -9,19 +9,19 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from facecli.store.short_codes import make_estimator
 from facecli.store.vector_file import HALVES, StoredCodes
 from facecli.system import count_processors
 
 T = TypeVar("T")
 R = TypeVar("R")
-QUERY_BITS = 4
-"""To how many bits FAISS rounds a query that it compares with short codes; more take longer and estimate no better."""
 
 
 class MappedPart(Struct, frozen=True, eq=False):
@@ -47,7 +47,13 @@ class MappedCodes:
         room = (ctypes.c_ubyte * (len(stored) * file.code_size)).from_address(int(held.data()))
         self.codes: NDArray[Any] = np.ctypeslib.as_array(room).view(file.form.dtype).reshape(len(stored), file.width)
         """All codes, (n, width), as they are in the file."""
-        self.parts = [self._part(first, min(part, len(stored) - first)) for first in range(0, len(stored), part)]
+        self._part_size = part
+
+    @cached_property
+    def parts(self) -> list[MappedPart]:
+        """Indexes of all parts."""
+        size, total = self._part_size, len(self.stored)
+        return [self._part(first, min(size, total - first)) for first in range(0, total, size)]
 
     def check(self) -> None:
         """Raise VectorsDamaged where the file is no longer complete."""
@@ -61,9 +67,7 @@ class MappedCodes:
                 file.dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
             )
         else:
-            index = faiss.IndexRaBitQ(file.dimension, faiss.METRIC_INNER_PRODUCT)
-            index.train(np.zeros((1, file.dimension), np.float32))
-            index.qb = QUERY_BITS
+            index = make_estimator(file.dimension)
         index.is_trained = True
         data = self.codes[first : first + count].reshape(-1).view(np.uint8)
         index.codes = faiss.MaybeOwnedVectorUInt8.create_view(faiss.swig_ptr(data), len(data), self._whole.codes.owner)
