@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from enum import StrEnum
 from numbers import Integral, Real
 from typing import Any
 
 from msgspec import Struct, field
-from msgspec.structs import force_setattr
+from msgspec.structs import force_setattr, replace
 
 from facecli.errors import UsageError, quoted
 
@@ -238,6 +239,15 @@ class ScanOptions(Struct, frozen=True):
             raise UsageError(f"more than {MOST_PATTERNS} patterns to exclude", f"{len(self.exclude)}")
         force_setattr(self, "exclude", tuple(map(check_pattern, self.exclude)))
         _settle(self)
+
+    def excluding(self, patterns: str | Sequence[str] | None) -> ScanOptions:
+        """The same with further patterns; with None the patterns of earlier runs are dropped."""
+        further = ScanOptions(exclude=() if patterns is None else patterns).exclude  # type: ignore[arg-type]
+        return replace(
+            self,
+            exclude=(*self.exclude, *further),
+            forget_excludes=self.forget_excludes or patterns is None,
+        )
 
 
 class FleetOptions(Struct, frozen=True):

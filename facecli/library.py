@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypeAlias, overload
 
-from facecli.config import WAIT_READERS, Combine, IndexOptions, ScanOptions, SearchOptions
+from facecli.config import WAIT_READERS, Combine, IndexOptions, SearchOptions
 from facecli.directories import absolute
 from facecli.errors import PhotoError, UsageError, check_name, quoted
 from facecli.indexing.index_photos import index_photos
@@ -39,7 +39,7 @@ from facecli.store.reader import IndexReader, open_reader
 from facecli.store.records import IndexInfo, Problem, Removal, StoredFace, StoredPhoto
 from facecli.store.writer import open_writer
 from facecli.thresholds import Threshold
-from facecli.types import IndexReport, Match, QueryFace
+from facecli.types import IndexReport, Match, QueryFace, SearchResult
 
 StrPath: TypeAlias = str | os.PathLike[str]
 Queries: TypeAlias = QueryValue | list[QueryValue] | tuple[QueryValue, ...]
@@ -48,12 +48,16 @@ Queries: TypeAlias = QueryValue | list[QueryValue] | tuple[QueryValue, ...]
 class Matches(Sequence[Match]):
     """The matches of a search, best first."""
 
-    def __init__(self, query: QueryFace, matches: tuple[Match, ...], threshold: Threshold) -> None:
-        self.query = query
+    def __init__(self, result: SearchResult, threshold: Threshold) -> None:
+        self.query = result.query
         """The face that was searched for."""
         self.threshold = threshold
         """The minimum similarity of a match, and its measured false-match rate."""
-        self._matches = matches
+        self.more = result.more
+        """Whether there are more matches than `top`."""
+        self.nearest = result.nearest
+        """Without a match: the similarity of the nearest face; None in an empty index."""
+        self._matches = result.matches
 
     @overload
     def __getitem__(self, place: int) -> Match: ...
@@ -136,14 +140,12 @@ class Index:
         options = IndexOptions() if options is None else options
         if not isinstance(options, IndexOptions):
             raise UsageError("options are facecli.IndexOptions", type(options).__name__)
-        scan = ScanOptions(exclude=() if exclude is None else exclude, forget_excludes=exclude is None)  # type: ignore[arg-type]
-        options = _replaced(options, self._model, self._device, scan)
+        options = _replaced(options, self._model, self._device, exclude)
         roots = (photos,) if isinstance(photos, str | os.PathLike) else _several(photos)
         request = IndexRequest(self.path, tuple(map(_absolute, roots)), options=options)
-        reporter = _reporter(progress)
-        report = index_photos(request, reporter)
+        report = index_photos(request, _reporter(progress))
         if not options.dry_run:
-            refresh_after_run(Path(self.path), report.seconds, reporter)
+            refresh_after_run(Path(self.path), report.seconds, SilentReporter())
         return report
 
     def search(
@@ -161,7 +163,8 @@ class Index:
         file, pixels (uint8 (height, width, 3), RGB, upright) or an embedding (float (d,)). A list holds several
         references of one person: their mean is searched. `top` is the maximum number of matches, 0 for all at or over
         the threshold. `threshold` is a cosine similarity from -1 to 1, or "auto", "loose", "balanced", "strict" or
-        "none". `face` selects the face of a query photo: "largest", or a number from 1 by falling area.
+        "none". `face` selects the face of a query photo: "largest", or a number from 1 by falling area. Each match has
+        a `confidence`: "likely", "possible" or "unlikely"; None if the model pack is not calibrated.
 
         Raises PhotoError if a query photo cannot be read, QueryError if it has no such face, UsageError on invalid
         values.
@@ -192,7 +195,7 @@ class Index:
         if answer.failures:
             raise answer.failures[0]
         result = answer.results[0]
-        return Matches(result.query, result.matches, answer.threshold)
+        return Matches(result, answer.threshold)
 
     def _refresh_people(self, queries: Sequence[str]) -> None:
         """Bring the groups up to date, where a query is for a person."""
@@ -330,15 +333,14 @@ def _face_id(target: StrPath | int) -> int | None:
     return None
 
 
-def _replaced(options: IndexOptions, model: str | None, device: str, scan: ScanOptions) -> IndexOptions:
+def _replaced(
+    options: IndexOptions, model: str | None, device: str, exclude: str | Sequence[str] | None
+) -> IndexOptions:
     """Merge the arguments that are given apart from the options into them."""
     from msgspec.structs import replace  # noqa: PLC0415
 
-    forget = options.scan.forget_excludes or scan.forget_excludes
-    scan = replace(options.scan, exclude=(*options.scan.exclude, *scan.exclude), forget_excludes=forget)
-    return replace(
-        options, scan=scan, model=options.model or model, device=device if options.device == "auto" else options.device
-    )
+    used = device if options.device == "auto" else options.device
+    return replace(options, scan=options.scan.excluding(exclude), model=options.model or model, device=used)
 
 
 def _reporter(progress: bool | Reporter) -> Reporter:  # noqa: FBT001 (the caller names it)

@@ -113,7 +113,11 @@ def contents_of(reader: IndexReader, paths: Sequence[str]) -> Iterator[bytes]:
         named = stat_photo(path, FileSystems())
         digest = None if isinstance(named, Skipped) else _digest(reader, named)
         if digest is None:
-            raise PhotoError("the photo cannot be read, and --forget finds it by its content", path)
+            raise PhotoError(
+                "the photo cannot be read, and --forget finds it by its content",
+                path,
+                hint="facecli remove --forget-all forgets every removal",
+            )
         yield digest
 
 

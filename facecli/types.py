@@ -201,6 +201,22 @@ class QueryFace(Struct, frozen=True, eq=False):
         return f"<face {self.number} of {self.query!r}, score {self.score:.2f}, box {shown_box(self.box)}>"
 
 
+class IndexedFace(Struct, frozen=True, eq=False):
+    """A face of the index, as it is listed."""
+
+    face_id: int
+    path: str
+    """Absolute path of its photo."""
+    number: int
+    """Its number in the photo, from 1 by falling area (ties by x)."""
+    box: Box
+    score: float
+    embedding: FloatArray
+    """float32 (d,), unit length."""
+    person: int | None
+    """The person that it shows; None if it belongs to nobody yet."""
+
+
 class Confidence(StrEnum):
     """How likely a match shows the same person, by the measured false matches in an index of its size."""
 

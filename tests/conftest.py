@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -202,5 +204,29 @@ def search(shell: Shell, album_home: Path) -> Callable[..., Any]:
 
     def run(*arguments: str | Path, **options: Any) -> Any:
         return shell("search", *arguments, **({"cwd": album_home} | options))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def on_terminal() -> Callable[..., str]:
+    """A function that runs a command on a terminal of 100 columns without colours, and returns what is shown."""
+
+    def run(shell: Shell, *arguments: str, cwd: Path | None = None, answer: bytes = b"") -> str:
+        ours, theirs = pty.openpty()
+        settings = shell.environment | {"TERM": "xterm", "COLUMNS": "100", "NO_COLOR": "1", "FORCE_HYPERLINK": "0"}
+        command = [sys.executable, "-m", "facecli", *arguments]
+        process = subprocess.Popen(
+            command, cwd=cwd or shell.work, env=settings, stdin=theirs, stdout=theirs, stderr=theirs
+        )
+        os.close(theirs)
+        os.write(ours, answer)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(ours, 65536):
+                shown += part
+        os.close(ours)
+        process.wait(60)
+        return shown.decode().replace("\r\n", "\n")
 
     return run

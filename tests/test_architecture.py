@@ -16,6 +16,7 @@ ROOT = Path(facecli.__file__).parent
 LEAVES = (
     "boxes",
     "cache",
+    "calibrating",
     "config",
     "directories",
     "errors",
@@ -39,6 +40,7 @@ MAY_IMPORT = {
     "scratch": ("whole_files",),
     "cache": ("directories", "whole_files"),
     "installation": ("errors", "system"),
+    "calibrating": ("directories", "errors", "thresholds", "whole_files"),
     "errors": (),
     "wording": (),
     "system": (),

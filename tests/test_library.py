@@ -137,8 +137,8 @@ def test_models_stay_open_until_the_end(index: Index, portrait: Path, monkeypatc
     opened = []
     from facecli.searching import opening
 
-    real = opening.open_models
-    monkeypatch.setattr(opening, "open_models", lambda *rest: opened.append(1) or real(*rest))  # type: ignore[func-returns-value]
+    real = opening.open_served
+    monkeypatch.setattr(opening, "open_served", lambda *rest: opened.append(1) or real(*rest))  # type: ignore[func-returns-value]
     with index:
         first = index.search(portrait)
         second = index.search(portrait)

@@ -1,7 +1,9 @@
-"""What the shell offers for values that are no plain files: packs, devices, thresholds."""
+"""What the shell offers for values that are no plain files: packs, devices, thresholds, people."""
 
 from __future__ import annotations
 
+import os
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,3 +46,34 @@ def _beginning(incomplete: str, names: list[str] | tuple[str, ...]) -> list[Comp
     from click.shell_completion import CompletionItem  # noqa: PLC0415
 
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def complete_people(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """The names of the people of the index."""
+    from facecli.errors import FacecliError  # noqa: PLC0415
+    from facecli.store.locate import find_index  # noqa: PLC0415
+    from facecli.store.reader import open_reader  # noqa: PLC0415
+
+    try:
+        with open_reader(find_index(ctx.params.get("index"), os.getcwd())) as reader:
+            people = reader.people.standing().people.values()
+    except (FacecliError, OSError):
+        return []
+    return [_quoted(item) for item in _beginning(incomplete, sorted(person.name for person in people if person.name))]
+
+
+def complete_queries(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Files, and the names of people."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415
+
+    return [CompletionItem(incomplete, type="file"), *complete_people(ctx, param, incomplete)]
+
+
+def _quoted(item: CompletionItem[str]) -> CompletionItem[str]:
+    """A name as bash inserts it, which quotes nothing itself; the other shells do.
+
+    Twice, since click's script for bash takes one backslash away.
+    """
+    if os.environ.get("_FACECLI_COMPLETE") == "bash_complete":
+        item.value = re.sub(r"([^\w@%+=:,./-])", r"\\\\\1", item.value)
+    return item

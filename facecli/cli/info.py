@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -11,13 +12,19 @@ import click
 from facecli.cli.context import path_style
 from facecli.cli.options import Common, ExampleCommand, common_options
 from facecli.cli.streams import results
+from facecli.output.layout import Column, PlainLayout
 
 if TYPE_CHECKING:
+    from facecli.cli.streams import Results
+    from facecli.output.layout import Listed, RowLayout
     from facecli.output.records import PathStyle
     from facecli.store.reader import IndexReader
     from facecli.store.records import IndexInfo, StoredPhoto
+    from facecli.thresholds import Threshold
     from facecli.types import JsonValue, Skipped
 
+PAGE = 1000
+"""Rows of a list that are printed at once."""
 EXAMPLES = """
 facecli info                    counts, model, licence, threshold, sizes
 facecli info --photos           one line per photo: path, faces, width, height
@@ -34,26 +41,34 @@ facecli info --json | jq .faces
 def info(common: Common, *, photos: bool, skipped: bool, as_json: bool) -> None:
     r"""Show the contents of an index: counts, model and its licence, threshold, sizes on disk.
 
-    The lists are tab-separated; tab, newline and backslash in a path are written \t, \n and \\.
+    The lists are tables on a terminal, tab-separated rows in a pipe; tab, newline and backslash in a path are written
+    \t, \n and \\.
     """
     from facecli.store.locate import find_index  # noqa: PLC0415 (not for --help)
     from facecli.store.reader import open_reader  # noqa: PLC0415 (not for --help)
 
     style = path_style(common)
     with open_reader(find_index(common.index, os.getcwd())) as reader, results() as out:
-        for part in _parts(reader, style, photos=photos, skipped=skipped, as_json=as_json):
-            out.write(part)
+        if as_json:
+            for part in _json_parts(reader, style, photos=photos, skipped=skipped):
+                out.write(part)
+            return
+        if not (photos or skipped):
+            for part in _summary(reader, style):
+                out.write(part)
+        if photos:
+            _print_list(reader.photos(), PhotoLayout(style), out, common)
+        if skipped:
+            _print_list(reader.skips(), SkipLayout(style), out, common)
 
 
-def _parts(reader: IndexReader, style: PathStyle, *, photos: bool, skipped: bool, as_json: bool) -> Iterator[bytes]:
-    """Yield the output in pieces."""
-    if as_json:
-        yield from _json_parts(reader, style, photos=photos, skipped=skipped)
-    elif photos or skipped:
-        yield from (_photo_row(photo, style) for photo in (reader.photos() if photos else ()))
-        yield from (_skip_row(skip, style) for skip in (reader.skips() if skipped else ()))
-    else:
-        yield from _summary(reader, style)
+def _print_list(items: Iterator[Listed], layout: RowLayout[Listed], out: Results, common: Common) -> None:
+    """Print a list of any length, a page at a time."""
+    from facecli.cli.printing import choose_format, list_writer  # noqa: PLC0415 (not for --help)
+
+    writer = list_writer(choose_format({}), out, layout, common)
+    while page := list(itertools.islice(items, PAGE)):
+        writer.write(page)
 
 
 # text output
@@ -75,7 +90,7 @@ def _summary(reader: IndexReader, style: PathStyle) -> Iterator[bytes]:
         "model": f"{kind.model}, {kind.dimension} dimensions",
         "licence": about.licence,
         "settings": ", ".join(f"{name} {_word(value)}" for name, value in _settings(about).items()),
-        "threshold": _threshold(about).removeprefix("threshold "),
+        "threshold": _threshold(about).describe().removeprefix("threshold "),
         "generation": f"{about.generation}",
         "size": _sizes(about.sizes),
     }
@@ -105,12 +120,23 @@ def _word(value: JsonValue) -> str:
     return ("no", "yes")[value] if isinstance(value, bool) else str(value)
 
 
-def _threshold(about: IndexInfo) -> str:
-    """Describe the default threshold of a search."""
-    from facecli.searching.calibrating import find_calibration  # noqa: PLC0415 (not for --help)
+def _threshold(about: IndexInfo) -> Threshold:
+    """The default threshold of a search."""
+    from facecli.calibrating import find_calibration  # noqa: PLC0415 (not for --help)
     from facecli.thresholds import choose_threshold  # noqa: PLC0415 (not for --help)
 
-    return choose_threshold("auto", find_calibration(about.fingerprint.recogniser_sha256), about.faces).describe()
+    return choose_threshold("auto", find_calibration(about.fingerprint.recogniser_sha256), about.faces)
+
+
+def _threshold_record(threshold: Threshold) -> dict[str, JsonValue]:
+    calibration = threshold.calibration
+    return {
+        "name": threshold.name,
+        "value": threshold.minimum,
+        "false_match_rate": threshold.rate,
+        "people": calibration.people if calibration is not None else None,
+        "pairs": calibration.pairs if calibration is not None else None,
+    }
 
 
 def _sizes(sizes: Mapping[str, int]) -> str:
@@ -126,16 +152,53 @@ def _size(count: int) -> str:
     return f"{count} bytes"
 
 
-def _photo_row(photo: StoredPhoto, style: PathStyle) -> bytes:
-    from facecli.output.paths import tsv_path  # noqa: PLC0415 (not for --help)
+class PhotoLayout(PlainLayout["StoredPhoto"]):
+    """The layout of the photos of an index."""
 
-    return tsv_path(style.show(photo.file.path)) + f"\t{photo.faces}\t{photo.width}\t{photo.height}\n".encode()
+    columns = (Column("path", path=True), *(Column(name, right=True) for name in ("faces", "width", "height")))
+    fields = ("path", "faces", "width", "height")
+
+    def __init__(self, style: PathStyle) -> None:
+        self._style = style
+
+    def record(self, photo: StoredPhoto) -> dict[str, JsonValue]:
+        """Convert a photo to plain values."""
+        from facecli.output.paths import path_record  # noqa: PLC0415 (not for --help)
+
+        path = path_record(self._style.show(photo.file.path))
+        return {**path, "faces": photo.faces, "width": photo.width, "height": photo.height}
+
+    def cells(self, photo: StoredPhoto) -> tuple[str, ...]:
+        """The cells of a photo."""
+        return self._style.show(photo.file.path), str(photo.faces), str(photo.width), str(photo.height)
+
+    def path(self, photo: StoredPhoto, /) -> str:
+        """The photo itself."""
+        return photo.file.path
 
 
-def _skip_row(skip: Skipped, style: PathStyle) -> bytes:
-    from facecli.output.paths import tsv_path  # noqa: PLC0415 (not for --help)
+class SkipLayout(PlainLayout["Skipped"]):
+    """The layout of the files that could not be read."""
 
-    return tsv_path(style.show(skip.file.path)) + f"\t{skip.reason}\t".encode() + tsv_path(skip.detail) + b"\n"
+    columns = (Column("path", path=True), Column("reason"), Column("detail"))
+    fields = ("path", "reason", "detail")
+
+    def __init__(self, style: PathStyle) -> None:
+        self._style = style
+
+    def record(self, skip: Skipped) -> dict[str, JsonValue]:
+        """Convert a skipped file to plain values."""
+        from facecli.output.paths import path_record  # noqa: PLC0415 (not for --help)
+
+        return {**path_record(self._style.show(skip.file.path)), "reason": str(skip.reason), "detail": skip.detail}
+
+    def cells(self, skip: Skipped) -> tuple[str, ...]:
+        """The cells of a skipped file."""
+        return self._style.show(skip.file.path), str(skip.reason), skip.detail
+
+    def path(self, skip: Skipped, /) -> str:
+        """The file itself."""
+        return skip.file.path
 
 
 # JSON output
@@ -148,9 +211,9 @@ def _json_parts(reader: IndexReader, style: PathStyle, *, photos: bool, skipped:
     people, named = reader.people.totals()
     yield json_bytes({**_record(reader.info, style), "people": people, "named": named})[:-1]
     if photos:
-        yield from _json_list("photo_list", (_photo_record(photo, style) for photo in reader.photos()))
+        yield from _json_list("photo_list", map(PhotoLayout(style).record, reader.photos()))
     if skipped:
-        yield from _json_list("skipped_list", (_skip_record(skip, style) for skip in reader.skips()))
+        yield from _json_list("skipped_list", map(SkipLayout(style).record, reader.skips()))
     yield b"}\n"
 
 
@@ -180,7 +243,7 @@ def _record(about: IndexInfo, style: PathStyle) -> dict[str, JsonValue]:
         "dimension": kind.dimension,
         "licence": about.licence,
         "settings": _settings(about),
-        "threshold": _threshold(about),
+        "threshold": _threshold_record(_threshold(about)),
         "generation": about.generation,
         "epoch": about.epoch,
         "slots": about.slots,
@@ -190,20 +253,3 @@ def _record(about: IndexInfo, style: PathStyle) -> dict[str, JsonValue]:
         "schema": about.schema,
         "bytes": dict(about.sizes),
     }
-
-
-def _photo_record(photo: StoredPhoto, style: PathStyle) -> dict[str, JsonValue]:
-    from facecli.output.paths import path_record  # noqa: PLC0415 (not for --help)
-
-    return {
-        **path_record(style.show(photo.file.path)),
-        "faces": photo.faces,
-        "width": photo.width,
-        "height": photo.height,
-    }
-
-
-def _skip_record(skip: Skipped, style: PathStyle) -> dict[str, JsonValue]:
-    from facecli.output.paths import path_record  # noqa: PLC0415 (not for --help)
-
-    return {**path_record(style.show(skip.file.path)), "reason": str(skip.reason), "detail": skip.detail}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from facecli.cli.choices import number
+from facecli.cli.completing import complete_people
 from facecli.cli.names import Name
 from facecli.cli.options import Common, common_options
 from facecli.cli.people_options import FACE_ID, album_of
@@ -46,7 +47,7 @@ def _described(change: Change) -> str:
 
 
 @click.command("name")
-@click.argument("person", metavar="PERSON")
+@click.argument("person", metavar="PERSON", shell_complete=complete_people)
 @click.argument("name", metavar="NAME")
 @common_options
 def name_command(common: Common, person: str, name: str) -> None:
@@ -56,7 +57,7 @@ def name_command(common: Common, person: str, name: str) -> None:
 
 
 @click.command()
-@click.argument("people", metavar="PERSON PERSON...", nargs=-1, required=True)
+@click.argument("people", metavar="PERSON PERSON...", nargs=-1, required=True, shell_complete=complete_people)
 @FORCE
 @common_options
 def merge(common: Common, people: tuple[str, ...], *, force: bool) -> None:
@@ -68,7 +69,7 @@ def merge(common: Common, people: tuple[str, ...], *, force: bool) -> None:
 
 
 @click.command()
-@click.argument("person", metavar="PERSON")
+@click.argument("person", metavar="PERSON", shell_complete=complete_people)
 @click.argument("faces", metavar="face:ID...", nargs=-1, required=True, type=FACE_ID)
 @common_options
 def split(common: Common, person: str, faces: tuple[int, ...]) -> None:
@@ -78,7 +79,7 @@ def split(common: Common, person: str, faces: tuple[int, ...]) -> None:
 
 
 @click.command("not")
-@click.argument("person", metavar="PERSON")
+@click.argument("person", metavar="PERSON", shell_complete=complete_people)
 @click.argument("faces", metavar="face:ID...", nargs=-1, required=True, type=FACE_ID)
 @common_options
 def not_command(common: Common, person: str, faces: tuple[int, ...]) -> None:
@@ -99,7 +100,7 @@ def assign(common: Common, name: str, faces: tuple[int, ...], *, force: bool) ->
 
 
 @click.command()
-@click.argument("person", metavar="PERSON")
+@click.argument("person", metavar="PERSON", shell_complete=complete_people)
 @common_options
 def hide(common: Common, person: str) -> None:
     """Leave a person out of lists and pages; a search for it still answers."""
@@ -108,7 +109,7 @@ def hide(common: Common, person: str) -> None:
 
 
 @click.command()
-@click.argument("person", metavar="PERSON")
+@click.argument("person", metavar="PERSON", shell_complete=complete_people)
 @common_options
 def show(common: Common, person: str) -> None:
     """List a hidden person again."""
@@ -117,7 +118,7 @@ def show(common: Common, person: str) -> None:
 
 
 @click.command()
-@click.argument("person", metavar="PERSON")
+@click.argument("person", metavar="PERSON", shell_complete=complete_people)
 @click.argument("face", metavar="face:ID", type=FACE_ID)
 @common_options
 def cover(common: Common, person: str, face: int) -> None:

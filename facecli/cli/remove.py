@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import Struct
 
+from facecli.cli.asking import agrees, can_ask
 from facecli.cli.choices import number
 from facecli.cli.context import path_style
 from facecli.cli.names import Name
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from facecli.store.records import Removal
     from facecli.store.writer import IndexWriter
 
+MANY = 20
+"""Photos up to which a removal does not ask."""
+REFUSED = 1
+FORGOTTEN = "forgotten; the next index run adds these photos and faces again"
 EXAMPLES = """
 facecli remove album/party/a.jpg     a photo, with all copies of it
 facecli remove album/party           every photo below a directory
@@ -30,6 +35,7 @@ facecli remove face:12               one face
 facecli remove --missing             photos whose files are gone
 facecli remove --root old-album      a directory that is gone, or that should no longer be indexed
 facecli remove --forget a.jpg        let the next index run add a removed photo again
+facecli remove --forget-all          the same for everything that was removed
 """
 
 
@@ -40,6 +46,8 @@ class RemoveArguments(Struct, frozen=True):
     missing: bool
     root: str | None
     forget: bool
+    forget_all: bool
+    yes: bool
     dry_run: bool
     wait: float
 
@@ -62,23 +70,25 @@ class Targets(Struct, frozen=True):
     help="Drop an indexed directory with the photos that are below no other; later runs may add it again.",
 )
 @click.option("--forget", is_flag=True, help="Let the next index run add what was removed earlier.")
+@click.option("--forget-all", is_flag=True, help="The same for everything removed earlier; asks on a terminal.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask; on a terminal, more than 20 photos ask.")
 @click.option("--dry-run", is_flag=True, help="Print what would be removed, change nothing.")
 @click.option(
     "--wait", metavar="SECONDS", type=number("wait_seconds"), default=0.0, help="Seconds to wait for another writer."
 )
 @common_options
-def remove(common: Common, **given: Any) -> None:
-    """Remove photos or faces from an index permanently.
+def remove(common: Common, **given: Any) -> int:
+    """Remove photos or faces from an index permanently; the photos themselves stay.
 
     No file of the index contains their paths and embeddings afterwards, and later index runs do not add them again
     until --forget allows it. If one target is not in the index, nothing is removed. Prints one line per photo or face:
-    path, kind (photo, copy, face, skipped), and number of faces or face id.
+    path, kind (photo, copy, face, skipped), and number of faces or face id. Exit code 0: done, 1: the answer was no,
+    2: error.
     """
     request = RemoveArguments(**given)
     chosen = _read_targets(request.targets)
-    alone = [
-        option for option, given in (("--missing", request.missing), ("--root", request.root is not None)) if given
-    ]
+    modes = {"--missing": request.missing, "--root": request.root is not None, "--forget-all": request.forget_all}
+    alone = [option for option, chosen_it in modes.items() if chosen_it]
     if alone and (request.targets or request.forget or len(alone) > 1):
         raise UsageError(
             f"{alone[0]} cannot be combined with targets or other modes", "facecli remove", hint="facecli remove --help"
@@ -99,7 +109,8 @@ def remove(common: Common, **given: Any) -> None:
     elif request.forget:
         command.let_back(chosen)
     else:
-        command.take_out(chosen)
+        return command.let_all_back() if request.forget_all else command.take_out(chosen)
+    return 0
 
 
 def _read_targets(targets: tuple[str, ...]) -> Targets:
@@ -128,29 +139,42 @@ class _Remove:
         self._directory = find_index(common.index, os.getcwd())
         self._style = path_style(common)
         self._console = common.console()
-        self._dry_run, self._wait = request.dry_run, request.wait
+        self._dry_run, self._wait, self._yes = request.dry_run, request.wait, request.yes
 
     def _open(self) -> IndexWriter:
         from facecli.store.writer import open_writer  # noqa: PLC0415 (not for --help)
 
         return open_writer(self._directory, wait_seconds=self._wait)
 
-    def take_out(self, chosen: Targets) -> None:
-        """Remove the targets, so that later runs do not add them again."""
+    def take_out(self, chosen: Targets) -> int:
+        """Remove the targets, so that later runs do not add them again; returns the exit code."""
         from facecli.store.reader import open_reader  # noqa: PLC0415 (not for --help)
 
-        if self._dry_run:
+        if self._dry_run or (not self._yes and can_ask()):
             with open_reader(self._directory) as reader:
-                self._list(reader.plan_removal(chosen.paths, chosen.faces))
-            return
+                removal = reader.plan_removal(chosen.paths, chosen.faces)
+            if self._dry_run:
+                self._list(removal)
+                self._console.warn(f"would remove {_counted(removal)} from the index; the files stay")
+                return 0
+            photos = len(removal.photos) + len(removal.copies)
+            question = f"Remove {_counted(removal)} from the index? The files stay."
+            if photos > MANY and not agrees(question, yes=self._yes):
+                return self._refuse()
         with self._open() as writer:
             removal = writer.plan_removal(chosen.paths, chosen.faces)
             erased = writer.remove(removal, WAIT_READERS)
         self._list(removal)
         self._console.warn(
-            f"removed {_counted(removal)}; later index runs do not add them again until facecli remove --forget"
+            f"removed {_counted(removal)} from the index; the files stay; "
+            "later index runs do not add them again until facecli remove --forget"
         )
         self._ask_erased(erased=erased)
+        return 0
+
+    def _refuse(self) -> int:
+        self._console.warn("nothing was changed")
+        return REFUSED
 
     def _list(self, removal: Removal) -> None:
         for kind, photos in (("photo", removal.photos), ("copy", removal.copies)):
@@ -225,10 +249,24 @@ class _Remove:
                 digests = list(contents_of(writer, chosen.paths))
                 count = writer.let_back(digests, chosen.faces)
         ask_let_back(count, chosen.named)
-        said = (
-            "would be forgotten" if self._dry_run else "forgotten; the next index run adds these photos and faces again"
-        )
-        self._console.warn(f"{counted(count, 'removal')} {said}")
+        self._console.warn(f"{counted(count, 'removal')} {'would be forgotten' if self._dry_run else FORGOTTEN}")
+
+    def let_all_back(self) -> int:
+        """Forget all earlier removals; returns the exit code."""
+        from facecli.store.reader import open_reader  # noqa: PLC0415 (not for --help)
+
+        with open_reader(self._directory) as reader:
+            count = reader.info.kept_out
+        if self._dry_run or not count:
+            self._console.warn(f"{counted(count, 'removal')} would be forgotten" if count else "nothing was removed")
+            return 0
+        question = f"Forget {counted(count, 'removal')}? Later index runs add these photos and faces again."
+        if not agrees(question, yes=self._yes):
+            return self._refuse()
+        with self._open() as writer:
+            count = writer.let_all_back()
+        self._console.warn(f"{counted(count, 'removal')} {FORGOTTEN}")
+        return 0
 
     def _ask_erased(self, *, erased: bool) -> None:
         """Raise StoreError if a reader kept the index open for too long."""

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from facecli.cli.choices import FACE, number
-from facecli.cli.completing import complete_thresholds
+from facecli.cli.completing import complete_queries, complete_thresholds
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
 from facecli.cli.printing import format_options
@@ -28,7 +28,7 @@ curl -s URL | facecli search -              an image on stdin
 
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
-@click.argument("queries", metavar="[QUERY]...", nargs=-1, type=Name())
+@click.argument("queries", metavar="[QUERY]...", nargs=-1, type=Name(), shell_complete=complete_queries)
 @click.option(
     "--files-from",
     metavar="FILE|-",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from facecli.cli.streams import Results
     from facecli.output.formats import ListWriter
     from facecli.output.matches import FoundMatch
-    from facecli.searching.search import Answered, Search
+    from facecli.searching.search import Answered, IndexSearch
     from facecli.store.records import IndexInfo
     from facecli.types import JsonValue
 
@@ -50,7 +50,7 @@ class RowOptions(Struct, frozen=True):
 class AnswerPrinter:
     """Prints answers one after another, and counts them."""
 
-    def __init__(self, common: Common, options: RowOptions, search: Search, info: IndexInfo) -> None:
+    def __init__(self, common: Common, options: RowOptions, search: IndexSearch, info: IndexInfo) -> None:
         self.matched = self.failed = 0
         """The results with a match, and the queries that failed."""
         self._common, self._options, self._search, self._info = common, options, search, info

@@ -24,7 +24,7 @@ from facecli.searching.gathering import Surroundings
 from facecli.searching.originals import originals_of
 from facecli.searching.people_queries import asks_for_people
 from facecli.searching.provenance import provenance_record
-from facecli.searching.search import Search, collected
+from facecli.searching.search import IndexSearch, collected
 from facecli.store.locate import find_index
 from facecli.store.reader import open_reader
 
@@ -91,7 +91,7 @@ class SearchRun:
         directory = find_index(self.common.index, os.getcwd())
         self._refresh_people(directory, queries)
         with open_reader(directory) as reader:
-            search = Search(reader, self._options(), Surroundings(os.getcwd(), sys.stdin.buffer, self.console))
+            search = IndexSearch(reader, self._options(), Surroundings(os.getcwd(), sys.stdin.buffer, self.console))
             self._tell_threshold(search)
             printer = AnswerPrinter(self.common, self._row_options(len(queries)), search, reader.info)
             with closing(search.answer(queries)) as answers:
@@ -119,7 +119,7 @@ class SearchRun:
             IndexPeople(directory, self.console).refresh()
 
     def _print(
-        self, answers: Generator[Answered], printer: AnswerPrinter, search: Search, reader: IndexReader
+        self, answers: Generator[Answered], printer: AnswerPrinter, search: IndexSearch, reader: IndexReader
     ) -> list[Answered]:
         """Print the answers as they come; returns those that are needed for more than rows."""
         asked, kept = self.request, []
@@ -191,7 +191,7 @@ class SearchRun:
         several = queries > 1 or asked.face == "all"
         return RowOptions(self.form, rows, asked.all_queries, asked.missing, several)
 
-    def _tell_threshold(self, search: Search) -> None:
+    def _tell_threshold(self, search: IndexSearch) -> None:
         threshold = search.threshold
         if threshold.minimum is None and threshold.name == "auto":
             self.console.warn(f"{threshold.describe()}; give -t a number, or run facecli calibrate")

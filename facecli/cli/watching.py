@@ -58,7 +58,7 @@ class Watching(Struct):
     request: IndexRequest
     reporter: Reporter
     stop: Stop
-    told: Callable[[IndexReport], None]
+    finish: Callable[[IndexReport], None]
     """Called with the report of the first run, and of each that changed the index or met new trouble."""
     places: tuple[str, ...] = ()
     again: Reporter = field(default_factory=SilentReporter)
@@ -77,8 +77,7 @@ class Watching(Struct):
         return self.stop()
 
     def _begin(self) -> None:
-        report = index_photos(self.request, self.reporter, self.stop)
-        self.told(report)
+        self.finish(index_photos(self.request, self.reporter, self.stop))
         with open_reader(self.request.directory) as reader:
             self.places = self.request.roots or reader.roots()
         self.again = _Once(self.reporter)
@@ -94,7 +93,7 @@ class Watching(Struct):
             self.again.warn(str(error))
             return True
         if is_news(report):
-            self.told(report)
+            self.finish(report)
         return bool(self.stop())
 
     def _changes(self) -> Iterator[None]:

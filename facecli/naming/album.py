@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from facecli.config import WAIT_READERS
-from facecli.errors import IndexLocked, StoreError
+from facecli.errors import IndexLocked, StoreError, UsageError
 from facecli.naming.editing import Change, PeopleEditor
 from facecli.naming.listing import Choice, find_person, list_people, list_suggestions
 from facecli.naming.sheets import Applied, SheetLine, apply_sheet, sheet_records
@@ -41,7 +41,7 @@ def refresh_after_run(directory: Path, seconds: float, report: Reporter) -> None
             return
     try:
         IndexPeople(directory, report).refresh()
-    except StoreError as error:
+    except (StoreError, UsageError) as error:
         report.detail(f"the groups of people are not brought up to date: {error}")
 
 

@@ -54,11 +54,12 @@ class PeopleEditor:
         wish = wish or Wish()
         asks = wish.threshold is not None and wish.threshold != self._seen.grouping.threshold
         if asks or is_stale(people):
-            self._pending = regroup(self._seen, self._log, wish, report)
-        made = self._pending
-        self.members: dict[int, int] = (
-            before if made is None else {one.face_id: one.person_id for one in made.groups.members}
-        )
+            self._pending = made = regroup(self._seen, self._log, wish, report)
+            # What is decided next is about these groups and ids.
+            self._seen = replace(
+                self._seen, members=made.groups.members, grouping=made.groups.grouping, edges=made.edges
+            )
+        self.members: dict[int, int] = {one.face_id: one.person_id for one in self._seen.members}
         """The person of each face that has one."""
         self.change: Change = _compare(before, self.members)
 
@@ -103,9 +104,7 @@ class PeopleEditor:
 
     def new_person(self) -> int:
         """An id that no person ever had."""
-        made = self._pending
-        last = made.groups.grouping.last_person if made is not None else self._seen.grouping.last_person
-        return max([last, *self.standing.people, *self.standing.joined]) + 1
+        return max([self._seen.grouping.last_person, *self.standing.people, *self.standing.joined]) + 1
 
     def keep(self, person_id: int, but: Iterable[Anchor] = ()) -> Decision:
         """The decision that a person's faces stay the person's, as far as that is not decided yet.
@@ -177,7 +176,10 @@ class PeopleEditor:
         anchors = self.anchors(face_ids)
         if not force:
             self.refuse_twice([*self.faces_of(person_id), *face_ids], self.title(person_id) if known else asked)
-        self.decide([self.keep(person_id), *made, Decision(DecisionKind.PLACE, person_id, faces=anchors)])
+        # The others stay what they are: without a decision, all that look like these faces would follow them.
+        left = sorted({self.members[face] for face in face_ids if face in self.members} - {person_id})
+        kept = [self.keep(person_id), *(self.keep(other, anchors) for other in left)]
+        self.decide([*kept, *made, Decision(DecisionKind.PLACE, person_id, faces=anchors)])
         return person_id
 
     def set_hidden(self, person_id: int, *, hidden: bool) -> None:

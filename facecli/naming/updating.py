@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from msgspec import Struct
 
+from facecli.calibrating import find_calibration
 from facecli.naming.identities import hand_on
 from facecli.naming.resolving import Places, Resolved, decisions_for_grouping, places_of, resolve_claims
 from facecli.people.group import group
-from facecli.people.grouping import Edges, Faces, Limits, People
+from facecli.people.grouping import Edges, Faces, People
+from facecli.people.limits import limits_for
 from facecli.reporting import Reporter
 from facecli.store.people.reading import StoredPeople
 from facecli.store.people.records import (
@@ -25,8 +27,6 @@ from facecli.store.people.records import (
     Resemblance,
 )
 from facecli.store.people.standing import Standing, stand
-
-LIMITS = Limits(link=0.38, small=0.08, merge=0.65, attach=0.40, margin=0.10, suggest=0.45)
 
 
 def is_stale(people: StoredPeople) -> bool:
@@ -44,13 +44,21 @@ class Snapshot(Struct, frozen=True):
     members: tuple[GroupMember, ...]
     edges: EdgeTable
     generation: int
+    recogniser: str
+    """The SHA-256 of the model that made the embeddings."""
 
 
 def take_snapshot(people: StoredPeople) -> Snapshot:
     """Read faces, groups and edges."""
     table = people.table()
     return Snapshot(
-        table, places_of(table), people.grouping(), tuple(people.members()), people.edges(), people.generation()
+        table,
+        places_of(table),
+        people.grouping(),
+        tuple(people.members()),
+        people.edges(),
+        people.generation(),
+        people.recogniser(),
     )
 
 
@@ -73,12 +81,16 @@ class Wish(Struct, frozen=True):
 
 
 def regroup(seen: Snapshot, log: Iterable[Decision], wish: Wish, report: Reporter) -> Regrouped:
-    """Group all faces anew; ids are handed on."""
+    """Group all faces anew; ids are handed on.
+
+    Raises UsageError where the limits of the recogniser are not known, see `limits_for`.
+    """
     now = stand(log)
     resolved = resolve_claims(now.claims, seen.places)
     threshold = seen.grouping.threshold if wish.threshold is None else wish.threshold
     decisions = decisions_for_grouping(resolved, now, seen.members, seen.places)
-    made = group(_faces(seen.table), decisions, limits_for(threshold), _known_edges(seen), report)
+    limits = limits_for(seen.recogniser, find_calibration(seen.recogniser), threshold)
+    made = group(_faces(seen.table), decisions, limits, _known_edges(seen), report)
     groups: list[list[int]] = [[] for _ in made.people.owners]
     for row, face_id in zip(made.people.person.tolist(), seen.table.face_ids.tolist(), strict=True):
         if row >= 0:
@@ -94,19 +106,6 @@ def regroup(seen: Snapshot, log: Iterable[Decision], wish: Wish, report: Reporte
     edges = made.edges
     table = EdgeTable(edges.face_ids, edges.digests, edges.starts, edges.others, edges.similarities)
     return Regrouped(derived, table, now, resolved)
-
-
-def limits_for(threshold: float | None) -> Limits:
-    """The limits of a grouping; another threshold moves them all."""
-    move = 0.0 if threshold is None else threshold - LIMITS.link
-    return Limits(
-        LIMITS.link + move,
-        LIMITS.small,
-        min(1.0, LIMITS.merge + move),
-        min(1.0, LIMITS.attach + move),
-        LIMITS.margin,
-        min(1.0, LIMITS.suggest + move),
-    )
 
 
 def _ids(

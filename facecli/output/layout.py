@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
-from facecli.types import JsonValue
+if TYPE_CHECKING:  # facecli.types loads numpy, and help is shown without it
+    from collections.abc import Mapping
+
+    from facecli.types import JsonValue
 
 Listed = TypeVar("Listed")
 Listed_contra = TypeVar("Listed_contra", contravariant=True)
@@ -48,3 +50,15 @@ class RowLayout(Protocol[Listed_contra]):
 
     def colour(self, item: Listed_contra, /) -> str:
         """The SGR code of the row's colour; empty for none."""
+
+
+class PlainLayout(Generic[Listed_contra]):
+    """The rest of a layout whose rows have no photo and no colour."""
+
+    def path(self, item: Listed_contra, /) -> str:
+        """No photo."""
+        return ""
+
+    def colour(self, item: Listed_contra, /) -> str:
+        """No colour."""
+        return ""

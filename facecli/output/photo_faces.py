@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from facecli.output.layout import Column
+from facecli.output.layout import Column, PlainLayout
 from facecli.output.paths import path_record
 from facecli.output.records import PathStyle, box_record, box_text, size_record, size_text
-from facecli.types import JsonValue, QueryFace
+from facecli.types import FloatArray, IndexedFace, JsonValue, QueryFace
 
 FaceOfPhoto: TypeAlias = tuple[str, QueryFace]
 """A face with the absolute path of its photo."""
 
 
-class FaceLayout:
+class FaceLayout(PlainLayout[FaceOfPhoto]):
     """The layout of the faces found in photos."""
 
     fields = ("path", "face", "face_number", "box", "score", "size")
@@ -39,9 +39,7 @@ class FaceLayout:
             "score": round(face.score, 4),
             "size": size_record(face.box),
         }
-        if self._embeddings:
-            record["embedding"] = [round(float(value), 7) for value in face.embedding]
-        return record
+        return record | embedding_record(face.embedding) if self._embeddings else record
 
     def cells(self, item: FaceOfPhoto) -> tuple[str, ...]:
         """The cells of a face."""
@@ -49,10 +47,51 @@ class FaceLayout:
         score = f"{face.score:.4f}"
         return str(face.number), box_text(face.box), score, size_text(face.box), self._style.show(path)
 
-    def path(self, item: FaceOfPhoto) -> str:
+    def path(self, item: FaceOfPhoto, /) -> str:
         """The photo of a face."""
         return item[0]
 
-    def colour(self, item: FaceOfPhoto) -> str:
-        """None."""
-        return ""
+
+class IndexedFaceLayout(PlainLayout[IndexedFace]):
+    """The layout of faces of the index."""
+
+    fields = ("path", "face_id", "face_number", "box", "score", "size", "person")
+    columns = (
+        Column("face", right=True),
+        Column("box"),
+        Column("score", right=True),
+        Column("size"),
+        Column("path", path=True),
+        Column("person", right=True),
+    )
+
+    def __init__(self, style: PathStyle, *, embeddings: bool = False) -> None:
+        self._style, self._embeddings = style, embeddings
+
+    def record(self, face: IndexedFace) -> dict[str, JsonValue]:
+        """Convert a face to plain values: photo, ids, box, score, width and height in pixels, optional embedding."""
+        record: dict[str, JsonValue] = {
+            **path_record(self._style.show(face.path)),
+            "face_id": face.face_id,
+            "face_number": face.number,
+            "box": box_record(face.box),
+            "score": round(face.score, 4),
+            "size": size_record(face.box),
+            "person": face.person,
+        }
+        return record | embedding_record(face.embedding) if self._embeddings else record
+
+    def cells(self, face: IndexedFace) -> tuple[str, ...]:
+        """The cells of a face."""
+        person = "" if face.person is None else str(face.person)
+        score, path = f"{face.score:.4f}", self._style.show(face.path)
+        return str(face.face_id), box_text(face.box), score, size_text(face.box), path, person
+
+    def path(self, face: IndexedFace, /) -> str:
+        """The photo of a face."""
+        return face.path
+
+
+def embedding_record(embedding: FloatArray) -> dict[str, JsonValue]:
+    """An embedding, float32 (d,), for JSON."""
+    return {"embedding": [round(float(value), 7) for value in embedding]}

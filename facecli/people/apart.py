@@ -48,29 +48,33 @@ class Apart:
     """The rules, for clusters that merge."""
 
     def __init__(self, contents: Marks, owners: Marks, refused: Marks) -> None:
-        self._contents, self.owners, self._refused = contents, owners, refused
+        self.contents, self.owners, self._refused = contents, owners, refused
+
+    def copy(self) -> Apart:
+        """The same rules, to be followed separately."""
+        return Apart(self.contents, self.owners, self._refused)
 
     def broken(self, into: RowNumbers) -> NDArray[np.bool_]:
         """Which new clusters, bool (m,), would break a rule if clusters were merged as in `Clusters.merge`."""
         out = np.zeros(int(into.max(initial=-1)) + 1, bool)
-        out[_repeated(into[self._contents.clusters], self._contents.values)] = True
-        owned = into[self.owners.clusters]
-        out[_repeated(owned, np.zeros_like(owned))] = True
+        out[_repeated(into[self.contents.clusters], self.contents.values)] = True
+        owned = self.owners.moved(into)
+        out[_repeated(owned.clusters, np.zeros_like(owned.clusters))] = True
         refused = into[self._refused.clusters]
-        out[_shared((refused, self._refused.values), (owned, self.owners.values))] = True
+        out[_shared((refused, self._refused.values), (owned.clusters, owned.values))] = True
         return out
 
     def merge(self, into: RowNumbers) -> None:
         """Follow `Clusters.merge`."""
-        self._contents, self.owners, self._refused = (
-            marks.moved(into) for marks in (self._contents, self.owners, self._refused)
+        self.contents, self.owners, self._refused = (
+            marks.moved(into) for marks in (self.contents, self.owners, self._refused)
         )
 
     def held(self, clusters: RowNumbers) -> dict[int, Held]:
         """What each of some clusters carries."""
         out = {cluster: Held(set(), set(), set()) for cluster in clusters.tolist()}
         wanted = np.unique(clusters)
-        for marks, name in ((self._contents, "contents"), (self.owners, "owners"), (self._refused, "refused")):
+        for marks, name in ((self.contents, "contents"), (self.owners, "owners"), (self._refused, "refused")):
             some = np.isin(marks.clusters, wanted)
             for cluster, value in zip(marks.clusters[some].tolist(), marks.values[some].tolist(), strict=True):
                 getattr(out[cluster], name).add(value)

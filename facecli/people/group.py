@@ -11,6 +11,7 @@ from facecli.people.apart import Apart, Marks
 from facecli.people.clusters import Clusters
 from facecli.people.describing import Division, describe
 from facecli.people.edges import find_edges
+from facecli.people.following import follow_owners
 from facecli.people.grouping import Decisions, Edges, Faces, Grouped, Limits, Why
 from facecli.people.linking import first_links, link
 from facecli.people.merging import close_people, merge_pairs, near_singles
@@ -29,10 +30,14 @@ def group(faces: Faces, decisions: Decisions, limits: Limits, edges: Edges | Non
     pairs, kept = find_edges(faces, chosen, limits.link, edges, report)
     owners = _by_row(faces, chosen, decisions.owners)
     clusters = Clusters(faces.codes[chosen.rows])
-    apart = _rules(faces, chosen, owners, _by_row(faces, chosen, decisions.refused))
-    links = first_links(pairs, clusters)
-    links = links.after(_one_an_owner(apart, clusters), clusters, apart)
-    link(clusters, apart, links, (limits.link, limits.small))
+    rules = _rules(faces, chosen, owners, _by_row(faces, chosen, decisions.refused))
+    apart = rules.copy()
+    link(clusters, apart, first_links(pairs, clusters), (limits.link, limits.small))
+    if len(owners.values):
+        labels = follow_owners(clusters.labels, rules)
+        clusters, apart = Clusters(faces.codes[chosen.rows]), rules
+        clusters.merge(labels)
+        apart.merge(labels)
     why = _merge_and_attach(clusters, apart, limits)
     suggested = close_people(clusters, np.flatnonzero(clusters.sizes > 1), limits.suggest)
     held = apart.held(np.concatenate([suggested.rows, suggested.others]))
@@ -61,14 +66,6 @@ def _rules(faces: Faces, chosen: Chosen, owners: Marks, refused: Marks) -> Apart
 def _taking_part(chosen: Chosen, marks: Marks) -> Marks:
     places = chosen.places[marks.clusters]
     return Marks(places[places >= 0], marks.values[places >= 0])
-
-
-def _one_an_owner(apart: Apart, clusters: Clusters) -> RowNumbers:
-    """Into what the faces of each owner merge, as for `Clusters.merge`."""
-    into = np.arange(len(clusters))
-    owners, firsts = np.unique(apart.owners.values, return_index=True)
-    into[apart.owners.clusters] = apart.owners.clusters[firsts][np.searchsorted(owners, apart.owners.values)]
-    return np.unique(into, return_inverse=True)[1]
 
 
 def _merge_and_attach(clusters: Clusters, apart: Apart, limits: Limits) -> NDArray[np.uint8]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 
 import numpy as np
@@ -148,8 +148,3 @@ def _pairs(sample: Sample) -> Iterator[tuple[FloatArray, NDArray[np.bool_]]]:
 def _at_or_over(similarity: FloatArray) -> NDArray[np.int64]:
     """The number of similarities at or above each of THRESHOLDS: int64."""
     return len(similarity) - np.searchsorted(np.sort(similarity), THRESHOLDS.astype(np.float32), side="left")
-
-
-def table_rows(calibration: Calibration) -> Sequence[tuple[str, str, str]]:
-    """The points as text: threshold, false-match rate, true-match rate."""
-    return [(f"{p.threshold:.2f}", f"{p.false_matches:.2e}", f"{p.true_matches:.3f}") for p in calibration.points]

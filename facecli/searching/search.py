@@ -12,10 +12,10 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
+from facecli.calibrating import find_calibration
 from facecli.config import By, Combine, SearchOptions
 from facecli.errors import FacecliError, UsageError
 from facecli.reporting import SilentReporter
-from facecli.searching.calibrating import find_calibration
 from facecli.searching.combining import Block, combine_faces, match_everyone, merge_matches
 from facecli.searching.gathering import Gathered, Gathering, QueryFailure, Surroundings, check_stdin
 from facecli.searching.people_queries import matches_of_person
@@ -53,7 +53,7 @@ class SearchAnswer(Struct, frozen=True, eq=False):
     """Whether a first pass by short codes left out most faces of any answer."""
 
 
-class Search:
+class IndexSearch:
     """A search of one index: its threshold, and the answers to queries."""
 
     def __init__(
@@ -251,13 +251,13 @@ def search_index(
 ) -> SearchAnswer:
     """Search an index for the faces of queries, as typed or already parsed, and collect the answers.
 
-    Options and errors are those of `Search`.
+    Options and errors are those of `IndexSearch`.
     """
-    search = Search(reader, options, around)
+    search = IndexSearch(reader, options, around)
     return collected(search, search.answer(queries))
 
 
-def collected(search: Search, answers: Iterator[Answered]) -> SearchAnswer:
+def collected(search: IndexSearch, answers: Iterator[Answered]) -> SearchAnswer:
     """All answers of a search together."""
     given = list(answers)
     results = tuple(answer for answer in given if not isinstance(answer, QueryFailure))

@@ -16,7 +16,7 @@ from facecli.types import FloatArray
 
 BLOCK = 2048
 """HalfArray compared at once."""
-PORTION = 1024
+PACKED = 1024
 """Queries compared at once."""
 
 

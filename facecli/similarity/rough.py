@@ -101,7 +101,7 @@ def prepare(codes: HalfArray, way: Products, unit: float) -> ReadyCodes:
     return ReadyCodes(tuple(parts))
 
 
-class Portion:
+class PackedVectors:
     """Vectors, float32 or float16 (m, d), that blocks of codes are compared with."""
 
     def __init__(self, rows: RowNumbers, vectors: FloatArray | HalfArray, way: Products, unit: float) -> None:
@@ -132,7 +132,7 @@ class Stripe(Struct, frozen=True, eq=False):
 
     way: Products
     unit: float
-    portions: tuple[Portion, ...]
+    portions: tuple[PackedVectors, ...]
 
     @property
     def rows(self) -> RowNumbers:
@@ -140,7 +140,7 @@ class Stripe(Struct, frozen=True, eq=False):
         return np.concatenate([portion.rows for portion in self.portions])
 
 
-PORTION = 1024
+PACKED = 1024
 """Vectors compared with a block at once: their products stay in the processor's cache."""
 
 
@@ -149,10 +149,11 @@ def stripes(rows: RowNumbers, vectors: FloatArray | HalfArray, products: Product
 
     Those for which bytes are too coarse come last, in stripes of their own.
     """
-    unit = products.scale(vectors[:PORTION]).unit
-    slack = [products.scale(vectors[i : i + PORTION], unit).slack for i in range(0, len(vectors), PORTION)]
+    unit = products.scale(vectors[:PACKED]).unit
+    slack = [products.scale(vectors[i : i + PACKED], unit).slack for i in range(0, len(vectors), PACKED)]
     fine = np.concatenate([np.zeros(0, np.float32), *slack]) <= COARSE
     for chosen, way, step in ((np.flatnonzero(fine), products, unit), (np.flatnonzero(~fine), FloatProducts(), 1.0)):
         for start in range(0, len(chosen), max(1, most)):
-            parts = [chosen[i : i + PORTION] for i in range(start, min(start + most, len(chosen)), PORTION)]
-            yield Stripe(way, step, tuple(Portion(rows[part], vectors[part], way, step) for part in parts))
+            some = chosen[start : start + most]
+            parts = [some[i : i + PACKED] for i in range(0, len(some), PACKED)]
+            yield Stripe(way, step, tuple(PackedVectors(rows[part], vectors[part], way, step) for part in parts))

@@ -168,6 +168,14 @@ class IndexWriter(IndexReader):
                 self._raise_generation()
         return count
 
+    def let_all_back(self) -> int:
+        """Allow everything that was removed again; returns the number of records."""
+        with explained(self._writing.path), transaction(self._writing.connection, self._disk, "forgetting"):
+            count = RemovalWork(self._writing, Deletions(self._writing, self._traces)).let_all_back()
+            if count:
+                self._raise_generation()
+        return count
+
     def _raise_generation(self) -> None:
         self._writing.connection.execute("UPDATE state SET generation = generation + 1")
 

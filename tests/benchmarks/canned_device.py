@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+import threading
 import time
 from typing import Any
 
@@ -32,15 +33,17 @@ class SharedTime:
 
     def __init__(self, path: str) -> None:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT)
+        self._lock = threading.Lock()
 
     def hold(self, seconds: float) -> None:
         """Wait for the device and use it for some time."""
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        began = time.perf_counter()
-        time.sleep(seconds)
-        used = self.used() + time.perf_counter() - began
-        os.pwrite(self._file, struct.pack("d", used), 0)
-        fcntl.flock(self._file, fcntl.LOCK_UN)
+        with self._lock:  # the threads of a process share its lock of the file
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            began = time.perf_counter()
+            time.sleep(seconds)
+            used = self.used() + time.perf_counter() - began
+            os.pwrite(self._file, struct.pack("d", used), 0)
+            fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def used(self) -> float:
         """The seconds that it was held."""

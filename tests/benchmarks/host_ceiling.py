@@ -37,6 +37,7 @@ from facecli.photos.decode import PhotoReader, stat_photo
 from facecli.pipeline.results import found_in
 from facecli.types import FileContents, Photo, PhotoFile
 from facecli.vision.detection import scrfd
+from facecli.vision.detection.letterbox import Letterbox
 from facecli.vision.models import open_models
 from facecli.vision.packs.resolve import find_pack
 from facecli.vision.recognition.alignment import align_faces
@@ -44,8 +45,8 @@ from facecli.vision.recognition.alignment import align_faces
 PHOTOS = 1200
 MORE = 4
 """How many times as many photos the second run has."""
-ROWS = ((1, 1, 0.0), (2, 2, 0.0), (2, 2, 2.0))
-"""Cores, worker processes, and the device's milliseconds for a photo."""
+ROWS = ((1, 1, 0.0), (2, 1, 0.0), (2, 2, 0.0), (2, 2, 1.0), (2, 2, 2.0))
+"""Cores, worker processes (as many threads as cores, all together), and the device's milliseconds for a photo."""
 SMOKE_PHOTOS = 24
 SMOKE_ROWS = ((1, 1, 0.0), (2, 2, 1.0))
 START = (
@@ -67,7 +68,7 @@ def run(photos: Path, cores: int, workers: int, milliseconds: float) -> dict[str
     with tempfile.TemporaryDirectory() as work:
         put_canned_device(milliseconds / 1000, f"{work}/device")
         began, used = time.perf_counter(), time.process_time()
-        options = IndexOptions(jobs=workers, processes=workers)
+        options = IndexOptions(jobs=cores, processes=workers)
         report = index_photos(IndexRequest(f"{work}/index", roots=(str(photos),), options=options))
         wall, driver = time.perf_counter() - began, time.process_time() - used
         device = canned_device.SharedTime(f"{work}/device").used()
@@ -100,48 +101,44 @@ def measure(few: Path, many: Path, row: tuple[int, int, float]) -> dict[str, Any
     }
 
 
-def measure_floor(photos: Path) -> dict[str, float]:
+def measure_floor(photos: list[Path]) -> dict[str, float]:
     """Milliseconds of one thread for a photo in each stage, called directly, one photo after another."""
     reader = PhotoReader(ReadOptions())
-    files = [stat_photo(str(path)) for path in sorted(photos.iterdir())[:SMOKE_PHOTOS]]
-    contents = [reader.read(file) for file in files if isinstance(file, PhotoFile)]
-    assert all(isinstance(each, FileContents) for each in contents)
-    photo = reader.decode(contents[0])  # type: ignore[arg-type]
+    files = [file for path in photos if isinstance(file := stat_photo(str(path)), PhotoFile)]
+    contents = [read for file in files if isinstance(read := reader.read(file), FileContents)]
+    photo = reader.decode(contents[0])
     assert isinstance(photo, Photo)
     models = open_models(find_pack(None), canned_device.PROCESSOR, DetectionOptions())
     [faces] = models.detector.detect([photo.pixels])
     vectors = np.zeros((len(faces), models.embedder.dimension), np.float32)
     size = (photo.width, photo.height)
-    blob, small = np.empty((640, 640, 3), np.uint8), np.empty((128, 128, 3), np.uint8)
     return {
-        "read": _milliseconds(lambda: [reader.read(file) for file in files], len(files)),  # type: ignore[arg-type]
-        "decode": _milliseconds(lambda: [reader.decode(each) for each in contents], len(files)),  # type: ignore[arg-type]
-        "letterbox": _milliseconds(lambda: _scale(photo, blob, small), 1),
+        "read": _milliseconds(lambda: [reader.read(file) for file in files], len(files)),
+        "decode": _milliseconds(lambda: [reader.decode(each) for each in contents], len(files)),
+        "letterbox": _milliseconds(lambda: _letterboxed(photo), 1),
         "post-process": _post_processing(photo),
         "align": _milliseconds(lambda: align_faces(photo.pixels, faces.landmarks), 1),
         "result": _milliseconds(lambda: found_in(photo.file, photo.digest, size, faces, vectors), 1),
+        "faces": len(faces),
     }
 
 
-def _scale(photo: Photo, *inputs: Any) -> None:
-    for target in inputs:
-        cv2.resize(photo.pixels, target.shape[:2], target)
+def _letterboxed(photo: Photo) -> Any:
+    """The inputs of the main and the small pass; gives the main one."""
+    main, small = np.empty((640, 640, 3), np.uint8), np.empty((128, 128, 3), np.uint8)
+    letterbox = Letterbox(127.5, 1 / 128)
+    letterbox.fill(photo.pixels, small)
+    letterbox.fill(photo.pixels, main)
+    return main
 
 
 def _post_processing(photo: Photo) -> float:
     """Milliseconds of finding the candidates for a photo in a batch of 64."""
-    file = find_pack(None).detector
-    with tempfile.NamedTemporaryFile() as shared:
-        canned_device.put(0, shared.name)
-        network = canned_device.models.open_detector(file, canned_device.CANNED, None)  # type: ignore[arg-type]
-    outputs = [np.array(o) for o in network.session.run(np.broadcast_to(_boxed(photo), (64, 640, 640, 3)))]
-
+    canned_device.put(0, "")
+    network = canned_device.models.open_detector(find_pack(None).detector, canned_device.CANNED, None)  # type: ignore[arg-type]
+    outputs = [np.array(o) for o in network.session.run(np.broadcast_to(_letterboxed(photo), (64, 640, 640, 3)))]
     scales = np.ones(64, np.float32)
     return _milliseconds(lambda: scrfd.best_of(network.decode(outputs, 64, 640, 0.5), scales), 64)
-
-
-def _boxed(photo: Photo) -> Any:
-    return cv2.resize(photo.pixels, (640, 640))
 
 
 def _milliseconds(action: Callable[[], object], count: int) -> float:
@@ -165,6 +162,18 @@ def make_photos(folder: Path, count: int) -> Path:
     return target
 
 
+def make_sizes(folder: Path) -> dict[str, list[Path]]:
+    """Photos of three sizes for the floor."""
+    made = make_corpora(folder, {"small": 2, "large": 1})
+    [large] = made["large"]
+    pixels = cv2.imread(str(large))
+    assert pixels is not None
+    factor = (2e6 / pixels.shape[0] / pixels.shape[1]) ** 0.5
+    middle = folder / "middle.jpg"
+    cv2.imwrite(str(middle), cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA))
+    return {"250 x 250": made["small"][1:], "2 megapixels": [middle], "12 megapixels": [large]}
+
+
 def main() -> None:
     """Measure the floor and all rows, and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -182,13 +191,16 @@ def main() -> None:
     count = SMOKE_PHOTOS if options.smoke else options.photos
     with tempfile.TemporaryDirectory() as work:
         few, many = (make_photos(Path(work), number) for number in (count, MORE * count))
-        floor = measure_floor(few)
+        floors = {size: measure_floor(photos) for size, photos in make_sizes(Path(work) / "sizes").items()}
         rows = [measure(few, many, row) for row in (SMOKE_ROWS if options.smoke else ROWS)]
     if options.json:
-        sys.stdout.write(json.dumps({"floor": floor, "rows": rows}) + "\n")
+        sys.stdout.write(json.dumps({"floors": floors, "rows": rows}) + "\n")
         return
-    sys.stdout.write("".join(f"{stage:12} {milliseconds:6.3f} ms\n" for stage, milliseconds in floor.items()))
-    sys.stdout.write(f"{'floor':12} {sum(floor.values()):6.3f} ms\n\n")
+    for size, floor in floors.items():
+        faces = floor.pop("faces")
+        stages = ", ".join(f"{stage} {milliseconds:.3f}" for stage, milliseconds in floor.items())
+        sys.stdout.write(f"{size}, {faces} faces: {sum(floor.values()):.2f} ms a photo ({stages})\n")
+    sys.stdout.write("\n")
     sys.stdout.write("cores  workers  device ms a photo  photos/s  CPU-ms workers  driver  device busy\n")
     for row in rows:
         sys.stdout.write(

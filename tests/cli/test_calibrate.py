@@ -13,9 +13,9 @@ import faiss
 import numpy as np
 import pytest
 
+from facecli.calibrating import find_calibration, keep_calibration, read_kept
 from facecli.errors import UsageError
 from facecli.searching import measuring
-from facecli.searching.calibrating import find_calibration, keep_calibration, read_kept
 from facecli.searching.measuring import Sample, measure
 from facecli.thresholds import MEASURED, Calibration, Point
 

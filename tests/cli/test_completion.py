@@ -114,11 +114,45 @@ def test_tab_completes(shell: Shell, name: str) -> None:
             screen.type("\x15")  # clears the line
 
 
+@pytest.fixture
+def _anna(shell: Shell, album: Path) -> None:
+    shell("index", "-q", album)
+    shell("people", "assign", "Anna Meier", "face:1")
+
+
+@pytest.mark.usefixtures("_anna")
+@pytest.mark.parametrize("name", ["bash", "zsh"])
+def test_tab_completes_the_names_of_people(shell: Shell, name: str) -> None:
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed")
+    command, setup = SETUP[name]
+    with terminal(command, shell) as screen:
+        screen.type(f'{setup}eval "$(_FACECLI_COMPLETE={name}_source facecli)"; echo rea""dy\n')
+        screen.wait_for("ready")
+        for typed in ("facecli search An", "facecli people hide An"):
+            screen.shown = b""
+            screen.type(f"{typed}\t")
+            screen.wait_for(typed[:-2] + r"Anna\ Meier")
+            screen.type("\x15")
+
+
+@pytest.mark.usefixtures("_anna")
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+@pytest.mark.parametrize("typed", ["facecli search An", "facecli people hide An"])
+def test_fish_completes_the_names_of_people(shell: Shell, typed: str) -> None:
+    assert "Anna Meier" in fish_offers(shell, typed)
+
+
 @pytest.mark.usefixtures("_photos")
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
 @pytest.mark.parametrize(("typed", "wanted"), ASKED)
 def test_fish_completes(shell: Shell, typed: str, wanted: str) -> None:
-    """`complete -C` gives what Tab offers."""
+    offered = fish_offers(shell, typed)
+    assert any(word.startswith(wanted.rpartition(" ")[2]) for word in offered), offered
+
+
+def fish_offers(shell: Shell, typed: str) -> list[str]:
+    """What Tab offers: `complete -C` asks fish for it."""
     script = f'_FACECLI_COMPLETE=fish_source facecli | source; complete -C "{typed}"'
     done = subprocess.run(
         ["fish", "--no-config", "-c", script],
@@ -129,5 +163,4 @@ def test_fish_completes(shell: Shell, typed: str, wanted: str) -> None:
         timeout=PATIENCE,
         check=True,
     )
-    offered = [line.partition("\t")[0] for line in done.stdout.splitlines()]
-    assert any(word.startswith(wanted.rpartition(" ")[2]) for word in offered), done.stdout + done.stderr
+    return [line.partition("\t")[0] for line in done.stdout.splitlines()]

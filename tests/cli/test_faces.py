@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -89,3 +92,44 @@ def test_a_closed_pipe_and_an_unwritable_folder(shell: Shell, find_sample: Find)
     (shell.work / "file").write_bytes(b"")
     ran = shell("faces", "--crops", "file/crops", find_sample("yaoming.jpg"), code=2)
     assert re.match(r"facecli: error: .+: file/crops", ran.errors)
+
+
+def test_the_faces_of_the_index_are_listed_without_a_model(shell: Shell, album_home: Path, tmp_path: Path) -> None:
+    """Numbers and boxes are those of the photo, ids those of a search."""
+    none = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    ran = shell("faces", "--indexed", "--json", "album/party", cwd=album_home, env=none)
+    listed = [json.loads(line) for line in ran.text.splitlines()]
+    assert list(listed[0]) == ["path", "face_id", "face_number", "box", "score", "size", "person"]
+    assert {record["path"] for record in listed} == {"album/party/gdp.jpg", "album/party/t1.jpg"}
+    seen = [record for record in listed if record["path"] == "album/party/t1.jpg"]
+    found = [
+        json.loads(line) for line in shell("faces", "--json", "album/party/t1.jpg", cwd=album_home).out.splitlines()
+    ]
+    assert [r["face_number"] for r in seen] == [r["face_number"] for r in found] == [1, 2, 3, 4, 5, 6]
+    assert np.allclose([r["box"] for r in seen], [r["box"] for r in found], atol=0.01)
+    every = shell("search", "group.jpg", "-k", "0", "-t", "none", "--by", "face", "--json", cwd=album_home)
+    ids = {m["face_id"]: m["path"] for m in map(json.loads, every.text.splitlines())}
+    assert {r["face_id"]: r["path"] for r in listed}.items() <= ids.items()
+    (whole,) = shell("faces", "--indexed", "--json", "--embeddings", "album/space", cwd=album_home).text.splitlines()
+    assert np.isclose(np.linalg.norm(json.loads(whole)["embedding"]), 1, atol=1e-3)
+    first = shell("faces", "--indexed", "--face", "largest", "album", cwd=album_home).text.splitlines()
+    assert [Path(row.split("\t")[4]).name for row in first] == ["gdp.jpg", "t1.jpg", "astronaut.png", "players.jpg"]
+
+
+def test_what_the_index_does_not_have_is_named(shell: Shell, album_home: Path) -> None:
+    ran = shell("faces", "--indexed", "yao.jpg", "album/space", cwd=album_home, code=3)
+    assert len(ran.text.splitlines()) == 1
+    assert "facecli: error: not in the index: yao.jpg\n" in ran.errors
+    shell("faces", "--indexed", "yao.jpg", cwd=album_home, code=2)
+    assert "--indexed --crops" in shell("faces", "--indexed", "--crops", "c", "album", cwd=album_home, code=2).errors
+    assert "no index" in shell("faces", "--indexed", "album", code=2).errors
+
+
+def test_csv_has_the_fields_of_the_record(shell: Shell, find_sample: Find) -> None:
+    rows = list(csv.DictReader(io.StringIO(shell("faces", "--csv", find_sample("yaoming.jpg")).text)))
+    (record,) = map(json.loads, shell("faces", "--json", find_sample("yaoming.jpg")).text.splitlines())
+    assert [list(row) for row in rows] == [
+        ["path", "face", "face_number", "x1", "y1", "x2", "y2", "score", "width", "height"]
+    ]
+    assert [float(rows[0][edge]) for edge in ("x1", "y1", "x2", "y2")] == record["box"]
+    assert "one format" in shell("faces", "--csv", "--json", "x.jpg", code=2).errors

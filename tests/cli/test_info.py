@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,6 +68,13 @@ def test_json(index: Shell) -> None:
     assert about["settings"]["det-size"] == 640
     assert (about["pending"], about["migrating_to"]) == (False, None)
     assert "photo_list" not in about
+    assert about["threshold"] == {
+        "name": "auto",
+        "value": 0.28,
+        "false_match_rate": 4.7e-4,
+        "people": 24,
+        "pairs": 49_300_000,
+    }
     whole = json.loads(index("info", "--json", "--photos", "--skipped").out)
     assert whole["photo_list"][0] == {"path": "album/a.jpg", "faces": 0, "width": 30, "height": 20}
     assert whole["photo_list"][1]["path_base64"] == "YWxidW0vdGFiCf8uanBn"
@@ -81,3 +89,13 @@ def test_no_index_is_one_line_with_a_hint(shell: Shell) -> None:
     (shell.work / "empty").mkdir()
     assert "there is no index: " in shell("info", "-i", "empty", code=2).errors
     assert list((shell.work / "empty").iterdir()) == []
+
+
+def test_lists_are_tables_on_a_terminal(index: Shell, on_terminal: Callable[..., str]) -> None:
+    photos = [line.split() for line in on_terminal(index, "info", "--photos").splitlines()]
+    assert photos[:2] == [["path", "faces", "width", "height"], ["album/a.jpg", "0", "30", "20"]]
+    skipped = on_terminal(index, "info", "--skipped").splitlines()
+    assert [line.split(maxsplit=2) for line in skipped] == [
+        ["path", "reason", "detail"],
+        ["album/b.jpg", "truncated", "it ends early"],
+    ]

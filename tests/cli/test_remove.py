@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from facecli.fingerprint import Fingerprint
 from facecli.store.reader import open_reader
+from facecli.store.records import Batch, EmbeddingKind
 from facecli.store.writer import open_writer
+from facecli.types import Detections, IndexedPhoto, PhotoFile
 
 if TYPE_CHECKING:
     from conftest import Shell
@@ -170,3 +175,55 @@ def test_a_writer_is_waited_for_or_named(shell: Shell, index: Path) -> None:
         ran = shell("remove", "album/party/t1.jpg", code=2)
     assert "another process writes to the index (process " in ran.errors
     assert "hint: wait for it, or let facecli wait: --wait SECONDS" in ran.errors
+
+
+@pytest.fixture
+def many(shell: Shell) -> Shell:
+    """An index of 21 photos without faces."""
+    kind = EmbeddingKind(Fingerprint("buffalo_sc", "d" * 64, "e" * 64, 512), "free")
+    none = np.zeros((0, 512), np.float32)
+    files = [PhotoFile(f"{shell.work}/album/{n:02}.jpg", n, n) for n in range(21)]
+    photos = [IndexedPhoto(f, f.path[-16:].encode(), 30, 20, Detections.none(), none) for f in files]
+    with open_writer(shell.work / ".facecli", kind, create=True) as writer:
+        writer.commit(Batch(photos=tuple(photos)))
+        writer.finish()
+    return shell
+
+
+def test_a_terminal_is_asked_before_many_photos(many: Shell, on_terminal: Callable[..., str]) -> None:
+    question = "Remove 21 photos, 0 faces from the index? The files stay. [y/N]: "
+    shown = on_terminal(many, "remove", "album", answer=b"n\n")
+    assert question in shown
+    assert "nothing was changed" in shown
+    assert len(paths(many)) == 21
+    assert question not in on_terminal(many, "remove", "--dry-run", "album")
+    assert "Remove" not in on_terminal(many, "remove", "album/00.jpg"), "few photos do not ask"
+    assert "Remove" not in on_terminal(many, "remove", "album"), "20 are few"
+    assert paths(many) == []
+
+
+def test_yes_and_a_pipe_are_not_asked(many: Shell, on_terminal: Callable[..., str]) -> None:
+    shown = on_terminal(many, "remove", "--yes", "album")
+    assert "[y/N]" not in shown
+    assert "removed 21 photos, 0 faces from the index; the files stay; later" in shown
+    assert paths(many) == []
+
+
+def test_all_removals_are_forgotten(shell: Shell, index: Path, album: Path, on_terminal: Callable[..., str]) -> None:
+    with open_reader(index) as reader:
+        face = next(f.face_id for f in reader.faces() if f.path.endswith("t1.jpg"))
+    shell("remove", "album/party/gdp.jpg", f"face:{face}")
+    for copy in ("party/gdp.jpg", "space/copy.jpg"):
+        (album / copy).rename(shell.work / Path(copy).name)
+    hint = shell("remove", "--forget", "album/party/gdp.jpg", code=2).errors
+    assert "hint: facecli remove --forget-all" in hint
+    assert shell("remove", "--forget-all", "--dry-run").errors == "2 removals would be forgotten\n"
+    shown = on_terminal(shell, "remove", "--forget-all", answer=b"n\n")
+    assert "Forget 2 removals? Later index runs add these photos and faces again. [y/N]: " in shown
+    assert "2 removals" in shell("remove", "--forget-all", "--dry-run").errors
+    assert "2 removals forgotten; the next index run" in shell("remove", "--forget-all").errors
+    assert shell("remove", "--forget-all").errors == "nothing was removed\n"
+    (shell.work / "gdp.jpg").rename(album / "party/gdp.jpg")
+    report = json.loads(shell("index", "--json", "album").out)
+    assert (report["photos"]["total"], report["faces"]["total"]) == (4, 34)
+    assert "other modes" in shell("remove", "--forget-all", "album", code=2).errors

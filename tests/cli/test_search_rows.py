@@ -17,7 +17,7 @@ import pytest
 
 from facecli.config import SearchOptions
 from facecli.searching import search as search_module
-from facecli.searching.search import Search
+from facecli.searching.search import IndexSearch
 from facecli.store.reader import open_reader
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def test_each_query_may_have_a_record(search: Callable[..., Any]) -> None:
 def test_the_first_answer_needs_the_first_query_only(album_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(album_home)
     with open_reader(album_home / ".facecli") as reader:
-        search = Search(reader, SearchOptions(threshold="none"))
+        search = IndexSearch(reader, SearchOptions(threshold="none"))
         with closing(search.answer([YAO, "eileen.png", "group.jpg", "face:1"] * 3)) as answers:
             next(answers)
             assert len(search.photos) == 1

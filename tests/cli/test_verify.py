@@ -40,7 +40,7 @@ def test_json_says_what_was_compared(shell: Shell, find_sample: Find, mirrored: 
     assert (report["threshold"], report["false_match_rate"]) == (0.4, 6.3e-7)
 
 
-def test_all_compares_the_most_alike_pair(shell: Shell, find_sample: Find) -> None:
+def test_all_compares_the_most_similar_pair(shell: Shell, find_sample: Find) -> None:
     t1, players = find_sample("t1.jpg"), find_sample("players.jpg")
     report = json.loads(shell("verify", "--json", "--face", "all", t1, t1).out)
     assert report["similarity"] > 0.999
@@ -72,3 +72,20 @@ def test_what_cannot_be_compared_is_one_line(
     assert ran.out == b""
     assert said in ran.errors
     assert ran.errors.count("facecli: error: ") == 1
+
+
+def test_a_face_of_the_index_is_compared(shell: Shell, album_home: Path) -> None:
+    listed = shell("faces", "--indexed", "--json", "album/party/t1.jpg", cwd=album_home).text.splitlines()
+    one, other = (f"face:{json.loads(line)['face_id']}" for line in listed[:2])
+    same = json.loads(shell("verify", "--json", one, "album/party/t1.jpg", "--face", "1", cwd=album_home).out)
+    assert (same["verdict"], same["similarity"] > 0.999, same["a"]) == ("same", True, one)
+    assert shell("verify", one, other, cwd=album_home, code=1).text.endswith("\tdifferent\n")
+    assert "no such face in the index: face:999" in shell("verify", "face:999", one, cwd=album_home, code=2).errors
+    assert "not the number of a face" in shell("verify", "face:x", one, cwd=album_home, code=2).errors
+    assert "no index" in shell("verify", one, other, code=2).errors
+
+
+def test_a_terminal_gets_a_header(shell: Shell, album_home: Path, on_terminal: Callable[..., str]) -> None:
+    lines = on_terminal(shell, "verify", "yao.jpg", "eileen.png", cwd=album_home).splitlines()
+    assert lines[0].split() == ["similarity", "threshold", "verdict"]
+    assert lines[1].split()[1:] == ["0.2800", "different"]

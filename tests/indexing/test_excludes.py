@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from notes import Notes
 
+from facecli import Index
 from facecli.config import OUTPUT_NAME, IndexOptions, ScanOptions
-from facecli.errors import IndexDamaged
+from facecli.errors import IndexDamaged, UsageError
 from facecli.indexing.index_photos import index_photos
 from facecli.indexing.request import IndexRequest
 from facecli.store.reader import open_reader
@@ -163,3 +164,13 @@ def test_endless_patterns_are_refused(run: Run, photos: Path) -> None:
         writer.keep_excludes([str(number) for number in range(1001)])
     with pytest.raises(IndexDamaged, match="the patterns to exclude are damaged"):
         run()
+
+
+def test_the_library_keeps_and_forgets_patterns(photos: Path) -> None:
+    with Index(photos.parent / "index") as index:
+        assert index.add(photos, exclude="party/").photos.total == 2
+        assert index.add().photos.total == 2
+        assert index.add(exclude=["a.jpg"]).photos.total == 1
+        assert index.add(exclude=None).photos.total == 5
+        with pytest.raises(UsageError, match="one line of at most"):
+            index.add(exclude="")

@@ -19,7 +19,7 @@ from facecli.config import ReadOptions
 from facecli.photos import isolation
 from facecli.photos.budget import PixelBudget
 from facecli.photos.decode import PhotoReader, refusal_holds
-from facecli.photos.frames import FrameBuffer
+from facecli.photos.frames import FrameBuffer, ReusedSpace
 from facecli.types import FileContents, Photo, PhotoFile, Skipped, SkipReason
 
 GIF = saved(scene().quantize(64), "GIF")
@@ -324,14 +324,19 @@ def test_the_budget_is_given_back_whatever_happens() -> None:
     reader.close()
 
 
+def kept_bytes(reader: PhotoReader) -> int:
+    assert isinstance(reader.space, ReusedSpace)
+    return reader.space._frame._bytes.size
+
+
 def test_large_frames_are_given_back(fresh: PhotoReader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FrameBuffer, "KEEP", 100_000)
     large = fresh.decode(contents(saved(scene(600, 400), "JPEG")))
     assert isinstance(large, Photo)
-    assert fresh._frame._bytes.size == 720_000
+    assert kept_bytes(fresh) == 720_000
     fresh.release()
-    assert fresh._frame._bytes.size == 0
+    assert kept_bytes(fresh) == 0
     small = fresh.decode(contents(JPEG))
     assert isinstance(small, Photo)
     fresh.release()
-    assert fresh._frame._bytes.size == 96 * 64 * 3
+    assert kept_bytes(fresh) == 96 * 64 * 3

@@ -25,6 +25,7 @@ from facecli.pipeline import photo_batches
 from facecli.pipeline.chunk_worker import ChunkWorker
 from facecli.pipeline.messages import Chunk, PackName, PhotoResult, PhotoTask, ResultKind, Spec
 from facecli.pipeline.ties import Ties
+from facecli.vision.optimization import optimized
 from facecli.vision.packs.resolve import find_pack
 
 SAMPLES = ("players.jpg", "gdp.jpg", "t1.jpg", "astronaut.png", "yaoming.jpg", "Tom_Hanks_54745.png")
@@ -127,6 +128,19 @@ def test_batches_find_what_threads_find(
     assert_same(results_on("test", gallery, **changes), expected)
 
 
+def test_networks_that_do_not_take_pixels_find_the_same(
+    crowd: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sizes: set[tuple[int, ...]] = set()
+    let_behave(monkeypatch, {"test:0": lambda feed, _: sizes.add(feed.shape)})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name in ("same_faces", "same_embeddings"):
+        monkeypatch.setattr(optimized.equivalence, name, lambda *_: False)
+    assert_same(results_on("test", crowd), results_on("cpu", crowd))
+    assert {shape[1:] for shape in sizes} >= {(3, 640, 640), (3, 112, 112)}
+    assert max(shape[0] for shape in sizes) > 1
+
+
 def test_small_faces_are_found_in_tiles_too(
     tmp_path: Path, find_sample: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,13 +158,14 @@ def test_batches_find_what_insightface_finds(
     crowd: Path, find_sample: Callable[[str], Path], oracle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_test_devices(monkeypatch)
-    for path in (*sorted(crowd.iterdir())[:6], *map(find_sample, SAMPLES)):
+    in_frame = [name for name in SAMPLES if not name.startswith("Tom")]  # InsightFace finds no face that fills it
+    for path in (*sorted(crowd.iterdir())[:6], *map(find_sample, in_frame)):
         shutil.copy(path, tmp_path / path.name)
     for result in results_on("test", tmp_path):
         boxes, scores, landmarks, found_by, codes = faces_of(result)
         main = np.frombuffer(found_by, np.uint8) == 0
         known = oracle.get(cv2.imread(result.path.decode()))
-        assert len(known) == main.sum()
+        assert len(known) == main.sum() > 0
         np.testing.assert_allclose(boxes[main], [face.bbox for face in known], rtol=0, atol=0.02)
         np.testing.assert_allclose(scores[main], [face.det_score for face in known], rtol=0, atol=1e-4)
         np.testing.assert_allclose(landmarks[main], [face.kps for face in known], rtol=0, atol=0.02)

@@ -103,9 +103,9 @@ class Catalogue(WholeRows):
             yield from map(self._face, page)
             after = as_int(page[-1][0])
 
-    def photos_with_faces(self) -> Iterator[tuple[StoredPhoto, list[StoredFace]]]:
-        """All photos, ascending by path, with their faces, ascending by id; read one page at a time."""
-        photos = self.photos()
+    def photos_with_faces(self, root: str = "/") -> Iterator[tuple[StoredPhoto, list[StoredFace]]]:
+        """The photos at and below a path, ascending by path, with their faces, ascending by id; read in pages."""
+        photos = self.photos(root)
         while page := list(itertools.islice(photos, PHOTO_PAGE)):
             marks = ",".join("?" * len(page))
             rows = self.rows(

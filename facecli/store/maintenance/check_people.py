@@ -57,12 +57,13 @@ def mend_people(catalogue: Catalogue) -> list[str]:
     if sum(catalogue.number(f"SELECT count(*) FROM {which}") for which in _DERIVED.values()) or _trouble(
         people, derived=True
     ):
-        last = max(catalogue.number(f"SELECT max({column}) FROM {table}") for table, column in _PERSON_IDS)
+        last = max(
+            catalogue.number(f"SELECT max({column}) FROM {table} WHERE {column} BETWEEN 0 AND ?", (MOST_PEOPLE // 2,))
+            for table, column in _PERSON_IDS
+        )
         drop_groups(connection)
         connection.execute("DELETE FROM edges")
-        connection.execute(
-            "INSERT INTO grouping VALUES (1, ?, 0, 0, 0, NULL, 1)", (min(max(last, 0), MOST_PEOPLE - 1),)
-        )
+        connection.execute("INSERT INTO grouping VALUES (1, ?, 0, 0, 0, NULL, 1)", (last,))
         said.append(f"the groups of people are dropped, the next run makes them again: {catalogue.path}")
     for table, rows in people.unreadable().items():
         for (row,) in rows:

@@ -112,11 +112,7 @@ class StoredPeople:
         """All members of all people, ascending by face."""
         if not self.exists:
             return []
-        query = (
-            "SELECT m.face_id, m.person_id, m.similarity, m.decided FROM members m JOIN faces f USING (face_id) "
-            "WHERE f.set_id = ? ORDER BY m.face_id"
-        )
-        rows = self._catalogue.rows(query, (self._catalogue.set_id,))
+        rows = self._catalogue.rows("SELECT face_id, person_id, similarity, decided FROM members ORDER BY face_id")
         with trusted(self._catalogue.path):
             return [_member(*row) for row in rows]
 
@@ -186,6 +182,10 @@ class StoredPeople:
     def generation(self) -> int:
         """The generation of the catalogue."""
         return self._catalogue.number("SELECT generation FROM state")
+
+    def recogniser(self) -> str:
+        """The SHA-256 of the model that made the embeddings."""
+        return self._catalogue.sets()[True].fingerprint.recogniser_sha256
 
     def signature(self) -> int:
         """The signature of `table`, without reading the embeddings."""

@@ -148,13 +148,21 @@ class RemovalWork:
         count += sum(
             self._connection.execute("DELETE FROM kept_out WHERE face_id = ?", (face,)).rowcount for face in faces
         )
-        if marked:
-            stored = self._connection.execute("SELECT DISTINCT digest FROM photos").fetchall()
-            wanted = {as_bytes(token) for (token,) in marked}
-            tokens |= {
-                token: digest for (digest,) in stored if (token := self._catalogue.token(as_bytes(digest))) in wanted
-            }
-        self._connection.executemany(
-            "UPDATE photos SET again = 1 WHERE digest = ?", [(digest,) for digest in tokens.values()]
-        )
+        digests_again = [*tokens.values(), *self._digests_of({as_bytes(token) for (token,) in marked})]
+        self._embed_again(digests_again)
         return count
+
+    def let_all_back(self) -> int:
+        """Delete the records of everything that was removed; returns how many there were."""
+        marked = self._connection.execute("SELECT token FROM kept_out WHERE face_id IS NOT NULL").fetchall()
+        self._embed_again(self._digests_of({as_bytes(token) for (token,) in marked}))
+        return self._connection.execute("DELETE FROM kept_out").rowcount
+
+    def _digests_of(self, tokens: set[bytes]) -> list[bytes]:
+        """The digests of the photos whose contents have these tokens."""
+        stored = self._connection.execute("SELECT DISTINCT digest FROM photos").fetchall() if tokens else []
+        digests = [as_bytes(digest) for (digest,) in stored]
+        return [digest for digest in digests if self._catalogue.token(digest) in tokens]
+
+    def _embed_again(self, digests: Iterable[bytes]) -> None:
+        self._connection.executemany("UPDATE photos SET again = 1 WHERE digest = ?", [(digest,) for digest in digests])

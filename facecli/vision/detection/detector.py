@@ -97,6 +97,8 @@ class Detector:
         (n, 5, 2) as x, y, all in pixels of the photo, and found_by uint8 (n,). Faces of the main pass come first;
         within a pass the order is by descending score. Raises DeviceError if the network fails.
         """
+        if not photos:
+            return []
         inputs: Inputs | None = getattr(self._own, "inputs", None)
         if inputs is None or inputs.rows < min(len(photos), self.batches.most):
             inputs = self._own.inputs = self.make_inputs(len(photos))

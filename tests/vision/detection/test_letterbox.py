@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from facecli.vision.detection.letterbox import Letterbox, fit
-from facecli.vision.pixels import copy_upright, view_of
+from facecli.vision.pixels import copy_upright, pixel_values, view_of
 
 
 def reference(pixels: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
@@ -84,3 +84,19 @@ def test_odd_layouts_are_copied() -> None:
     assert not np.shares_memory(view_of(frame[:, ::2]).frame, frame)
     assert not np.shares_memory(view_of(frame[..., ::-1]).frame, frame)
     assert np.shares_memory(view_of(frame[3:9, 4:17]).frame, frame)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("flips", [(-1, 1), (1, -1), (-1, -1), (1, 1)])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_pixels_are_those_of_which_the_values_are_made(
+    size: tuple[int, int], flips: tuple[int, int], *, transposed: bool
+) -> None:
+    frame = noise(*size)
+    view = (frame.transpose(1, 0, 2) if transposed else frame)[:: flips[0], :: flips[1]]
+    box, pixels = Letterbox(127.5, 1 / 128), np.full((2, 320, 320, 3), 77, np.uint8)
+    values = np.empty((3, 320, 320), np.float32)
+    assert box.fill(view, pixels[1]) == box.fill(view, values)
+    table = pixel_values(127.5, 1 / 128)
+    np.testing.assert_array_equal(table[pixels[1]].transpose(2, 0, 1), values)
+    assert (pixels[0] == 77).all(), "the row before is not touched"

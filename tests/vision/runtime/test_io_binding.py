@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,13 @@ from facecli.errors import DeviceError
 from facecli.reporting import SilentReporter
 from facecli.vision.detection.network import FaceNetwork
 from facecli.vision.optimization.optimized import open_detector, open_recogniser
+from facecli.vision.optimization.rewrites.graph import Graph
+from facecli.vision.optimization.rewrites.surgery import rewrite_for_batches
+from facecli.vision.optimization.variants import normalisation
 from facecli.vision.packs.resolve import find_pack
 from facecli.vision.runtime.io_binding import BoundSession
 from facecli.vision.runtime.providers import Device
-from facecli.vision.runtime.session import OnnxSession
+from facecli.vision.runtime.session import OnnxSession, open_session
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +92,15 @@ def test_what_goes_wrong_is_a_device_error(recogniser: OnnxSession) -> None:
     bound._own.own.shapes[1, 2, 112, 112] = [(1, 512)]
     with pytest.raises(DeviceError, match="the network failed"):
         bound.run(noise(1, 112, 0)[:, :2])
+
+
+def test_pixels_are_bound_too() -> None:
+    file = find_pack(None).recogniser
+    graph = Graph.read(Path(file.path).read_bytes())
+    assert rewrite_for_batches(graph, *normalisation(file)) == []
+    session = open_session(graph.to_bytes(), Device("cpu", "CPUExecutionProvider"))
+    bound = BoundSession(session, np.empty)
+    assert bound.input.pixels
+    for seed, rows in enumerate([2, 2, 4, 2]):
+        pixels = np.random.default_rng(seed).integers(0, 256, (rows, 112, 112, 3), np.uint8)
+        assert same(bound.run(pixels), session.run(pixels))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from facecli.calibrating import keep_calibration, read_kept
 from facecli.errors import OutputError
-from facecli.searching.calibrating import keep_calibration, read_kept
 from facecli.thresholds import MEASURED
 
 CALIBRATION = next(iter(MEASURED.values()))
