@@ -12,6 +12,7 @@ from msgspec import Struct, field
 from msgspec.structs import force_setattr, replace
 
 from facecli.errors import UsageError, quoted
+from facecli.limits import PhotoLimits
 
 DEFAULT_PACK = "buffalo_sc"
 INDEX_NAME = ".facecli"
@@ -240,15 +241,6 @@ class ScanOptions(Struct, frozen=True):
         force_setattr(self, "exclude", tuple(map(check_pattern, self.exclude)))
         _settle(self)
 
-    def excluding(self, patterns: str | Sequence[str] | None) -> ScanOptions:
-        """The same with further patterns; with None the patterns of earlier runs are dropped."""
-        further = ScanOptions(exclude=() if patterns is None else patterns).exclude  # type: ignore[arg-type]
-        return replace(
-            self,
-            exclude=(*self.exclude, *further),
-            forget_excludes=self.forget_excludes or patterns is None,
-        )
-
 
 class FleetOptions(Struct, frozen=True):
     """The workers of a Ray cluster."""
@@ -310,6 +302,17 @@ class IndexOptions(Struct, frozen=True):
             one, of = read_part(self.part)
             force_setattr(self, "part", f"{one}/{of}")
 
+    def filled(self, model: str | None, device: str) -> IndexOptions:
+        """The same with a model and a device where it has none of its own."""
+        return replace(self, model=self.model or model, device=device if self.device == "auto" else self.device)
+
+    def excluding(self, patterns: str | Sequence[str] | None) -> IndexOptions:
+        """The same with further patterns to exclude; with None those of earlier runs are dropped."""
+        further = ScanOptions(exclude=() if patterns is None else patterns).exclude  # type: ignore[arg-type]
+        forget = self.scan.forget_excludes or patterns is None
+        scan = replace(self.scan, exclude=(*self.scan.exclude, *further), forget_excludes=forget)
+        return replace(self, scan=scan)
+
 
 class SearchOptions(Struct, frozen=True):
     """Options of a search."""
@@ -327,6 +330,8 @@ class SearchOptions(Struct, frozen=True):
     reading: ReadOptions = field(default_factory=ReadOptions)
     provenance: bool = False
     """Whether the SHA-256 of each query photo is computed."""
+    limits: PhotoLimits = field(default_factory=PhotoLimits)
+    """Which photos are searched."""
     exact: bool = False
     """Whether all faces are compared exactly; else a first pass, of measured recall, may leave out most of them."""
 

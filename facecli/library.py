@@ -111,7 +111,7 @@ class Index:
         options = IndexOptions() if options is None else options
         if not isinstance(options, IndexOptions):
             raise UsageError("options are facecli.IndexOptions", type(options).__name__)
-        options = _replaced(options, self._model, self._device, exclude)
+        options = options.filled(self._model, self._device).excluding(exclude)
         roots = (photos,) if isinstance(photos, str | os.PathLike) else _several(photos)
         request = IndexRequest(self.path, tuple(map(_absolute, roots)), options=options)
         report = index_photos(request, _reporter(progress))
@@ -302,16 +302,6 @@ def _face_id(target: StrPath | int) -> int | None:
         query = read_query(target, "/")
         return query.face_id if isinstance(query, FaceQuery) else None
     return None
-
-
-def _replaced(
-    options: IndexOptions, model: str | None, device: str, exclude: str | Sequence[str] | None
-) -> IndexOptions:
-    """Merge the arguments that are given apart from the options into them."""
-    from msgspec.structs import replace  # noqa: PLC0415
-
-    used = device if options.device == "auto" else options.device
-    return replace(options, scan=options.scan.excluding(exclude), model=options.model or model, device=used)
 
 
 def _reporter(progress: bool | Reporter) -> Reporter:  # noqa: FBT001 (the caller names it)

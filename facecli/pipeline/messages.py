@@ -9,6 +9,7 @@ from enum import IntEnum
 
 from msgspec import Struct
 
+from facecli.captures import Capture
 from facecli.config import DetectionOptions, Precision, ReadOptions
 
 
@@ -85,7 +86,7 @@ class PhotoTask(Struct, frozen=True, array_like=True):
     """The content that the index has for this path; empty if none."""
 
 
-class Chunk(Struct, frozen=True, array_like=True, tag=True):
+class PhotoChunk(Struct, frozen=True, array_like=True, tag=True):
     """The files of one answer."""
 
     number: int
@@ -120,6 +121,7 @@ class PhotoResult(Struct, frozen=True, array_like=True):
     reason: str = ""
     detail: str = ""
     refused_by: str = ""
+    capture: Capture | None = None
 
 
 class Note(Struct, frozen=True, array_like=True):

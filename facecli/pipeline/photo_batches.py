@@ -14,9 +14,9 @@ from facecli.photos.frames import BatchSpace
 from facecli.pipeline.batch_filler import BatchFiller
 from facecli.pipeline.clock import StageClock
 from facecli.pipeline.device_batch import ChunkProgress, DeviceBatch
-from facecli.pipeline.messages import Chunk, PhotoResult, Spec
-from facecli.pipeline.results import found_in
-from facecli.pipeline.stages import align_crops, in_numbers, split_by_photo
+from facecli.pipeline.messages import PhotoChunk, PhotoResult, Spec
+from facecli.pipeline.results import fresh
+from facecli.pipeline.stages import align_crops, in_numbers, split_by_photo, with_faces
 from facecli.pipeline.ties import Ties
 from facecli.vision.detection.inputs import Inputs
 from facecli.vision.models import IN_FLIGHT, FaceModels
@@ -44,7 +44,7 @@ class PhotoBatches:
         for _ in range(IN_FLIGHT):
             self._batches.put(DeviceBatch(self._make_inputs, BatchSpace(budget.pixels.total // IN_FLIGHT)))
 
-    def work(self, chunk: Chunk, clock: StageClock) -> tuple[PhotoResult, ...]:
+    def work(self, chunk: PhotoChunk, clock: StageClock) -> tuple[PhotoResult, ...]:
         """The results of a chunk; after `finish` only the first ones. Raises DeviceError."""
         progress = ChunkProgress(chunk)
         with self._one_batch() as batch:
@@ -97,8 +97,7 @@ class PhotoBatches:
         with clock.waiting("embed"):
             embeddings = split_by_photo(models.embedder.embed(crops), detections)
         for (number, photo), found, vectors in zip(batch.photos, detections, embeddings, strict=True):
-            size = photo.width, photo.height
-            progress.results[number] = found_in(photo.file, photo.digest, size, found, vectors)
+            progress.results[number] = fresh(with_faces(photo, found, vectors))
 
     def _count_device_time(self, clock: StageClock) -> None:
         """Count the time that the device has worked since the last chunk; overlapping batches count once."""
