@@ -13,7 +13,7 @@ from facecli.naming.updating import Regrouped, Snapshot, Wish, is_stale, regroup
 from facecli.reporting import Reporter
 from facecli.store.people.names import read_name, same_name
 from facecli.store.people.reading import StoredPeople
-from facecli.store.people.records import Anchor, Decision, DecisionKind, PeopleChange
+from facecli.store.people.records import Anchor, Decision, DecisionKind, FaceKey, PeopleChange
 from facecli.store.people.standing import Standing, stand
 from facecli.store.people.writing import PeopleWriter
 
@@ -101,6 +101,10 @@ class PeopleEditor:
     def known(self, face_ids: Iterable[int]) -> list[int]:
         """Those of the faces that are in the index, each once."""
         return [face_id for face_id in dict.fromkeys(face_ids) if face_id in self._seen.places.keys]
+
+    def face_of(self, key: FaceKey | None) -> int | None:
+        """The lowest id of the face with a content and box; None where there is none."""
+        return None if key is None else self._seen.places.ids.get(key)
 
     def new_person(self) -> int:
         """An id that no person ever had."""
