@@ -66,7 +66,8 @@ def verify(common: Common, **given: Any) -> int:
     """Check whether two photos show the same person; needs no index.
 
     Prints the similarity, the threshold and the verdict, `same` or `different`. A and B are image files, - for an image
-    on stdin, face:ID for a face of the index, or person:NAME for the mean of a person's faces. Exit code 0: same, 1: different, 2: error.
+    on stdin, face:ID for a face of the index, or person:NAME for the mean of a person's faces. Exit code 0: same, 1:
+    different, 2: error.
     """
     from facecli.cli.printing import choose_format, list_writer  # noqa: PLC0415 (not for --help)
 

@@ -52,8 +52,8 @@ def verify_photos(
 ) -> Verdict:
     """Compare one face of each photo, or with `--face all` the most similar pair.
 
-    A query may also be a face or a person of the index that `reader` reads. Raises PhotoError if a photo cannot be read or has no
-    such face, and UsageError if there is no threshold.
+    A query may also be a face or a person of the index that `reader` reads. Raises PhotoError if a photo cannot be
+    read or has no such face, and UsageError if there is no threshold.
     """
     check_stdin(queries)
     named = [_parsed(query, around.working_directory, reader) for query in queries]
