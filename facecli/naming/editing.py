@@ -14,7 +14,7 @@ from facecli.reporting import Reporter
 from facecli.store.people.names import read_name, same_name
 from facecli.store.people.reading import StoredPeople
 from facecli.store.people.records import Anchor, Decision, DecisionKind, FaceKey, PeopleChange
-from facecli.store.people.standing import Standing, stand
+from facecli.store.people.standing import DecidedPeople, stand
 from facecli.store.people.writing import PeopleWriter
 
 ABOUT_FACES = (DecisionKind.KEEP, DecisionKind.PLACE, DecisionKind.REJECT)
@@ -48,7 +48,7 @@ class PeopleEditor:
                 "the index holds no faces, and so no people", "facecli people", hint="facecli index PHOTOS"
             )
         self._log = people.decisions()
-        self.standing: Standing = stand(self._log)
+        self.standing: DecidedPeople = stand(self._log)
         self._pending: Regrouped | None = None
         before = {one.face_id: one.person_id for one in self._seen.members}
         wish = wish or Wish()

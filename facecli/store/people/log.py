@@ -12,7 +12,7 @@ from facecli.store.catalog.sets import Row
 from facecli.store.errors import trusted
 from facecli.store.people.names import is_name
 from facecli.store.people.records import Anchor, Decision, DecisionKind
-from facecli.store.people.standing import Standing, stand
+from facecli.store.people.standing import DecidedPeople, stand
 
 MOST_PEOPLE = 1 << 40
 _DECISIONS = "SELECT decision_id, kind, person_id, name, other, step, time_ns FROM decisions"
@@ -39,7 +39,7 @@ class DecisionLog:
         """The log of decisions, oldest first, each with its faces."""
         return self._log(f"{_DECISIONS} ORDER BY decision_id", _ANCHORS)
 
-    def standing(self) -> Standing:
+    def standing(self) -> DecidedPeople:
         """Names, covers and hidden people as they stand; without what is decided about their faces."""
         return stand(self._log(_ABOUT_PEOPLE, _COVERS))
 
