@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import xxhash
 
+from facecli.captures import iso_time
 from facecli.persons import PersonFace
 from facecli.store.catalog.rows import DIGEST_SIZE, are_unit, as_bytes, as_float, as_int, read_box, read_codes
+from facecli.store.catalog.schema import CAPTURES_FROM
 from facecli.store.catalog.sets import Row
 from facecli.store.errors import trusted
 from facecli.store.people.edges import read_edges
@@ -139,6 +141,19 @@ class StoredPeople(DecisionLog):
     def generation(self) -> int:
         """The generation of the catalogue."""
         return self._catalogue.number("SELECT generation FROM state")
+
+    def times(self) -> dict[int, tuple[str, str]]:
+        """For each person of whose photos a time is known: when the earliest and the latest were taken, ISO."""
+        if self._catalogue.version < CAPTURES_FROM:
+            return {}
+        query = (
+            "SELECT m.person_id, min(p.taken_ms), max(p.taken_ms) FROM members m JOIN faces f USING (face_id) "
+            "JOIN photos p USING (photo_id) WHERE f.set_id = ? AND p.taken_ms IS NOT NULL GROUP BY m.person_id"
+        )
+        rows = self._catalogue.rows(query, (self._catalogue.set_id,))
+        with trusted(self._catalogue.path):
+            ends = {_person_id(person): (iso_time(as_int(low)), iso_time(as_int(high))) for person, low, high in rows}
+        return {person: (low, high) for person, (low, high) in ends.items() if low is not None and high is not None}
 
     def recogniser(self) -> str:
         """The SHA-256 of the model that made the embeddings."""
