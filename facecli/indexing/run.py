@@ -131,7 +131,8 @@ class Run:
                 if idle < STRIDE:
                     continue
             self._clock.add("scan", busy=self._clock.now() - began)
-            reporter.advance(0, unchanged=self._report.photos.unchanged)
+            if idle:
+                reporter.advance(0, unchanged=self._report.photos.unchanged)
             idle = 0
             if isinstance(entry, Pair) and self._expectation is None:
                 self._expectation = Expectation(reporter, count)
