@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -52,12 +52,17 @@ def face_of_person(reader: IndexReader, query: PersonQuery) -> QueryFace:
     return QueryFace(query.query, 1, cover.box, cover.score, vector, cover.face_id, person_id)
 
 
-def matches_of_person(reader: IndexReader, person_id: int, by: By) -> list[Match]:
-    """The faces of a person, or the best one of each photo, the most similar to the mean of them first."""
+def matches_of_person(
+    reader: IndexReader, person_id: int, by: By, is_allowed: Callable[[int], bool] = lambda _: True
+) -> list[Match]:
+    """The faces of a person, or the best one of each photo, the most similar to the mean of them first.
+
+    `is_allowed` says which faces, by their ids, count.
+    """
     found: list[Match] = []
     paths: set[str] = set()
     for face in reader.people.faces([person_id]):
-        if not (by is By.PHOTO and face.path in paths):
+        if is_allowed(face.face_id) and not (by is By.PHOTO and face.path in paths):
             paths.add(face.path)
             found.append(Match(len(found) + 1, face.similarity, face.face_id, face.path, face.box, face.score))
-    return found
+    return reader.with_times(found)

@@ -130,6 +130,16 @@ class StoredPeople:
         with trusted(self._catalogue.path):
             return [self._member_face(row) for row in rows]
 
+    def photos(self, person_id: int) -> set[int]:
+        """The ids of the photos that show a person."""
+        query = (
+            "SELECT DISTINCT f.photo_id FROM members m JOIN faces f USING (face_id) "
+            "WHERE f.set_id = ? AND m.person_id = ?"
+        )
+        rows = self._catalogue.rows(query, (self._catalogue.set_id, person_id)) if self.exists else []
+        with trusted(self._catalogue.path):
+            return {as_int(number) for (number,) in rows}
+
     def embeddings(self, person_id: int) -> FloatArray:
         """The embeddings of a person's faces, float32 (n, d), of unit length."""
         query = (
