@@ -41,10 +41,10 @@ class Reservation(Struct, frozen=True):
 def plan_workers(machines: Sequence[Machine], options: FleetOptions) -> list[Reservation]:
     """What is reserved for each worker: a GPU each with its share of the processors, else some processors.
 
-    Workers with GPUs come first. With a named number of workers the list is repeated or cut to it.
+    Workers with GPUs come first, then the larger ones. With a named number of workers the list is repeated or cut to it.
     """
     reservations = [reservation for machine in machines for reservation in _reservations_of(machine, options)]
-    reservations.sort(key=lambda reservation: -reservation.gpus)
+    reservations.sort(key=lambda reservation: (-reservation.gpus, -reservation.cpus))
     if not reservations:
         raise WorkerError("the cluster has no processors for workers", options.address, hint="`ray status` shows it")
     return [reservations[n % len(reservations)] for n in range(_wanted(options) or len(reservations))]
