@@ -110,7 +110,7 @@ def _one_line(value: str) -> str:
 
 def _settings(about: IndexInfo) -> dict[str, JsonValue]:
     """The settings of the detector and the precision, by the names of their options."""
-    names = ("det_size", "small_scale", "min_score", "min_face", "rotate", "tiles", "precision")
+    names = (*about.fingerprint.detection.__struct_fields__, "precision")
     record = about.fingerprint.to_record()
     options = {"tiles": "thorough"}
     return {options.get(name, name).replace("_", "-"): record[name] for name in names}  # type: ignore[misc]

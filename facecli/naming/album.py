@@ -21,7 +21,7 @@ from facecli.store.writer import open_writer
 from facecli.types import JsonValue
 from facecli.wording import counted
 
-Result = TypeVar("Result")
+Edited = TypeVar("Edited")
 Asked = int | str
 """A person, by id or name."""
 
@@ -184,7 +184,7 @@ class IndexPeople:
 
         return self._edit(decide)
 
-    def _edit(self, work: Callable[[PeopleEditor], Result], wish: Wish | None = None) -> Result:
+    def _edit(self, work: Callable[[PeopleEditor], Edited], wish: Wish | None = None) -> Edited:
         with open_writer(self.directory, wait_seconds=self._wait) as writer:
             done = work(PeopleEditor(writer.people, self._report, wish))
             if writer.info.pending and not writer.finish(WAIT_READERS).erased:

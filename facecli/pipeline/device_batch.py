@@ -51,7 +51,7 @@ class DeviceBatch:
     """The photos of a device's batch, in rows of its inputs; filled by several threads, then computed by one."""
 
     def __init__(self, make_inputs: Callable[[], Inputs], space: BatchSpace) -> None:
-        """`make_inputs` is called with the first decoded photo, and may wait for the models."""
+        """`make_inputs` is called once, at the first decoded photo, and may wait for the models."""
         self.space = space
         self.photos: list[tuple[int, Photo]] = []
         """By row of the inputs: the number of the task, and the photo."""
@@ -62,11 +62,15 @@ class DeviceBatch:
 
     @property
     def inputs(self) -> Inputs:
-        """The inputs of the detector."""
+        """The inputs of the detector; there are some after `wait_for_models`."""
+        assert self._inputs is not None
+        return self._inputs
+
+    def wait_for_models(self) -> None:
+        """Wait until there are inputs to fill."""
         with self._making:
             if self._inputs is None:
                 self._inputs = self._make_inputs()
-            return self._inputs
 
     def clear(self) -> None:
         """Begin the next batch; the pixels of the last one are no longer valid."""
@@ -94,7 +98,7 @@ class DeviceBatch:
             progress.waiting.appendleft(number)
 
     def add(self, number: int, photo: Photo) -> None:
-        """Fill the next row with a decoded photo; raises NoRoom if there is none."""
+        """Fill the next row with a decoded photo, after `wait_for_models`; raises NoRoom if there is no row left."""
         inputs = self.inputs
         with self._lock:
             row = len(self.photos)

@@ -135,7 +135,7 @@ def test_completion(shell: Shell, name: str) -> None:
     [
         (["nonsense"], "No such command 'nonsense'"),
         (["search", "--nonsense", "x"], "No such option"),
-        (["search"], "Missing argument"),
+        (["search"], "nothing to search for"),
         (["search", "x.jpg", "-k", "many"], "Invalid value for '-k'"),
         (["search", "x.jpg", "--by", "moon"], "Invalid value for '--by'"),
         (["index", "--jobs", "-1"], "Invalid value for '-j'"),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from families import OTHER, family, portrait, put
+from families import FOREIGN, OTHER, family, portrait, put
 from msgspec.structs import replace
 
 from facecli.errors import FacecliError, QueryError, StoreError, UsageError
@@ -424,3 +424,14 @@ def test_another_threshold_stays_until_another_is_asked_for(people: IndexPeople,
     assert people.listed() == []
     people.update(0.38)
     assert len(people.listed()) == 4
+
+
+def test_a_pack_without_calibration_needs_a_threshold_once(tmp_path: Path) -> None:
+    put(tmp_path / "foreign", family(tmp_path, {"ann": 5, "ben": 4}), FOREIGN)
+    people = IndexPeople(tmp_path / "foreign")
+    with pytest.raises(UsageError, match="not calibrated"):
+        people.listed()
+    people.update(0.4)
+    people.name(1, "Ann")
+    put(tmp_path / "foreign", family(tmp_path, {"ann": 7}), FOREIGN)
+    assert photos(people, "Ann") == shot("ann", *range(7))
