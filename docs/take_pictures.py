@@ -42,7 +42,8 @@ def take_page(folder: Path, environment: dict[str, str], target: Path) -> None:
     program = next((found for name in names if (found := shutil.which(name))), None)
     if program is None:
         sys.exit("take_pictures: Chromium is not installed")
-    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=4000"]
+    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=10000"]
+    flags += ["--run-all-compositor-stages-before-draw"]
     flags += [f"--window-size={SIZE[0]},{SIZE[1]}", f"--screenshot={shot}", f"--user-data-dir={folder / 'profile'}"]
     subprocess.run([program, *flags, page.as_uri()], check=True, capture_output=True, timeout=120)
     with Image.open(shot) as picture:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from facecli.config import IndexOptions as IndexOptions
     from facecli.errors import FacecliError as FacecliError
     from facecli.library import Index as Index
-    from facecli.library import Matches as Matches
     from facecli.library import find_faces as find_faces
     from facecli.library import verify as verify
     from facecli.merging import MergeReport as MergeReport
+    from facecli.searching.matches import Matches as Matches
     from facecli.searching.verifying import Verdict as Verdict
     from facecli.store.records import StoredFace as StoredFace
     from facecli.store.records import StoredPhoto as StoredPhoto
@@ -36,7 +36,7 @@ _HOMES = {
     "IndexOptions": "config",
     "IndexReport": "types",
     "Match": "types",
-    "Matches": "library",
+    "Matches": "searching.matches",
     "MergeReport": "merging",
     "QueryFace": "types",
     "StoredFace": "store.records",

@@ -241,15 +241,6 @@ class ScanOptions(Struct, frozen=True):
         force_setattr(self, "exclude", tuple(map(check_pattern, self.exclude)))
         _settle(self)
 
-    def excluding(self, patterns: str | Sequence[str] | None) -> ScanOptions:
-        """The same with further patterns; with None the patterns of earlier runs are dropped."""
-        further = ScanOptions(exclude=() if patterns is None else patterns).exclude  # type: ignore[arg-type]
-        return replace(
-            self,
-            exclude=(*self.exclude, *further),
-            forget_excludes=self.forget_excludes or patterns is None,
-        )
-
 
 class FleetOptions(Struct, frozen=True):
     """The workers of a Ray cluster."""
@@ -310,6 +301,17 @@ class IndexOptions(Struct, frozen=True):
         if self.part is not None:
             one, of = read_part(self.part)
             force_setattr(self, "part", f"{one}/{of}")
+
+    def filled(self, model: str | None, device: str) -> IndexOptions:
+        """The same with a model and a device where it has none of its own."""
+        return replace(self, model=self.model or model, device=device if self.device == "auto" else self.device)
+
+    def excluding(self, patterns: str | Sequence[str] | None) -> IndexOptions:
+        """The same with further patterns to exclude; with None those of earlier runs are dropped."""
+        further = ScanOptions(exclude=() if patterns is None else patterns).exclude  # type: ignore[arg-type]
+        forget = self.scan.forget_excludes or patterns is None
+        scan = replace(self.scan, exclude=(*self.scan.exclude, *further), forget_excludes=forget)
+        return replace(self, scan=scan)
 
 
 class SearchOptions(Struct, frozen=True):

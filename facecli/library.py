@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TypeAlias, overload
+from typing import Literal, Self, TypeAlias
 
 from facecli.config import WAIT_READERS, Combine, IndexOptions, SearchOptions
 from facecli.directories import absolute
@@ -28,6 +28,7 @@ from facecli.merging import MergeReport, MergeRequest, merge_indexes
 from facecli.naming.album import IndexPeople, refresh_after_run
 from facecli.reporting import Reporter, SilentReporter
 from facecli.searching.gathering import Surroundings
+from facecli.searching.matches import Matches
 from facecli.searching.opening import KeptModels, ModelSource, choose_pack
 from facecli.searching.people_queries import asks_for_people
 from facecli.searching.query_parser import FACE_PREFIX, FaceQuery, PhotoQuery, QueryValue, path_text, read_query
@@ -38,40 +39,10 @@ from facecli.store.locate import find_index
 from facecli.store.reader import IndexReader, open_reader
 from facecli.store.records import IndexInfo, Problem, Removal, StoredFace, StoredPhoto
 from facecli.store.writer import open_writer
-from facecli.thresholds import Threshold
-from facecli.types import IndexReport, Match, QueryFace, SearchResult
+from facecli.types import IndexReport, QueryFace
 
 StrPath: TypeAlias = str | os.PathLike[str]
 Queries: TypeAlias = QueryValue | list[QueryValue] | tuple[QueryValue, ...]
-
-
-class Matches(Sequence[Match]):
-    """The matches of a search, best first."""
-
-    def __init__(self, result: SearchResult, threshold: Threshold) -> None:
-        self.query = result.query
-        """The face that was searched for."""
-        self.threshold = threshold
-        """The minimum similarity of a match, and its measured false-match rate."""
-        self.more = result.more
-        """Whether there are more matches than `top`."""
-        self.nearest = result.nearest
-        """Without a match: the similarity of the nearest face; None in an empty index."""
-        self._matches = result.matches
-
-    @overload
-    def __getitem__(self, place: int) -> Match: ...
-    @overload
-    def __getitem__(self, place: slice) -> tuple[Match, ...]: ...
-    def __getitem__(self, place: int | slice) -> Match | tuple[Match, ...]:
-        return self._matches[place]
-
-    def __len__(self) -> int:
-        return len(self._matches)
-
-    def __repr__(self) -> str:
-        best = f", best {self._matches[0].similarity:.4f}" if self._matches else ""
-        return f"<{len(self)} matches of {self.query.query!r}{best}>"
 
 
 class Index:
@@ -140,7 +111,7 @@ class Index:
         options = IndexOptions() if options is None else options
         if not isinstance(options, IndexOptions):
             raise UsageError("options are facecli.IndexOptions", type(options).__name__)
-        options = _replaced(options, self._model, self._device, exclude)
+        options = options.filled(self._model, self._device).excluding(exclude)
         roots = (photos,) if isinstance(photos, str | os.PathLike) else _several(photos)
         request = IndexRequest(self.path, tuple(map(_absolute, roots)), options=options)
         report = index_photos(request, _reporter(progress))
@@ -326,16 +297,6 @@ def _face_id(target: StrPath | int) -> int | None:
         query = read_query(target, "/")
         return query.face_id if isinstance(query, FaceQuery) else None
     return None
-
-
-def _replaced(
-    options: IndexOptions, model: str | None, device: str, exclude: str | Sequence[str] | None
-) -> IndexOptions:
-    """Merge the arguments that are given apart from the options into them."""
-    from msgspec.structs import replace  # noqa: PLC0415
-
-    used = device if options.device == "auto" else options.device
-    return replace(options, scan=options.scan.excluding(exclude), model=options.model or model, device=used)
 
 
 def _reporter(progress: bool | Reporter) -> Reporter:  # noqa: FBT001 (the caller names it)

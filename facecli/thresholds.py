@@ -25,7 +25,7 @@ LIKELY_CHANCE = 0.01
 """The chance that any stranger in the index is as similar as a likely match."""
 CONFIDENCE_WORDS = (
     "Likely: one chance in a hundred or less that any stranger in an index of this size is as similar. "
-    "Possible: at or over the threshold that -t auto chooses. "
+    "Possible: at or over the automatic threshold. "
     "Unlikely: less similar than that."
 )
 """What the words for the confidence in a match mean, for readers."""

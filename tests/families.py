@@ -10,14 +10,17 @@ from msgspec.structs import replace
 from synthetic import make_photo, unit
 
 from facecli.fingerprint import Fingerprint
+from facecli.people.limits import DEFAULT_RECOGNISER
 from facecli.store.records import Batch, EmbeddingKind
 from facecli.store.writer import open_writer
 from facecli.types import FloatArray, IndexedPhoto
 
 DIMENSION = 512
-KIND = EmbeddingKind(Fingerprint("made-up", "d" * 64, "e" * 64, DIMENSION), "free")
-OTHER = EmbeddingKind(Fingerprint("made-up", "d" * 64, "f" * 64, DIMENSION), "free")
-"""Another recogniser."""
+KIND = EmbeddingKind(Fingerprint("made-up", "d" * 64, DEFAULT_RECOGNISER, DIMENSION), "free")
+OTHER = EmbeddingKind(Fingerprint("made-up", "f" * 64, DEFAULT_RECOGNISER, DIMENSION), "free")
+"""Another detector."""
+FOREIGN = EmbeddingKind(Fingerprint("made-up", "d" * 64, "f" * 64, DIMENSION), "free")
+"""A recogniser without calibration."""
 
 
 def embedding(person: str, photo: str, likeness: float = 0.7) -> FloatArray:

@@ -69,7 +69,7 @@ try_wheel() {
 say "an environment for the tests in $place/.venv-tests"
 make_environment "$place/.venv-tests" || exit 2
 # pyvips comes as source alone; it is pure Python beside the library that pyvips-binary brings.
-install "$place/.venv-tests" --no-binary pyvips --editable "${root}[cpu,dev]" || exit 2
+install "$place/.venv-tests" --no-binary pyvips --editable "${root}[cpu,dev,ray]" || exit 2
 replace_opencv "$place/.venv-tests" || exit 2
 say "programs that tests drive"
 fetch_programs

@@ -49,7 +49,7 @@ def kitchen(shell: Shell, album: Path, find_sample: Callable[[str], Path]) -> Ki
 
 def test_person_to_folder(kitchen: Kitchen) -> None:
     kitchen("person-to-folder.sh", "yaoming.jpg", "found")
-    copies = list((kitchen.work / "found").iterdir())
+    copies = list((kitchen.work / "found").glob("[!.]*"))
     assert [copy.name for copy in copies] == ["players.jpg"]
     assert copies[0].read_bytes() == (kitchen.work / "album/sport/players.jpg").read_bytes()
 

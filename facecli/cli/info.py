@@ -105,6 +105,8 @@ def _summary(reader: IndexReader, style: PathStyle) -> Iterator[bytes]:
         "generation": f"{about.generation}",
         "size": _sizes(about.sizes),
     }
+    if excludes := reader.excludes():
+        rows["excluded"] = f"{', '.join(excludes)} (index --no-exclude forgets them)"
     if about.part:
         rows["part"] = f"{about.part} of the photos; facecli merge unites the parts"
     if about.pending:
@@ -121,7 +123,7 @@ def _one_line(value: str) -> str:
 
 def _settings(about: IndexInfo) -> dict[str, JsonValue]:
     """The settings of the detector and the precision, by the names of their options."""
-    names = ("det_size", "small_scale", "min_score", "min_face", "rotate", "tiles", "precision")
+    names = (*about.fingerprint.detection.__struct_fields__, "precision")
     record = about.fingerprint.to_record()
     options = {"tiles": "thorough"}
     return {options.get(name, name).replace("_", "-"): record[name] for name in names}  # type: ignore[misc]
@@ -230,7 +232,8 @@ def _json_parts(
     from facecli.output.records import json_bytes  # noqa: PLC0415 (not for --help)
 
     people, named = reader.people.totals()
-    yield json_bytes({**_record(reader.info, style), "people": people, "named": named})[:-1]
+    kept: dict[str, JsonValue] = {"people": people, "named": named, "exclude": list(reader.excludes())}
+    yield json_bytes({**_record(reader.info, style), **kept})[:-1]
     if photos is not None:
         yield from _json_list("photo_list", map(PhotoLayout(style).record, photos))
     if skipped:

@@ -24,7 +24,7 @@ from facecli.output.placing import Folder, refuse_index
 from facecli.output.records import json_line
 from facecli.searching.gathering import Surroundings
 from facecli.searching.originals import originals_of
-from facecli.searching.people_queries import asks_for_people
+from facecli.searching.people_queries import asks_for_people, may_ask_for_people
 from facecli.searching.provenance import provenance_record
 from facecli.searching.search import IndexSearch, collected
 from facecli.store.locate import find_index
@@ -119,6 +119,8 @@ class SearchRun:
 
     def _refresh_people(self, directory: Path, queries: Sequence[str]) -> None:
         """Bring the groups up to date, where a query is for a person."""
+        if not may_ask_for_people(queries, os.getcwd()):
+            return
         with open_reader(directory) as reader:
             asked = asks_for_people(reader, queries, os.getcwd())
         if asked:

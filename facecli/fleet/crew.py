@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from facecli import __version__
 from facecli.errors import FacecliError, WorkerError
 from facecli.fleet.engine import Engine, Event
-from facecli.pipeline.messages import Chunk, Hello, Note
+from facecli.pipeline.messages import Hello, Note, PhotoChunk
 from facecli.reporting import Reporter
 
 TARGET_SECONDS = 1.0
@@ -140,7 +140,7 @@ class Crew:
         self._reporter.warn(f"{where} was lost, and another takes its place: {error}")
         self._coming.add(self._engine.begin())
 
-    def send(self, member: Member, chunk: Chunk, *, alone: bool) -> None:
+    def send(self, member: Member, chunk: PhotoChunk, *, alone: bool) -> None:
         """Hand a chunk to a worker."""
         if not member.hand:
             member.since = time.monotonic()

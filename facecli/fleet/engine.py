@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from facecli import errors
 from facecli.errors import DeviceError, FacecliError
-from facecli.pipeline.messages import Answer, Chunk, Hello, Trouble
+from facecli.pipeline.messages import Answer, Hello, PhotoChunk, Trouble
 
 
 class Failure(Struct, frozen=True):
@@ -37,7 +37,7 @@ class Engine(Protocol):
     def begin(self) -> int:
         """Start a worker; its Hello or its Failure follows."""
 
-    def send(self, worker: int, chunk: Chunk) -> None:
+    def send(self, worker: int, chunk: PhotoChunk) -> None:
         """Hand a chunk to a worker; its Answer or a Failure follows."""
 
     def finish(self) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from facecli.fleet.engine import trouble_of
 from facecli.pipeline.chunk_worker import ChunkWorker, Ties
-from facecli.pipeline.messages import Answer, Chunk, Finish, Hello, Note, Spec, Trouble
+from facecli.pipeline.messages import Answer, Finish, Hello, Note, PhotoChunk, Spec, Trouble
 from facecli.types import Skipped
 
 HEADER = struct.Struct("<I")
@@ -98,7 +98,7 @@ class RemoteWorker:
         """The Hello of the worker."""
         return msgspec.msgpack.encode(self._worker.hello())
 
-    def work(self, chunk: Chunk) -> bytes:
+    def work(self, chunk: PhotoChunk) -> bytes:
         """The Answer to a chunk, or the Trouble with it."""
         try:
             answer = self._worker.work(chunk)
@@ -110,7 +110,7 @@ class RemoteWorker:
 
     def do(self, chunk: bytes) -> bytes:
         """Like `work`, for a chunk in bytes."""
-        return self.work(msgspec.msgpack.decode(chunk, type=Chunk))
+        return self.work(msgspec.msgpack.decode(chunk, type=PhotoChunk))
 
     def finish(self) -> None:
         """Begin no more photos."""
@@ -138,9 +138,9 @@ def write_message(connection: socket.socket, data: bytes) -> None:
     connection.sendall(HEADER.pack(len(data)) + data)
 
 
-def decode_request(data: bytes) -> Chunk | Finish:
+def decode_request(data: bytes) -> PhotoChunk | Finish:
     """What a driver sends."""
-    return msgspec.msgpack.decode(data, type=Chunk | Finish)
+    return msgspec.msgpack.decode(data, type=PhotoChunk | Finish)
 
 
 def decode_reply(data: bytes) -> Hello | Answer | Trouble:
@@ -184,7 +184,7 @@ def _map(handle: int) -> bytes | mmap.mmap:
 def _serve(connection: socket.socket, worker: RemoteWorker) -> None:
     lock = threading.Lock()
 
-    def work(chunk: Chunk) -> None:
+    def work(chunk: PhotoChunk) -> None:
         data = worker.work(chunk)
         with lock:
             write_message(connection, data)

@@ -17,7 +17,7 @@ from msgspec import Struct
 from facecli.errors import UsageError
 from facecli.fleet.engine import Event, Failure, failure_of
 from facecli.fleet.process import HEADER, decode_reply, write_message
-from facecli.pipeline.messages import Chunk, Finish, Spec, Trouble
+from facecli.pipeline.messages import Finish, PhotoChunk, Spec, Trouble
 
 _START = (
     "import sys; sys.argv[3] in sys.path or sys.path.insert(0, sys.argv[3]); "
@@ -71,7 +71,7 @@ class ProcessEngine:
         self._write(number, msgspec.msgpack.encode(self._specs[number % len(self._specs)]))
         return number
 
-    def send(self, worker: int, chunk: Chunk) -> None:
+    def send(self, worker: int, chunk: PhotoChunk) -> None:
         self._write(worker, msgspec.msgpack.encode(chunk))
 
     def finish(self) -> None:

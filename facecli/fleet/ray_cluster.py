@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from facecli.cache import cache_folder
 from facecli.errors import UsageError, WorkerError
+from facecli.fleet.ray_guard import Guard
 from facecli.scratch import scratch_folder, sweep
 from facecli.system import count_processors
 
@@ -52,6 +53,7 @@ class Cluster:
 
     def __init__(self, address: str) -> None:
         self._stack = contextlib.ExitStack()
+        self._guard: Guard | None = None
         try:
             self.ray = self._connect(address)
         except BaseException:
@@ -61,6 +63,9 @@ class Cluster:
     def _connect(self, address: str) -> Any:
         _ask_token(address)
         folder = self._stack.enter_context(_folder())
+        if is_own(address):
+            self._guard = Guard(str(folder))
+            self._stack.callback(self._guard.close)
         self._stack.enter_context(_settings(_token() if is_own(address) else {}))
         self._stack.enter_context(_silent_stdout())
         ray = _import_ray()
@@ -68,7 +73,13 @@ class Cluster:
         with contextlib.chdir(folder):
             self._stack.callback(ray.shutdown)
             _init(ray, address, folder)
+        self.note_processes()
         return ray
+
+    def note_processes(self) -> None:
+        """Remember the processes of a cluster of our own, so that none outlives this one, even if it is killed."""
+        if self._guard is not None:
+            self._guard.learn()
 
     def machines(self) -> list[Machine]:
         """The machines that are alive."""

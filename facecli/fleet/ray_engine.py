@@ -21,7 +21,7 @@ from facecli.errors import WorkerError
 from facecli.fleet.engine import Event, Failure, failure_of
 from facecli.fleet.process import RemoteWorker, decode_reply
 from facecli.fleet.ray_cluster import Cluster, Machine, is_own
-from facecli.pipeline.messages import Chunk, Hello, Spec, Trouble
+from facecli.pipeline.messages import Hello, PhotoChunk, Spec, Trouble
 from facecli.reporting import Reporter
 
 AT_ONCE = 3
@@ -31,23 +31,35 @@ CORES_OF_A_WORKER = 4
 STARTING_SECONDS = 60.0
 
 
-class Share(Struct, frozen=True):
+class Reservation(Struct, frozen=True):
     """What Ray reserves for one worker."""
 
     cpus: int
     gpus: float = 0.0
 
 
-def plan_shares(machines: Sequence[Machine], options: FleetOptions) -> list[Share]:
+def plan_workers(machines: Sequence[Machine], options: FleetOptions) -> list[Reservation]:
     """What is reserved for each worker: a GPU each with its share of the processors, else some processors.
 
-    Workers with GPUs come first. With a named number of workers the list is repeated or cut to it.
+    Those with GPUs come first, then the larger ones. With a named number of workers the list is repeated or cut to it.
     """
-    shares = [share for machine in machines for share in _shares_of(machine, options)]
-    shares.sort(key=lambda share: -share.gpus)
-    if not shares:
+    reservations = [reservation for machine in machines for reservation in _reservations_of(machine, options)]
+    reservations.sort(key=lambda reservation: (-reservation.gpus, -reservation.cpus))
+    if not reservations:
         raise WorkerError("the cluster has no processors for workers", options.address, hint="`ray status` shows it")
-    return [shares[n % len(shares)] for n in range(_wanted(options) or len(shares))]
+    return [reservations[n % len(reservations)] for n in range(_wanted(options) or len(reservations))]
+
+
+def _plan_once_joined(cluster: Cluster, options: FleetOptions) -> list[Reservation]:
+    """Plan the workers as soon as a machine has room for one; a cluster that has just been started may have none."""
+    deadline = time.monotonic() + STARTING_SECONDS
+    while True:
+        try:
+            return plan_workers(cluster.machines(), options)
+        except WorkerError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(1)
 
 
 def _wanted(options: FleetOptions) -> int:
@@ -55,15 +67,15 @@ def _wanted(options: FleetOptions) -> int:
     return options.workers or int(named or 0)
 
 
-def _shares_of(machine: Machine, options: FleetOptions) -> list[Share]:
+def _reservations_of(machine: Machine, options: FleetOptions) -> list[Reservation]:
     gpus = (1.0 if machine.gpus else 0.0) if options.worker_gpus is None else options.worker_gpus
     if gpus:
         count = int(machine.gpus / gpus)
-        return [Share(options.worker_cpus or max(1, machine.cpus // max(1, count)), gpus)] * count
+        return [Reservation(options.worker_cpus or max(1, machine.cpus // max(1, count)), gpus)] * count
     wanted = _wanted(options) if is_own(options.address) else 0
     count = wanted or max(1, machine.cpus // CORES_OF_A_WORKER)
     cpus = options.worker_cpus or max(1, machine.cpus // count)
-    return [Share(cpus)] * (machine.cpus // cpus)
+    return [Reservation(cpus)] * (machine.cpus // cpus)
 
 
 class RayEngine:
@@ -76,13 +88,12 @@ class RayEngine:
         self._cluster = Cluster(options.address)
         self._ray = self._cluster.ray
         try:
-            self._shares = plan_shares(self._cluster.machines(), options)
+            self._reservations = _plan_once_joined(self._cluster, options)
         except WorkerError:
             self._cluster.close()
             raise
-        self.most = len(self._shares)
+        self.most = len(self._reservations)
         self._spec, self._reporter = spec, reporter
-        self._is_own = is_own(options.address)
         self._known = self._ray.put(np.frombuffer(beginnings, np.uint8)) if beginnings else b""
         self._actors: dict[int, Any] = {}
         self._awaited: dict[Any, tuple[int, int]] = {}
@@ -93,26 +104,26 @@ class RayEngine:
 
     def begin(self) -> int:
         number = next(self._numbers)
-        share = self._shares[number % len(self._shares)]
+        reservation = self._reservations[number % len(self._reservations)]
         actor = self._ray.remote(RemoteWorker).options(
-            num_cpus=share.cpus,
-            num_gpus=share.gpus,
+            num_cpus=reservation.cpus,
+            num_gpus=reservation.gpus,
             max_restarts=0,
             max_task_retries=0,
             max_concurrency=AT_ONCE,
         )
-        self._actors[number] = actor.remote(msgspec.msgpack.encode(self._spec_of(share)), self._known)
+        self._actors[number] = actor.remote(msgspec.msgpack.encode(self._spec_of(reservation)), self._known)
         self._awaited[self._actors[number].hello.remote()] = number, -1
         return number
 
-    def _spec_of(self, share: Share) -> Spec:
+    def _spec_of(self, reservation: Reservation) -> Spec:
         """What a worker must be: Ray shows it only the GPUs that are its own."""
         device = self._spec.device
         if device == "auto":
-            device = "auto" if share.gpus else "cpu"
-        return replace(self._spec, device=device, jobs=self._spec.jobs or share.cpus)
+            device = "auto" if reservation.gpus else "cpu"
+        return replace(self._spec, device=device, jobs=self._spec.jobs or reservation.cpus)
 
-    def send(self, worker: int, chunk: Chunk) -> None:
+    def send(self, worker: int, chunk: PhotoChunk) -> None:
         reference = self._actors[worker].do.remote(msgspec.msgpack.encode(chunk))
         self._awaited[reference] = worker, chunk.number
 
@@ -149,6 +160,7 @@ class RayEngine:
             return number, Failure(RuntimeError(said), chunk)
         if isinstance(reply, Hello):
             self._has_waited = True
+            self._cluster.note_processes()
         return number, failure_of(reply) if isinstance(reply, Trouble) else reply
 
     def _warn_if_none_starts(self) -> None:

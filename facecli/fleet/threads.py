@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from facecli.errors import FacecliError
 from facecli.fleet.engine import Event, Failure
 from facecli.pipeline.chunk_worker import ChunkWorker, Ties
-from facecli.pipeline.messages import Chunk, Spec
+from facecli.pipeline.messages import PhotoChunk, Spec
 
 AT_ONCE = 2
 """Chunks that a worker does at once: while the last photos of one are done, those of the next are begun."""
@@ -24,7 +24,7 @@ class ThreadEngine:
     def __init__(self, specs: Sequence[Spec], ties: Ties) -> None:
         self._specs, self._ties, self.most = list(specs), ties, len(specs)
         self._events: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
-        self._chunks: dict[int, queue.SimpleQueue[Chunk | None]] = {}
+        self._chunks: dict[int, queue.SimpleQueue[PhotoChunk | None]] = {}
         self._workers: dict[int, ChunkWorker] = {}
         self._threads: list[threading.Thread] = []
         self._numbers = itertools.count()
@@ -36,7 +36,7 @@ class ThreadEngine:
         self._start(self._open, number, self._specs[number % len(self._specs)])
         return number
 
-    def send(self, worker: int, chunk: Chunk) -> None:
+    def send(self, worker: int, chunk: PhotoChunk) -> None:
         self._chunks[worker].put(chunk)
 
     def finish(self) -> None:

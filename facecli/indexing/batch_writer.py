@@ -8,7 +8,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from facecli.directories import is_gone
-from facecli.indexing.outcomes import FileTask, Fresh, Outcome, Recognised, Unaltered
+from facecli.indexing.outcomes import FileOutcome, FileTask, Fresh, Recognised, Unaltered
 from facecli.pipeline.clock import StageClock
 from facecli.store.records import Batch, KnownFile
 from facecli.store.writer import IndexWriter
@@ -54,7 +54,7 @@ class BatchWriter:
         self._skips: list[Skipped] = []
         self._since = self._clock.now()
 
-    def take(self, result: Outcome, again: Callable[[FileTask], Outcome]) -> None:
+    def take(self, result: FileOutcome, again: Callable[[FileTask], FileOutcome]) -> None:
         """Take the result for one file.
 
         Workers know little of the index, so it is settled here whether a content is kept out, or known by now. `again`

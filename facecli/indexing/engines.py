@@ -43,7 +43,9 @@ class EngineChoice:
         if self._options.fleet.address:
             from facecli.fleet.ray_engine import RayEngine  # noqa: PLC0415
 
-            return RayEngine(self._options.fleet, self.spec("auto"), self._store.known_contents(), reporter)
+            return RayEngine(
+                self._options.fleet, self.spec(self._options.device), self._store.known_contents(), reporter
+            )
         devices = find_devices(self._options.device)
         processes = count_processes(devices, self._options)
         if processes:

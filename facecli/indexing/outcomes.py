@@ -46,7 +46,7 @@ class Fresh(Struct, frozen=True):
     known: KnownFile | None
 
 
-Outcome: TypeAlias = Unaltered | Recognised | Fresh | Skipped
+FileOutcome: TypeAlias = Unaltered | Recognised | Fresh | Skipped
 
 
 def task_record(task: FileTask) -> PhotoTask:
@@ -56,7 +56,7 @@ def task_record(task: FileTask) -> PhotoTask:
     return PhotoTask(os.fsencode(file.path), file.size, file.mtime_ns, digest)
 
 
-def read_result(task: FileTask, result: PhotoResult, dimension: int) -> Outcome:
+def read_result(task: FileTask, result: PhotoResult, dimension: int) -> FileOutcome:
     """The outcome that a worker tells; raises ValueError if it cannot be one for the task.
 
     `dimension` is the number of values of an embedding.
@@ -82,7 +82,7 @@ def give_up(task: FileTask, why: str) -> Skipped:
     return Skipped(task.file, SkipReason.UNREADABLE, f"several workers were lost on it: {why}", WORKER_DIED)
 
 
-def is_doubtful(outcome: Outcome) -> bool:
+def is_doubtful(outcome: FileOutcome) -> bool:
     """Whether a worker says that a file is gone which is there."""
     return isinstance(outcome, Skipped) and outcome.reason is SkipReason.VANISHED and os.path.exists(outcome.file.path)
 

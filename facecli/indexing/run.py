@@ -15,7 +15,7 @@ from facecli.indexing.diff import Pair
 from facecli.indexing.engines import EngineChoice
 from facecli.indexing.expectation import Count, Expectation
 from facecli.indexing.looking_back import look_back
-from facecli.indexing.outcomes import FileTask, Outcome, give_up, is_doubtful, read_result, task_record
+from facecli.indexing.outcomes import FileOutcome, FileTask, give_up, is_doubtful, read_result, task_record
 from facecli.indexing.prune_policy import outermost
 from facecli.indexing.relocation import Relocations
 from facecli.indexing.request import IndexRequest, Settings
@@ -50,7 +50,7 @@ class Run:
         self._relocations = Relocations(store, self._agenda.census, report, migrates=settings.migrates)
         self._clock = StageClock()
         self._choice = EngineChoice(request.options, settings, store, scan.directories)
-        self._dispatcher: Dispatcher[FileTask, Outcome] | None = None
+        self._dispatcher: Dispatcher[FileTask, FileOutcome] | None = None
         self._expectation: Expectation | None = None
 
     def run(self, reporter: Reporter, stop: Stop, count: Count) -> None:
@@ -108,7 +108,7 @@ class Run:
             self._choice.close()
             reporter.stop()
 
-    def _open_dispatcher(self, reporter: Reporter) -> Dispatcher[FileTask, Outcome]:
+    def _open_dispatcher(self, reporter: Reporter) -> Dispatcher[FileTask, FileOutcome]:
         """The driver's side of the workers, which start at the first photo to read."""
         dimension = self._settings.kind.fingerprint.dimension
         translation = Translation(
@@ -122,7 +122,7 @@ class Run:
         workers = len(crew.members)
         reporter.advance(1, **counts, **({"workers": workers} if workers > 1 else {}))
 
-    def _begin(self, reporter: Reporter, count: Count) -> Iterator[FileTask | Slot[FileTask, Outcome] | None]:
+    def _begin(self, reporter: Reporter, count: Count) -> Iterator[FileTask | Slot[FileTask, FileOutcome] | None]:
         """Yield the tasks of the workers in the order of the paths, and None between unchanged files."""
         began, idle = self._clock.now(), 0
         for entry in self._agenda:
@@ -131,7 +131,8 @@ class Run:
                 if idle < STRIDE:
                     continue
             self._clock.add("scan", busy=self._clock.now() - began)
-            reporter.advance(0, unchanged=self._report.photos.unchanged)
+            if idle:
+                reporter.advance(0, unchanged=self._report.photos.unchanged)
             idle = 0
             if isinstance(entry, Pair) and self._expectation is None:
                 self._expectation = Expectation(reporter, count)
@@ -208,7 +209,7 @@ class Run:
         )
         report.stages = times
 
-    def _describe_workers(self, dispatcher: Dispatcher[FileTask, Outcome]) -> None:
+    def _describe_workers(self, dispatcher: Dispatcher[FileTask, FileOutcome]) -> None:
         """Report who found the faces; nothing if no photo needed the models."""
         crew, report = dispatcher.crew, self._report
         if dispatcher.providers:
@@ -217,7 +218,7 @@ class Run:
             report.engine, report.workers, report.machines = crew.engine_name, crew.workers, crew.machines
 
 
-def _task_of(entry: Pair | Skipped | None) -> FileTask | Slot[FileTask, Outcome] | None:
+def _task_of(entry: Pair | Skipped | None) -> FileTask | Slot[FileTask, FileOutcome] | None:
     """The task for a file to read; for a file that the scan could not access, its outcome."""
     if entry is None:
         return None

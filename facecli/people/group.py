@@ -13,9 +13,9 @@ from facecli.people.describing import Division, describe
 from facecli.people.edges import find_edges
 from facecli.people.following import follow_owners
 from facecli.people.grouping import Decisions, Edges, Faces, Grouped, Limits, Why
-from facecli.people.linking import first_links, link
+from facecli.people.linking import first_links, link_faces
 from facecli.people.merging import close_people, merge_pairs, near_singles
-from facecli.people.selecting import Chosen, choose_faces
+from facecli.people.selecting import Chosen, select_faces
 from facecli.reporting import Reporter
 from facecli.similarity.codes import RowNumbers
 
@@ -26,13 +26,13 @@ def group(faces: Faces, decisions: Decisions, limits: Limits, edges: Edges | Non
     `edges` are those that an earlier call returned, for any faces: those that still hold are kept, so that M new faces
     among N cost M·N. They never change the answer.
     """
-    chosen = choose_faces(faces)
+    chosen = select_faces(faces)
     pairs, kept = find_edges(faces, chosen, limits.link, edges, report)
     owners = _by_row(faces, chosen, decisions.owners)
     clusters = Clusters(faces.codes[chosen.rows])
     rules = _rules(faces, chosen, owners, _by_row(faces, chosen, decisions.refused))
     apart = rules.copy()
-    link(clusters, apart, first_links(pairs, clusters), (limits.link, limits.small))
+    link_faces(clusters, apart, first_links(pairs, clusters), (limits.link, limits.small))
     if len(owners.values):
         labels = follow_owners(clusters.labels, rules)
         clusters, apart = Clusters(faces.codes[chosen.rows]), rules

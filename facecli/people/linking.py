@@ -53,7 +53,7 @@ def first_links(pairs: Pairs, clusters: Clusters) -> Links:
     return Links(low, high, pairs.similarities[firsts])
 
 
-def link(clusters: Clusters, apart: Apart, links: Links, limits: tuple[float, float]) -> None:
+def link_faces(clusters: Clusters, apart: Apart, links: Links, limits: tuple[float, float]) -> None:
     """Merge clusters down to a mean similarity.
 
     `limits` are that of two large clusters, and how much more two single faces need; a single face and a large cluster

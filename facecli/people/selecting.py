@@ -36,7 +36,7 @@ class Chosen(Struct, frozen=True, eq=False):
         return out[self.first]
 
 
-def choose_faces(faces: Faces) -> Chosen:
+def select_faces(faces: Faces) -> Chosen:
     """Choose the faces that take part."""
     first = _first_copies(faces)
     sides = np.minimum(faces.boxes[:, 2] - faces.boxes[:, 0], faces.boxes[:, 3] - faces.boxes[:, 1])

@@ -28,6 +28,7 @@ class BatchFiller:
             try:
                 outcome = self._read(number, progress, clock)
                 if isinstance(outcome, Photo):
+                    batch.wait_for_models()
                     with clock.busy("decode"):
                         batch.add(number, outcome)
                 else:

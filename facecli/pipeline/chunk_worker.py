@@ -10,7 +10,7 @@ from facecli import __version__
 from facecli.photos.budget import PixelBudget, default_budget
 from facecli.photos.opening import OPTIONAL_READERS, is_installed
 from facecli.pipeline.clock import StageClock
-from facecli.pipeline.messages import Answer, Chunk, Hello, Spec
+from facecli.pipeline.messages import Answer, Hello, PhotoChunk, Spec
 from facecli.pipeline.photo_batches import PhotoBatches
 from facecli.pipeline.photo_threads import PhotoThreads
 from facecli.pipeline.ties import Ties
@@ -59,7 +59,7 @@ class ChunkWorker:
             self._crew.most,
         )
 
-    def work(self, chunk: Chunk) -> Answer:
+    def work(self, chunk: PhotoChunk) -> Answer:
         """Do a chunk; raises DeviceError, PackError or UsageError where the models cannot be used."""
         clock = StageClock()
         results = self._crew.work(chunk, clock)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from facecli.photos.budget import NoRoom
 from facecli.photos.frames import BatchSpace
-from facecli.pipeline.messages import Chunk, PhotoResult
+from facecli.pipeline.messages import PhotoChunk, PhotoResult
 from facecli.pipeline.results import as_copy
 from facecli.types import Photo, PhotoFile
 from facecli.vision.detection.inputs import Inputs
@@ -17,7 +17,7 @@ from facecli.vision.detection.inputs import Inputs
 class ChunkProgress:
     """What is known of a chunk so far, and what is still to be read; thread-safe."""
 
-    def __init__(self, chunk: Chunk) -> None:
+    def __init__(self, chunk: PhotoChunk) -> None:
         self.chunk = chunk
         self.results: list[PhotoResult | None] = [None] * len(chunk.tasks)
         self.waiting = deque(range(len(chunk.tasks)))
@@ -51,7 +51,7 @@ class DeviceBatch:
     """The photos of a device's batch, in rows of its inputs; filled by several threads, then computed by one."""
 
     def __init__(self, make_inputs: Callable[[], Inputs], space: BatchSpace) -> None:
-        """`make_inputs` is called with the first decoded photo, and may wait for the models."""
+        """`make_inputs` is called once, at the first decoded photo, and may wait for the models."""
         self.space = space
         self.photos: list[tuple[int, Photo]] = []
         """By row of the inputs: the number of the task, and the photo."""
@@ -62,11 +62,15 @@ class DeviceBatch:
 
     @property
     def inputs(self) -> Inputs:
-        """The inputs of the detector."""
+        """The inputs of the detector; there are some after `wait_for_models`."""
+        assert self._inputs is not None
+        return self._inputs
+
+    def wait_for_models(self) -> None:
+        """Wait until there are inputs to fill."""
         with self._making:
             if self._inputs is None:
                 self._inputs = self._make_inputs()
-            return self._inputs
 
     def clear(self) -> None:
         """Begin the next batch; the pixels of the last one are no longer valid."""
@@ -94,7 +98,7 @@ class DeviceBatch:
             progress.waiting.appendleft(number)
 
     def add(self, number: int, photo: Photo) -> None:
-        """Fill the next row with a decoded photo; raises NoRoom if there is none."""
+        """Fill the next row with a decoded photo, after `wait_for_models`; raises NoRoom if there is no row left."""
         inputs = self.inputs
         with self._lock:
             row = len(self.photos)

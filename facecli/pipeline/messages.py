@@ -86,7 +86,7 @@ class PhotoTask(Struct, frozen=True, array_like=True):
     """The content that the index has for this path; empty if none."""
 
 
-class Chunk(Struct, frozen=True, array_like=True, tag=True):
+class PhotoChunk(Struct, frozen=True, array_like=True, tag=True):
     """The files of one answer."""
 
     number: int

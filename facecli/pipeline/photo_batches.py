@@ -14,7 +14,7 @@ from facecli.photos.frames import BatchSpace
 from facecli.pipeline.batch_filler import BatchFiller
 from facecli.pipeline.clock import StageClock
 from facecli.pipeline.device_batch import ChunkProgress, DeviceBatch
-from facecli.pipeline.messages import Chunk, PhotoResult, Spec
+from facecli.pipeline.messages import PhotoChunk, PhotoResult, Spec
 from facecli.pipeline.results import fresh
 from facecli.pipeline.stages import align_crops, in_numbers, split_by_photo, with_faces
 from facecli.pipeline.ties import Ties
@@ -44,7 +44,7 @@ class PhotoBatches:
         for _ in range(IN_FLIGHT):
             self._batches.put(DeviceBatch(self._make_inputs, BatchSpace(budget.pixels.total // IN_FLIGHT)))
 
-    def work(self, chunk: Chunk, clock: StageClock) -> tuple[PhotoResult, ...]:
+    def work(self, chunk: PhotoChunk, clock: StageClock) -> tuple[PhotoResult, ...]:
         """The results of a chunk; after `finish` only the first ones. Raises DeviceError."""
         progress = ChunkProgress(chunk)
         with self._one_batch() as batch:

@@ -12,7 +12,7 @@ from facecli.photos.budget import PixelBudget
 from facecli.photos.decode import PhotoReader
 from facecli.pipeline.clock import StageClock
 from facecli.pipeline.in_flight import Claim, Claims, Outcome, under_name
-from facecli.pipeline.messages import Chunk, PhotoResult, PhotoTask, ResultKind, Spec
+from facecli.pipeline.messages import PhotoChunk, PhotoResult, PhotoTask, ResultKind, Spec
 from facecli.pipeline.results import file_of, fresh, known, skipped
 from facecli.pipeline.runner import ThreadPool
 from facecli.pipeline.stages import embed_photos
@@ -23,7 +23,7 @@ from facecli.vision.models import FaceModels
 
 class _Job(Struct, frozen=True):
     task: PhotoTask
-    chunk: Chunk
+    chunk: PhotoChunk
     clock: StageClock
     claims: list[Claim]
 
@@ -43,7 +43,7 @@ class PhotoThreads:
         self._lock = threading.Lock()
         self._finishing = False
 
-    def work(self, chunk: Chunk, clock: StageClock) -> tuple[PhotoResult, ...]:
+    def work(self, chunk: PhotoChunk, clock: StageClock) -> tuple[PhotoResult, ...]:
         """The results of a chunk; after `finish` only the first ones."""
         claims: list[Claim] = []
         with self._lock:

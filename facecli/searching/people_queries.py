@@ -24,14 +24,25 @@ def as_person(reader: IndexReader, query: Query) -> Query:
     return PersonQuery(query.query, query.query)
 
 
+def may_ask_for_people(queries: Sequence[str], working_directory: str) -> bool:
+    """Whether a query as typed may be for a person; without one, nobody needs to look into the index."""
+    return any(query.startswith(PERSON_PREFIX) or _is_free_name(query, working_directory) for query in queries)
+
+
 def asks_for_people(reader: IndexReader, queries: Sequence[str], working_directory: str) -> bool:
     """Whether a query as typed is for a person, so that the groups must be up to date."""
-    for query in queries:
-        if query.startswith(PERSON_PREFIX):
-            return True
-        if is_name(query) and not os.path.lexists(os.path.join(working_directory, query)):
-            return reader.people.standing().named(query) is not None
-    return False
+    if any(query.startswith(PERSON_PREFIX) for query in queries):
+        return True
+    names = [query for query in queries if _is_free_name(query, working_directory)]
+    if not names:
+        return False
+    standing = reader.people.standing()
+    return any(standing.named(name) is not None for name in names)
+
+
+def _is_free_name(query: str, working_directory: str) -> bool:
+    """Whether a query can be the name of a person: no file is called so."""
+    return is_name(query) and not os.path.lexists(os.path.join(working_directory, query))
 
 
 def face_of_person(reader: IndexReader, query: PersonQuery) -> QueryFace:

@@ -51,7 +51,7 @@ Made: TypeAlias = Pictures | PhotoError
 def sides_for(photos: int) -> tuple[int, int]:
     """The longer side of thumbnails and of cut-out faces, in pixels, on a page of `photos` photos.
 
-    A page of 4,000 photos has about 50 MB.
+    Beyond 1,500 photos a photo takes 13 kB, so that 4,000 of them make 50 MB.
     """
     return next((sides for most, *sides in SIDES if photos <= most), SMALLEST_SIDES)  # type: ignore[return-value]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from msgspec import Struct
@@ -11,7 +12,7 @@ from msgspec import Struct
 from facecli.similarity.best import NOTHING, Best, Pairs, joined
 from facecli.similarity.codes import HalfArray, RowNumbers, pair_similarities
 from facecli.similarity.products import choose_products
-from facecli.similarity.rough import Stripe, prepare, stripes
+from facecli.similarity.rough import Rough, Stripe, ready_codes, stripes
 from facecli.types import FloatArray
 
 BLOCK = 2048
@@ -65,14 +66,15 @@ class _Search(Struct, frozen=True, eq=False):
     def __call__(self, first: int) -> Pairs:
         """The pairs of the block from code `first` on that may be among the best."""
         codes = self.stored.read(first, min(BLOCK, self.stored.total - first))
-        block = prepare(codes, self.stripe.way, self.stripe.unit)
+        block = ready_codes(codes, self.stripe.way, self.stripe.unit)
         found = []
         for portion in self.stripe.portions:
-            floors = self.best.floors[portion.rows]
-            for rough in portion.compare(block):
-                rows, columns = rough.candidates(rough.raised(floors, self.best.count))
+            for rows, columns in portion.select(block, partial(self._candidates, portion.rows)):
                 queries = portion.rows[columns]
                 similarities = pair_similarities((codes, rows), (self.queries, queries))
                 good = similarities >= self.best.floors[queries]
                 found.append(Pairs(queries[good], rows[good] + first, similarities[good]))
         return joined(found)
+
+    def _candidates(self, queries: RowNumbers, rough: Rough) -> tuple[RowNumbers, RowNumbers]:
+        return rough.candidates(rough.raised(self.best.floors[queries], self.best.count))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from msgspec import Struct
@@ -11,7 +12,7 @@ from facecli.reporting import Reporter
 from facecli.similarity.best import Best, Pairs, joined
 from facecli.similarity.codes import HalfArray, RowNumbers, pair_similarities
 from facecli.similarity.products import choose_products
-from facecli.similarity.rough import Rough, Stripe, prepare, stripes
+from facecli.similarity.rough import Rough, Stripe, ready_codes, stripes
 
 BLOCK = 1024
 """Codes compared at once."""
@@ -88,11 +89,10 @@ class _Search(Struct, frozen=True, eq=False):
     def __call__(self, start: int) -> Pairs:
         """The pairs of a block of `rows` that may be among the best of either, in both directions."""
         block = self.rows[start : start + BLOCK]
-        ready = prepare(self._codes(block), self.stripe.way, self.stripe.unit)
+        ready = ready_codes(self._codes(block), self.stripe.way, self.stripe.unit)
         found = []
         for portion in self.stripe.portions:
-            for rough in portion.compare(ready):
-                one, other = self._candidates(rough, block, portion.rows)
+            for one, other in portion.select(ready, partial(self._candidates, block, portion.rows)):
                 similarities = pair_similarities((self.space.codes, one), (self.space.codes, other))
                 found += [Pairs(one, other, similarities), Pairs(other, one, similarities)]
         return joined(found)
@@ -103,7 +103,7 @@ class _Search(Struct, frozen=True, eq=False):
             return self.space.codes[block[0] : block[-1] + 1]
         return self.space.codes[block]
 
-    def _candidates(self, rough: Rough, block: RowNumbers, portion: RowNumbers) -> tuple[RowNumbers, RowNumbers]:
+    def _candidates(self, block: RowNumbers, portion: RowNumbers, rough: Rough) -> tuple[RowNumbers, RowNumbers]:
         """The pairs of rows to look at, int64 (p,) each; those within the stripe once."""
         best, surely = self.found
         floors = rough.raised(best.floors[portion], surely)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,9 @@ _MANY = 4
 """Candidates, in multiples of what is wanted, from which on it pays to find out what the best of a block reach."""
 _EVERY = 32
 """One of how many rows is looked at to count candidates."""
+_CROWDED = 64
+"""One of how many pairs of a block may be looked at closely for the cost of products in float32, which select fewer."""
+RowPairs = tuple[RowNumbers, RowNumbers]
 _INT_LIMIT = float(2**31 - 256)
 
 
@@ -79,14 +82,15 @@ def _raised(product: tuple[NDArray[Any], float], floors: FloatArray, errors: Flo
 
 
 class ReadyCodes(Struct, frozen=True, eq=False):
-    """Codes made ready to be compared with portions."""
+    """A block of codes made ready to be compared with vectors."""
 
+    codes: HalfArray
     parts: tuple[tuple[RowNumbers, Scaled, Products], ...]
     """Rows of the block, int64 (r,), their vectors, and the way to multiply them. Codes of zeros, which stand for none,
     are in no part; those for which bytes are too coarse in one of their own, where they spoil no other's limits."""
 
 
-def prepare(codes: HalfArray, way: Products, unit: float) -> ReadyCodes:
+def ready_codes(codes: HalfArray, way: Products, unit: float) -> ReadyCodes:
     """Make a block of codes, float16 (n, d), ready for portions of this way and unit."""
     held = np.bitwise_or.reduce(codes.view("<u2"), axis=1) != 0
     scaled = way.scale(codes, unit)
@@ -98,7 +102,7 @@ def prepare(codes: HalfArray, way: Products, unit: float) -> ReadyCodes:
     if coarse.size:
         floats = FloatProducts()
         parts.append((coarse, floats.scale(codes[coarse]), floats))
-    return ReadyCodes(tuple(parts))
+    return ReadyCodes(codes, tuple(parts))
 
 
 class PackedVectors:
@@ -112,8 +116,14 @@ class PackedVectors:
         self._scaled = way.scale(vectors, unit)
         self._columns = self._scaled.columns()
 
-    def compare(self, block: ReadyCodes) -> Iterator[Rough]:
-        """Compare with a block."""
+    def select(self, block: ReadyCodes, choose: Callable[[Rough], RowPairs]) -> Iterator[RowPairs]:
+        """What `choose` selects of the products with a block; of those in float32 where too much is near the limits."""
+        for rough in self._compare(block):
+            chosen = choose(rough)
+            crowded = len(chosen[0]) * _CROWDED > rough.values.size
+            yield choose(self._compare_exactly(block, rough)) if crowded and rough.unit != 1 else chosen
+
+    def _compare(self, block: ReadyCodes) -> Iterator[Rough]:
         for rows, scaled, way in block.parts:
             if way is self._way:
                 values, own = way.multiply(scaled, self._columns), self._scaled
@@ -121,6 +131,12 @@ class PackedVectors:
                 values, own = way.multiply(scaled, self._floats.columns()), self._floats
             errors = allowance(own.slack, scaled.slack.max()), allowance(scaled.slack, own.slack.max())
             yield Rough(rows, values, scaled.unit * own.unit, errors)
+
+    def _compare_exactly(self, block: ReadyCodes, rough: Rough) -> Rough:
+        floats = FloatProducts()
+        scaled = floats.scale(block.codes[rough.rows])
+        errors = allowance(self._floats.slack, 0.0), allowance(scaled.slack, 0.0)
+        return Rough(rough.rows, floats.multiply(scaled, self._floats.columns()), 1.0, errors)
 
     @cached_property
     def _floats(self) -> Scaled:

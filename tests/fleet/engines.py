@@ -12,9 +12,9 @@ from facecli import __version__
 from facecli.fleet.crew import Crew
 from facecli.fleet.dispatcher import Dispatcher, Translation
 from facecli.fleet.engine import Event, Failure
-from facecli.pipeline.messages import Answer, Chunk, Hello, PhotoResult, PhotoTask, ResultKind
+from facecli.pipeline.messages import Answer, Hello, PhotoChunk, PhotoResult, PhotoTask, ResultKind
 
-Behaviour = Callable[[int, Chunk], "list[Event] | None"]
+Behaviour = Callable[[int, PhotoChunk], "list[Event] | None"]
 """What a worker says to a chunk; None for the answer of a good one, an empty list for silence."""
 
 
@@ -29,7 +29,7 @@ def result(task: PhotoTask, **changes: Any) -> PhotoResult:
     return PhotoResult(**fields | changes)
 
 
-def answer(chunk: Chunk, **changes: Any) -> Answer:
+def answer(chunk: PhotoChunk, **changes: Any) -> Answer:
     results = tuple(result(task, detail="again" if chunk.force else "done") for task in chunk.tasks)
     return Answer(
         **{"number": chunk.number, "results": results, "times": {"read": (1.0, 0.0)}, "provider": "P"} | changes
@@ -44,7 +44,7 @@ class FakeEngine:
     def __init__(self, most: int = 2, behave: Behaviour = lambda _worker, _chunk: None) -> None:
         self.most, self.behave = most, behave
         self.greet: Callable[[int], Hello | Failure] = hello
-        self.begun, self.dropped, self.log = 0, set[int](), list[tuple[int, Chunk]]()
+        self.begun, self.dropped, self.log = 0, set[int](), list[tuple[int, PhotoChunk]]()
         self.events: list[Event] = []
         self.told_to_finish = self.is_closed = False
 
@@ -53,7 +53,7 @@ class FakeEngine:
         self.events.append((self.begun, self.greet(self.begun)))
         return self.begun
 
-    def send(self, worker: int, chunk: Chunk) -> None:
+    def send(self, worker: int, chunk: PhotoChunk) -> None:
         assert worker not in self.dropped
         self.log.append((worker, chunk))
         said = self.behave(worker, chunk)
@@ -85,7 +85,7 @@ def gone(worker: int) -> list[Event]:
     return [(worker, Failure(RuntimeError("killed")))]
 
 
-def names(chunk: Chunk) -> list[int]:
+def names(chunk: PhotoChunk) -> list[int]:
     return [int(task.path) for task in chunk.tasks]
 
 

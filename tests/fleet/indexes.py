@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +38,7 @@ def count_photos(index: Path) -> int:
         return 0
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 180.0) -> None:
     """Wait until something is so; fails after a while."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -46,14 +46,10 @@ def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-def below(pid: int) -> list[int]:
-    """All processes below one."""
-    parents = {int(entry): _parent(int(entry)) for entry in os.listdir("/proc") if entry.isdigit()}
-    found, new = [], [pid]
-    while new:
-        new = [child for child, parent in parents.items() if parent in new]
-        found += new
-    return found
+def reach(process: subprocess.Popen[bytes], condition: Callable[[], object], seconds: float = 180.0) -> None:
+    """Wait until a command has come so far; fails with what it says, if it ends before."""
+    wait_for(lambda: condition() or process.poll() is not None, seconds)
+    assert condition(), process.communicate()[1].decode("utf-8", "replace")
 
 
 def command_of(pid: int) -> str:
@@ -70,10 +66,3 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def _parent(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[1])
-    except (OSError, IndexError):
-        return 0

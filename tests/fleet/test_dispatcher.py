@@ -16,13 +16,13 @@ from facecli.fleet.backlog import Slot
 from facecli.fleet.crew import FRUITLESS
 from facecli.fleet.dispatcher import FAULTS, LEAST_WINDOW, Withdrawn
 from facecli.fleet.engine import Event, Failure
-from facecli.pipeline.messages import Chunk, Note
+from facecli.pipeline.messages import Note, PhotoChunk
 
 
 def test_the_results_come_in_order_whoever_answers_first() -> None:
     held: list[Event] = []
 
-    def behave(worker: int, chunk: Chunk) -> list[Event]:
+    def behave(worker: int, chunk: PhotoChunk) -> list[Event]:
         """Answers the first chunks last."""
         held.append((worker, answer(chunk)))
         if len(held) < 4 and chunk.number < 5:
@@ -51,7 +51,7 @@ def test_no_more_than_two_chunks_are_in_hand_and_few_photos_in_progress() -> Non
 def test_a_worker_that_dies_costs_its_chunks_alone() -> None:
     notes, dead = Notes(), list[int]()
 
-    def behave(worker: int, chunk: Chunk) -> list[Event] | None:
+    def behave(worker: int, chunk: PhotoChunk) -> list[Event] | None:
         if 9 in names(chunk) and not dead:
             dead.append(chunk.number)
             return gone(worker)
@@ -72,7 +72,7 @@ def test_what_killed_a_worker_shares_the_next_one_with_nobody() -> None:
     together: list[set[int]] = []
     engine = FakeEngine(2)
 
-    def behave(worker: int, chunk: Chunk) -> list[Event] | None:
+    def behave(worker: int, chunk: PhotoChunk) -> list[Event] | None:
         in_hand.setdefault(worker, set()).add(chunk.number)
         if 5 in names(chunk):
             together.append(set(in_hand[worker]))
@@ -89,12 +89,13 @@ def test_what_killed_a_worker_shares_the_next_one_with_nobody() -> None:
 
 
 def test_a_photo_on_which_workers_die_is_decoded_apart_before_it_is_given_up() -> None:
-    def behave(worker: int, chunk: Chunk) -> list[Event] | None:
+    def behave(worker: int, chunk: PhotoChunk) -> list[Event] | None:
         return gone(worker) if 5 in names(chunk) and not chunk.isolated else None
 
     engine = FakeEngine(2, behave)
     assert run(engine) == done(24)
-    assert {len(chunk.tasks) for _, chunk in engine.log if chunk.isolated} == {2}
+    assert {len(chunk.tasks) for _, chunk in engine.log if chunk.isolated} <= {1, 2}, "halves of the chunk"
+    assert any(5 in names(chunk) for _, chunk in engine.log if chunk.isolated)
 
 
 def test_workers_that_die_without_end_end_the_run() -> None:
@@ -107,7 +108,7 @@ def test_workers_that_die_without_end_end_the_run() -> None:
 def test_a_wrong_answer_is_refused_and_the_chunk_done_again(kind: str) -> None:
     wrong: list[int] = []
 
-    def behave(worker: int, chunk: Chunk) -> list[Event] | None:
+    def behave(worker: int, chunk: PhotoChunk) -> list[Event] | None:
         if wrong or 9 not in names(chunk):
             return None
         wrong.append(worker)
@@ -127,7 +128,7 @@ def test_a_wrong_answer_is_refused_and_the_chunk_done_again(kind: str) -> None:
 def test_an_answer_to_a_chunk_that_a_worker_does_not_have_costs_the_worker() -> None:
     notes = Notes()
 
-    def behave(worker: int, chunk: Chunk) -> list[Event] | None:
+    def behave(worker: int, chunk: PhotoChunk) -> list[Event] | None:
         return [(worker, answer(chunk, number=chunk.number + 1000))] if worker == 2 else None
 
     engine = FakeEngine(2, behave)
@@ -137,7 +138,7 @@ def test_an_answer_to_a_chunk_that_a_worker_does_not_have_costs_the_worker() -> 
 
 
 def test_a_worker_that_only_garbles_is_left_out_and_no_photo_is_given_up_for_it() -> None:
-    def behave(worker: int, chunk: Chunk) -> list[Event] | None:
+    def behave(worker: int, chunk: PhotoChunk) -> list[Event] | None:
         return [(worker, answer(chunk, results=()))] if worker == 2 else None
 
     engine = FakeEngine(2, behave)
@@ -151,7 +152,7 @@ def test_what_is_overdue_is_given_to_an_idle_worker_too(monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "OVERDUE_SECONDS", 0.05)
     engine, late = FakeEngine(2), list[Event]()
 
-    def behave(worker: int, chunk: Chunk) -> list[Event] | None:
+    def behave(worker: int, chunk: PhotoChunk) -> list[Event] | None:
         if worker == 1:
             late.append((worker, answer(chunk)))
             return []
@@ -173,7 +174,7 @@ def test_an_overdue_chunk_whose_first_worker_dies_is_not_blamed(monkeypatch: pyt
     monkeypatch.setattr(module, "OVERDUE_SECONDS", 0.0)
     engine = FakeEngine(2)
 
-    def behave(worker: int, chunk: Chunk) -> list[Event] | None:
+    def behave(worker: int, chunk: PhotoChunk) -> list[Event] | None:
         if worker == 1:
             return []
         held = [other.number for holder, other in engine.log if holder == 1]
@@ -240,7 +241,7 @@ def test_a_device_that_fails_costs_a_line_and_the_last_one_the_run() -> None:
     notes = Notes()
     lost = DeviceError("fell off the bus", "cpu:1")
 
-    def behave(worker: int, chunk: Chunk) -> list[Event] | None:
+    def behave(worker: int, chunk: PhotoChunk) -> list[Event] | None:
         return [(worker, Failure(lost, chunk.number, gone=False))] if worker == 1 else None
 
     engine = FakeEngine(2, behave)
@@ -256,7 +257,7 @@ def test_a_device_that_fails_costs_a_line_and_the_last_one_the_run() -> None:
 
 
 def test_a_photo_that_only_a_worker_cannot_find_is_the_fault_of_the_worker() -> None:
-    def behave(worker: int, chunk: Chunk) -> list[Event] | None:
+    def behave(worker: int, chunk: PhotoChunk) -> list[Event] | None:
         blind = tuple(result(task, detail="vanished") for task in chunk.tasks)
         return [(worker, answer(chunk, results=blind))] if worker == 1 else None
 
@@ -276,7 +277,7 @@ def test_slow_workers_get_less() -> None:
     free = {1: 0.0, 2: 0.0}
     waiting: list[tuple[float, Event]] = []
 
-    def behave(worker: int, chunk: Chunk) -> list[Event]:
+    def behave(worker: int, chunk: PhotoChunk) -> list[Event]:
         """The first worker takes 1 ms for a photo, the second 10 ms."""
         free[worker] = max(free[worker], time.monotonic()) + len(chunk.tasks) * (0.001 if worker == 1 else 0.01)
         waiting.append((free[worker], (worker, answer(chunk))))
@@ -297,7 +298,7 @@ def test_slow_workers_get_less() -> None:
 def test_a_stop_finishes_what_is_in_hand_and_keeps_a_prefix() -> None:
     engine, stopped = FakeEngine(2), list[int]()
 
-    def behave(worker: int, chunk: Chunk) -> list[Event]:
+    def behave(worker: int, chunk: PhotoChunk) -> list[Event]:
         return (
             [(worker, answer(chunk, results=answer(chunk).results[:2]))]
             if chunk.number == 5

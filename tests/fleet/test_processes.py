@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 from conftest import Shell
-from indexes import below, command_of, contents, count_photos, is_alive, wait_for
+from indexes import command_of, contents, count_photos, is_alive, reach, wait_for
 from notes import Notes
 from PIL import Image
 
 from facecli.config import IndexOptions
 from facecli.errors import UsageError
 from facecli.fleet import processes
+from facecli.fleet.ray_guard import processes_below
 from facecli.indexing import engines
 from facecli.indexing.index_photos import index_photos
 from facecli.indexing.request import IndexRequest
@@ -29,7 +30,6 @@ from facecli.vision.devices.select import CPU, Device
 PATCH = """
 import os
 from facecli.photos.decode import PhotoReader
-from facecli.photos.isolation import Helper
 decode = PhotoReader.decode
 def deadly(self, contents, *, isolated=False):
     name = os.path.basename(contents.file.path)
@@ -99,7 +99,7 @@ def test_further_runs_are_the_same_too(tmp_path: Path, crowd: Path) -> None:
         subprocess.run(command, check=True)
     change(folder)
     shutil.copy(folder / "06.png", folder / "removed-again.png")
-    for further in ({}, {"force": True}, {"migrate": True, "det_size": 320}):
+    for further in ({}, {"force": True}, {"migrate": True, "det_size": 320, "drop_unreachable": True}):
         reports = [index(tmp_path / name, folder, **(options | further)) for name, options in runs.items()]
         assert reports[0].photos == reports[1].photos
         assert reports[0].faces == reports[1].faces
@@ -117,7 +117,7 @@ def test_a_photo_that_kills_its_worker_costs_no_other_photo(
 ) -> None:
     folder = tmp_path / "photos"
     shutil.copytree(crowd, folder)
-    for name, turn in (("bitter", 3), ("poison", 4)):
+    for name, turn in (("bitter", 93), ("poison", 94)):
         with Image.open(folder / "00.png") as picture:
             picture.rotate(turn).save(folder / f"{name}.png")
     monkeypatch.setattr(processes, "_START", PATCH + processes._START)
@@ -146,7 +146,7 @@ def start(shell: Shell, *arguments: str | Path) -> subprocess.Popen[bytes]:
 
 
 def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
-    return [pid for pid in below(process.pid) if "facecli.fleet.process" in command_of(pid)]
+    return [pid for pid in processes_below(process.pid) if "facecli.fleet.process" in command_of(pid)]
 
 
 @pytest.fixture
@@ -161,9 +161,10 @@ def many(shell: Shell, crowd: Path) -> Path:
     return folder
 
 
-def test_a_worker_that_is_killed_costs_time_and_nothing_else(shell: Shell, many: Path) -> None:
+@pytest.mark.usefixtures("many")
+def test_a_worker_that_is_killed_costs_time_and_nothing_else(shell: Shell) -> None:
     process = start(shell, "--processes", "2", "--chunk", "4", "--batch-size", "8", "photos")
-    wait_for(lambda: count_photos(shell.work / "index") >= 8)
+    reach(process, lambda: count_photos(shell.work / "index") >= 8)
     victim = workers_of(process)[0]
     os.kill(victim, signal.SIGKILL)
     out, errors = process.communicate(timeout=120)
@@ -173,9 +174,10 @@ def test_a_worker_that_is_killed_costs_time_and_nothing_else(shell: Shell, many:
     assert contents(shell.work / "index") == contents(shell.work / "other")
 
 
-def test_no_worker_outlives_a_driver_that_is_killed_and_the_next_run_goes_on(shell: Shell, many: Path) -> None:
+@pytest.mark.usefixtures("many")
+def test_no_worker_outlives_a_driver_that_is_killed_and_the_next_run_goes_on(shell: Shell) -> None:
     process = start(shell, "--processes", "2", "--chunk", "4", "--batch-size", "8", "photos")
-    wait_for(lambda: count_photos(shell.work / "index") >= 8)
+    reach(process, lambda: count_photos(shell.work / "index") >= 8)
     workers = workers_of(process)
     process.kill()
     process.communicate()
@@ -192,10 +194,10 @@ def test_a_signal_to_the_whole_group_finishes_photos_and_two_end_it_at_once(
     shell: Shell, many: Path, signals: int
 ) -> None:
     process = start(shell, "--processes", "2", "--chunk", "16", "--batch-size", "4", "photos")
-    wait_for(lambda: len(workers_of(process)) == 2)
+    reach(process, lambda: len(workers_of(process)) == 2)
     workers = workers_of(process)
     if signals == 1:
-        wait_for(lambda: count_photos(shell.work / "index"))
+        reach(process, lambda: count_photos(shell.work / "index"))
     for _ in range(signals):
         os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=30)
@@ -209,10 +211,11 @@ def test_a_signal_to_the_whole_group_finishes_photos_and_two_end_it_at_once(
         assert 0 < len(done) < 96
 
 
-def test_a_worker_is_told_by_its_driver_alone_when_to_end(shell: Shell, many: Path) -> None:
+@pytest.mark.usefixtures("many")
+def test_a_worker_is_told_by_its_driver_alone_when_to_end(shell: Shell) -> None:
     """A service manager sends SIGTERM to every process of a service."""
     process = start(shell, "--processes", "2", "--chunk", "4", "--batch-size", "4", "photos")
-    wait_for(lambda: count_photos(shell.work / "index"))
+    reach(process, lambda: count_photos(shell.work / "index"))
     os.killpg(process.pid, signal.SIGTERM)
     _, errors = process.communicate(timeout=30)
     assert (process.returncode, b"was lost" in errors) == (143, False)
@@ -227,7 +230,8 @@ def test_a_device_that_no_worker_can_use_is_one_error(
     assert caught.value.hint == "plug it in"
 
 
-def test_the_report_says_who_did_the_work(shell: Shell, album: Path) -> None:
+@pytest.mark.usefixtures("album")
+def test_the_report_says_who_did_the_work(shell: Shell) -> None:
     ran = shell("index", "--processes", "2", "--json", "album")
     assert b'"engine": "processes", "workers": 2' in ran.out
     assert "on cpu (CPUExecutionProvider, 2 processes, 2 jobs)" in ran.errors

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from families import OTHER, family, portrait, put
+from families import FOREIGN, OTHER, family, portrait, put
 from msgspec.structs import replace
 
+from facecli.captures import Capture
 from facecli.errors import FacecliError, QueryError, StoreError, UsageError
 from facecli.naming.album import IndexPeople
 from facecli.naming.listing import Choice, Which
@@ -369,6 +370,15 @@ def test_groups_can_be_thrown_away(people: IndexPeople, index: Path) -> None:
 # lists that are behind
 
 
+def test_a_person_has_the_times_of_the_first_and_the_last_photo(
+    index: Path, people: IndexPeople, tmp_path: Path
+) -> None:
+    assert (people.listed()[0].first, people.listed()[0].last) == (None, None)
+    put(index, [replace(one, capture=Capture(n * 86_400_000)) for n, one in enumerate(family(tmp_path, {"ann": 4}))])
+    first = people.listed()[0]
+    assert (first.first, first.last) == ("1970-01-01T00:00:00", "1970-01-04T00:00:00")
+
+
 def test_an_index_without_faces_has_no_people(tmp_path: Path) -> None:
     put(tmp_path / "index", [])
     with pytest.raises(StoreError, match="holds no faces"):
@@ -424,3 +434,14 @@ def test_another_threshold_stays_until_another_is_asked_for(people: IndexPeople,
     assert people.listed() == []
     people.update(0.38)
     assert len(people.listed()) == 4
+
+
+def test_a_pack_without_calibration_needs_a_threshold_once(tmp_path: Path) -> None:
+    put(tmp_path / "foreign", family(tmp_path, {"ann": 5, "ben": 4}), FOREIGN)
+    people = IndexPeople(tmp_path / "foreign")
+    with pytest.raises(UsageError, match="not calibrated"):
+        people.listed()
+    people.update(0.4)
+    people.name(1, "Ann")
+    put(tmp_path / "foreign", family(tmp_path, {"ann": 7}), FOREIGN)
+    assert photos(people, "Ann") == shot("ann", *range(7))

@@ -23,7 +23,7 @@ from facecli.config import DetectionOptions, Precision, ReadOptions
 from facecli.errors import DeviceError, DeviceFull
 from facecli.pipeline import photo_batches
 from facecli.pipeline.chunk_worker import ChunkWorker
-from facecli.pipeline.messages import Chunk, PackName, PhotoResult, PhotoTask, ResultKind, Spec
+from facecli.pipeline.messages import PackName, PhotoChunk, PhotoResult, PhotoTask, ResultKind, Spec
 from facecli.pipeline.ties import Ties
 from facecli.vision.optimization import optimized
 from facecli.vision.packs.resolve import find_pack
@@ -85,7 +85,7 @@ def tasks_for(folder: Path) -> tuple[PhotoTask, ...]:
 
 def results_on(device: str, folder: Path, ties: Ties | None = None, **changes: Any) -> list[PhotoResult]:
     with worker_on(device, ties, **changes) as worker:
-        return list(worker.work(Chunk(0, tasks_for(folder))).results)
+        return list(worker.work(PhotoChunk(0, tasks_for(folder))).results)
 
 
 def faces_of(result: PhotoResult) -> Faces:
@@ -178,7 +178,7 @@ def test_several_chunks_at_once_find_the_same(
 ) -> None:
     add_test_devices(monkeypatch)
     tasks = tasks_for(gallery)
-    chunks = [Chunk(n, tasks[start : start + 5]) for n, start in enumerate(range(0, len(tasks), 5))]
+    chunks = [PhotoChunk(n, tasks[start : start + 5]) for n, start in enumerate(range(0, len(tasks), 5))]
     with worker_on("test", batch_size=4) as worker, ThreadPoolExecutor(4) as crew:
         answers = list(crew.map(worker.work, chunks))
         assert worker.hello().most == 4
@@ -225,9 +225,9 @@ def test_a_device_without_memory_for_one_photo_and_one_that_is_lost_are_errors(
 
     let_behave(monkeypatch, {"test:0": full, "test:1": lost_after(3)})
     with pytest.raises(DeviceFull), worker_on("test:0") as worker:
-        worker.work(Chunk(0, tasks_for(crowd)))
+        worker.work(PhotoChunk(0, tasks_for(crowd)))
     with pytest.raises(DeviceError) as caught, worker_on("test:1") as worker:
-        worker.work(Chunk(0, tasks_for(crowd)))
+        worker.work(PhotoChunk(0, tasks_for(crowd)))
     assert caught.value.hint == "fell off the bus"
 
 
@@ -236,7 +236,7 @@ def test_few_sizes_of_batch_are_run(crowd: Path, monkeypatch: pytest.MonkeyPatch
     let_behave(monkeypatch, {"test:0": lambda feed, _: sizes.add(len(feed))})
     with worker_on("test", batch_size=16) as worker:
         for count in (1, 3, 6, 13, 24):
-            worker.work(Chunk(0, tasks_for(crowd)[:count]))
+            worker.work(PhotoChunk(0, tasks_for(crowd)[:count]))
     assert sizes <= {1, 2, 4, 8, 16, 32, 64}
 
 
@@ -251,7 +251,7 @@ def test_the_next_batch_is_filled_while_the_device_computes(crowd: Path, monkeyp
     let_behave(monkeypatch, {"test:0": wait_for_the_other})
     tasks = tasks_for(crowd)
     with worker_on("test") as worker, ThreadPoolExecutor(2) as crew:
-        first = crew.submit(worker.work, Chunk(0, tasks[:8]))
+        first = crew.submit(worker.work, PhotoChunk(0, tasks[:8]))
         assert computing.wait(60)
         fill = photo_batches.PhotoBatches._fill
 
@@ -260,7 +260,7 @@ def test_the_next_batch_is_filled_while_the_device_computes(crowd: Path, monkeyp
             filled.set()
 
         monkeypatch.setattr(photo_batches.PhotoBatches, "_fill", told)
-        second = crew.submit(worker.work, Chunk(1, tasks[8:16]))
+        second = crew.submit(worker.work, PhotoChunk(1, tasks[8:16]))
         assert len(first.result().results) == len(second.result().results) == 8
 
 
@@ -282,13 +282,13 @@ def test_known_contents_and_copies_cost_no_inference(
     tasks = tuple(PhotoTask(r.path, r.size, r.mtime_ns, r.digest) for r in whole)
     removed = whole[0].digest
     with worker_on(device, Ties(knows=lambda digest, _: digest == removed)) as worker:
-        unaltered = worker.work(Chunk(0, tasks)).results
+        unaltered = worker.work(PhotoChunk(0, tasks)).results
         assert {result.kind for result in unaltered} == {ResultKind.UNALTERED}
         bare = tuple(PhotoTask(r.path, r.size, r.mtime_ns) for r in whole if r.digest == removed)
-        assert {result.kind for result in worker.work(Chunk(1, bare)).results} == {ResultKind.RECOGNISED}
+        assert {result.kind for result in worker.work(PhotoChunk(1, bare)).results} == {ResultKind.RECOGNISED}
         assert worker.provider == "", "no photo needed the models"
         assert used == after
-        again = worker.work(Chunk(2, tasks[1:], force=True)).results
+        again = worker.work(PhotoChunk(2, tasks[1:], force=True)).results
         kinds = {result.digest == removed: result.kind for result in again}
         assert kinds == {True: ResultKind.RECOGNISED, False: ResultKind.FRESH}
 
@@ -305,8 +305,8 @@ def test_after_finish_the_first_results_come_and_no_more(
     let_behave(monkeypatch, {"test:0": finish})
     with worker_on("test", batch_size=4) as worker:
         workers.append(worker)
-        first = worker.work(Chunk(0, tasks_for(gallery))).results
-        assert worker.work(Chunk(1, tasks_for(gallery))).results == ()
+        first = worker.work(PhotoChunk(0, tasks_for(gallery))).results
+        assert worker.work(PhotoChunk(1, tasks_for(gallery))).results == ()
     assert 0 < len(first) < len(expected)
     assert_same(first, expected[: len(first)])
 
@@ -319,7 +319,7 @@ def test_a_decoder_is_isolated_where_asked(crowd: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(Helper, "open_picture", lambda self, *a, **k: opened.append(a) or original(self, *a, **k))
     add_test_devices(monkeypatch)
     with worker_on("test") as worker:
-        found = worker.work(Chunk(0, tasks_for(crowd)[:3], isolated=True)).results
+        found = worker.work(PhotoChunk(0, tasks_for(crowd)[:3], isolated=True)).results
     assert len(opened) == 3
     assert_same(found, results_on("cpu", crowd)[:3])
     assert len(found) < PHOTOS

@@ -26,13 +26,14 @@ def take_pixels(graph: Graph, mean: float, factor: float) -> bool:
     new = helper.make_tensor_value_info(PIXELS, onnx.TensorProto.UINT8, [None, None, None, 3])
     for target, source in zip(new.type.tensor_type.shape.dim, (count, height, width), strict=False):
         target.CopyFrom(source)
-    turned = graph.node("Transpose", [PIXELS], perm=CHANNELS_FIRST)
-    values = graph.node("Cast", [turned.output[0]], to=onnx.TensorProto.FLOAT)
-    centred = graph.node("Sub", [values.output[0], graph.add_constant("mean", np.float32(mean).reshape(1))])
-    scaled = graph.node(
-        "Mul", [centred.output[0], graph.add_constant("factor", np.float32(factor).reshape(1))], old.name
-    )
-    graph.nodes = [turned, values, centred, scaled, *graph.nodes]
+    # The cast comes first: some providers take bytes as input, and know no other operator over them.
+    values = graph.node("Cast", [PIXELS], to=onnx.TensorProto.FLOAT)
+    turned = graph.node("Transpose", [values.output[0]], perm=CHANNELS_FIRST)
+    middle = graph.add_constant("mean", np.array([mean], np.float32))
+    unit = graph.add_constant("factor", np.array([factor], np.float32))
+    centred = graph.node("Sub", [turned.output[0], middle])
+    scaled = graph.node("Mul", [centred.output[0], unit], old.name)
+    graph.nodes = [values, turned, centred, scaled, *graph.nodes]
     graph.model.graph.input.remove(old)
     graph.model.graph.input.insert(0, new)
     return True

@@ -1,0 +1,181 @@
+"""Workers that are actors of Ray: the same index to the bit, whatever happens, and nothing of Ray's on stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Shell, put_album
+from indexes import command_of, contents, count_photos, is_alive, reach, wait_for
+from PIL import Image
+
+pytest.importorskip("ray", reason="the extra [ray] is not installed")
+
+from facecli.config import FleetOptions
+from facecli.errors import WorkerError
+from facecli.fleet.ray_cluster import Machine
+from facecli.fleet.ray_engine import Reservation, plan_workers
+from facecli.fleet.ray_guard import processes_below
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory, crowd: Path) -> Path:
+    """The crowd three times, each photo another one."""
+    folder = tmp_path_factory.mktemp("fleet") / "photos"
+    folder.mkdir()
+    for path in sorted(crowd.iterdir()):
+        for turn in range(3):
+            with Image.open(path) as picture:
+                picture.rotate(turn).save(folder / f"{path.stem}-{turn}.png", compress_level=1)
+    return folder
+
+
+def start(shell: Shell, photos: Path, *options: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-m", "facecli", "index", "-i", "fleet", "--json", *options, str(photos)]
+    return subprocess.Popen(
+        command, cwd=shell.work, env=shell.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def actors_below(pid: int) -> list[int]:
+    return [child for child in processes_below(pid) if command_of(child).startswith("ray::RemoteWorker")]
+
+
+def test_one_of_two_workers_is_killed_then_the_driver_and_the_index_is_that_of_one_process(
+    shell: Shell, photos: Path
+) -> None:
+    shell("index", "-i", "one", "--processes", "0", photos)
+    # An album may bring modules of its own, and Ray lets its workers import from the working directory.
+    (shell.work / "cv2.py").write_text("raise SystemExit('a module of the album was run')\n", "utf-8")
+    small = ("--fleet", "local:2", "--chunk", "4", "--batch-size", "4")
+    first = start(shell, photos, *small)
+    reach(first, lambda: count_photos(shell.work / "fleet") >= 8)
+    family = processes_below(first.pid)
+    first.kill()
+    first.communicate()
+    wait_for(lambda: not any(map(is_alive, family)), 30)
+    done = count_photos(shell.work / "fleet")
+
+    second = start(shell, photos, *small)
+    reach(second, lambda: count_photos(shell.work / "fleet") >= done + 8)
+    os.kill(actors_below(second.pid)[0], signal.SIGKILL)
+    out, errors = second.communicate(timeout=120)
+    assert second.returncode == 0, errors
+    assert b"was lost, and another takes its place" in errors
+    report = json.loads(out)  # Ray prints there that a worker died
+    assert (report["engine"], report["workers"], report["device"]) == ("ray", 2, "cpu")
+    assert report["photos"]["total"] == 72
+    assert contents(shell.work / "fleet") == contents(shell.work / "one")
+    assert b"of Ray on 1 machine, 2 jobs)" in errors
+    shell("check", "-i", "fleet")
+
+
+def test_nothing_is_left_behind_and_ctrl_c_keeps_what_is_done(shell: Shell, photos: Path) -> None:
+    process = start(shell, photos, "--fleet", "local:2", "--batch-size", "4")
+    reach(process, lambda: count_photos(shell.work / "fleet"))
+    family = processes_below(process.pid)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=60)
+    assert (process.returncode, json.loads(out)["photos"]["total"] > 0) == (130, True), errors
+    wait_for(lambda: not any(map(is_alive, family)), 30)
+    caches = [
+        Path(os.environ["XDG_CACHE_HOME"]) / "facecli/ray",
+        Path(shell.environment["HOME"]) / ".cache/facecli/ray",
+    ]
+    assert [entry for cache in caches if cache.exists() for entry in cache.iterdir() if entry.is_dir()] == []
+
+
+@pytest.fixture
+def head(shell: Shell) -> Iterator[tuple[str, dict[str, str]]]:
+    """A cluster that needs a token: its address, and the environment of those who have it."""
+    folder = Path("/tmp") / f"fc{secrets.token_hex(4)}"  # a socket's name must be short
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+    environment = shell.environment | token
+    ray = [sys.executable, "-m", "ray.scripts.scripts"]
+    begin = [
+        *(*ray, "start", "--head", f"--port={port}", "--node-ip-address=127.0.0.1", "--num-cpus=2", "--num-gpus=0"),
+        *("--include-dashboard=false", f"--temp-dir={folder}", "--object-store-memory=100000000", "--block"),
+    ]
+    process = subprocess.Popen(begin, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=shell.work)
+    try:
+        wait_for(lambda: answers(port), 60)
+        yield f"ray://127.0.0.1:{port}", token
+    finally:
+        family = processes_below(process.pid)
+        process.terminate()
+        process.communicate(timeout=60)
+        for pid in filter(is_alive, family):
+            os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_a_cluster_is_joined_with_its_token_and_not_without(shell: Shell, head: tuple[str, dict[str, str]]) -> None:
+    address, token = head
+    album = put_album(shell.work / "album")
+    refused = shell("index", "--fleet", address, "album", code=2)
+    assert "a Ray cluster without a token lets whoever reaches it run programs, so it is not used" in refused.errors
+    doctor = shell("doctor", "--fleet", address, "--json", env=token, code=0)
+    machine = json.loads(doctor.out)["machines"][0]
+    assert (machine["cpus"], machine["device"], machine["trouble"]) == (2, "cpu", "")
+    ran = shell("index", "--fleet", address, "--workers", "2", "--worker-cpus", "1", album, env=token)
+    assert "2 workers of Ray on 1 machine" in ran.errors
+    assert ran.out == b""
+    wrong = shell("index", "--fleet", address, album, "--force", env=token | {"RAY_AUTH_TOKEN": "0" * 64}, code=2)
+    assert "the Ray cluster cannot be used" in wrong.errors
+
+
+def test_where_there_is_no_cluster_one_line_says_so(shell: Shell, album: Path) -> None:
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "1" * 64, "RAY_TMPDIR": str(shell.work)}
+    ran = shell("index", "--fleet", "ray://127.0.0.1:1", album, env=token, code=2)
+    assert "no Ray cluster answers (Connection refused): 127.0.0.1:1" in ran.errors
+    ran = shell("index", "--fleet", "auto", album, env=token, code=2)
+    assert "this machine belongs to no Ray cluster: auto" in ran.errors
+    hidden = {"PYTHONPATH": str(shell.work / "empty")}
+    (shell.work / "empty").mkdir()
+    (shell.work / "empty/ray.py").write_text("raise ImportError('no ray')\n", "utf-8")
+    ran = shell("index", "--fleet", "local", album, env=hidden, code=2)
+    assert "--fleet needs Ray, which is not installed" in ran.errors
+    assert "pip install 'facecli[ray]'" in ran.errors
+
+
+@pytest.mark.parametrize(
+    ("options", "reservations"),
+    [
+        (FleetOptions("auto"), [Reservation(8, 1.0), Reservation(8, 1.0), *[Reservation(4)] * 8, Reservation(2)]),
+        (FleetOptions("auto", worker_gpus=0.5), [Reservation(4, 0.5)] * 4),
+        (FleetOptions("auto", worker_gpus=0.0, worker_cpus=8), [Reservation(8)] * 6),
+        (FleetOptions("auto", workers=3), [Reservation(8, 1.0), Reservation(8, 1.0), Reservation(4)]),
+    ],
+)
+def test_workers_get_a_gpu_each_or_a_share_of_the_processors(
+    options: FleetOptions, reservations: list[Reservation]
+) -> None:
+    machines = [Machine("small", 2, 0, "a"), Machine("gpus", 16, 2, "b"), Machine("cores", 32, 0, "c")]
+    assert plan_workers(machines, options) == reservations
+
+
+def test_a_cluster_of_our_own_has_the_named_number_of_workers() -> None:
+    machines = [Machine("here", 2, 0, "a")]
+    assert plan_workers(machines, FleetOptions("local:2")) == [Reservation(1)] * 2
+    assert plan_workers(machines, FleetOptions("local")) == [Reservation(2)]
+    with pytest.raises(WorkerError, match="no processors"):
+        plan_workers([Machine("head", 0, 0, "a")], FleetOptions("auto"))
