@@ -159,7 +159,8 @@ def test_a_table_has_one_row_for_the_copies_of_a_photo() -> None:
     """Rows in pipes and records stay one a path."""
     query = QueryFace("q.jpg", 1, (0, 0, 9, 9), 0.9, np.zeros(4, np.float32))
     first = Match(1, 0.9, 5, "/a/1.jpg", (1, 2, 3, 4), 0.8, digest=b"x" * 16, copies=2)
-    matches = (
+    other = Match(3, 0.7, 7, "/a/3.jpg", (1, 2, 3, 4), 0.8)
+    matches = (first, replace(first, rank=2, face_id=6, path="/a/2.jpg"), other)
         first,
         replace(first, rank=2, face_id=6, path="/a/2.jpg"),
         Match(3, 0.7, 7, "/a/3.jpg", (1, 2, 3, 4), 0.8),
