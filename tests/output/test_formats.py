@@ -161,10 +161,6 @@ def test_a_table_has_one_row_for_the_copies_of_a_photo() -> None:
     first = Match(1, 0.9, 5, "/a/1.jpg", (1, 2, 3, 4), 0.8, digest=b"x" * 16, copies=2)
     other = Match(3, 0.7, 7, "/a/3.jpg", (1, 2, 3, 4), 0.8)
     matches = (first, replace(first, rank=2, face_id=6, path="/a/2.jpg"), other)
-        first,
-        replace(first, rank=2, face_id=6, path="/a/2.jpg"),
-        Match(3, 0.7, 7, "/a/3.jpg", (1, 2, 3, 4), 0.8),
-    )
     pairs = list(pairs_of(SearchResult(query, matches)))
     assert [match.path for _, match in one_each(pairs)] == ["/a/1.jpg", "/a/3.jpg"]
     layout = MatchLayout(PathStyle(absolute=True, working_directory="/"), lambda _: False)
