@@ -78,8 +78,8 @@ def test_json(index: Shell) -> None:
         "pairs": 49_300_000,
     }
     whole = json.loads(index("info", "--json", "--photos", "--skipped").out)
-    photo = {"path": "album/a.jpg", "faces": 0, "width": 30, "height": 20}
-    assert whole["photo_list"][0] == photo | {"taken_at": None, "lat": None, "lon": None}
+    known = {"path": "album/a.jpg", "faces": 0, "width": 30, "height": 20}
+    assert whole["photo_list"][0] == {**known, "taken_at": None, "lat": None, "lon": None}
     assert whole["photo_list"][1]["path_base64"] == "YWxidW0vdGFiCf8uanBn"
     assert whole["skipped_list"] == [{"path": "album/b.jpg", "reason": "truncated", "detail": "it ends early"}]
 
