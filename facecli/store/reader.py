@@ -221,6 +221,10 @@ class IndexReader(Catalogue):
         """The people: decisions about them, and the groups of faces."""
         return StoredPeople(self)
 
+    def people_within(self, limits: PhotoLimits) -> StoredPeople:
+        """The people of the photos that limits allow: their faces and counts there."""
+        return StoredPeople(self, limits)
+
     def plan_removal(self, paths: Sequence[str], face_ids: Sequence[int] = ()) -> Removal:
         """What `remove` would remove: photos at and below paths, and faces.
 
