@@ -17,6 +17,7 @@ from facecli.config import By
 from facecli.errors import IndexDamaged, StoreError
 from facecli.limits import PhotoLimits
 from facecli.store.catalog.connection import CATALOGUE, open_for_reading, schema_version
+from facecli.store.catalog.moments import read_moments
 from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.rows import as_bytes, as_float, as_int, read_box
 from facecli.store.catalog.schema import CAPTURES_FROM
@@ -26,7 +27,17 @@ from facecli.store.errors import explained, trusted
 from facecli.store.locate import named_directory
 from facecli.store.maintenance.check import check_all
 from facecli.store.people.reading import StoredPeople
-from facecli.store.records import EVERYTHING, IndexInfo, Problem, Removal, Scope, Selected, StoredFace, StoredPhoto
+from facecli.store.records import (
+    EVERYTHING,
+    IndexInfo,
+    Moment,
+    Problem,
+    Removal,
+    Scope,
+    Selected,
+    StoredFace,
+    StoredPhoto,
+)
 from facecli.store.search.gpu import open_scan
 from facecli.store.search.ranking import Hit, VectorScan, Wanted, find_nearest
 from facecli.store.vector_file import StoredCodes, VectorsDamaged
@@ -188,6 +199,10 @@ class IndexReader(Catalogue):
         """Matches with what else is known of their photos: when they were taken, and how many copies there are."""
         hits = [Hit(match.face_id, match.similarity) for match in matches]
         return self._matches(hits)
+
+    def moments(self, face_ids: Sequence[int]) -> dict[int, Moment]:
+        """When, with what camera and of whom faces were taken, by their ids."""
+        return read_moments(self, face_ids)
 
     def select(self, limits: PhotoLimits) -> Selected:
         """The faces of the photos that limits allow."""
