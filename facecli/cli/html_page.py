@@ -133,7 +133,7 @@ class PageMaker:
 
     def _card(self, match: Match) -> Card:
         picture = self._picture(self._pictures.of_match(match), match.box)
-        time = self._pictures.time_of(match)
+        time = match.taken_at or self._pictures.time_of(match)
         return Card(
             picture, match.rank, match.similarity, match.face_id, match.confidence or "", time, others_of(match)
         )

@@ -46,7 +46,7 @@ class Card(Struct, frozen=True):
     confidence: str
     """likely, possible or unlikely; empty if unknown."""
     time: str = ""
-    """When the photo's file was written, ISO 8601; empty if unknown."""
+    """When the photo was taken, else when its file was written, ISO 8601; empty if unknown."""
     others: str = ""
     """What else the card stands for: 3 copies; empty for one photo."""
 

@@ -93,6 +93,7 @@ def test_the_page_has_one_card_for_copies(shell: Shell, made: Path, tmp_path: Pa
     shell("search", "query.png", "--html", str(page), cwd=made)
     text = page.read_text("utf-8")
     assert text.count("<article") == 7
+    assert 'data-time="2005-07-14T12:00:06"' in text
     assert text.count('<span class="others">2 copies</span>') == 1
     shell("search", "query.png", "--html", str(page), "--bursts", cwd=made)
     text = page.read_text("utf-8")
