@@ -69,7 +69,7 @@ def face_id_of(target: StrPath | int) -> int | None:
 
 
 def limits_of(given: GivenLimits) -> PhotoLimits:
-    """GivenLimits as a script gives them; raises UsageError on what is none."""
+    """Limits as a script gives them; raises UsageError on what is none."""
     unknown = given.keys() - GivenLimits.__annotations__.keys()
     if unknown:
         raise UsageError("not a limit", quoted(min(unknown)), hint=", ".join(GivenLimits.__annotations__))
