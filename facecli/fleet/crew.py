@@ -108,7 +108,11 @@ class Crew:
         elif not self._deserted:
             self._deserted = time.monotonic()
         elif time.monotonic() - self._deserted > DESERTED_SECONDS:
-            raise WorkerError("all workers are lost, and none has come for a minute", self._last_trouble)
+            raise WorkerError(
+                "all workers are lost, and none has come for a minute",
+                self._last_trouble,
+                hint="what is done is kept; the same command goes on",
+            )
         return events
 
     def close(self) -> None:
