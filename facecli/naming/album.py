@@ -45,6 +45,10 @@ def refresh_after_run(directory: Path, seconds: float, report: Reporter) -> None
         report.detail(f"the groups of people are not brought up to date: {error}")
 
 
+MOST_TOLD = 20
+"""The lines about one merged index; it may be anybody's."""
+
+
 def adopt_all(directory: Path, others: Iterable[str], report: Reporter) -> None:
     """Take over what was decided about people in indexes that were merged; what cannot be is told."""
     for other in others:
@@ -53,8 +57,10 @@ def adopt_all(directory: Path, others: Iterable[str], report: Reporter) -> None:
         except FacecliError as error:
             report.warn(f"what was decided about people in {other} is not taken over: {error}")
             continue
-        for complaint in done.complaints:
+        for complaint in done.complaints[:MOST_TOLD]:
             report.warn(f"about people in {other}: {complaint}")
+        if len(done.complaints) > MOST_TOLD:
+            report.warn(f"about people in {other}: {len(done.complaints) - MOST_TOLD} more lines of this kind")
         report.detail(f"{counted(done.people, 'person')} changed by what was decided in {other}")
 
 
