@@ -20,7 +20,7 @@ from facecli.types import SearchResult
 from facecli.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from facecli.cli.options import Common
     from facecli.cli.streams import Results
@@ -52,7 +52,7 @@ class AnswerPrinter:
 
     def __init__(self, common: Common, options: RowOptions, search: IndexSearch, info: IndexInfo) -> None:
         self.matched = self.failed = 0
-        """The results with a match, and the queries that failed."""
+        """The results with a match to print, and the queries that failed."""
         self._common, self._options, self._search, self._info = common, options, search, info
         self._console = common.console()
         self._out: Results | None = None
@@ -86,22 +86,24 @@ class AnswerPrinter:
             self._record(empty_record(result.query, result.nearest))
             self._tell_unmatched(result)
             return
-        self.matched += 1
         shown = shortened(result, self._options.rows)
+        kept = self._kept(shown)
+        self.matched += bool(kept)
+        self._unmatched += not kept
         if shown.more:
             self._longer.append(result)
         if self._writer is not None:
             asked = result.query
             title = asked.query if asked.person_id is not None else f"{asked.query}, face {asked.number}"
-            self._writer.write(self._kept(shown), title)
+            self._writer.write(kept, title)
 
     def _layout(self) -> MatchLayout:
         return MatchLayout(path_style(self._common), self._is_gone)
 
-    def _kept(self, result: SearchResult) -> Iterator[FoundMatch]:
+    def _kept(self, result: SearchResult) -> list[FoundMatch]:
         """The matches of a result to print: in a list of paths, those whose photo is there."""
         leaves_out = self._options.form in PATHS and not self._options.missing
-        return (pair for pair in pairs_of(result) if not (leaves_out and self._is_gone(pair[1].path)))
+        return [pair for pair in pairs_of(result) if not (leaves_out and self._is_gone(pair[1].path))]
 
     def _is_gone(self, path: str) -> bool:
         if path not in self._gone:

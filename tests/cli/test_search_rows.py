@@ -108,6 +108,16 @@ def test_photos_that_are_gone_are_marked_and_left_out_of_paths(shell: Shell, alb
     assert search("-l", "--missing").errors == ""
 
 
+def test_paths_of_photos_that_are_all_gone_are_no_match(shell: Shell, album_home: Path) -> None:
+    home = shell.work / "home"
+    shutil.copytree(album_home, home)
+    (home / "album/sport/players.jpg").unlink()
+    ran = shell("search", "-l", YAO, cwd=home, code=1)
+    assert (ran.text, ran.errors) == ("", "1 photo left out, whose files are gone; --missing keeps them\n")
+    assert shell("search", "-l", "--missing", YAO, cwd=home).text == "album/sport/players.jpg\n"
+    assert shell("search", YAO, cwd=home).text.endswith("\tmissing\n")
+
+
 def test_queries_come_from_a_list(search: Callable[..., Any], tmp_path: Path) -> None:
     lines, ended = tmp_path / "lines", tmp_path / "ended"
     lines.write_text(f"{YAO}\nface:1\n")
