@@ -147,6 +147,8 @@ def test_every_option_in_the_text_exists(path: Path) -> None:
         "--editable",
         "--overrides",
         "--with",
+        "--synthetic",
+        "--real",
     }
     text = re.sub(r"`(pip|pipx|uv|ruff|mypy|pytest|pre-commit|bash|git|ray)\b[^`]*`", "", path.read_text("utf-8"))
     text = re.sub(r"^ray .*", "", text, flags=re.MULTILINE)

@@ -40,7 +40,7 @@ class Expectation:
     def begin(self) -> None:
         """Begin counting, where somebody watches."""
         if self._reporter.watched:
-            self._thread = threading.Thread(target=self._tell, daemon=True)
+            self._thread = threading.Thread(target=self._tell, name="expectation", daemon=True)
             self._thread.start()
 
     def end(self) -> None:

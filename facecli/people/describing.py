@@ -37,7 +37,7 @@ def describe(faces: Faces, chosen: Chosen, division: Division) -> People:
     order = _by_size(groups, faces.face_ids, len(owners))
     numbers = np.full(len(owners), NOBODY)
     numbers[order] = np.arange(len(order))
-    person = np.where(groups >= 0, numbers[groups], NOBODY)
+    person = np.append(numbers, NOBODY)[groups]  # NOBODY, -1, takes the last one, also where there is no group
     centroids, cohesion = _middles(faces, (person, len(order)), (order, division.clusters))
     similarity = np.full(len(person), np.nan, np.float32)
     rows = np.flatnonzero(person >= 0)

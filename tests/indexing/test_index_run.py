@@ -599,11 +599,11 @@ def test_a_root_that_vanishes_while_its_photos_are_counted_costs_the_count(
     """An error that ends a thread already fails a test."""
     counted = threading.Event()
 
-    def vanished(request: IndexRequest, before: Before) -> Scan:
+    def vanished(request: IndexRequest, before: Before, part: str) -> Scan:
         if threading.current_thread() is threading.main_thread():
-            return open_scan(request, before)
+            return open_scan(request, before, part)
         counted.set()
-        return open_scan(replace(request, roots=(str(album.folder / "gone"),)), before)
+        return open_scan(replace(request, roots=(str(album.folder / "gone"),)), before, part)
 
     open_scan = _open_scan
     monkeypatch.setattr("facecli.indexing.index_photos._open_scan", vanished)

@@ -117,6 +117,12 @@ def test_small_and_doubtful_faces_are_in_nobody_unless_assigned() -> None:
     assert people.similarity[small[0]] == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.parametrize("count", [0, 1, 30])
+def test_strangers_alone_are_no_people(count: int) -> None:
+    people = grouped(as_faces(directions(count, 8)))
+    assert (len(people.owners), people.person.tolist()) == (0, [NOBODY] * count)
+
+
 def test_faces_whose_code_is_no_unit_vector_are_in_nobody() -> None:
     faces, truth = album()
     codes = faces.codes.copy()
