@@ -118,7 +118,10 @@ class AnswerPrinter:
 
     def _tell_unmatched(self, result: SearchResult) -> None:
         who = f"{result.query.query}: " if self._options.several else ""
+        selected = self._search.selected
         among = f"{counted(self._info.faces, 'face')} in {counted(self._info.photos, 'photo')}"
+        if selected is not None:
+            among = f"the {counted(len(selected.face_ids), 'face')} of photos within the limits"
         nearest = "" if result.nearest is None else f"; the nearest has {result.nearest:.2f} (-t none shows it)"
         self._console.warn(f"{who}not found among {among}{nearest}")
 
