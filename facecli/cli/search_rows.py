@@ -138,7 +138,7 @@ class AnswerPrinter:
             self._console.warn(f"the files of {counted(gone, 'photo')} are gone; facecli remove --missing drops them")
 
     def _tell_longer(self) -> None:
-        rows = self._options.rows
+        rows = self._options.rows or max((len(result.matches) for result in self._longer), default=0)
         if self._longer and self.matched + self._unmatched == 1:
             (result,) = self._longer
             count = self._search.count(result)

@@ -72,6 +72,7 @@ def test_a_page_and_copies_take_all_and_the_rows_ten(search: Callable[..., Any],
 
 def test_the_page_goes_to_stdout_and_opens_in_a_browser(search: Callable[..., Any], tmp_path: Path) -> None:
     assert search(YAO, "--html", "-").text.endswith("</html>\n")
+    assert search(YAO, *EVERY_FACE, "--html", "-", "-k", "2").errors == "2 of 34 matches; -k 0 shows all\n"
     assert "rows, not both" in search(YAO, "--html", "-", "--json", code=2).errors
     assert "--html FILE" in search(YAO, "--open", code=2).errors
     assert "page in a file" in search(YAO, "--open", "--html", "-", code=2).errors
