@@ -35,7 +35,7 @@ from facecli.exporting import Export, ExportRequest
 from facecli.indexing.index_photos import index_photos
 from facecli.indexing.request import IndexRequest
 from facecli.merging import MergeReport, MergeRequest, merge_indexes
-from facecli.naming.album import IndexPeople, refresh_after_run
+from facecli.naming.album import IndexPeople, adopt_all, refresh_after_run
 from facecli.output.export.files import choose_export_format, write_export_file
 from facecli.reporting import Reporter, SilentReporter
 from facecli.searching.gathering import Surroundings
@@ -251,7 +251,9 @@ class Index:
 
     def merge(self, *indexes: StrPath, progress: bool | Reporter = False) -> MergeReport:
         """Take in the photos of other indexes, as if this one had indexed them; raises StoreError if that cannot be."""
-        return merge_indexes(MergeRequest(self.path, tuple(map(named_path, indexes))), _reporter(progress))
+        report = merge_indexes(MergeRequest(self.path, tuple(map(named_path, indexes))), _reporter(progress))
+        adopt_all(Path(report.index), report.with_decisions, _reporter(progress))
+        return report
 
     def check(self) -> list[Problem]:
         """List the problems of the index; empty if it is sound."""

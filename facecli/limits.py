@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import glob
 import math
 import os
 import re
@@ -65,11 +67,19 @@ def read_limits(
 ) -> PhotoLimits:
     """Read limits as typed; raises UsageError on what is none."""
     return PhotoLimits(
-        tuple(os.path.abspath(os.path.expanduser(check_name(one, "--under"))) for one in under),
+        tuple(_absolute(os.path.expanduser(check_name(one, "--under"))) for one in under),
         None if after is None else read_time(after),
         None if before is None else read_time(before),
         None if near is None else read_place(near),
     )
+
+
+def _absolute(path: str) -> str:
+    """The absolute path or pattern; the working directory is no part of the pattern."""
+    whole = os.path.abspath(path)
+    if os.path.isabs(path) or not is_pattern(whole):
+        return whole
+    return os.path.normpath(os.path.join(glob.escape(os.getcwd()), path))
 
 
 def read_time(text: str) -> int:
@@ -117,13 +127,11 @@ def pattern_of(path: str) -> re.Pattern[str]:
         character = path[at]
         closing = path.find("]", at + 2) if character == "[" else -1
         if closing > 0:
-            inner = path[at + 1 : closing].replace("\\", "\\\\")
-            parts.append(f"[^{inner[1:]}]" if inner[0] == "!" else f"[{inner}]")
+            inner = path[at + 1 : closing]
+            inner = f"!{inner[1:]}" if inner[0] == "^" else inner
+            parts.append(f"(?!/){fnmatch.translate(f'[{inner}]')[4:-3]}")
             at = closing + 1
             continue
         parts.append({"*": "[^/]*", "?": "[^/]"}.get(character, re.escape(character)))
         at += 1
-    try:
-        return re.compile(f"{''.join(parts)}(?:/.*)?", re.DOTALL)
-    except re.error:
-        raise UsageError("not a pattern", quoted(path)) from None
+    return re.compile(f"{''.join(parts)}(?:/.*)?", re.DOTALL)

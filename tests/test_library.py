@@ -16,6 +16,7 @@ from PIL import Image
 import facecli
 from facecli import FacecliError, Index
 from facecli.config import IndexOptions, ScanOptions
+from facecli.naming.listing import Choice, Which
 
 Sample = Callable[[str], Path]
 MakeAlbum = Callable[[Path], Path]
@@ -320,9 +321,11 @@ def test_without_a_working_directory_only_relative_names_fail(
 def test_merged_indexes_answer_as_one(made: Path, tmp_path: Path, portrait: Path) -> None:
     for number in (1, 2):
         Index(tmp_path / f"part{number}").add(made / "album", options=IndexOptions(part=f"{number}/2"))
+    Index(tmp_path / "part1").people.assign("Anna", [1])
     index = Index(tmp_path / "all")
     report = index.merge(tmp_path / "part1", str(tmp_path / "part2"))
     assert (report.photos.new, report.faces.added, index.check()) == (4, 34, [])
+    assert [one.name for one in index.people.listed(Choice(Which.NAMED))] == ["Anna"]
     assert index.search(portrait)[0].path == str(made / "album/sport/players.jpg")
     with pytest.raises(FacecliError):
         index.merge(made / "nowhere")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from facecli.captures import iso_time
@@ -59,10 +61,24 @@ def test_distances_are_those_of_the_great_circle() -> None:
         ("/p/[!ab]", "/p/a/y", False),
         ("/p/a.b*", "/p/axb", False),
         ("/p/[", "/p/[/x", True),
+        ("/p/[[]x", "/p/[x/a.jpg", True),
+        ("/p/[a--b]x", "/p/ax", False),
+        ("/p/[z-a]x", "/p/zx", False),
+        ("/p/x[!a]b", "/p/x/b", False),
+        ("/p/[^ab]", "/p/c/y", True),
     ],
 )
 def test_patterns(pattern: str, path: str, *, holds: bool) -> None:
     assert bool(pattern_of(pattern).fullmatch(path)) is holds
+
+
+def test_the_working_directory_is_no_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "[2004] trip*").mkdir()
+    monkeypatch.chdir(tmp_path / "[2004] trip*")
+    for typed, path in (("x*", "xy.jpg"), ("gone", "gone/a.jpg"), ("../[[]2004*/x?", "xy")):
+        (pattern,) = read_limits((typed,)).under
+        assert pattern_of(pattern).fullmatch(f"{tmp_path}/[2004] trip*/{path}"), pattern
+    assert read_limits((".",)).under == (f"{tmp_path}/[2004] trip*",)
 
 
 def test_no_limits_are_none() -> None:

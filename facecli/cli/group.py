@@ -34,7 +34,7 @@ class LazyGroup(CommandFirst):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """`facecli` alone and `facecli help` show the help, `facecli help COMMAND` that of the command."""
         if args[:1] == ["help"]:
-            args = [*(word for word in args[1:] if not word.startswith("-")), "--help"]
+            args = [*(word for word in args[1:] if not word.startswith("-") and word != "help"), "--help"]
         elif not args and not ctx.resilient_parsing:
             args = ["--help"]
         return super().parse_args(ctx, args)
@@ -73,7 +73,7 @@ def _advice(name: str) -> str:
     import difflib  # noqa: PLC0415 (rare)
     import os  # noqa: PLC0415
 
-    if near := difflib.get_close_matches(name.lower(), COMMANDS, n=1):
+    if near := difflib.get_close_matches(name.lower(), [*COMMANDS, "help"], n=1):
         return f"did you mean facecli {near[0]}? facecli --help lists the commands"
     if os.path.exists(name):
         return f"facecli {'index' if os.path.isdir(name) else 'search'} {name}; facecli --help lists the commands"

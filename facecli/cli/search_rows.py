@@ -20,7 +20,7 @@ from facecli.types import SearchResult
 from facecli.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from facecli.cli.options import Common
     from facecli.cli.streams import Results
@@ -54,7 +54,7 @@ class AnswerPrinter:
 
     def __init__(self, common: Common, options: RowOptions, search: IndexSearch, info: IndexInfo) -> None:
         self.matched = self.failed = 0
-        """The results with a match, and the queries that failed."""
+        """The results with a match to print, and the queries that failed."""
         self._common, self._options, self._search, self._info = common, options, search, info
         self._console = common.console()
         self._out: Results | None = None
@@ -88,23 +88,25 @@ class AnswerPrinter:
             self._record(empty_record(result.query, result.nearest))
             self._tell_unmatched(result)
             return
-        self.matched += 1
         shown = shortened(result, self._options.rows)
+        kept = self._kept(shown)
+        self.matched += bool(kept)
+        self._unmatched += not kept
         if shown.more:
             self._longer.append(result)
         if self._writer is not None:
             asked = result.query
             title = asked.query if asked.person_id is not None else f"{asked.query}, face {asked.number}"
-            self._writer.write(self._kept(shown), title)
+            self._writer.write(kept, title)
 
     def _layout(self) -> MatchLayout:
         return MatchLayout(path_style(self._common), self._is_gone, bursts=self._options.bursts)
 
-    def _kept(self, result: SearchResult) -> Iterator[FoundMatch]:
+    def _kept(self, result: SearchResult) -> list[FoundMatch]:
         """The matches of a result to print: in a list of paths, those whose photo is there."""
         leaves_out = self._options.form in PATHS and not self._options.missing
         pairs = one_each(pairs_of(result)) if self._options.form is OutputFormat.TABLE else pairs_of(result)
-        return (pair for pair in pairs if not (leaves_out and self._is_gone(pair[1].path)))
+        return [pair for pair in pairs if not (leaves_out and self._is_gone(pair[1].path))]
 
     def _is_gone(self, path: str) -> bool:
         if path not in self._gone:
@@ -118,7 +120,10 @@ class AnswerPrinter:
 
     def _tell_unmatched(self, result: SearchResult) -> None:
         who = f"{result.query.query}: " if self._options.several else ""
+        selected = self._search.selected
         among = f"{counted(self._info.faces, 'face')} in {counted(self._info.photos, 'photo')}"
+        if selected is not None:
+            among = f"the {counted(len(selected.face_ids), 'face')} of photos within the limits"
         nearest = "" if result.nearest is None else f"; the nearest has {result.nearest:.2f} (-t none shows it)"
         self._console.warn(f"{who}not found among {among}{nearest}")
 
@@ -135,7 +140,7 @@ class AnswerPrinter:
             self._console.warn(f"the files of {counted(gone, 'photo')} are gone; facecli remove --missing drops them")
 
     def _tell_longer(self) -> None:
-        rows = self._options.rows
+        rows = self._options.rows or max((len(result.matches) for result in self._longer), default=0)
         if self._longer and self.matched + self._unmatched == 1:
             (result,) = self._longer
             count = self._search.count(result)

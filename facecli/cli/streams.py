@@ -13,6 +13,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, TextIO, cast
 
+from msgspec import Struct
+
 from facecli.errors import OutputError
 from facecli.output.paths import encoded, printable
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 10.0
 """Seconds that a message waits for a stderr that is not writable."""
+BUFFER = 1 << 16
+"""Bytes of results that are written at once."""
 ROWS = "\n\t"
 """The control characters of rows, which are not escaped."""
 
@@ -69,21 +73,59 @@ class Descriptor(io.RawIOBase):
             raise BlockingIOError
 
 
+class Unwritten(Struct, frozen=True):
+    """Output that may not have been written yet."""
+
+    data: bytearray
+    written: list[int]
+    """How many bytes of `data` each call has written."""
+
+
 class Stdout(Descriptor):
-    """Stdout; it remembers its first error and raises it at every later write."""
+    """Stdout with a buffer; it remembers its first error and raises it at every later write.
+
+    io.BufferedWriter would write bytes again if Ctrl-C comes just after they were written.
+    """
 
     trouble: OutputError | None = None
 
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self._unwritten = Unwritten(bytearray(), [])
+
     def write(self, data: ReadableBuffer, /) -> int:
+        """Keep `data` for the next flush; the buffer is flushed when it is full."""
+        if self.trouble is not None:
+            raise self.trouble
+        size = memoryview(data).nbytes
+        self._unwritten.data.extend(memoryview(data).cast("B"))
+        if len(self._unwritten.data) >= BUFFER:
+            self.flush()
+        return size
+
+    def flush(self) -> None:
+        """Write out the buffer; a flush that Ctrl-C has interrupted can be repeated."""
         if self.trouble is None:
             try:
-                return super().write(data)
+                self._write_out()
             except BrokenPipeError:
                 self.trouble = ReaderGone("closed by its reader", "stdout")
             except OSError as error:
                 why = "it is closed" if error.errno == errno.EBADF else error.strerror
                 self.trouble = OutputError(f"cannot be written ({why})", "stdout")
-        raise self.trouble
+        if self.trouble is not None:
+            raise self.trouble
+
+    def _write_out(self) -> None:
+        held = self._unwritten
+        data = memoryview(bytes(held.data))
+        while rest := data[sum(held.written) :]:
+            try:
+                # One call of C writes and takes down the number: nothing can come between the two.
+                held.written.extend(map(os.write, (self._number,), (rest,)))
+            except BlockingIOError:
+                self._wait()
+        self._unwritten = Unwritten(bytearray(), [])
 
 
 class Stderr(Descriptor):
@@ -103,7 +145,7 @@ class Text(io.TextIOBase):
     encoding: str = "utf-8" if sys.getfilesystemencoding() == "utf-8" else "iso8859-1"
     """The encoding that libraries see; never ASCII, for which click would write UTF-8 by itself."""
 
-    def __init__(self, buffer: io.BufferedWriter | Descriptor) -> None:
+    def __init__(self, buffer: Descriptor) -> None:
         self.buffer = buffer
 
     def write(self, text: str, /) -> int:
@@ -127,7 +169,7 @@ def open_streams() -> Stdout:
     """Replace sys.stdout and sys.stderr; returns the new stdout."""
     _fill_missing_streams()
     stdout = Stdout(1)
-    sys.stdout = cast("TextIO", Text(io.BufferedWriter(stdout, 1 << 16)))
+    sys.stdout = cast("TextIO", Text(stdout))
     sys.stderr = cast("TextIO", Text(Stderr(_second_stderr())))
     return stdout
 

@@ -20,6 +20,8 @@ LARGEST = 256
 """The most photos in a chunk whose size is measured."""
 FRUITLESS = 16
 """The workers that may be lost in a row while none answers: more than a single photo can kill."""
+DESERTED_SECONDS = 60.0
+"""How long a run whose workers are all lost waits for another; a machine that has just been lost is seen as long."""
 
 
 class Member(Struct, eq=False):
@@ -69,6 +71,9 @@ class Crew:
         """The most workers, and the most threads of all, at one time."""
         self._coming: set[int] = set()
         self._fruitless = 0
+        self._deserted = 0.0
+        """Since when there has been no worker any more; 0 while there is one."""
+        self._last_trouble = ""
         self.finishing = False
 
     @property
@@ -91,8 +96,24 @@ class Crew:
         return self._opened
 
     def wait(self, seconds: float) -> list[Event]:
-        """What has happened; waits up to `seconds` for something."""
-        return [] if self._opened is None else self._opened.wait(seconds)
+        """What has happened; waits up to `seconds` for something.
+
+        Raises WorkerError if all workers are lost and none takes their place: those asked for may never come, since
+        their machines are gone.
+        """
+        events = [] if self._opened is None else self._opened.wait(seconds)
+        has_hope = self.members or not self.workers or any(isinstance(said, Hello) for _, said in events)
+        if has_hope or self.finishing:
+            self._deserted = 0.0
+        elif not self._deserted:
+            self._deserted = time.monotonic()
+        elif time.monotonic() - self._deserted > DESERTED_SECONDS:
+            raise WorkerError(
+                "all workers are lost, and none has come for a minute",
+                self._last_trouble,
+                hint="what is done is kept; the same command goes on",
+            )
+        return events
 
     def close(self) -> None:
         """End all workers."""
@@ -121,6 +142,7 @@ class Crew:
         member = self.members.pop(number, None)
         self._coming.discard(number)
         self._engine.drop(number)
+        self._last_trouble = str(error)
         if self.is_empty:
             raise error
         what = f"{member.place} failed and is left out; the others do its photos: " if member else "left out: "
@@ -132,6 +154,7 @@ class Crew:
         self._coming.discard(number)
         self._engine.drop(number)
         self._fruitless += 1
+        self._last_trouble = str(error)
         if self.finishing:
             return
         if self._fruitless > FRUITLESS:

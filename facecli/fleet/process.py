@@ -26,6 +26,8 @@ from facecli.types import Skipped
 HEADER = struct.Struct("<I")
 """The length of a message."""
 PR_SET_PDEATHSIG = 1
+NOT_OURS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals for the whole group of processes that are the driver's alone; blocked until a worker can ignore them."""
 AT_ONCE = 2
 """Chunks that a worker does at once: while the last photos of one are done, those of the next are begun."""
 
@@ -154,8 +156,9 @@ def main() -> None:
     Signals for the whole group of processes are the driver's: it tells the workers what to do.
     """
     _end_with_parent()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in NOT_OURS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, NOT_OURS)
     connection = socket.socket(fileno=int(sys.argv[1]))
     spec = read_message(connection.recv)
     try:

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import selectors
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from msgspec import Struct
 
 from facecli.errors import UsageError
 from facecli.fleet.engine import Event, Failure, failure_of
-from facecli.fleet.process import HEADER, decode_reply, write_message
+from facecli.fleet.process import HEADER, NOT_OURS, decode_reply, write_message
 from facecli.pipeline.messages import Finish, PhotoChunk, Spec, Trouble
 
 _START = (
@@ -53,6 +54,8 @@ class ProcessEngine:
         mine, theirs = socket.socketpair()
         handles = (theirs.fileno(), *([self._known] if self._known >= 0 else []))
         root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        # A worker inherits what is blocked, so that a Ctrl-C while it starts is none for it; here it comes a bit later.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, NOT_OURS)
         try:
             process = subprocess.Popen(  # noqa: S603 (fixed arguments)
                 # -P: the working directory must not be on the import path, since it may be an untrusted album.
@@ -65,6 +68,7 @@ class ProcessEngine:
             mine.close()
             raise UsageError(f"a worker process cannot be started ({error.strerror})", sys.executable) from error
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             theirs.close()
         self._workers[number] = _Worker(process, mine, bytearray())
         self._selector.register(mine, selectors.EVENT_READ, number)

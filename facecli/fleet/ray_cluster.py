@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import signal
 import socket
 import sys
 import tempfile
@@ -72,7 +73,8 @@ class Cluster:
         # Ray lets its workers import from the working directory, which may be an untrusted album.
         with contextlib.chdir(folder):
             self._stack.callback(ray.shutdown)
-            _init(ray, address, folder)
+            with _own_signals():
+                _init(ray, address, folder)
         self.note_processes()
         return ray
 
@@ -133,6 +135,17 @@ def _settings(forced: dict[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Put handlers of signals back after the block: Ray's own end the process at once, with a stack of addresses."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        if handler not in (None, signal.SIG_DFL):
+            with contextlib.suppress(ValueError):  # not in the main thread, where only a library's user may be
+                signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from facecli.config import WAIT_READERS
-from facecli.errors import IndexLocked, StoreError, UsageError
+from facecli.errors import FacecliError, IndexLocked, StoreError, UsageError
 from facecli.naming.editing import Change, PeopleEditor
 from facecli.naming.listing import Choice, find_person, list_people, list_suggestions
 from facecli.naming.sheets import Applied, SheetLine, apply_sheet, foreign_lines, sheet_records
@@ -43,6 +43,25 @@ def refresh_after_run(directory: Path, seconds: float, report: Reporter) -> None
         IndexPeople(directory, report).refresh()
     except (StoreError, UsageError) as error:
         report.detail(f"the groups of people are not brought up to date: {error}")
+
+
+MOST_TOLD = 20
+"""The lines about one merged index; it may be anybody's."""
+
+
+def adopt_all(directory: Path, others: Iterable[str], report: Reporter) -> None:
+    """Take over what was decided about people in indexes that were merged; what cannot be is told."""
+    for other in others:
+        try:
+            done = IndexPeople(directory, report).adopt(Path(other))
+        except FacecliError as error:
+            report.warn(f"what was decided about people in {other} is not taken over: {error}")
+            continue
+        for complaint in done.complaints[:MOST_TOLD]:
+            report.warn(f"about people in {other}: {complaint}")
+        if len(done.complaints) > MOST_TOLD:
+            report.warn(f"about people in {other}: {len(done.complaints) - MOST_TOLD} more lines of this kind")
+        report.detail(f"{counted(done.people, 'person')} changed by what was decided in {other}")
 
 
 UNDONE = {

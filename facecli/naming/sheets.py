@@ -64,7 +64,7 @@ def foreign_lines(
 ) -> list[SheetLine]:
     """The lines of another index's sheet with the ids that the faces have here; `keys` are those of its faces.
 
-    Only people with a decision are in it, and only what was decided.
+    Only people with a decision are in it, and only what was decided; a name without any face here, so that it is told.
     """
     lines = []
     for record in records:
@@ -73,7 +73,7 @@ def foreign_lines(
             [here for face in ids if (here := editor.face_of(keys.get(face))) is not None]
             for ids in (line.faces, line.not_faces)
         )
-        if faces and (line.name or line.hidden or refused):
+        if line.name or (faces and (line.hidden or refused)):
             lines.append(SheetLine(None, line.name, line.hidden or None, faces, refused))
     return lines
 
@@ -119,6 +119,13 @@ def apply_sheet(editor: PeopleEditor, lines: Iterable[SheetLine], *, yields: boo
     return Applied(len(work.decisions), len(work.people), tuple(work.complaints))
 
 
+def _title(line: SheetLine) -> str:
+    """Whom a line is about, in a complaint."""
+    if line.person is None:
+        return line.name or "somebody without a name"
+    return f"person {line.person}" + (f" ({line.name})" if line.name else "")
+
+
 class _Applying:
     """Collects the decisions of a sheet."""
 
@@ -136,7 +143,7 @@ class _Applying:
 
     def take(self, line: SheetLine) -> None:
         """Decide what one line says."""
-        shown = f"person {line.person}" + (f" ({line.name})" if line.name else "")
+        shown = _title(line)
         person = self._who(line, shown)
         if person is None:
             return
@@ -158,7 +165,7 @@ class _Applying:
         self._say(shown, [face for face in line.faces if face not in known], "no longer in the index")
         whose = Counter(self._editor.members[face] for face in known if face in self._editor.members)
         if not whose:
-            if line.faces and not known:
+            if not known and (line.faces or self._yields):
                 self.complaints.append(f"{shown}: none of the faces is in the index, so the line is left out")
                 return None
             return self._new(line, known, shown)
@@ -190,17 +197,23 @@ class _Applying:
             person = self._joined[person]
         return person
 
-    def _name(self, person: int, line: SheetLine, _: str) -> None:
+    def _name(self, person: int, line: SheetLine, shown: str) -> None:
         known = self._editor.standing.people.get(person)
         before = known.name if known is not None else ""
-        if line.name is None or (line.name == "" and not before) or (before and self._yields):
+        if line.name is None or (line.name == "" and not before):
             return
         name = "" if line.name == "" else read_name(line.name)
         if name == before:
             return
+        if before and self._yields:
+            if same_name(name) != same_name(before):
+                self.complaints.append(f"{shown}: person {person} is {before} here, and keeps this name")
+            return
         other = self._resolve(self._named.get(same_name(name), person)) if name else person
         if other != person:
             self._join(other, person)
+            if self._yields:
+                self.complaints.append(f"{shown}: person {person} is now one with person {other}, who has this name")
             return
         if name:
             self._named[same_name(name)] = person

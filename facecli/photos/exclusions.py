@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
@@ -108,9 +109,12 @@ def _compile(lines: Iterable[str]) -> pathspec.GitIgnoreSpec:
 
     In git `a/**` matches all below `a`, but not `a` itself; pathspec takes it to match `a/` as well.
     """
-    return pathspec.GitIgnoreSpec.from_lines(
-        f"{line.rstrip()}/*" if line.rstrip().endswith("/**") else line.rstrip("\r") for line in lines
-    )
+    try:
+        return pathspec.GitIgnoreSpec.from_lines(
+            f"{line.rstrip()}/*" if line.rstrip().endswith("/**") else line.rstrip("\r") for line in lines
+        )
+    except re.error as error:  # as for a range that runs backwards
+        raise ValueError(str(error)) from error
 
 
 def _read(path: str) -> pathspec.GitIgnoreSpec:

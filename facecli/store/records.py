@@ -185,9 +185,9 @@ class Selected(Struct, frozen=True, eq=False):
     slots: Labels
     """int64 (n,)."""
     undated: int
-    """Photos left out because they have no date, though the other limits allow them."""
+    """Photos left out because they have no date, though no other limit is known to leave them out."""
     unplaced: int
-    """Photos left out because they have no place."""
+    """Photos left out because they have no place, though they have a date that fits."""
 
 
 class Moment(Struct, frozen=True):

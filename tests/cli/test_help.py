@@ -86,6 +86,7 @@ def test_options_may_come_before_the_command(shell: Shell, album: Path) -> None:
     ("arguments", "hint"),
     [
         (["serach", "x.jpg"], "did you mean facecli search?"),
+        (["hlep"], "did you mean facecli help?"),
         (["-q", "Indx", "album"], "did you mean facecli index?"),
         (["album/party/t1.jpg"], "facecli search album/party/t1.jpg;"),
         (["album"], "facecli index album;"),

@@ -49,6 +49,16 @@ def test_parts_are_merged_and_answer_as_one(shell: Shell, parts: list[str]) -> N
     assert (report["photos"]["unchanged"], report["photos"]["new"]) == (4, 0), "the roots have come along"
 
 
+def test_a_name_that_is_not_taken_is_told(shell: Shell, parts: list[str]) -> None:
+    shell("people", "assign", "-i", "part1", "Anna", "face:1")
+    shell("merge", "all", *parts)
+    assert "Anna" in shell("people", "--named", "-i", "all").text
+    shell("people", "name", "-i", "part1", "Anna", "Berta")
+    ran = shell("merge", "all", *parts)
+    assert f"about people in {shell.work / 'part1'}: Berta: person " in ran.errors
+    assert " is Anna here, and keeps this name\n" in ran.errors
+
+
 def test_the_report_is_one_json_object(shell: Shell, parts: list[str]) -> None:
     ran = shell("merge", "--json", "--dry-run", "all", *parts)
     report = json.loads(ran.out)

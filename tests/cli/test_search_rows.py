@@ -72,6 +72,7 @@ def test_a_page_and_copies_take_all_and_the_rows_ten(search: Callable[..., Any],
 
 def test_the_page_goes_to_stdout_and_opens_in_a_browser(search: Callable[..., Any], tmp_path: Path) -> None:
     assert search(YAO, "--html", "-").text.endswith("</html>\n")
+    assert search(YAO, *EVERY_FACE, "--html", "-", "-k", "2").errors == "2 of 34 matches; -k 0 shows all\n"
     assert "rows, not both" in search(YAO, "--html", "-", "--json", code=2).errors
     assert "--html FILE" in search(YAO, "--open", code=2).errors
     assert "page in a file" in search(YAO, "--open", "--html", "-", code=2).errors
@@ -106,6 +107,16 @@ def test_photos_that_are_gone_are_marked_and_left_out_of_paths(shell: Shell, alb
     assert search("-0").text.split("\0") == [*there, ""]
     assert len(search("-l", "--missing").text.splitlines()) == 4
     assert search("-l", "--missing").errors == ""
+
+
+def test_paths_of_photos_that_are_all_gone_are_no_match(shell: Shell, album_home: Path) -> None:
+    home = shell.work / "home"
+    shutil.copytree(album_home, home)
+    (home / "album/sport/players.jpg").unlink()
+    ran = shell("search", "-l", YAO, cwd=home, code=1)
+    assert (ran.text, ran.errors) == ("", "1 photo left out, whose files are gone; --missing keeps them\n")
+    assert shell("search", "-l", "--missing", YAO, cwd=home).text == "album/sport/players.jpg\n"
+    assert shell("search", YAO, cwd=home).text.endswith("\tmissing\n")
 
 
 def test_queries_come_from_a_list(search: Callable[..., Any], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from engines import FakeEngine, answer, done, drive, gone, hello, names, result,
 from notes import Notes
 
 from facecli.errors import DeviceError, WorkerError
+from facecli.fleet import crew
 from facecli.fleet import dispatcher as module
 from facecli.fleet.backlog import Slot
 from facecli.fleet.crew import FRUITLESS
@@ -102,6 +103,26 @@ def test_workers_that_die_without_end_end_the_run() -> None:
     engine = FakeEngine(2, lambda worker, _chunk: gone(worker))
     with pytest.raises(WorkerError, match=f"{FRUITLESS + 1} workers were lost in a row: killed"):
         run(engine)
+
+
+def test_a_run_whose_lost_workers_nobody_replaces_ends_with_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An actor that no machine has room for says nothing at all, not even that it failed."""
+    monkeypatch.setattr(crew, "DESERTED_SECONDS", 0.05)
+
+    class Emptied(FakeEngine):
+        def begin(self) -> int:
+            number = super().begin()
+            if number > 2:
+                self.events.pop()
+            return number
+
+    engine = Emptied(2, lambda worker, chunk: None if chunk.number < 3 else gone(worker))
+    kept: list[str | None] = []
+    with pytest.raises(WorkerError, match="all workers are lost, and none has come for a minute: killed"):
+        kept.extend(outcome for outcome in drive(engine).results(iter(range(24)), lambda: False))
+    assert kept == done(len(kept))
+    assert kept
+    assert engine.begun == 4
 
 
 @pytest.mark.parametrize("kind", ["too few", "too many", "another photo", "reversed"])

@@ -221,6 +221,16 @@ def test_a_worker_is_told_by_its_driver_alone_when_to_end(shell: Shell) -> None:
     assert (process.returncode, b"was lost" in errors) == (143, False)
 
 
+@pytest.mark.usefixtures("album")
+def test_a_ctrl_c_while_a_worker_starts_is_none_for_it(shell: Shell) -> None:
+    """Its Python would print a traceback before it could ignore the signal."""
+    process = start(shell, "--processes", "1", "album")
+    reach(process, lambda: workers_of(process))
+    os.kill(workers_of(process)[0], signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, b"Traceback" in errors, b"was lost" in errors) == (0, False, False), errors
+
+
 def test_a_device_that_no_worker_can_use_is_one_error(
     tmp_path: Path, crowd: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

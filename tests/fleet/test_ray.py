@@ -79,13 +79,17 @@ def test_one_of_two_workers_is_killed_then_the_driver_and_the_index_is_that_of_o
     shell("check", "-i", "fleet")
 
 
-def test_nothing_is_left_behind_and_ctrl_c_keeps_what_is_done(shell: Shell, photos: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_nothing_is_left_behind_and_a_signal_keeps_what_is_done(
+    shell: Shell, photos: Path, number: signal.Signals, code: int
+) -> None:
     process = start(shell, photos, "--fleet", "local:2", "--batch-size", "4")
     reach(process, lambda: count_photos(shell.work / "fleet"))
     family = processes_below(process.pid)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, errors = process.communicate(timeout=60)
-    assert (process.returncode, json.loads(out)["photos"]["total"] > 0) == (130, True), errors
+    assert process.returncode == code, errors
+    assert json.loads(out)["photos"]["total"] > 0
     wait_for(lambda: not any(map(is_alive, family)), 30)
     caches = [
         Path(os.environ["XDG_CACHE_HOME"]) / "facecli/ray",

@@ -160,12 +160,26 @@ def test_decisions_of_another_index_are_adopted_once_and_those_here_stay(people:
     other.reject("Ann", [out.face_id])
     people.name(2, "Ben")
     done = people.adopt(tmp_path / "other")
-    assert (done.people, done.complaints) == (1, ())
+    assert done.people == 1
+    assert sorted(done.complaints) == [
+        "Benjamin: person 2 is Ben here, and keeps this name",
+        "Zoe: none of the faces is in the index, so the line is left out",
+    ]
     assert listed(people) == [(1, "Ann", 4), (2, "Ben", 4), (3, None, 3)]
     assert out.path not in {face.path for face in people.faces("Ann")}
     assert people.adopt(tmp_path / "other").decisions == 0
     people.undo()
     assert listed(people) == [(1, None, 5), (2, "Ben", 4), (3, None, 3)]
+
+
+def test_two_people_of_one_name_in_two_indexes_become_one_and_that_is_told(people: IndexPeople, tmp_path: Path) -> None:
+    put(tmp_path / "other", family(tmp_path, {"ann": 5, "ben": 4, "cleo": 3}))
+    IndexPeople(tmp_path / "other").name(2, "Anna")
+    people.name(1, "Anna")
+    done = people.adopt(tmp_path / "other")
+    assert done.complaints == ("Anna: person 2 is now one with person 1, who has this name",)
+    assert listed(people) == [(1, "Anna", 9), (3, None, 3)]
+    assert people.adopt(tmp_path / "other").complaints == ()
 
 
 def cover(people: IndexPeople, one: PersonInfo) -> str:

@@ -92,7 +92,7 @@ def test_below_two_directories_only_what_both_exclude_is_excluded(tree: Path) ->
     assert not scan.excludes(str(tree / "trip/e.jpg"))
 
 
-@pytest.mark.parametrize("kind", ["link", "directory", "pipe", "large", "pattern"])
+@pytest.mark.parametrize("kind", ["link", "directory", "pipe", "large", "pattern", "range"])
 def test_a_file_that_cannot_be_used_leaves_its_directory_alone(tree: Path, kind: str) -> None:
     """Nobody knows what it excludes; so nothing is read there, and nothing counts as excluded."""
     place = tree / "trip/.facecliignore"
@@ -107,6 +107,8 @@ def test_a_file_that_cannot_be_used_leaves_its_directory_alone(tree: Path, kind:
             place.write_bytes(b"x\n" * MOST_BYTES)
         case "pattern":
             place.write_text("!\n")
+        case "range":
+            place.write_text("[z-a]\n")
     scan = Scan([str(tree)], ScanOptions())
     (skipped,) = [one for one in scan if isinstance(one, Skipped)]
     assert (skipped.file.path, skipped.reason) == (f"{tree}/trip/", SkipReason.UNAVAILABLE)

@@ -118,16 +118,22 @@ class Selection:
         return np.ascontiguousarray(code)
 
     def undated(self) -> int:
-        """How many photos are left out because they have no date."""
-        return self._left_out("taken_ms", timed=False, placed=True) if self._limits.timed else 0
+        """How many photos are left out because they have no date; some of them have no place, either."""
+        if not self._limits.timed:
+            return 0
+        where, values = self.condition(timed=False, placed=False)
+        place, edges = self._place()
+        if self._knows:
+            where += f" AND p.taken_ms IS NULL AND (p.latitude IS NULL OR {place or 'true'})"
+            values += edges
+        return self._catalogue.number(f"SELECT count(*) FROM photos p WHERE {where}", values)
 
     def unplaced(self) -> int:
-        """How many photos are left out because they have no place."""
-        return self._left_out("latitude", timed=True, placed=False) if self._limits.near is not None else 0
-
-    def _left_out(self, column: str, *, timed: bool, placed: bool) -> int:
-        where, values = self.condition(timed=timed, placed=placed)
-        missing = f"AND p.{column} IS NULL" if self._knows else ""
+        """How many photos are left out because they have no place, though they have a date that fits."""
+        if self._limits.near is None:
+            return 0
+        where, values = self.condition(timed=True, placed=False)
+        missing = "AND p.latitude IS NULL" if self._knows else ""
         return self._catalogue.number(f"SELECT count(*) FROM photos p WHERE {where} {missing}", values)
 
     def condition(self, *, timed: bool = True, placed: bool = True) -> tuple[str, list[object]]:

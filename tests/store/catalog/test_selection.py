@@ -80,6 +80,8 @@ def test_what_is_left_out_is_counted_within_the_other_limits(index: Path) -> Non
         assert (late.undated, late.unplaced) == (1, 0)
         both = reader.select(PhotoLimits((f"{index.parent}/c",), near=Place(48.2, 16.37)))
         assert (both.undated, both.unplaced) == (0, 1)
+        neither = reader.select(read_limits(after="2003", near="48.2,16.37"))
+        assert (neither.undated, neither.unplaced) == (1, 1), "b/2 has neither, c/[1] no place"
 
 
 def test_a_search_counts_what_is_left(index: Path) -> None:
