@@ -17,7 +17,7 @@ from facecli.persons import AlikePeople, PersonFace, PersonInfo
 from facecli.reporting import Reporter, SilentReporter
 from facecli.store.people.records import DecisionKind
 from facecli.store.reader import open_reader
-from facecli.store.writer import open_writer
+from facecli.store.writer import IndexWriter, open_writer
 from facecli.types import JsonValue
 from facecli.wording import counted
 
@@ -170,7 +170,9 @@ class IndexPeople:
     def undo(self) -> list[str]:
         """Take back the last command; returns what it decided, in words."""
         taken = self._edit(PeopleEditor.undo)
-        return list(dict.fromkeys(f"{UNDONE[one.kind]} {one.person_id}" for one in taken if one.kind in UNDONE))
+        told = [f"{UNDONE[one.kind]} {one.person_id}" for one in taken if one.kind in UNDONE]
+        # Of a step about faces that were removed, only the faces that the person kept may be left.
+        return list(dict.fromkeys(told or [f"the faces kept by person {one.person_id}" for one in taken]))
 
     def forget(self, name: str) -> int:
         """Erase a name and all decisions about its person from every file; returns the number of decisions."""
@@ -194,7 +196,7 @@ class IndexPeople:
         return self._edit(lambda editor: apply_sheet(editor, foreign_lines(editor, records, keys), yields=True))
 
     def _edit(self, work: Callable[[PeopleEditor], Edited], wish: Wish | None = None) -> Edited:
-        with open_writer(self.directory, wait_seconds=self._wait) as writer:
+        with self._open() as writer:
             done = work(PeopleEditor(writer.people, self._report, wish))
             if writer.info.pending and not writer.finish(WAIT_READERS).erased:
                 raise StoreError(
@@ -203,6 +205,12 @@ class IndexPeople:
                     hint="the next index, remove or check --repair finishes it",
                 )
         return done
+
+    def _open(self) -> IndexWriter:
+        try:
+            return open_writer(self.directory, wait_seconds=self._wait)
+        except IndexLocked as error:
+            raise IndexLocked(error.what, error.where, hint="try it again when that process has ended") from error
 
     def _may_be_behind(self, error: StoreError) -> bool:
         """Whether an index cannot be written just now, or by this user."""

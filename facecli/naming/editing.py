@@ -43,11 +43,12 @@ class PeopleEditor:
     def __init__(self, people: StoredPeople, report: Reporter, wish: Wish | None = None) -> None:
         self._people, self._report = people, report
         self._seen: Snapshot = take_snapshot(people)
-        if not len(self._seen.table.face_ids):
+        self._log = people.decisions()
+        # What was decided can be forgotten after the last photo is gone.
+        if not len(self._seen.table.face_ids) and not self._log:
             raise StoreError(
                 "the index holds no faces, and so no people", "facecli people", hint="facecli index PHOTOS"
             )
-        self._log = people.decisions()
         self.standing: DecidedPeople = stand(self._log)
         self._pending: Regrouped | None = None
         before = {one.face_id: one.person_id for one in self._seen.members}
