@@ -164,13 +164,16 @@ class _Merging:
         self._report.photos.total, self._report.faces.total = info.photos, info.faces
 
     def _unite_roots(self) -> None:
-        """Record the roots and mount points of all.
+        """Record the roots and mount points of all, and the patterns to exclude where all have the same.
 
         Those of another user's index are left out: its owner would choose what the next run reads.
         """
         trusted = [self._writer, *(one for one in self._shards if not self._is_foreign(one))]
         roots = outermost({root for one in trusted for root in one.roots()})
         self._writer.set_roots(roots, _mounts(self._writer, trusted[1:]))
+        patterns = {one.excludes() for one in trusted[1:]}
+        if len(patterns) == 1 and not self._writer.excludes():
+            self._writer.keep_excludes(*patterns)
 
     def _is_foreign(self, shard: IndexReader) -> bool:
         if not belongs_to_another(Path(shard.info.directory)):

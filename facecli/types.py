@@ -246,6 +246,10 @@ class Match(Struct, frozen=True):
     """None if the model pack is not calibrated."""
     taken_at: str | None = None
     """When the photo was taken by the camera's clock, ISO; None if that is not known."""
+    digest: bytes = b""
+    """Of the content of the photo: copies have the same."""
+    copies: int = 1
+    """How many photos of the index have this content."""
 
 
 class SearchResult(Struct, frozen=True):

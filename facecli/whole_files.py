@@ -46,6 +46,11 @@ class Part:
             with contextlib.suppress(OSError, OverflowError):  # a time that the file system cannot store
                 os.utime(self._descriptor, ns=(mtime_ns, mtime_ns))
 
+    @property
+    def path(self) -> str:
+        """Its temporary name; empty before it is begun."""
+        return self._path
+
     def open(self) -> IO[bytes]:
         """The file, to be written and then closed, before it gets its name; readable by its owner only."""
         self._descriptor, self._path = _begin(self._directory)

@@ -81,4 +81,4 @@ def test_ci_runs_the_two_commands_of_the_readme() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     commands = [line for line in (ROOT / ".ci/run").read_text("utf-8").splitlines() if line.startswith("bash ")]
     assert commands == ["bash examples/quickstart.sh", "bash tests/run.sh"]
-    assert "```sh\n" + "\n".join(commands) + "\n```" in readme
+    assert all(command in readme for command in commands)

@@ -24,12 +24,14 @@ facecli export --format parquet faces.parquet      for DuckDB, pandas, Polars
 facecli export --format npz faces.npz              arrays for numpy
 facecli export --format csv --no-embeddings - | head
 facecli export --photos --after 2004 photos.jsonl  the photos since 2004
+facecli export --xmp                               the names of faces beside the photos
 """
 DASH = "-"
+SOME_FAILED = 3
 
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
-@click.argument("file", metavar="FILE|-", type=Name())
+@click.argument("file", metavar="[FILE|-]", required=False, type=Name())
 @click.option(
     "--format",
     "form",
@@ -40,18 +42,29 @@ DASH = "-"
 @click.option("--person", metavar="P", help="Only the faces of a person, by id or name.")
 @click.option("--no-embeddings", is_flag=True, help="Leave out the embeddings.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
+@click.option("--xmp", is_flag=True, help="Write the names of faces beside the photos, as photo.jpg.xmp.")
+@click.option("--into-photos", is_flag=True, help="With --xmp: write into the photos, which changes them.")
+@click.option("--dry-run", is_flag=True, help="With --xmp: print what would be written.")
 @limit_options
 @common_options
-def export(common: Common, file: str, **given: Any) -> None:
+def export(common: Common, file: str | None, **given: Any) -> int:
     """Write faces or photos to a file for other programs; - is stdout.
 
-    FILE is readable by its owner only, and appears when it is complete.
+    FILE is readable by its owner only, and appears when it is complete. With --xmp, names go into sidecars, which photo
+    managers read: MWG regions, Microsoft's regions, and IPTC's names of those in the picture.
     """
     from facecli.exporting import Export, ExportRequest  # noqa: PLC0415 (not for --help)
     from facecli.limits import read_limits  # noqa: PLC0415
     from facecli.store.locate import find_index  # noqa: PLC0415
     from facecli.store.reader import open_reader  # noqa: PLC0415
 
+    if given["xmp"]:
+        return _write_sidecars(common, file, given)
+    if file is None:
+        raise UsageError("no file to write", "facecli export", hint="name one, - for stdout, or use --xmp")
+    for option in ("into_photos", "dry_run"):
+        if given[option]:
+            raise UsageError("needs --xmp", f"--{option.replace('_', '-')}")
     form = _format(given["form"], file)
     limits = read_limits(given["under"], given["after"], given["before"], given["near"])
     request = ExportRequest(given["photos"], given["person"], limits, not given["no_embeddings"])
@@ -63,6 +76,34 @@ def export(common: Common, file: str, **given: Any) -> None:
         count = _write(made, form, file, force=given["force"])
     what = counted(count, "photo" if request.photos else "face")
     console.warn(f"wrote {what}" + ("" if file == DASH else f" to {file}"))
+    return 0
+
+
+def _write_sidecars(common: Common, file: str | None, given: dict[str, Any]) -> int:
+    """Write names beside or into the photos; returns the exit code."""
+    from facecli.limits import read_limits  # noqa: PLC0415 (not for --help)
+    from facecli.naming.album import IndexPeople  # noqa: PLC0415
+    from facecli.sidecars import SidecarWriter  # noqa: PLC0415
+    from facecli.store.locate import find_index  # noqa: PLC0415
+    from facecli.store.reader import open_reader  # noqa: PLC0415
+
+    if file is not None or given["photos"] or given["form"]:
+        raise UsageError("sidecars stand beside the photos", "--xmp", hint="facecli export --xmp")
+    limits = read_limits(given["under"], given["after"], given["before"], given["near"])
+    directory, console = find_index(common.index, os.getcwd()), common.console()
+    IndexPeople(directory, console).refresh()
+    with open_reader(directory) as reader:
+        person = given["person"]
+        people = reader.people
+        known = frozenset(people.counts())
+        person_id = None if person is None else people.standing().find(person.removeprefix("person:"), known)
+        writer = SidecarWriter(reader, console, dry_run=given["dry_run"], into=given["into_photos"])
+        if given["into_photos"] and not given["dry_run"]:
+            console.warn("photos that get names change, so that the next facecli index reads them again")
+        done = writer.write(limits, person_id)
+    said = f"{counted(done.written, 'sidecar')} written, {done.merged} merged, {done.unchanged} as they were"
+    console.warn(f"{said}, {done.failed} left out" if done.failed else said)
+    return SOME_FAILED if done.failed else 0
 
 
 def _format(named: str | None, file: str) -> ExportFormat:

@@ -12,7 +12,7 @@ from facecli.cli.printing import list_writer
 from facecli.cli.streams import say_error
 from facecli.directories import is_gone
 from facecli.output.formats import OutputFormat
-from facecli.output.matches import MatchLayout, empty_record, failure_record, pairs_of
+from facecli.output.matches import MatchLayout, empty_record, failure_record, one_each, pairs_of
 from facecli.output.records import json_line
 from facecli.searching.gathering import QueryFailure
 from facecli.searching.search import MOST_COUNTED
@@ -101,7 +101,8 @@ class AnswerPrinter:
     def _kept(self, result: SearchResult) -> Iterator[FoundMatch]:
         """The matches of a result to print: in a list of paths, those whose photo is there."""
         leaves_out = self._options.form in PATHS and not self._options.missing
-        return (pair for pair in pairs_of(result) if not (leaves_out and self._is_gone(pair[1].path)))
+        pairs = one_each(pairs_of(result)) if self._options.form is OutputFormat.TABLE else pairs_of(result)
+        return (pair for pair in pairs if not (leaves_out and self._is_gone(pair[1].path)))
 
     def _is_gone(self, path: str) -> bool:
         if path not in self._gone:

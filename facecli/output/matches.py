@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from facecli.output.layout import Column
@@ -31,6 +31,7 @@ class MatchLayout:
         "box",
         "score",
         "taken_at",
+        "copies",
         "missing",
     )
     columns = (
@@ -41,6 +42,7 @@ class MatchLayout:
         Column("face", right=True),
         Column("box"),
         Column("file"),
+        Column("copies", table_only=True),
     )
 
     def __init__(self, style: PathStyle, is_missing: Callable[[str], bool]) -> None:
@@ -65,6 +67,7 @@ class MatchLayout:
             "box": box_record(match.box),
             "score": round(match.score, 4),
             "taken_at": match.taken_at,
+            "copies": match.copies,
             "missing": self._is_missing(match.path),
         }
 
@@ -79,6 +82,7 @@ class MatchLayout:
             str(match.face_id),
             box_text(match.box),
             "missing" if self._is_missing(match.path) else "",
+            f"{match.copies} copies" if match.copies > 1 else "",
         )
 
     def path(self, pair: FoundMatch) -> str:
@@ -94,6 +98,16 @@ def pairs_of(result: SearchResult) -> Iterator[FoundMatch]:
     """FoundMatch each match with its query face."""
     for number, match in enumerate(result.matches):
         yield (result.references[number] if result.references else result.query), match
+
+
+def one_each(pairs: Iterable[FoundMatch]) -> Iterator[FoundMatch]:
+    """The matches without further copies of a photo, for a table, which says how many there are."""
+    seen: set[tuple[object, ...]] = set()
+    for query, match in pairs:
+        face = (query.query, query.number, match.digest, match.box) if match.digest else (match.face_id,)
+        if face not in seen:
+            seen.add(face)
+            yield query, match
 
 
 def empty_record(query: QueryFace, nearest: float | None) -> dict[str, JsonValue]:

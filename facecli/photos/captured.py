@@ -7,8 +7,11 @@ import struct
 from datetime import datetime
 
 from facecli.captures import LONGEST_NAME, Capture, wall_time
+from facecli.photos.exif import orientation_of_exif
 from facecli.photos.jpeg import exif_of_jpeg
 from facecli.photos.refusal import Refusal
+from facecli.photos.sniff import HEAD as SNIFFED
+from facecli.photos.sniff import ImageFormat, sniff
 
 HEAD = 1 << 18
 """The bytes at the beginning of a JPEG that hold its EXIF data: four segments."""
@@ -33,6 +36,7 @@ _BIG = (b"II+\0", b"MM\0+")
 _MARKS = (b"Exif\0\0II*\0", b"Exif\0\0MM\0*", b"eXIfII*\0", b"eXIfMM\0*", b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08")
 """What EXIF data begins with in other containers: its name and a TIFF structure, or one with its first directory at
 the usual place."""
+_TURNED_BY_EXIF = (ImageFormat.JPEG, ImageFormat.TIFF, ImageFormat.PNG, ImageFormat.WEBP, ImageFormat.AVIF)
 _Entry = tuple[int, int, bytes]
 _Tags = dict[int, _Entry]
 
@@ -49,6 +53,13 @@ def capture_of(data: bytes) -> Capture:
     taken, offset = _time(tiff, exif)
     names = (_name(tiff.raw(first.get(tag))) for tag in (_MAKE, _MODEL))
     return Capture(taken, offset, latitude, longitude, *names)
+
+
+def orientation_of_file(data: bytes) -> int:
+    """The EXIF orientation, 1 to 8, of the stored picture in a file; 1 where readers turn it by other means."""
+    if sniff(data[:SNIFFED]) not in _TURNED_BY_EXIF:
+        return 1
+    return orientation_of_exif(_exif_of(data)) or 1
 
 
 def is_jpeg(data: bytes) -> bool:

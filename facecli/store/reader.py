@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
-from msgspec.structs import replace
 
 from facecli.captures import iso_time
 from facecli.config import By
@@ -161,16 +160,18 @@ class IndexReader(Catalogue):
         """Look up the boxes and paths of the hits."""
         found: dict[int, tuple[object, ...]] = {}
         taken = "taken_ms" if self.version >= CAPTURES_FROM else "NULL"
-        query = f"SELECT face_id, box, score, path, {taken} FROM faces JOIN photos USING (photo_id) WHERE face_id IN"
+        columns = f"face_id, box, score, path, {taken}, digest"
+        query = f"SELECT {columns} FROM faces JOIN photos USING (photo_id) WHERE face_id IN"
         for i in range(0, len(hits), 500):
             ids = [hit.face_id for hit in hits[i : i + 500]]
             rows = self.rows(f"{query} ({','.join('?' * len(ids))})", ids)
             found |= {as_int(row[0]): row for row in rows}
         with trusted(self.path):
-            return [self._match(rank, hit, found[hit.face_id]) for rank, hit in enumerate(hits, 1)]
+            copies = self.count_copies({as_bytes(row[-1]) for row in found.values()})
+            return [self._match(rank, hit, found[hit.face_id], copies) for rank, hit in enumerate(hits, 1)]
 
-    def _match(self, rank: int, hit: Hit, row: tuple[object, ...]) -> Match:
-        _, box, score, path, taken_ms = row
+    def _match(self, rank: int, hit: Hit, row: tuple[object, ...], copies: Mapping[bytes, int]) -> Match:
+        _, box, score, path, taken_ms, digest = row
         return Match(
             rank,
             hit.similarity,
@@ -179,12 +180,14 @@ class IndexReader(Catalogue):
             read_box(as_bytes(box)),
             as_float(score),
             taken_at=iso_time(taken_ms) if isinstance(taken_ms, int) else None,
+            digest=as_bytes(digest),
+            copies=copies[as_bytes(digest)],
         )
 
     def with_times(self, matches: Sequence[Match]) -> list[Match]:
-        """Matches with the times at which their photos were taken."""
+        """Matches with what else is known of their photos: when they were taken, and how many copies there are."""
         hits = [Hit(match.face_id, match.similarity) for match in matches]
-        return [replace(match, taken_at=one.taken_at) for match, one in zip(matches, self._matches(hits), strict=True)]
+        return self._matches(hits)
 
     def select(self, limits: PhotoLimits) -> Selected:
         """The faces of the photos that limits allow."""

@@ -25,7 +25,7 @@ from facecli.config import IndexOptions, ScanOptions
 from facecli.indexing.batch_writer import BatchWriter
 from facecli.indexing.change_detector import ChangeDetector
 from facecli.indexing.diff import Pair
-from facecli.indexing.outcomes import FileTask, Fresh, Outcome
+from facecli.indexing.outcomes import FileOutcome, FileTask, Fresh
 from facecli.indexing.parts import membership
 from facecli.merging import MergeRequest, merge_indexes
 from facecli.photos.scan import Scan
@@ -62,7 +62,7 @@ def make_files(folder: Path, count: int) -> None:
         make_file(place / f"IMG_{number:07}.jpg", number)
 
 
-def no_second_look(task: FileTask) -> Outcome:
+def no_second_look(task: FileTask) -> FileOutcome:
     raise AssertionError(task.file.path)
 
 

@@ -11,7 +11,7 @@ from synthetic import KIND, at_path, make_photo, make_photos, photo_id
 
 from facecli.indexing import batch_writer
 from facecli.indexing.batch_writer import COMMIT_SECONDS, BatchWriter
-from facecli.indexing.outcomes import FileTask, Fresh, Outcome
+from facecli.indexing.outcomes import FileOutcome, FileTask, Fresh
 from facecli.pipeline.clock import StageClock
 from facecli.store.records import Batch, Committed, KnownFile
 from facecli.store.writer import IndexWriter, open_writer
@@ -36,7 +36,7 @@ class Desk:
         self.writer.take(Fresh(photo, known), no_second_look)
 
 
-def no_second_look(task: FileTask) -> Outcome:
+def no_second_look(task: FileTask) -> FileOutcome:
     raise AssertionError(task.file.path)
 
 

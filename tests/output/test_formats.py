@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from facecli.output.csv_rows import LISTS, csv_columns
 from facecli.output.formats import OutputFormat, open_list_writer
-from facecli.output.matches import MatchLayout, pairs_of
+from facecli.output.matches import MatchLayout, one_each, pairs_of
 from facecli.output.photo_faces import FaceLayout
 from facecli.output.records import PathStyle
 from facecli.output.terminal import Terminal, columns_of
@@ -152,3 +153,16 @@ def test_no_match_writes_nothing_but_the_header_of_csv() -> None:
         form: b"" for form in OutputFormat if form is not OutputFormat.CSV
     }
     assert written(OutputFormat.CSV, results=empty).decode() == ",".join(csv_columns(MatchLayout.fields)) + "\n"
+
+
+def test_a_table_has_one_row_for_the_copies_of_a_photo() -> None:
+    """Rows in pipes and records stay one a path."""
+    query = QueryFace("q.jpg", 1, (0, 0, 9, 9), 0.9, np.zeros(4, np.float32))
+    first = Match(1, 0.9, 5, "/a/1.jpg", (1, 2, 3, 4), 0.8, digest=b"x" * 16, copies=2)
+    other = Match(3, 0.7, 7, "/a/3.jpg", (1, 2, 3, 4), 0.8)
+    matches = (first, replace(first, rank=2, face_id=6, path="/a/2.jpg"), other)
+    pairs = list(pairs_of(SearchResult(query, matches)))
+    assert [match.path for _, match in one_each(pairs)] == ["/a/1.jpg", "/a/3.jpg"]
+    layout = MatchLayout(PathStyle(absolute=True, working_directory="/"), lambda _: False)
+    assert [layout.cells(pair)[-1] for pair in one_each(pairs)] == ["2 copies", ""]
+    assert [layout.record(pair)["copies"] for pair in pairs] == [2, 2, 1]

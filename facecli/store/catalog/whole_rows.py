@@ -173,6 +173,18 @@ class WholeRows(FileQueries):
                 found |= {as_bytes(digest): as_int(n) for digest, n in self.rows(query, (*some, self.set_id))}
         return found
 
+    def count_copies(self, digests: Iterable[bytes]) -> dict[bytes, int]:
+        """How many photos have each of these contents."""
+        found: dict[bytes, int] = {}
+        for some in _portions(list(digests)):
+            query = (
+                "SELECT digest, count(*) FROM photos INDEXED BY photos_by_digest "
+                f"WHERE digest IN ({_marks(some)}) AND set_id = ? GROUP BY digest"
+            )
+            with trusted(self.path):
+                found |= {as_bytes(digest): as_int(n) for digest, n in self.rows(query, (*some, self.set_id))}
+        return found
+
     def marks_of_removal(self) -> set[tuple[bytes, bytes]]:
         """The tokens of everything that was removed and stays removed, each with the box of the face, if it is one."""
         with trusted(self.path):

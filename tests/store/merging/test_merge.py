@@ -433,3 +433,27 @@ def test_shards_are_only_read(tmp_path: Path) -> None:
     finally:
         part.chmod(0o700)
     assert {name: (part / name).read_bytes() for name in before} == before
+
+
+def test_patterns_to_exclude_are_taken_where_all_agree(tmp_path: Path) -> None:
+    parts = [put(tmp_path / name, make_photos(tmp_path / name, 2)) for name in "ab"]
+    for part, patterns in zip(parts, (["cache/", "*.tmp"], ["cache/", "*.tmp"]), strict=True):
+        with open_writer(part) as writer:
+            writer.keep_excludes(patterns)
+    merge(tmp_path / "all", *parts)
+    with open_writer(parts[1]) as writer:
+        writer.keep_excludes(["other"])
+    merge(tmp_path / "all", *parts)
+    merge(tmp_path / "none", *parts)
+    for index, expected in ((tmp_path / "all", ("cache/", "*.tmp")), (tmp_path / "none", ())):
+        with open_reader(index) as reader:
+            assert reader.excludes() == expected
+
+
+def test_an_index_with_names_of_people_is_told(tmp_path: Path) -> None:
+    part = put(tmp_path / "part", make_photos(tmp_path, 2))
+    with closing(sqlite3.connect(part / "catalog.db", isolation_level=None)) as base:
+        columns = "step, time_ns, kind, person_id, name, other"
+        base.execute(f"INSERT INTO decisions ({columns}) VALUES (1, 1, 'name', 1, 'Ada', 0)")
+
+    assert merge(tmp_path / "all", part).with_decisions == [str(part)]

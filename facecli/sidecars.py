@@ -1,0 +1,224 @@
+"""Write the names of faces beside their photos as XMP, and read them from there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+
+from msgspec import Struct
+
+from facecli import __version__
+from facecli.config import ReadOptions
+from facecli.errors import FacecliError, OutputError
+from facecli.limits import PhotoLimits
+from facecli.photos.captured import orientation_of_file
+from facecli.photos.files import read_photo
+from facecli.regions import MOST_BYTES, Area, Region, RegionSet, overlap, read_xmp, turned, upright, write_xmp
+from facecli.reporting import Reporter
+from facecli.store.reader import IndexReader
+from facecli.store.records import StoredPhoto
+from facecli.types import Skipped
+from facecli.whole_files import Part, write_whole
+
+SAME = 0.5
+"""The least IoU of a region with the same face."""
+TOOLKIT = f"facecli {__version__}"
+_SECONDS = 120
+
+
+class Named(Struct, frozen=True):
+    """A photo with the names of its faces."""
+
+    path: str
+    regions: tuple[Region, ...]
+    """In the stored picture."""
+    size: tuple[int, int]
+    """Of the stored picture."""
+
+
+class SidecarReport(Struct):
+    """What was done."""
+
+    written: int = 0
+    merged: int = 0
+    unchanged: int = 0
+    failed: int = 0
+
+
+class SidecarWriter:
+    """Writes sidecars for the named faces of an index."""
+
+    def __init__(self, reader: IndexReader, reporter: Reporter, *, dry_run: bool = False, into: bool = False) -> None:
+        """With `into`, names go into the photos themselves. Raises FacecliError if exiftool is needed and missing."""
+        self._reader, self._reporter, self._dry_run, self._into = reader, reporter, dry_run, into
+        self._tool = shutil.which("exiftool")
+        self.report = SidecarReport()
+        if into and self._tool is None:
+            raise FacecliError("writing into photos needs exiftool", "--into-photos", hint="leave it out for sidecars")
+
+    def write(self, limits: PhotoLimits, person_id: int | None = None) -> SidecarReport:
+        """Write all sidecars; those that fail are named."""
+        for photo, faces in self._named(limits, person_id):
+            try:
+                self._write(stored_regions(photo, faces))
+            except FacecliError as error:
+                self.report.failed += 1
+                self._reporter.warn(f"left as it is: {error}" + (f" ({error.hint})" if error.hint else ""))
+        return self.report
+
+    def _named(self, limits: PhotoLimits, person_id: int | None) -> Iterator[tuple[StoredPhoto, list[Region]]]:
+        """The photos with named faces, each with its faces as regions of the upright picture in pixels."""
+        standing = self._reader.people.standing()
+        names = {number: person.name for number, person in standing.people.items() if person.name}
+        wanted = [number for number in names if person_id in (None, number)]
+        allowed = set(self._reader.select(limits).face_ids.tolist()) if limits else None
+        by_path: dict[str, list[Region]] = {}
+        for face in self._reader.people.faces(wanted):
+            if allowed is None or face.face_id in allowed:
+                by_path.setdefault(face.path, []).append(Region(names[face.person_id], face.box))
+        for path in sorted(by_path, key=os.fsencode):
+            known = self._reader.at(path)
+            photo = self._reader.photo(known.photo_id) if known is not None and known.photo_id is not None else None
+            if photo is not None:
+                yield photo, by_path[path]
+
+    def _write(self, named: Named) -> None:
+        target = named.path if self._into else f"{named.path}.xmp"
+        there = self._there(target)
+        if there is None or (_is_own(there) and not self._into):
+            regions, people = named.regions, tuple(dict.fromkeys(region.name for region in named.regions))
+        else:
+            regions, people = united(named.regions, there)
+        made = write_xmp(regions, people, named.size, TOOLKIT)
+        if there is not None and set(there.regions) == set(read_xmp(made, target).regions):
+            self.report.unchanged += 1
+            return
+        merges = self._into or (there is not None and not _is_own(there))
+        if merges and self._tool is None:
+            raise FacecliError("there is a sidecar of another program, and exiftool is missing", target)
+        if self._dry_run:
+            self._reporter.warn(f"would write {len(regions)} names: {target}")
+        elif merges:
+            self._merge(made, target)
+        else:
+            _write_file(target, made)
+        self.report.merged += merges
+        self.report.written += not merges
+
+    def _there(self, target: str) -> RegionSet | None:
+        """What is there already; None if nothing is."""
+        if self._into:
+            packet = self._run("-b", "-XMP", target)
+            return read_xmp(packet, target) if packet.strip() else RegionSet()
+        return read_sidecar(target)
+
+    def _merge(self, made: bytes, target: str) -> None:
+        """Put the names into a file by exiftool, which keeps everything else."""
+        with Part(os.path.dirname(target)) as part:
+            part.fill([made])
+            tags = ("-XMP-mwg-rs:all", "-XMP-iptcExt:PersonInImage", "-XMP-MP:all")
+            self._run("-overwrite_original", "-tagsFromFile", part.path, *tags, target)
+
+    def _run(self, *arguments: str) -> bytes:
+        assert self._tool is not None
+        try:
+            done = subprocess.run(  # noqa: S603 (its absolute path; names are arguments, and absolute)
+                [self._tool, *arguments], capture_output=True, timeout=_SECONDS, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise FacecliError("exiftool cannot be run", arguments[-1]) from error
+        if done.returncode:
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            raise FacecliError(f"exiftool: {said[0] if said else 'failed'}", arguments[-1])
+        return done.stdout
+
+
+def _is_own(there: RegionSet) -> bool:
+    """Whether facecli alone wrote a sidecar, so that it holds nothing else."""
+    return there.toolkit.startswith("facecli ")
+
+
+def united(mine: Sequence[Region], there: RegionSet) -> tuple[tuple[Region, ...], tuple[str, ...]]:
+    """Regions and names of a file together with those of the index, which count where both have the same face."""
+    others = [other for other in there.regions if all(overlap(other.area, one.area) < SAME for one in mine)]
+    regions = (*mine, *others)
+    return regions, tuple(dict.fromkeys([region.name for region in regions] + list(there.people)))
+
+
+def stored_regions(photo: StoredPhoto, faces: Sequence[Region]) -> Named:
+    """Faces in the stored picture of a photo; raises FacecliError if the file is not as it was indexed."""
+    turn = _orientation(photo)
+    width, height = photo.width, photo.height
+    regions = tuple(Region(face.name, turned(_clipped(face.area, width, height), turn)) for face in faces)
+    return Named(photo.file.path, regions, (height, width) if turn > 4 else (width, height))
+
+
+def _clipped(box: Area, width: int, height: int) -> Area:
+    """A box in pixels as parts of a picture's size, without what lies outside."""
+    x1, x2 = (min(max(edge / width, 0.0), 1.0) for edge in box[::2])
+    y1, y2 = (min(max(edge / height, 0.0), 1.0) for edge in box[1::2])
+    return x1, y1, x2, y2
+
+
+def _orientation(photo: StoredPhoto) -> int:
+    contents = read_photo(photo.file, ReadOptions(), lambda _: None)
+    if isinstance(contents, Skipped):
+        raise FacecliError(contents.reason.said, photo.file.path)
+    if contents.digest != photo.digest:
+        raise FacecliError("the photo has changed since it was indexed", photo.file.path)
+    return orientation_of_file(contents.data)
+
+
+def read_sidecar(path: str) -> RegionSet | None:
+    """The regions in a sidecar; None if there is none."""
+    try:
+        with open(path, "rb") as file:
+            return read_xmp(file.read(MOST_BYTES + 1), path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise FacecliError(f"the sidecar cannot be read ({error.strerror})", path) from error
+
+
+def _write_file(path: str, content: bytes) -> None:
+    try:
+        write_whole(path, [content])
+    except OSError as error:
+        raise OutputError(f"cannot be written ({error.strerror})", path) from error
+
+
+def names_beside(reader: IndexReader, tell: Callable[[str], None]) -> dict[str, list[int]]:
+    """The names in the sidecars of an index's photos, each with the faces that it stands at."""
+    found: dict[str, list[int]] = {}
+    for photo in reader.photos():
+        try:
+            there = next(filter(None, map(read_sidecar, _sidecars_of(photo.file.path))), None)
+            if there is None or not there.regions:
+                continue
+            turn = _orientation(photo)
+        except FacecliError as error:
+            tell(f"left out: {error}")
+            continue
+        for region in there.regions:
+            face = _face_at(reader, photo, upright(region.area, turn))
+            if face is None:
+                tell(f"left out: no face where {region.name} is: {photo.file.path}")
+            else:
+                found.setdefault(region.name, []).append(face)
+    return found
+
+
+def _sidecars_of(path: str) -> tuple[str, str]:
+    return f"{path}.xmp", f"{os.path.splitext(path)[0]}.xmp"
+
+
+def _face_at(reader: IndexReader, photo: StoredPhoto, area: Area) -> int | None:
+    """The face at an area of the upright picture."""
+    likeness = {
+        face.face_id: overlap(_clipped(face.box, photo.width, photo.height), area)
+        for face in reader.faces_of(photo.photo_id)
+    }
+    best = max(likeness, key=likeness.__getitem__, default=None)
+    return best if best is not None and likeness[best] >= SAME else None

@@ -1,0 +1,156 @@
+"""Names leave to photo managers and come back: XMP sidecars, checked by exiftool."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+from facecli import Index, __version__
+from facecli.regions import read_xmp
+
+if TYPE_CHECKING:
+    from conftest import Shell
+
+TURNS = {1: (), 6: (Image.Transpose.ROTATE_90,), 3: (Image.Transpose.ROTATE_180,)}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, find_sample: Callable[[str], Path]) -> Path:
+    """Three photos that lie in different ways and show the same six people."""
+    folder = tmp_path_factory.mktemp("sidecars")
+    (folder / "album").mkdir()
+    upright = Image.open(find_sample("t1.jpg")).convert("RGB")
+    for orientation, turns in TURNS.items():
+        stored, exif = upright, Image.Exif()
+        for turn in turns:
+            stored = stored.transpose(turn)
+        exif[0x0112] = orientation
+        stored.save(folder / f"album/o{orientation}.jpg", quality=97, exif=exif)
+    with Index(folder / ".facecli") as index:
+        index.add(folder / "album")
+    return folder
+
+
+@pytest.fixture
+def named(shell: Shell, made: Path) -> int:
+    """The number of photos of a person who has a name."""
+    shutil.copytree(made, shell.work, dirs_exist_ok=True)
+    people = [json.loads(line) for line in shell("people", "--json", "--min-photos", "1").out.splitlines()]
+    shell("people", "name", str(people[0]["person"]), "Carla & Región")
+    return int(people[0]["photos"])
+
+
+def photos_of(shell: Shell, *where: str) -> set[str]:
+    found = shell("search", *where, "--json", "-k", "0", "person:Carla & Región").out
+    return {Path(json.loads(line)["path"]).name for line in found.splitlines()}
+
+
+def exiftool(*arguments: str) -> str:
+    if shutil.which("exiftool") is None:
+        pytest.skip("exiftool is not installed")
+    return subprocess.run(["exiftool", *arguments], capture_output=True, check=True, text=True).stdout
+
+
+def test_names_go_out_and_come_back(shell: Shell, named: int) -> None:
+    ran = shell("export", "--xmp")
+    assert f"{named} sidecars written" in ran.errors
+    shell("index", "-q", "-i", "fresh", "album")
+    shell("people", "import", "--xmp", "-i", "fresh")
+    assert photos_of(shell, "-i", "fresh") == photos_of(shell) == {f"o{orientation}.jpg" for orientation in TURNS}
+    assert f"{named} as they were" in shell("export", "--xmp").errors, "a second time nothing is written"
+
+
+def test_exiftool_is_content_and_reads_the_names(shell: Shell, named: int) -> None:
+    shell("export", "--xmp")
+    for orientation in TURNS:
+        path = str(shell.work / f"album/o{orientation}.jpg.xmp")
+        assert "Validate                        : OK" in exiftool("-validate", path)
+        (said,) = json.loads(exiftool("-json", "-struct", "-XMP:all", path))
+        (region,) = said["RegionInfo"]["RegionList"]
+        assert (region["Name"], said["PersonInImage"]) == ("Carla & Región", ["Carla & Región"])
+        with Image.open(shell.work / f"album/o{orientation}.jpg") as photo:
+            size = said["RegionInfo"]["AppliedToDimensions"]
+            assert (size["W"], size["H"]) == photo.size
+    assert named == 3
+
+
+def test_another_programs_sidecar_keeps_what_it_has(shell: Shell, named: int) -> None:
+    if shutil.which("exiftool") is None:
+        pytest.skip("exiftool is not installed")
+    path = shell.work / "album/o1.jpg.xmp"
+    area = "Area={X=.05,Y=.05,W=.04,H=.04,Unit=normalized}"
+    region = f"{{AppliedToDimensions={{W=10,H=10,Unit=pixel}},RegionList=[{{Name=Rex,Type=Face,{area}}}]}}"
+    exiftool("-XMP:Title=Mine", f"-RegionInfo={region}", "-XMP-iptcExt:PersonInImage=Rex", str(path))
+    ran = shell("export", "--xmp")
+    assert "1 merged" in ran.errors
+    (said,) = json.loads(exiftool("-json", "-struct", "-XMP:all", str(path)))
+    assert said["Title"] == "Mine"
+    assert {one["Name"] for one in said["RegionInfo"]["RegionList"]} == {"Rex", "Carla & Región"}
+    assert set(said["PersonInImage"]) == {"Rex", "Carla & Región"}
+    assert named == 3
+
+
+def test_without_exiftool_another_programs_sidecar_is_left_with_a_line(shell: Shell, named: int) -> None:
+    path = shell.work / "album/o1.jpg.xmp"
+    path.write_text('<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="Other"/>')
+    (shell.work / "album/o3.jpg.xmp").write_text("broken")
+    ran = shell("export", "--xmp", code=3, env={"PATH": "/nonexistent"})
+    assert "exiftool is missing" in ran.errors
+    assert "no XML" in ran.errors
+    assert path.read_text().endswith('x:xmptk="Other"/>')
+    assert named == 3
+
+
+def test_a_dry_run_writes_nothing_and_a_changed_photo_is_left(shell: Shell, named: int) -> None:
+    with Image.open(shell.work / "album/o3.jpg") as photo:
+        photo.transpose(Image.Transpose.ROTATE_90).save(shell.work / "album/o3.jpg")
+    ran = shell("export", "--xmp", "--dry-run", code=3)
+    assert "changed" in ran.errors
+    assert ran.errors.count("would write") == named - 1
+    assert list((shell.work / "album").glob("*.xmp")) == []
+
+
+def test_into_the_photos_on_request(shell: Shell, named: int) -> None:
+    photo = shell.work / "album/o6.jpg"
+    exiftool("-overwrite_original", "-XMP:Title=Mine", str(photo))
+    shell("index", "-q")
+    ran = shell("export", "--xmp", "--into-photos")
+    assert "photos that get names change" in ran.errors
+    (said,) = json.loads(exiftool("-json", "-struct", "-XMP:all", str(photo)))
+    assert (said["Title"], said["PersonInImage"]) == ("Mine", ["Carla & Región"])
+    assert list((shell.work / "album").glob("*.xmp")) == []
+    assert named == 3
+
+
+def test_names_without_a_face_are_told(shell: Shell, named: int) -> None:
+    shell("export", "--xmp")
+    path = shell.work / "album/o1.jpg.xmp"
+    (region,) = read_xmp(path.read_bytes(), "").regions
+    moved = path.read_text().replace(f'stArea:x="{(region.area[0] + region.area[2]) / 2:.6f}"', 'stArea:x="0.990000"')
+    path.write_text(moved)
+    shell("index", "-q", "-i", "fresh", "album")
+    ran = shell("people", "import", "--xmp", "-i", "fresh", code=3)
+    assert "no face where Carla & Región is" in ran.errors
+    assert __version__ in path.read_text()
+    assert named == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--xmp", "file.jsonl"], "beside the photos"),
+        ([], "no file"),
+        (["--into-photos", "x.jsonl"], "needs --xmp"),
+        (["--xmp", "--person", "Nobody"], "no such person"),
+    ],
+)
+def test_what_is_wrong_is_one_line(shell: Shell, named: int, arguments: list[str], said: str) -> None:
+    assert said in shell("export", *arguments, code=2).errors
+    assert named == 3
