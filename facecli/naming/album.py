@@ -28,7 +28,7 @@ Asked = int | str
 
 SHARE = 0.1
 """The share of an index run's time that bringing the groups up to date may add to it."""
-START_SECONDS, FACE_SECONDS, PAIR_SECONDS = 0.05, 1.5e-4, 2e-8
+START_SECONDS, FACE_SECONDS, PAIR_SECONDS = 0.05, 1.6e-4, 2e-8
 """What that takes: a constant, for each face, and for each pair of a new face and any face.
 
 Rounded up from processor time on an x86 core: 1.1e-4 for each of 10,000 faces, 1.6e-4 for each of 100,000; for a pair
