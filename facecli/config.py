@@ -12,6 +12,7 @@ from msgspec import Struct, field
 from msgspec.structs import force_setattr, replace
 
 from facecli.errors import UsageError, quoted
+from facecli.limits import PhotoLimits
 
 DEFAULT_PACK = "buffalo_sc"
 INDEX_NAME = ".facecli"
@@ -329,6 +330,8 @@ class SearchOptions(Struct, frozen=True):
     reading: ReadOptions = field(default_factory=ReadOptions)
     provenance: bool = False
     """Whether the SHA-256 of each query photo is computed."""
+    limits: PhotoLimits = field(default_factory=PhotoLimits)
+    """Which photos are searched."""
     exact: bool = False
     """Whether all faces are compared exactly; else a first pass, of measured recall, may leave out most of them."""
 

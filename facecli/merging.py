@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -60,6 +59,8 @@ class MergeReport(Struct):
     shards: tuple[str, ...]
     photos: MergedPhotos = field(default_factory=MergedPhotos)
     faces: FaceCounts = field(default_factory=FaceCounts)
+    with_decisions: list[str] = field(default_factory=list)
+    """The shards in which people have names or other decisions."""
     skipped: int = 0
     """Records of files that could not be read, taken in."""
     seconds: float = 0.0
@@ -157,7 +158,7 @@ class _Merging:
         else:
             self._report.skipped = merge.write_skips(self._writer)
             self._unite_roots()
-            self._tell_of_decisions(merge.with_decisions())
+            self._report.with_decisions = merge.with_decisions()
             self._finish()
         info = self._writer.info
         self._report.photos.total, self._report.faces.total = info.photos, info.faces
@@ -179,15 +180,6 @@ class _Merging:
             f"{shard.info.directory}; name them yourself: facecli index DIRECTORY…"
         )
         return True
-
-    def _tell_of_decisions(self, shards: Iterable[str]) -> None:
-        """What was decided about people goes from one index to another by the commands for that."""
-        for shard in shards:
-            source, target = shlex.quote(shard), shlex.quote(self._report.index)
-            self._reporter.warn(
-                f"names of people and decisions about them stay in {shard}; "
-                f"facecli people export -i {source} - | facecli people apply -i {target} - takes them over"
-            )
 
     def _finish(self) -> None:
         if not self._writer.finish().erased:

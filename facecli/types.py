@@ -17,6 +17,8 @@ import numpy as np
 from msgspec import Struct, field
 from numpy.typing import NDArray
 
+from facecli.captures import Capture
+
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
@@ -126,6 +128,7 @@ class Photo(Struct, frozen=True, eq=False):
     file: PhotoFile
     digest: bytes
     pixels: ByteArray
+    capture: Capture | None = None
 
     @property
     def width(self) -> int:
@@ -174,6 +177,8 @@ class IndexedPhoto(Struct, frozen=True, eq=False):
     detections: Detections
     embeddings: FloatArray
     """float32 (n, d), unit length, one row per face of `detections`."""
+    capture: Capture | None = None
+    """None if nobody has looked."""
 
 
 def shown_box(box: Box) -> str:
@@ -239,6 +244,8 @@ class Match(Struct, frozen=True):
     score: float
     confidence: Confidence | None = None
     """None if the model pack is not calibrated."""
+    taken_at: str | None = None
+    """When the photo was taken by the camera's clock, ISO; None if that is not known."""
 
 
 class SearchResult(Struct, frozen=True):

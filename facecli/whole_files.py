@@ -12,7 +12,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable
-from typing import Self
+from typing import IO, Self
 
 BEGUN, UNFINISHED = ".facecli-", ".part"
 """Prefix and suffix of temporary names."""
@@ -45,6 +45,11 @@ class Part:
         if mtime_ns is not None:
             with contextlib.suppress(OSError, OverflowError):  # a time that the file system cannot store
                 os.utime(self._descriptor, ns=(mtime_ns, mtime_ns))
+
+    def open(self) -> IO[bytes]:
+        """The file, to be written and then closed, before it gets its name; readable by its owner only."""
+        self._descriptor, self._path = _begin(self._directory)
+        return open(self._path, "r+b")
 
     def become(self, place: str) -> None:
         """Give the file its final name; raises FileExistsError if the name is taken."""

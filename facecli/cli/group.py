@@ -18,6 +18,7 @@ COMMANDS = {
     "people": "Sort the faces into people, and name them.",
     "info": "Show the contents of an index.",
     "check": "Check that an index is consistent, and repair it.",
+    "export": "Write faces or photos to a file for other programs.",
     "merge": "Merge indexes into one.",
     "remove": "Remove photos or faces from an index permanently.",
     "models": "List, download and verify model packs.",

@@ -94,6 +94,8 @@ def _summary(reader: IndexReader, style: PathStyle) -> Iterator[bytes]:
         "generation": f"{about.generation}",
         "size": _sizes(about.sizes),
     }
+    if excludes := reader.excludes():
+        rows["excluded"] = f"{', '.join(excludes)} (index --no-exclude forgets them)"
     if about.part:
         rows["part"] = f"{about.part} of the photos; facecli merge unites the parts"
     if about.pending:
@@ -209,7 +211,8 @@ def _json_parts(reader: IndexReader, style: PathStyle, *, photos: bool, skipped:
     from facecli.output.records import json_bytes  # noqa: PLC0415 (not for --help)
 
     people, named = reader.people.totals()
-    yield json_bytes({**_record(reader.info, style), "people": people, "named": named})[:-1]
+    kept: dict[str, JsonValue] = {"people": people, "named": named, "exclude": list(reader.excludes())}
+    yield json_bytes({**_record(reader.info, style), **kept})[:-1]
     if photos:
         yield from _json_list("photo_list", map(PhotoLayout(style).record, reader.photos()))
     if skipped:

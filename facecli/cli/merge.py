@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +15,7 @@ from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options
 from facecli.cli.streams import results
 from facecli.directories import absolute
-from facecli.errors import Interrupted, UsageError
+from facecli.errors import FacecliError, Interrupted, UsageError
 from facecli.wording import counted
 
 if TYPE_CHECKING:
@@ -59,11 +60,27 @@ def merge(common: Common, target: str, shards: tuple[str, ...], **given: Any) ->
     request = MergeRequest(absolute(target), tuple(map(absolute, shards)), given["dry_run"], given["wait"])
     with catching_signals(console) as stop:
         report = merge_indexes(request, console, stop)
+    for shard in report.with_decisions:
+        _adopt_people(report.index, shard, console)
     if given["as_json"]:
         _print(report)
     _tell(report, console, dry_run=given["dry_run"])
     if report.interrupted_by:
         raise Interrupted(report.interrupted_by, "stopped early: run it again to continue")
+
+
+def _adopt_people(index: str, shard: str, console: Console) -> None:
+    """Take over what was decided about people in a shard."""
+    from facecli.naming.album import IndexPeople  # noqa: PLC0415 (only where there is something)
+
+    try:
+        done = IndexPeople(Path(index), console).adopt(Path(shard))
+    except FacecliError as error:
+        console.warn(f"what was decided about people in {shard} is not taken over: {error}")
+        return
+    for complaint in done.complaints:
+        console.warn(f"left out of what was decided in {shard}: {complaint}")
+    console.detail(f"{counted(done.people, 'person')} changed by what was decided in {shard}")
 
 
 def _refuse_index_option() -> None:

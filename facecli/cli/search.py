@@ -8,6 +8,7 @@ import click
 
 from facecli.cli.choices import FACE, number
 from facecli.cli.completing import complete_queries, complete_thresholds
+from facecli.cli.limiting import limit_options
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options, model_options
 from facecli.cli.printing import format_options
@@ -23,6 +24,7 @@ facecli search face:12 --json | jq -r .path
 facecli search Anna                         the photos of a person with a name
 facecli search Anna Ben --combine all       the photos that show both
 facecli search me.jpg --html found.html     an HTML page with the photos
+facecli search me.jpg --after 2004 --before 2006-07 --near 48.2,16.37
 curl -s URL | facecli search -              an image on stdin
 """
 
@@ -109,6 +111,7 @@ curl -s URL | facecli search -              an image on stdin
     help="Copy the photos found into DIR; never overwrites a file.",
 )
 @click.option("--dry-run", is_flag=True, help="With --link-to or --copy-to: print what would be done, change nothing.")
+@limit_options
 @model_options
 @common_options
 def search(common: Common, **given: Any) -> int:

@@ -91,7 +91,9 @@ class AnswerPrinter:
         if shown.more:
             self._longer.append(result)
         if self._writer is not None:
-            self._writer.write(self._kept(shown), f"{result.query.query}, face {result.query.number}")
+            asked = result.query
+            title = asked.query if asked.person_id is not None else f"{asked.query}, face {asked.number}"
+            self._writer.write(self._kept(shown), title)
 
     def _layout(self) -> MatchLayout:
         return MatchLayout(path_style(self._common), self._is_gone)

@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from facecli.cli.context import now, path_style, terminal_of
+from facecli.cli.limiting import tell_left_out
 from facecli.cli.lists import read_names
 from facecli.cli.printing import FLAGS, choose_format
 from facecli.cli.search_rows import AnswerPrinter, RowOptions, shortened
@@ -18,11 +19,12 @@ from facecli.cli.streaming import is_stdout, takes_stream
 from facecli.cli.streams import results
 from facecli.config import By, Combine, SearchOptions
 from facecli.errors import UsageError
+from facecli.limits import read_limits
 from facecli.output.placing import Folder, refuse_index
 from facecli.output.records import json_line
 from facecli.searching.gathering import Surroundings
 from facecli.searching.originals import originals_of
-from facecli.searching.people_queries import asks_for_people
+from facecli.searching.people_queries import asks_for_people, may_ask_for_people
 from facecli.searching.provenance import provenance_record
 from facecli.searching.search import IndexSearch, collected
 from facecli.store.locate import find_index
@@ -67,6 +69,10 @@ class SearchArguments(Struct, frozen=True):
     link_to: str | None
     copy_to: str | None
     dry_run: bool
+    under: tuple[str, ...]
+    after: str | None
+    before: str | None
+    near: str | None
 
     @property
     def makes_files(self) -> bool:
@@ -93,6 +99,8 @@ class SearchRun:
         with open_reader(directory) as reader:
             search = IndexSearch(reader, self._options(), Surroundings(os.getcwd(), sys.stdin.buffer, self.console))
             self._tell_threshold(search)
+            if search.selected is not None:
+                tell_left_out(search.selected, self.console)
             printer = AnswerPrinter(self.common, self._row_options(len(queries)), search, reader.info)
             with closing(search.answer(queries)) as answers:
                 kept = self._print(answers, printer, search, reader)
@@ -111,6 +119,8 @@ class SearchRun:
 
     def _refresh_people(self, directory: Path, queries: Sequence[str]) -> None:
         """Bring the groups up to date, where a query is for a person."""
+        if not may_ask_for_people(queries, os.getcwd()):
+            return
         with open_reader(directory) as reader:
             asked = asks_for_people(reader, queries, os.getcwd())
         if asked:
@@ -182,6 +192,7 @@ class SearchRun:
             model=asked.model,
             device=asked.device,
             provenance=asked.provenance or asked.html is not None,
+            limits=read_limits(asked.under, asked.after, asked.before, asked.near),
             exact=asked.exact,
         )
 

@@ -66,7 +66,8 @@ def verify(common: Common, **given: Any) -> int:
     """Check whether two photos show the same person; needs no index.
 
     Prints the similarity, the threshold and the verdict, `same` or `different`. A and B are image files, - for an image
-    on stdin, or face:ID for a face of the index. Exit code 0: same, 1: different, 2: error.
+    on stdin, face:ID for a face of the index, or person:NAME for the mean of a person's faces. Exit code 0: same, 1:
+    different, 2: error.
     """
     from facecli.cli.printing import choose_format, list_writer  # noqa: PLC0415 (not for --help)
 
@@ -82,7 +83,7 @@ def verify(common: Common, **given: Any) -> int:
 def _compare(common: Common, asked: VerifyArguments) -> Verdict:
     from facecli.config import SearchOptions  # noqa: PLC0415 (not for --help)
     from facecli.searching.gathering import Surroundings  # noqa: PLC0415
-    from facecli.searching.query_parser import FACE_PREFIX  # noqa: PLC0415
+    from facecli.searching.query_parser import FACE_PREFIX, PERSON_PREFIX  # noqa: PLC0415
     from facecli.searching.verifying import verify_photos  # noqa: PLC0415
     from facecli.store.locate import find_index  # noqa: PLC0415
     from facecli.store.reader import open_reader  # noqa: PLC0415
@@ -90,7 +91,7 @@ def _compare(common: Common, asked: VerifyArguments) -> Verdict:
     options = SearchOptions(threshold=asked.threshold, face=asked.face, model=asked.model, device=asked.device)
     around = Surroundings(os.getcwd(), sys.stdin.buffer, common.console())
     queries = (asked.one, asked.other)
-    if not any(query.startswith(FACE_PREFIX) for query in queries):
+    if not any(query.startswith((FACE_PREFIX, PERSON_PREFIX)) for query in queries):
         return verify_photos(queries, options, around, info_nearby(common))
     with open_reader(find_index(common.index, os.getcwd())) as reader:
         return verify_photos(queries, options, around, reader.info, reader)

@@ -111,6 +111,5 @@ def _photo(file: PhotoFile, result: PhotoResult, dimension: int) -> IndexedPhoto
         raise ValueError("its numbers are not finite")
     if not (result.width > 0 and result.height > 0):
         raise ValueError("it has no size")
-    return IndexedPhoto(
-        file, _digest(result), result.width, result.height, Detections(boxes, scores, landmarks, found_by), embeddings
-    )
+    found = Detections(boxes, scores, landmarks, found_by)
+    return IndexedPhoto(file, _digest(result), result.width, result.height, found, embeddings, result.capture)

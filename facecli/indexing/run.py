@@ -14,6 +14,7 @@ from facecli.indexing.departures import explain, find_gone, mounts_to_remember
 from facecli.indexing.diff import Pair
 from facecli.indexing.engines import EngineChoice
 from facecli.indexing.expectation import Count, Expectation
+from facecli.indexing.looking_back import look_back
 from facecli.indexing.outcomes import FileOutcome, FileTask, give_up, is_doubtful, read_result, task_record
 from facecli.indexing.prune_policy import outermost
 from facecli.indexing.relocation import Relocations
@@ -68,6 +69,8 @@ class Run:
             reporter.detail(
                 "ignored: " + ", ".join(f"{count} {kind}" for kind, count in self._scan.ignored.most_common())
             )
+        if not stop():
+            look_back(self._store, reporter, stop)
         self._report.interrupted_by = stop()
         if not self._report.interrupted_by:
             self._drop_what_is_gone(writer, reporter)
@@ -128,7 +131,8 @@ class Run:
                 if idle < STRIDE:
                     continue
             self._clock.add("scan", busy=self._clock.now() - began)
-            reporter.advance(0, unchanged=self._report.photos.unchanged)
+            if idle:
+                reporter.advance(0, unchanged=self._report.photos.unchanged)
             idle = 0
             if isinstance(entry, Pair) and self._expectation is None:
                 self._expectation = Expectation(reporter, count)

@@ -11,7 +11,7 @@ from facecli.config import WAIT_READERS
 from facecli.errors import IndexLocked, StoreError, UsageError
 from facecli.naming.editing import Change, PeopleEditor
 from facecli.naming.listing import Choice, find_person, list_people, list_suggestions
-from facecli.naming.sheets import Applied, SheetLine, apply_sheet, sheet_records
+from facecli.naming.sheets import Applied, SheetLine, apply_sheet, foreign_lines, sheet_records
 from facecli.naming.updating import Wish, is_stale
 from facecli.persons import AlikePeople, PersonFace, PersonInfo
 from facecli.reporting import Reporter, SilentReporter
@@ -183,6 +183,15 @@ class IndexPeople:
             return apply_sheet(editor, lines)
 
         return self._edit(decide)
+
+    def adopt(self, other: Path) -> Applied:
+        """Take over names and other decisions about people of another index, where its faces are in this one.
+
+        As one step; what was decided here stays. A second time changes nothing.
+        """
+        with open_reader(other) as reader:
+            keys, records = reader.people.keys(), list(sheet_records(reader.people))
+        return self._edit(lambda editor: apply_sheet(editor, foreign_lines(editor, records, keys), yields=True))
 
     def _edit(self, work: Callable[[PeopleEditor], Edited], wish: Wish | None = None) -> Edited:
         with open_writer(self.directory, wait_seconds=self._wait) as writer:

@@ -13,8 +13,8 @@ from facecli.naming.updating import Regrouped, Snapshot, Wish, is_stale, regroup
 from facecli.reporting import Reporter
 from facecli.store.people.names import read_name, same_name
 from facecli.store.people.reading import StoredPeople
-from facecli.store.people.records import Anchor, Decision, DecisionKind, PeopleChange
-from facecli.store.people.standing import Standing, stand
+from facecli.store.people.records import Anchor, Decision, DecisionKind, FaceKey, PeopleChange
+from facecli.store.people.standing import DecidedPeople, stand
 from facecli.store.people.writing import PeopleWriter
 
 ABOUT_FACES = (DecisionKind.KEEP, DecisionKind.PLACE, DecisionKind.REJECT)
@@ -48,7 +48,7 @@ class PeopleEditor:
                 "the index holds no faces, and so no people", "facecli people", hint="facecli index PHOTOS"
             )
         self._log = people.decisions()
-        self.standing: Standing = stand(self._log)
+        self.standing: DecidedPeople = stand(self._log)
         self._pending: Regrouped | None = None
         before = {one.face_id: one.person_id for one in self._seen.members}
         wish = wish or Wish()
@@ -101,6 +101,10 @@ class PeopleEditor:
     def known(self, face_ids: Iterable[int]) -> list[int]:
         """Those of the faces that are in the index, each once."""
         return [face_id for face_id in dict.fromkeys(face_ids) if face_id in self._seen.places.keys]
+
+    def face_of(self, key: FaceKey | None) -> int | None:
+        """The lowest id of the face with a content and box; None where there is none."""
+        return None if key is None else self._seen.places.ids.get(key)
 
     def new_person(self) -> int:
         """An id that no person ever had."""

@@ -57,7 +57,7 @@ class Choice(Struct, frozen=True):
 def list_people(people: StoredPeople, choice: Choice | None = None) -> list[PersonInfo]:
     """The people that are asked for, by falling number of faces, then by id."""
     choice = choice or Choice()
-    now, counts = people.standing(), people.counts()
+    now, counts, times = people.standing(), people.counts(), people.times()
     groups = {one.person_id: one for one in people.persons()}
     chosen = _covers(people, now.people.values())
     found = []
@@ -74,6 +74,7 @@ def list_people(people: StoredPeople, choice: Choice | None = None) -> list[Pers
                 photos,
                 cover,
                 round(group.cohesion, 4) if group is not None and faces else 0.0,
+                *times.get(person_id, ()),
             )
         )
     return sorted(filter(choice.takes, found), key=lambda one: (-one.faces, one.person_id))

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from facecli.people.grouping import Decisions
 from facecli.store.people.following import match_boxes
 from facecli.store.people.records import Anchor, FaceKey, FaceTable, GroupMember
-from facecli.store.people.standing import FaceClaim, Standing
+from facecli.store.people.standing import DecidedPeople, FaceClaim
 
 
 class Places(Struct, frozen=True):
@@ -64,7 +64,7 @@ def _find(anchor: Anchor, places: Places) -> FaceKey | None:
 
 
 def decisions_for_grouping(
-    resolved: Resolved, now: Standing, members: Iterable[GroupMember], places: Places
+    resolved: Resolved, now: DecidedPeople, members: Iterable[GroupMember], places: Places
 ) -> Decisions:
     """What the grouping must respect.
 

@@ -6,7 +6,7 @@ A sheet may be older than the index: each line is about the faces that it names,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 from msgspec import Struct, field
@@ -16,7 +16,7 @@ from facecli.naming.editing import PeopleEditor
 from facecli.naming.listing import Choice, Which, list_people
 from facecli.store.people.names import read_name, same_name
 from facecli.store.people.reading import StoredPeople
-from facecli.store.people.records import Decision, DecisionKind
+from facecli.store.people.records import Decision, DecisionKind, FaceKey
 from facecli.store.people.standing import stand
 from facecli.types import JsonValue
 
@@ -59,6 +59,25 @@ def sheet_records(people: StoredPeople) -> Iterator[dict[str, JsonValue]]:
         }
 
 
+def foreign_lines(
+    editor: PeopleEditor, records: Iterable[Mapping[str, JsonValue]], keys: Mapping[int, FaceKey]
+) -> list[SheetLine]:
+    """The lines of another index's sheet with the ids that the faces have here; `keys` are those of its faces.
+
+    Only people with a decision are in it, and only what was decided.
+    """
+    lines = []
+    for record in records:
+        line = msgspec.convert(record, SheetLine)
+        faces, refused = (
+            [here for face in ids if (here := editor.face_of(keys.get(face))) is not None]
+            for ids in (line.faces, line.not_faces)
+        )
+        if faces and (line.name or line.hidden or refused):
+            lines.append(SheetLine(None, line.name, line.hidden or None, faces, refused))
+    return lines
+
+
 def read_sheet(lines: Iterable[bytes], where: str) -> list[SheetLine]:
     """The lines of a sheet; raises UsageError where one is none."""
     found = []
@@ -81,8 +100,8 @@ class Applied(Struct, frozen=True):
     """What no longer applies."""
 
 
-def apply_sheet(editor: PeopleEditor, lines: Iterable[SheetLine]) -> Applied:
-    """Make the decisions of a sheet, as one step.
+def apply_sheet(editor: PeopleEditor, lines: Iterable[SheetLine], *, yields: bool = False) -> Applied:
+    """Make the decisions of a sheet, as one step; with `yields`, people who have a name keep it.
 
     Raises UsageError where the sheet is of another index; what no longer applies is left out and told.
     """
@@ -92,7 +111,7 @@ def apply_sheet(editor: PeopleEditor, lines: Iterable[SheetLine]) -> Applied:
         raise UsageError(
             "the sheet is of another index", f"tag {quoted(foreign.index)}", hint="-i DIR names the index that it is of"
         )
-    work = _Applying(editor)
+    work = _Applying(editor, yields=yields)
     for line in lines:
         work.take(line)
     if work.decisions:
@@ -103,8 +122,8 @@ def apply_sheet(editor: PeopleEditor, lines: Iterable[SheetLine]) -> Applied:
 class _Applying:
     """Collects the decisions of a sheet."""
 
-    def __init__(self, editor: PeopleEditor) -> None:
-        self._editor = editor
+    def __init__(self, editor: PeopleEditor, *, yields: bool) -> None:
+        self._editor, self._yields = editor, yields
         self.decisions: list[Decision] = []
         self.complaints: list[str] = []
         self.people: set[int] = set()
@@ -174,7 +193,7 @@ class _Applying:
     def _name(self, person: int, line: SheetLine, _: str) -> None:
         known = self._editor.standing.people.get(person)
         before = known.name if known is not None else ""
-        if line.name is None or (line.name == "" and not before):
+        if line.name is None or (line.name == "" and not before) or (before and self._yields):
             return
         name = "" if line.name == "" else read_name(line.name)
         if name == before:

@@ -26,7 +26,7 @@ from facecli.store.people.records import (
     PersonGroup,
     Resemblance,
 )
-from facecli.store.people.standing import Standing, stand
+from facecli.store.people.standing import DecidedPeople, stand
 
 
 def is_stale(people: StoredPeople) -> bool:
@@ -67,7 +67,7 @@ class Regrouped(Struct, frozen=True):
 
     groups: Groups
     edges: EdgeTable
-    standing: Standing
+    standing: DecidedPeople
     resolved: Resolved
 
 
@@ -109,7 +109,7 @@ def regroup(seen: Snapshot, log: Iterable[Decision], wish: Wish, report: Reporte
 
 
 def _ids(
-    seen: Snapshot, groups: Sequence[Sequence[int]], people: People, now: Standing, wish: Wish
+    seen: Snapshot, groups: Sequence[Sequence[int]], people: People, now: DecidedPeople, wish: Wish
 ) -> tuple[list[int], int]:
     """The id of each group, and the highest id that a person ever had."""
     decided = set(now.people) | set(now.joined)

@@ -30,6 +30,7 @@ class MatchLayout:
         "face_id",
         "box",
         "score",
+        "taken_at",
         "missing",
     )
     columns = (
@@ -63,6 +64,7 @@ class MatchLayout:
             "face_id": match.face_id,
             "box": box_record(match.box),
             "score": round(match.score, 4),
+            "taken_at": match.taken_at,
             "missing": self._is_missing(match.path),
         }
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from facecli.config import BOUNDS, ReadOptions, whole_number
 from facecli.photos.budget import PixelBudget
+from facecli.photos.captured import capture_of
 from facecli.photos.faults import decoder_faults
 from facecli.photos.files import read_photo, read_stream, stat_photo
 from facecli.photos.frames import PhotoSpace, ReusedSpace, make_upright
@@ -76,7 +77,7 @@ class PhotoReader:
             self.release()
             self.warning = refusal.said
             return refusal.skip(contents.file)
-        return Photo(contents.file, contents.digest, pixels)
+        return Photo(contents.file, contents.digest, pixels, capture_of(contents.data))
 
     def release(self) -> None:
         """Give back the budget of the last photo, and its memory if it is large; its pixels are no longer valid.

@@ -163,6 +163,14 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     raise unreadable("JPEG header without a picture")
 
 
+def exif_of_jpeg(data: bytes) -> bytes:
+    """The EXIF data of a JPEG file, or of its beginning; empty if it has none. Raises Refusal if it has no header."""
+    for marker, at, size in _segments(data):
+        if marker == 0xE1 and data.startswith(_EXIF, at + 2):
+            return data[at + 8 : at + size]
+    return b""
+
+
 def unread_kind(data: bytes) -> str:
     """The kind of a JPEG that is not supported, else an empty string; raises Refusal if it has no header."""
     for marker, at, _ in _segments(data):

@@ -9,6 +9,7 @@ from enum import IntEnum
 
 from msgspec import Struct
 
+from facecli.captures import Capture
 from facecli.config import DetectionOptions, Precision, ReadOptions
 
 
@@ -120,6 +121,7 @@ class PhotoResult(Struct, frozen=True, array_like=True):
     reason: str = ""
     detail: str = ""
     refused_by: str = ""
+    capture: Capture | None = None
 
 
 class Note(Struct, frozen=True, array_like=True):

@@ -15,8 +15,8 @@ from facecli.pipeline.batch_filler import BatchFiller
 from facecli.pipeline.clock import StageClock
 from facecli.pipeline.device_batch import ChunkProgress, DeviceBatch
 from facecli.pipeline.messages import PhotoChunk, PhotoResult, Spec
-from facecli.pipeline.results import found_in
-from facecli.pipeline.stages import align_crops, in_numbers, split_by_photo
+from facecli.pipeline.results import fresh
+from facecli.pipeline.stages import align_crops, in_numbers, split_by_photo, with_faces
 from facecli.pipeline.ties import Ties
 from facecli.vision.detection.inputs import Inputs
 from facecli.vision.models import IN_FLIGHT, FaceModels
@@ -97,8 +97,7 @@ class PhotoBatches:
         with clock.waiting("embed"):
             embeddings = split_by_photo(models.embedder.embed(crops), detections)
         for (number, photo), found, vectors in zip(batch.photos, detections, embeddings, strict=True):
-            size = photo.width, photo.height
-            progress.results[number] = found_in(photo.file, photo.digest, size, found, vectors)
+            progress.results[number] = fresh(with_faces(photo, found, vectors))
 
     def _count_device_time(self, clock: StageClock) -> None:
         """Count the time that the device has worked since the last chunk; overlapping batches count once."""

@@ -7,7 +7,7 @@ import os
 from msgspec.structs import replace
 
 from facecli.pipeline.messages import PhotoResult, PhotoTask, ResultKind
-from facecli.types import Detections, FileContents, FloatArray, IndexedPhoto, PhotoFile, Skipped
+from facecli.types import FileContents, IndexedPhoto, PhotoFile, Skipped
 
 
 def file_of(task: PhotoTask) -> PhotoFile:
@@ -37,26 +37,21 @@ def known(kind: ResultKind, contents: FileContents) -> PhotoResult:
 
 def fresh(photo: IndexedPhoto) -> PhotoResult:
     """The result for a photo whose faces were found."""
-    size = (photo.width, photo.height)
-    return found_in(photo.file, photo.digest, size, photo.detections, photo.embeddings)
-
-
-def found_in(
-    file: PhotoFile, digest: bytes, size: tuple[int, int], found: Detections, embeddings: FloatArray
-) -> PhotoResult:
-    """The result for a photo of `size` = (width, height) pixels and its faces; embeddings: float (n, d)."""
+    file, found = photo.file, photo.detections
     return PhotoResult(
         ResultKind.FRESH,
         os.fsencode(file.path),
         file.size,
         file.mtime_ns,
-        digest,
-        *size,
+        photo.digest,
+        photo.width,
+        photo.height,
         found.boxes.astype("<f4", copy=False).tobytes(),
         found.scores.astype("<f4", copy=False).tobytes(),
         found.landmarks.astype("<f4", copy=False).tobytes(),
         found.found_by.tobytes(),
-        embeddings.astype("<f2", copy=False).tobytes(),
+        photo.embeddings.astype("<f2", copy=False).tobytes(),
+        capture=photo.capture,
     )
 
 

@@ -52,6 +52,11 @@ def split_by_photo(embeddings: FloatArray, detections: Sequence[Detections]) -> 
     return [embeddings[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
+def with_faces(photo: Photo, found: Detections, embeddings: FloatArray) -> IndexedPhoto:
+    """A photo with its faces and their embeddings, float (n, d)."""
+    return IndexedPhoto(photo.file, photo.digest, photo.width, photo.height, found, embeddings, photo.capture)
+
+
 def embed_photos(models: FaceModels, photos: Sequence[Photo], clock: StageClock | None = None) -> list[IndexedPhoto]:
     """Detect, align and embed the faces of a batch of photos."""
     clock = clock or StageClock()
@@ -62,6 +67,5 @@ def embed_photos(models: FaceModels, photos: Sequence[Photo], clock: StageClock 
     with clock.busy("embed"):
         embeddings = split_by_photo(models.embedder.embed(crops), detections)
     return [
-        IndexedPhoto(photo.file, photo.digest, photo.width, photo.height, found, vectors)
-        for photo, found, vectors in zip(photos, detections, embeddings, strict=True)
+        with_faces(photo, found, vectors) for photo, found, vectors in zip(photos, detections, embeddings, strict=True)
     ]

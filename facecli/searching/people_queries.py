@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -24,14 +24,25 @@ def as_person(reader: IndexReader, query: Query) -> Query:
     return PersonQuery(query.query, query.query)
 
 
+def may_ask_for_people(queries: Sequence[str], working_directory: str) -> bool:
+    """Whether a query as typed may be for a person; without one, nobody needs to look into the index."""
+    return any(query.startswith(PERSON_PREFIX) or _is_free_name(query, working_directory) for query in queries)
+
+
 def asks_for_people(reader: IndexReader, queries: Sequence[str], working_directory: str) -> bool:
     """Whether a query as typed is for a person, so that the groups must be up to date."""
-    for query in queries:
-        if query.startswith(PERSON_PREFIX):
-            return True
-        if is_name(query) and not os.path.lexists(os.path.join(working_directory, query)):
-            return reader.people.standing().named(query) is not None
-    return False
+    if any(query.startswith(PERSON_PREFIX) for query in queries):
+        return True
+    names = [query for query in queries if _is_free_name(query, working_directory)]
+    if not names:
+        return False
+    standing = reader.people.standing()
+    return any(standing.named(name) is not None for name in names)
+
+
+def _is_free_name(query: str, working_directory: str) -> bool:
+    """Whether a query can be the name of a person: no file is called so."""
+    return is_name(query) and not os.path.lexists(os.path.join(working_directory, query))
 
 
 def face_of_person(reader: IndexReader, query: PersonQuery) -> QueryFace:
@@ -52,12 +63,17 @@ def face_of_person(reader: IndexReader, query: PersonQuery) -> QueryFace:
     return QueryFace(query.query, 1, cover.box, cover.score, vector, cover.face_id, person_id)
 
 
-def matches_of_person(reader: IndexReader, person_id: int, by: By) -> list[Match]:
-    """The faces of a person, or the best one of each photo, the most similar to the mean of them first."""
+def matches_of_person(
+    reader: IndexReader, person_id: int, by: By, is_allowed: Callable[[int], bool] = lambda _: True
+) -> list[Match]:
+    """The faces of a person, or the best one of each photo, the most similar to the mean of them first.
+
+    `is_allowed` says which faces, by their ids, count.
+    """
     found: list[Match] = []
     paths: set[str] = set()
     for face in reader.people.faces([person_id]):
-        if not (by is By.PHOTO and face.path in paths):
+        if is_allowed(face.face_id) and not (by is By.PHOTO and face.path in paths):
             paths.add(face.path)
             found.append(Match(len(found) + 1, face.similarity, face.face_id, face.path, face.box, face.score))
-    return found
+    return reader.with_times(found)

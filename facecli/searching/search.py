@@ -22,7 +22,7 @@ from facecli.searching.people_queries import matches_of_person
 from facecli.searching.query_parser import Query
 from facecli.searching.reading import QueryPhoto
 from facecli.store.reader import IndexReader
-from facecli.store.records import Scope
+from facecli.store.records import Labels, Scope
 from facecli.thresholds import Threshold, choose_threshold, confidence_scale
 from facecli.types import Match, QueryFace, SearchResult
 
@@ -77,6 +77,8 @@ class IndexSearch:
         calibration = find_calibration(made_with.recogniser_sha256)
         self.threshold = choose_threshold(self._options.threshold, calibration, reader.info.faces)
         self._scale = None if calibration is None else confidence_scale(calibration, reader.info.faces)
+        self.selected = reader.select(self._options.limits) if self._options.limits else None
+        """The faces that the limits allow; None if there are none."""
         self._gathering = Gathering(reader, self._options, self._around)
 
     @property
@@ -171,16 +173,20 @@ class IndexSearch:
         nearest: Iterator[list[Match]] = iter(())
         if asked:
             vectors = np.stack([face.embedding for face, _ in asked])
-            scope = Scope([np.array(left_out, np.int64) for _, left_out in asked], first_pass=self._first_pass())
+            among = self.selected.slots if self.selected is not None else None
+            leave_out = [np.array(left_out, np.int64) for _, left_out in asked]
+            scope = Scope(leave_out, among, self._first_pass())
             nearest = iter(self._reader.nearest(vectors, top=most, minimum=minimum, by=by, scope=scope))
         for block in blocks:
             yield (
                 block,
-                [
-                    next(nearest) if face.person_id is None else matches_of_person(self._reader, face.person_id, by)
-                    for face in block.faces
-                ],
+                [next(nearest) if face.person_id is None else self._own(face.person_id, by) for face in block.faces],
             )
+
+    def _own(self, person_id: int, by: By) -> list[Match]:
+        """The faces of a person."""
+        ids = None if self.selected is None else self.selected.face_ids
+        return matches_of_person(self._reader, person_id, by, lambda face_id: ids is None or _holds(ids, face_id))
 
     def _result(self, block: Block, lists: Sequence[Sequence[Match]]) -> SearchResult:
         """The matches of a block, at most as many as wanted."""
@@ -241,6 +247,12 @@ class IndexSearch:
         blocks = combine_faces(result.asked, self._options.combine)
         ((block, lists),) = self._lists(blocks, most, self.threshold.minimum)
         return len(self._together(block, lists).matches)
+
+
+def _holds(ids: Labels, face_id: int) -> bool:
+    """Whether sorted ids, int64 (n,), hold one."""
+    place = int(np.searchsorted(ids, face_id))
+    return place < len(ids) and int(ids[place]) == face_id
 
 
 def search_index(

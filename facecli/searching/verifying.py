@@ -13,7 +13,16 @@ from facecli.config import SearchOptions
 from facecli.errors import PhotoError, UsageError
 from facecli.searching.gathering import Surroundings, check_stdin, face_of_index, warn_of_query
 from facecli.searching.opening import ModelSource, choose_pack
-from facecli.searching.query_parser import FaceQuery, PhotoQuery, Query, choose_faces, name_photo, name_query
+from facecli.searching.people_queries import face_of_person
+from facecli.searching.query_parser import (
+    FaceQuery,
+    PersonQuery,
+    PhotoQuery,
+    Query,
+    choose_faces,
+    name_photo,
+    name_query,
+)
 from facecli.searching.reading import Read, ReadingOptions, read_photos
 from facecli.store.reader import IndexReader
 from facecli.store.records import IndexInfo
@@ -43,8 +52,8 @@ def verify_photos(
 ) -> Verdict:
     """Compare one face of each photo, or with `--face all` the most similar pair.
 
-    A query may also be a face of the index that `reader` reads. Raises PhotoError if a photo cannot be read or has no
-    such face, and UsageError if there is no threshold.
+    A query may also be a face or a person of the index that `reader` reads. Raises PhotoError if a photo cannot be
+    read or has no such face, and UsageError if there is no threshold.
     """
     check_stdin(queries)
     named = [_parsed(query, around.working_directory, reader) for query in queries]
@@ -77,8 +86,10 @@ def _faces_of(
     """The faces of one query; raises PhotoError."""
     if isinstance(query, FaceQuery) and reader is not None:
         return (face_of_index(reader, query),)
+    if isinstance(query, PersonQuery) and reader is not None:
+        return (face_of_person(reader, query),)
     if not isinstance(query, PhotoQuery):
-        raise UsageError("not a photo or face:ID", query.query)
+        raise UsageError("not a photo, face:ID or person:NAME", query.query)
     photo = next(read)
     if isinstance(photo, PhotoError):
         raise photo

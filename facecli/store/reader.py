@@ -11,18 +11,23 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+from msgspec.structs import replace
 
+from facecli.captures import iso_time
 from facecli.config import By
 from facecli.errors import IndexDamaged, StoreError
+from facecli.limits import PhotoLimits
 from facecli.store.catalog.connection import CATALOGUE, open_for_reading, schema_version
 from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.rows import as_bytes, as_float, as_int, read_box
+from facecli.store.catalog.schema import CAPTURES_FROM
+from facecli.store.catalog.selection import Selection
 from facecli.store.catalog.sets import SetRow
 from facecli.store.errors import explained, trusted
 from facecli.store.locate import named_directory
 from facecli.store.maintenance.check import check_all
 from facecli.store.people.reading import StoredPeople
-from facecli.store.records import EVERYTHING, IndexInfo, Problem, Removal, Scope, StoredFace
+from facecli.store.records import EVERYTHING, IndexInfo, Problem, Removal, Scope, Selected, StoredFace, StoredPhoto
 from facecli.store.search.gpu import open_scan
 from facecli.store.search.ranking import Hit, VectorScan, Wanted, find_nearest
 from facecli.store.vector_file import StoredCodes, VectorsDamaged
@@ -155,7 +160,8 @@ class IndexReader(Catalogue):
     def _matches(self, hits: list[Hit]) -> list[Match]:
         """Look up the boxes and paths of the hits."""
         found: dict[int, tuple[object, ...]] = {}
-        query = "SELECT face_id, box, score, path FROM faces JOIN photos USING (photo_id) WHERE face_id IN"
+        taken = "taken_ms" if self.version >= CAPTURES_FROM else "NULL"
+        query = f"SELECT face_id, box, score, path, {taken} FROM faces JOIN photos USING (photo_id) WHERE face_id IN"
         for i in range(0, len(hits), 500):
             ids = [hit.face_id for hit in hits[i : i + 500]]
             rows = self.rows(f"{query} ({','.join('?' * len(ids))})", ids)
@@ -164,7 +170,7 @@ class IndexReader(Catalogue):
             return [self._match(rank, hit, found[hit.face_id]) for rank, hit in enumerate(hits, 1)]
 
     def _match(self, rank: int, hit: Hit, row: tuple[object, ...]) -> Match:
-        _, box, score, path = row
+        _, box, score, path, taken_ms = row
         return Match(
             rank,
             hit.similarity,
@@ -172,7 +178,26 @@ class IndexReader(Catalogue):
             self.paths.unpack(as_bytes(path)),
             read_box(as_bytes(box)),
             as_float(score),
+            taken_at=iso_time(taken_ms) if isinstance(taken_ms, int) else None,
         )
+
+    def with_times(self, matches: Sequence[Match]) -> list[Match]:
+        """Matches with the times at which their photos were taken."""
+        hits = [Hit(match.face_id, match.similarity) for match in matches]
+        return [replace(match, taken_at=one.taken_at) for match, one in zip(matches, self._matches(hits), strict=True)]
+
+    def select(self, limits: PhotoLimits) -> Selected:
+        """The faces of the photos that limits allow."""
+        with self.steady():
+            return Selection(self, limits).faces()
+
+    def selection(self, limits: PhotoLimits) -> Selection:
+        """What limits allow."""
+        return Selection(self, limits)
+
+    def photos_within(self, limits: PhotoLimits) -> Iterator[StoredPhoto]:
+        """The photos that limits allow, ascending by path."""
+        return Selection(self, limits).photos()
 
     # stored photos
 
@@ -185,7 +210,8 @@ class IndexReader(Catalogue):
             photo, faces = self.photo(photo_id), self.faces_of(photo_id)
         if photo is None:
             raise StoreError("no such photo in the index", file.path)
-        return IndexedPhoto(file, photo.digest, photo.width, photo.height, _detections(faces), _embeddings(faces))
+        found = _detections(faces), _embeddings(faces)
+        return IndexedPhoto(file, photo.digest, photo.width, photo.height, *found, photo.capture)
 
     @property
     def people(self) -> StoredPeople:

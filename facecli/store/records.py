@@ -9,6 +9,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from facecli.captures import Capture
 from facecli.fingerprint import Fingerprint
 from facecli.types import FloatArray, FoundBy, IndexedPhoto, PhotoFile, Skipped, shown_box
 
@@ -74,6 +75,8 @@ class StoredPhoto(Struct, frozen=True):
     width: int
     height: int
     faces: int
+    capture: Capture | None = None
+    """When, where and with what it was taken; None where nobody has looked."""
 
 
 class KeptOut(Struct, frozen=True, eq=False):
@@ -172,6 +175,19 @@ class Scope(Struct, frozen=True, eq=False):
 
 
 EVERYTHING = Scope()
+
+
+class Selected(Struct, frozen=True, eq=False):
+    """The faces of the photos that limits allow."""
+
+    face_ids: Labels
+    """int64 (n,), ascending."""
+    slots: Labels
+    """int64 (n,)."""
+    undated: int
+    """Photos left out because they have no date, though the other limits allow them."""
+    unplaced: int
+    """Photos left out because they have no place."""
 
 
 class Problem(Struct, frozen=True):

@@ -6,9 +6,10 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from facecli.captures import Capture
 from facecli.errors import IndexMissing, StoreError
 from facecli.store.catalog.connection import connect, refuse_links, transaction
-from facecli.store.catalog.rows import PhotoRow
+from facecli.store.catalog.rows import CAPTURE, PhotoRow, capture_values
 from facecli.store.disk.crash_journal import JOURNAL, CrashJournal
 from facecli.store.disk.durable import Disk, Step, no_step
 from facecli.store.disk.lock import LOCK, WriterLock
@@ -116,6 +117,15 @@ class IndexWriter(IndexReader):
             query = "SET ctime_ns = ?, inode = ? WHERE path = ? AND ctime_ns IS NULL"
             self._writing.connection.executemany(f"UPDATE photos {query} AND set_id = {mine:d}", rows)
             self._writing.connection.executemany(f"UPDATE skips {query}", rows)
+
+    def note_captures(self, captures: Sequence[tuple[int, Capture]]) -> None:
+        """Record when and where photos were taken, by their ids, where that is not on record."""
+        names = " = ?, ".join(CAPTURE)
+        rows = [(*capture_values(capture), photo_id) for photo_id, capture in captures]
+        with explained(self._writing.path), transaction(self._writing.connection, self._disk, "captures"):
+            query = f"UPDATE photos SET {names} = ? WHERE photo_id = ? AND looked IS NULL"
+            self._writing.connection.executemany(query, rows)
+            self._raise_generation()
 
     def prune(self, photo_ids: Sequence[int], skipped_paths: Sequence[str] = (), *, forget_people: bool = False) -> int:
         """Drop photos and records of skipped files that no longer exist; returns the number of faces dropped.

@@ -34,6 +34,7 @@ from facecli.store.reader import open_reader
 from facecli.store.records import Scope
 from facecli.store.search import backends
 from facecli.store.search.gpu import open_scan
+from facecli.store.search.mapped import read_ahead
 from facecli.store.search.ranking import Wanted, find_nearest
 from facecli.store.short_codes import encode, estimate, make_estimator
 from facecli.store.vector_file import VectorFile
@@ -160,7 +161,8 @@ def before(file: VectorFile, faces: int) -> Callable[[FloatArray], object]:
     if faces < vector_writer.COMPACT_FROM:
         return asking(file, faces, None)
     faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))
-    index = faiss.read_index(str(file.path), faiss.IO_FLAG_MMAP_IFC)
+    index: Any = faiss.read_index(str(file.path), faiss.IO_FLAG_MMAP_IFC)
+    read_ahead(int(index.codes.data()), int(index.codes.size()))
     catalogue = NoCatalogue(file, faces)
 
     def ask(queries: FloatArray) -> object:

@@ -25,12 +25,11 @@ from facecli.config import IndexOptions, ScanOptions
 from facecli.indexing.batch_writer import BatchWriter
 from facecli.indexing.change_detector import ChangeDetector
 from facecli.indexing.diff import Pair
-from facecli.indexing.outcomes import ChainResult, FileTask, Fresh
+from facecli.indexing.outcomes import FileTask, Fresh, Outcome
 from facecli.indexing.parts import membership
 from facecli.merging import MergeRequest, merge_indexes
 from facecli.photos.scan import Scan
 from facecli.pipeline.clock import StageClock
-from facecli.pipeline.in_flight import Claims
 from facecli.store.writer import open_writer
 from facecli.types import Detections, IndexedPhoto, IndexReport, PhotoFile
 
@@ -63,13 +62,12 @@ def make_files(folder: Path, count: int) -> None:
         make_file(place / f"IMG_{number:07}.jpg", number)
 
 
-def no_second_look(task: FileTask) -> ChainResult:
+def no_second_look(task: FileTask) -> Outcome:
     raise AssertionError(task.file.path)
 
 
 def index_all(album: Path, index: Path, engine: Engine, part: str = "") -> None:
     """Do what a run does besides its engine."""
-    claims = Claims()
     with open_writer(index, KIND, create=True) as store:
         report = IndexReport(str(index), "scale")
         store.set_part(part)
@@ -78,7 +76,7 @@ def index_all(album: Path, index: Path, engine: Engine, part: str = "") -> None:
         for entry in ChangeDetector(IndexOptions(), scan, store, report):
             if isinstance(entry, Pair) and isinstance(entry.found, PhotoFile):
                 photo = engine.photo(entry.found)
-                writer.take(Fresh(photo, entry.known, claims.claim(photo.digest)[0]), no_second_look)
+                writer.take(Fresh(photo, entry.known), no_second_look)
         writer.commit()
         store.set_roots([str(album)], {})
         store.finish()

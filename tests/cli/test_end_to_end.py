@@ -185,7 +185,7 @@ def test_no_index_says_how_to_make_one(shell: Shell, find_sample: Callable[[str]
 def test_nothing_matched_is_1(shell: Shell, library: Path) -> None:
     ran = shell("search", "yaoming.jpg", "-t", "0.9", code=1, cwd=library)
     assert ran.out == b""
-    assert ran.errors == "not found among 34 faces in 4 photos\n"
+    assert ran.errors == "not found among 34 faces in 4 photos; the nearest has 0.63 (-t none shows it)\n"
 
 
 def test_one_of_several_queries_fails(shell: Shell, library: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -99,3 +101,12 @@ def test_lists_are_tables_on_a_terminal(index: Shell, on_terminal: Callable[...,
         ["path", "reason", "detail"],
         ["album/b.jpg", "truncated", "it ends early"],
     ]
+
+
+def test_the_patterns_to_exclude_are_shown(shell: Shell, album: Path) -> None:
+    shell("index", "-q", album)
+    assert "excluded" not in shell("info").text
+    assert json.loads(shell("info", "--json").text)["exclude"] == []
+    shell("index", "-q", "--exclude", "party/", "--exclude", "*.gif")
+    assert re.search(r"^excluded +party/, \*\.gif \(index --no-exclude", shell("info").text, re.MULTILINE)
+    assert json.loads(shell("info", "--json").text)["exclude"] == ["party/", "*.gif"]

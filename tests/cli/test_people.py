@@ -171,6 +171,13 @@ def test_what_cannot_be_done_is_one_line(party: Shell, arguments: list[str], err
     assert ran.out == b""
 
 
+def test_a_person_is_verified(party: Shell) -> None:
+    party("people", "name", "1", "Anna")
+    assert party("verify", "person:Anna", "person:1").text.endswith("same\n")
+    party("verify", "person:Anna", "person:2", code=1)
+    assert "no such person" in party("verify", "person:Ben", "person:1", code=2).errors
+
+
 def test_a_search_for_nobody_and_an_index_without_faces(party: Shell) -> None:
     assert "no such person in the index: Nobody" in party("search", "person:Nobody", code=2).errors
     assert "not a person: person:" in party("search", "person:", code=2).errors

@@ -151,6 +151,7 @@ def test_a_working_directory_that_is_gone_is_one_line(shell: Shell, command: str
         "faces": "a.jpg",
         "remove": "a.jpg",
         "calibrate": "d",
+        "merge": "d e",
         "index": ".",
     }.get(command, "")
     line = f'mkdir gone && cd gone && rmdir ../gone && exec "{sys.executable}" -P -m facecli {command} {arguments}'

@@ -11,9 +11,8 @@ from synthetic import KIND, at_path, make_photo, make_photos, photo_id
 
 from facecli.indexing import batch_writer
 from facecli.indexing.batch_writer import COMMIT_SECONDS, BatchWriter
-from facecli.indexing.outcomes import ChainResult, FileTask, Fresh
+from facecli.indexing.outcomes import FileTask, Fresh, Outcome
 from facecli.pipeline.clock import StageClock
-from facecli.pipeline.in_flight import Claims
 from facecli.store.records import Batch, Committed, KnownFile
 from facecli.store.writer import IndexWriter, open_writer
 from facecli.types import IndexedPhoto, IndexReport, Skipped, SkipReason
@@ -34,10 +33,10 @@ class Desk:
         monkeypatch.setattr(store, "commit", counting)
 
     def take(self, photo: IndexedPhoto, known: KnownFile | None = None) -> None:
-        self.writer.take(Fresh(photo, known, Claims().claim(photo.digest)[0]), no_second_look)
+        self.writer.take(Fresh(photo, known), no_second_look)
 
 
-def no_second_look(task: FileTask) -> ChainResult:
+def no_second_look(task: FileTask) -> Outcome:
     raise AssertionError(task.file.path)
 
 

@@ -10,6 +10,7 @@ import pytest
 from families import FOREIGN, OTHER, family, portrait, put
 from msgspec.structs import replace
 
+from facecli.captures import Capture
 from facecli.errors import FacecliError, QueryError, StoreError, UsageError
 from facecli.naming.album import IndexPeople
 from facecli.naming.listing import Choice, Which
@@ -367,6 +368,15 @@ def test_groups_can_be_thrown_away(people: IndexPeople, index: Path) -> None:
 
 
 # lists that are behind
+
+
+def test_a_person_has_the_times_of_the_first_and_the_last_photo(
+    index: Path, people: IndexPeople, tmp_path: Path
+) -> None:
+    assert (people.listed()[0].first, people.listed()[0].last) == (None, None)
+    put(index, [replace(one, capture=Capture(n * 86_400_000)) for n, one in enumerate(family(tmp_path, {"ann": 4}))])
+    first = people.listed()[0]
+    assert (first.first, first.last) == ("1970-01-01T00:00:00", "1970-01-04T00:00:00")
 
 
 def test_an_index_without_faces_has_no_people(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from facecli.errors import UsageError
 from facecli.naming.album import IndexPeople
 from facecli.naming.listing import Choice, Which
 from facecli.naming.sheets import Applied, read_sheet
+from facecli.persons import PersonInfo
 from facecli.store.reader import open_reader
 from facecli.store.writer import open_writer
 
@@ -148,3 +149,24 @@ def test_faces_of_nobody_become_a_person_with_a_name(index: Path, people: IndexP
     done = apply(people, {"faces": [alone], "name": "Dan"})
     assert done.complaints == ()
     assert listed(people)[-1] == (4, "Dan", 1)
+
+
+def test_decisions_of_another_index_are_adopted_once_and_those_here_stay(people: IndexPeople, tmp_path: Path) -> None:
+    put(tmp_path / "other", family(tmp_path, {"zoe": 2, "cleo": 3, "ben": 4, "ann": 5}))
+    other = IndexPeople(tmp_path / "other")
+    for photo, name in (("ann", "Ann"), ("ben", "Benjamin"), ("zoe", "Zoe")):
+        other.name(next(one.person_id for one in other.listed(Choice(Which.ALL)) if photo in cover(other, one)), name)
+    out = other.faces("Ann")[0]
+    other.reject("Ann", [out.face_id])
+    people.name(2, "Ben")
+    done = people.adopt(tmp_path / "other")
+    assert (done.people, done.complaints) == (1, ())
+    assert listed(people) == [(1, "Ann", 4), (2, "Ben", 4), (3, None, 3)]
+    assert out.path not in {face.path for face in people.faces("Ann")}
+    assert people.adopt(tmp_path / "other").decisions == 0
+    people.undo()
+    assert listed(people) == [(1, None, 5), (2, "Ben", 4), (3, None, 3)]
+
+
+def cover(people: IndexPeople, one: PersonInfo) -> str:
+    return people.faces(one.person_id)[0].path

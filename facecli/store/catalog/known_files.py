@@ -10,8 +10,8 @@ import numpy as np
 
 from facecli.config import MOST_PATTERNS, check_pattern
 from facecli.errors import IndexDamaged, UsageError
-from facecli.store.catalog.rows import as_bytes, as_int
-from facecli.store.catalog.schema import CHANGES_FROM, EXCLUDES_FROM, PARTS_FROM
+from facecli.store.catalog.rows import CAPTURE, as_bytes, as_int
+from facecli.store.catalog.schema import CAPTURES_FROM, CHANGES_FROM, EXCLUDES_FROM, PARTS_FROM
 from facecli.store.catalog.sets import Row, SetQueries
 from facecli.store.errors import trusted
 from facecli.store.records import FileStat, KnownFile
@@ -27,6 +27,11 @@ class FileQueries(SetQueries):
     def _stat(self) -> str:
         """The columns that show whether a file is unchanged."""
         return "size, mtime_ns, ctime_ns, inode" if self.version >= CHANGES_FROM else "size, mtime_ns, NULL, NULL"
+
+    @property
+    def capture_columns(self) -> str:
+        """The columns of a capture."""
+        return ", ".join(CAPTURE if self.version >= CAPTURES_FROM else ["NULL"] * len(CAPTURE))
 
     def under(self, root: str) -> Iterator[KnownFile]:
         """Photos and skipped files at and below a path, ascending by path."""
@@ -189,6 +194,17 @@ class FileQueries(SetQueries):
                 "the patterns to exclude are damaged", self.path, hint="facecli check --repair drops them"
             )
         return tuple(str(pattern) for (pattern,) in rows)
+
+    def unlooked(self, after: int = 0) -> list[tuple[int, PhotoFile]]:
+        """Some photos, by id from `after` on, of which it is not known whether their files say when they were taken."""
+        if self.version < CAPTURES_FROM:
+            return []
+        query = (
+            f"SELECT photo_id, path, {self._stat} FROM photos INDEXED BY photos_unlooked "
+            "WHERE looked IS NULL AND photo_id > ? ORDER BY photo_id LIMIT 1000"
+        )
+        with trusted(self.path):
+            return [(as_int(number), self._file(*file)) for number, *file in self.rows(query, (after,))]
 
     def part(self) -> str:
         """The part of the photos that the index is restricted to, as `1/3`; empty for all of them."""

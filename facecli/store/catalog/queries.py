@@ -14,6 +14,7 @@ from facecli.store.catalog.rows import (
     as_int,
     read_box,
     read_boxes,
+    read_capture,
     read_codes,
     read_landmarks,
 )
@@ -27,20 +28,24 @@ FACE_PAGE = 1024
 PHOTO_PAGE = 256
 _FACE = "f.face_id, p.path, f.box, f.score, f.found_by, f.landmarks, e.embedding, f.photo_id"
 _FACES = f"SELECT {_FACE} FROM faces f JOIN photos p USING (photo_id) JOIN embeddings e USING (face_id)"
-PHOTO_COLUMNS = (
-    "path, photo_id, size, mtime_ns, digest, width, height, "
-    "(SELECT count(*) FROM faces f WHERE f.photo_id = p.photo_id)"
-)
-"""The columns of a StoredPhoto, for a table `photos p`."""
-_PHOTOS = f"SELECT {PHOTO_COLUMNS} FROM photos p"
 
 
 class Catalogue(WholeRows):
     """All queries that a reader needs."""
 
+    @property
+    def photo_columns(self) -> str:
+        """The columns of a StoredPhoto, for a table `photos p`."""
+        faces = "(SELECT count(*) FROM faces f WHERE f.photo_id = p.photo_id)"
+        return f"path, photo_id, size, mtime_ns, digest, width, height, {faces}, {self.capture_columns}"
+
+    @property
+    def _photos(self) -> str:
+        return f"SELECT {self.photo_columns} FROM photos p"
+
     def photos(self, root: str = "/") -> Iterator[StoredPhoto]:
         """The photos at and below a path, ascending by path."""
-        yield from self.photos_of(f"{_PHOTOS} WHERE set_id = ? AND path >= ? AND path < ?", (self.set_id,), root)
+        yield from self.photos_of(f"{self._photos} WHERE set_id = ? AND path >= ? AND path < ?", (self.set_id,), root)
 
     def photo_paths(self, root: str) -> Iterator[str]:
         """The paths of the photos at and below a path, in both sets during a migration."""
@@ -50,13 +55,13 @@ class Catalogue(WholeRows):
                 yield from (self.paths.unpack(as_bytes(path)) for (path,) in self._pages(query, (), low, high))
 
     def photos_of(self, query: str, parameters: tuple[object, ...], root: str = "/") -> Iterator[StoredPhoto]:
-        """The photos that a query for PHOTO_COLUMNS selects; its last two parameters are a range of paths."""
+        """The photos that a query for `photo_columns` selects; its last two parameters are a range of paths."""
         for low, high in self.paths.ranges(root):
             yield from map(self._photo, self._pages(query, parameters, low, high))
 
     def photo(self, photo_id: int) -> StoredPhoto | None:
         """One photo, of any set; None where there is none."""
-        rows = self.rows(f"{_PHOTOS} WHERE photo_id = ?", (photo_id,))
+        rows = self.rows(f"{self._photos} WHERE photo_id = ?", (photo_id,))
         return self._photo(rows[0]) if rows else None
 
     def last_photo_id(self) -> int:
@@ -71,12 +76,13 @@ class Catalogue(WholeRows):
         return photo
 
     def _photo(self, row: Row) -> StoredPhoto:
-        path, photo_id, size, mtime_ns, digest, width, height, faces = row
+        path, photo_id, size, mtime_ns, digest, width, height, faces, *capture = row
         with trusted(self.path):
             file = PhotoFile(self.paths.unpack(as_bytes(path)), as_int(size), as_int(mtime_ns))
             if len(as_bytes(digest)) != DIGEST_SIZE:
                 raise ValueError("not a digest")
-            return StoredPhoto(as_int(photo_id), file, as_bytes(digest), as_int(width), as_int(height), as_int(faces))
+            shape = as_int(width), as_int(height), as_int(faces)
+            return StoredPhoto(as_int(photo_id), file, as_bytes(digest), *shape, read_capture(capture))
 
     def photo_of(self, face_id: int) -> int:
         """The id of a face's photo; 0 where there is no such face."""

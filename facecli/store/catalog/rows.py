@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from functools import cache
 from typing import TypeVar
 
 import numpy as np
 import xxhash
 from msgspec import Struct
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
+from facecli.captures import LONGEST_NAME, Capture, iso_time
 from facecli.store.vector_file import Codes
 from facecli.types import Box, FloatArray, IndexedPhoto, PhotoFile
 
@@ -47,11 +50,41 @@ class PhotoRow(Struct, frozen=True):
     width: int
     height: int
     faces: list[FaceRow]
+    capture: Capture | None = None
+    """None where nobody has looked."""
 
 
 def photo_row(photo: IndexedPhoto) -> PhotoRow:
     """A photo and its faces as rows."""
-    return PhotoRow(photo.file, photo.digest, photo.width, photo.height, face_rows(photo))
+    return PhotoRow(photo.file, photo.digest, photo.width, photo.height, face_rows(photo), photo.capture)
+
+
+CAPTURE = ("looked", "taken_ms", "offset_minutes", "latitude", "longitude", "make", "model")
+"""The columns of a capture; the first is the version of what read it."""
+LOOKED = 1
+"""Incremented when the same file gives another capture, so that it is read again."""
+_MOST_OFFSET = 15 * 60
+
+
+def capture_values(capture: Capture | None) -> tuple[object, ...]:
+    """The values of CAPTURE."""
+    return (None,) * len(CAPTURE) if capture is None else (LOOKED, *astuple(capture))
+
+
+def read_capture(values: Sequence[object]) -> Capture | None:
+    """Read the values of CAPTURE; None where nobody has looked, and nothing where a value cannot be true."""
+    looked, taken, offset, latitude, longitude, make, model = values
+    if looked is None:
+        return None
+    place = [
+        one if isinstance(one, float) and abs(one) <= most else None for one, most in ((latitude, 90), (longitude, 180))
+    ]
+    return Capture(
+        taken if isinstance(taken, int) and iso_time(taken) is not None else None,
+        offset if isinstance(offset, int) and abs(offset) <= _MOST_OFFSET else None,
+        *(place if None not in place else (None, None)),
+        *(name[:LONGEST_NAME] if isinstance(name, str) else "" for name in (make, model)),
+    )
 
 
 def face_rows(photo: IndexedPhoto) -> list[FaceRow]:

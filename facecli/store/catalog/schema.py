@@ -168,7 +168,19 @@ EXCLUDES = """
 CREATE TABLE excludes (place INTEGER PRIMARY KEY, pattern TEXT NOT NULL) STRICT;
 """
 """The patterns of --exclude, in the order in which they were given, as gitignore needs it."""
-MIGRATIONS: tuple[str, ...] = (FIRST, CHANGES, PARTS, PEOPLE, EXCLUDES)
+CAPTURES = """
+ALTER TABLE photos ADD COLUMN looked INTEGER;
+ALTER TABLE photos ADD COLUMN taken_ms INTEGER;
+ALTER TABLE photos ADD COLUMN offset_minutes INTEGER;
+ALTER TABLE photos ADD COLUMN latitude REAL;
+ALTER TABLE photos ADD COLUMN longitude REAL;
+ALTER TABLE photos ADD COLUMN make TEXT;
+ALTER TABLE photos ADD COLUMN model TEXT;
+CREATE INDEX photos_unlooked ON photos (photo_id) WHERE looked IS NULL;
+"""
+"""Columns for when, where and with what a photo was taken, and for the version of what read it, NULL where nothing
+did. The index holds only photos that an earlier version indexed, until a run has looked at them."""
+MIGRATIONS: tuple[str, ...] = (FIRST, CHANGES, PARTS, PEOPLE, EXCLUDES, CAPTURES)
 """Script n takes a catalogue from version n to n + 1. A reader cannot migrate; it reads NULL for missing columns."""
 CHANGES_FROM = 1 + MIGRATIONS.index(CHANGES)
 """The first version that has the columns of CHANGES."""
@@ -176,6 +188,8 @@ PARTS_FROM = 1 + MIGRATIONS.index(PARTS)
 """The first version that has the column of PARTS."""
 PEOPLE_FROM = 1 + MIGRATIONS.index(PEOPLE)
 """The first version that has the tables of PEOPLE."""
+CAPTURES_FROM = 1 + MIGRATIONS.index(CAPTURES)
+"""The first version that has the columns of CAPTURES."""
 EXCLUDES_FROM = 1 + MIGRATIONS.index(EXCLUDES)
 """The first version that has the table of EXCLUDES."""
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
+from facecli.captures import Capture
 from facecli.store.catalog.known_files import FileQueries
 from facecli.store.catalog.rows import (
     DIGEST_SIZE,
@@ -19,6 +20,7 @@ from facecli.store.catalog.rows import (
     photo_checksum,
     read_all_landmarks,
     read_boxes,
+    read_capture,
     read_codes,
 )
 from facecli.store.catalog.sets import Row
@@ -47,6 +49,7 @@ class WholePhoto(Struct, frozen=True):
     faces: int
     again: bool
     """Whether it must be embedded again, so that its faces are not to be used."""
+    capture: Capture | None
 
 
 class Standing(Struct, frozen=True):
@@ -65,7 +68,7 @@ class WholeRows(FileQueries):
         """All photos, ascending by path, `page` of them in memory at a time."""
         query = (
             f"SELECT path, photo_id, {self._stat}, digest, width, height, checksum, again, "
-            "(SELECT count(*) FROM faces f WHERE f.photo_id = p.photo_id) FROM photos p "
+            f"(SELECT count(*) FROM faces f WHERE f.photo_id = p.photo_id), {self.capture_columns} FROM photos p "
             f"WHERE set_id = ? AND path >= ? AND path < ? ORDER BY path LIMIT {page:d}"
         )
         before = b""
@@ -82,15 +85,29 @@ class WholeRows(FileQueries):
 
     def _whole_photos(self, rows: list[Row]) -> Iterator[WholePhoto]:
         """Each row as a photo; raises TypeError or ValueError where one is damaged."""
-        for path, number, size, mtime_ns, ctime_ns, inode, digest, width, height, checksum, again, faces in zip(
-            *_columns(rows, _PHOTO_TYPES), strict=True
-        ):
+        captures = [read_capture(row[len(_PHOTO_TYPES) :]) for row in rows]
+        columns = _columns([row[: len(_PHOTO_TYPES)] for row in rows], _PHOTO_TYPES)
+        for (
+            path,
+            number,
+            size,
+            mtime_ns,
+            ctime_ns,
+            inode,
+            digest,
+            width,
+            height,
+            checksum,
+            again,
+            faces,
+            capture,
+        ) in zip(*columns, captures, strict=True):
             file = PhotoFile(self.paths.unpack(path), size, mtime_ns, ctime_ns, inode)
             expected = photo_checksum(number, digest, path, self.set_id, size, mtime_ns, width, height)
             if expected != checksum or len(digest) != DIGEST_SIZE:
                 raise ValueError("not the photo that was written")
             place = os.fsencode(file.path)
-            yield WholePhoto(place, number, file, digest, width, height, faces, bool(again))
+            yield WholePhoto(place, number, file, digest, width, height, faces, bool(again), capture)
 
     def whole_faces(self, photo_ids: Iterable[int]) -> dict[int, list[FaceRow]]:
         """The faces of photos, ascending by id; photos without faces are left out."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from facecli.errors import IndexDamaged
 from facecli.store.catalog.queries import Catalogue
-from facecli.store.people.reading import MOST_PEOPLE, StoredPeople
+from facecli.store.people.log import MOST_PEOPLE
+from facecli.store.people.reading import StoredPeople
 from facecli.store.people.writing import drop_groups, drop_idle
 from facecli.store.records import Problem
 

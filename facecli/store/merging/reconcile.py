@@ -84,8 +84,8 @@ def rows_to_write(target: Catalogue, shards: Sequence[Catalogue], photos: Sequen
     """The rows to write; all photos of one content get the faces of the first, as in an index run."""
     faces = _faces_by_content(target, shards, photos)
     return [
-        PhotoRow(one.photo.file, one.photo.digest, one.photo.width, one.photo.height, faces[one.photo.digest])
-        for one in photos
+        PhotoRow(photo.file, photo.digest, photo.width, photo.height, faces[photo.digest], photo.capture)
+        for photo in (one.photo for one in photos)
     ]
 
 

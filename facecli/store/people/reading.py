@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import xxhash
 
-from facecli.errors import IndexDamaged
+from facecli.captures import iso_time
 from facecli.persons import PersonFace
-from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.rows import DIGEST_SIZE, are_unit, as_bytes, as_float, as_int, read_box, read_codes
-from facecli.store.catalog.schema import PEOPLE_FROM
+from facecli.store.catalog.schema import CAPTURES_FROM
 from facecli.store.catalog.sets import Row
 from facecli.store.errors import trusted
 from facecli.store.people.edges import read_edges
-from facecli.store.people.names import is_name
+from facecli.store.people.log import MOST_PEOPLE, DecisionLog
 from facecli.store.people.records import (
-    Anchor,
-    Decision,
-    DecisionKind,
     EdgeTable,
     FaceKey,
     FaceTable,
@@ -28,18 +24,9 @@ from facecli.store.people.records import (
     PersonGroup,
     Resemblance,
 )
-from facecli.store.people.standing import Standing, stand
 from facecli.types import FloatArray, PhotoFile
 
 PAGE = 4096
-MOST_PEOPLE = 1 << 40
-_DECISIONS = "SELECT decision_id, kind, person_id, name, other, step, time_ns FROM decisions"
-_ABOUT_PEOPLE = f"{_DECISIONS} WHERE kind IN ('name', 'hide', 'show', 'cover', 'join') ORDER BY decision_id"
-_ANCHORS = (
-    "SELECT d.decision_id, a.digest, a.box, a.face_id FROM decided d JOIN anchors a USING (anchor_id) "
-    "ORDER BY d.decision_id, a.digest, a.box"
-)
-_COVERS = _ANCHORS.replace("ORDER BY", "JOIN decisions s USING (decision_id) WHERE s.kind = 'cover' ORDER BY")
 _FACES = (
     "SELECT f.face_id, p.digest, f.box, f.score, f.checksum, e.embedding FROM faces f JOIN photos p USING (photo_id) "
     "JOIN embeddings e USING (face_id) WHERE f.set_id = ? AND f.face_id > ? ORDER BY f.face_id LIMIT ?"
@@ -50,46 +37,8 @@ _MEMBERS = (
 )
 
 
-class StoredPeople:
-    """People as an index holds them."""
-
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
-
-    @property
-    def exists(self) -> bool:
-        """Whether the catalogue has tables of people."""
-        return self._catalogue.version >= PEOPLE_FROM
-
-    # decisions
-
-    def decisions(self) -> tuple[Decision, ...]:
-        """The log of decisions, oldest first, each with its faces."""
-        return self._log(f"{_DECISIONS} ORDER BY decision_id", _ANCHORS)
-
-    def standing(self) -> Standing:
-        """Names, covers and hidden people as they stand; without what is decided about their faces."""
-        return stand(self._log(_ABOUT_PEOPLE, _COVERS))
-
-    def _log(self, decisions: str, faces: str) -> tuple[Decision, ...]:
-        if not self.exists:
-            return ()
-        anchors: dict[int, list[Anchor]] = {}
-        with self._catalogue.steady(), trusted(self._catalogue.path):
-            for decision_id, *anchor in self._catalogue.rows(faces):
-                anchors.setdefault(as_int(decision_id), []).append(_anchor(*anchor))
-            rows = self._catalogue.rows(decisions)
-            return tuple(_decision(row, tuple(anchors.get(as_int(row[0]), ()))) for row in rows)
-
-    def unreadable(self) -> dict[str, list[tuple[int]]]:
-        """The tables of decisions, each with the rows that cannot be read."""
-        anchors = self._catalogue.rows("SELECT anchor_id, digest, box, face_id FROM anchors")
-        return {
-            "decisions": [(row[0],) for row in self._catalogue.rows(_DECISIONS) if _fails(_decision, row, ())],  # type: ignore[misc]
-            "anchors": [(row[0],) for row in anchors if _fails(_anchor, *row[1:])],  # type: ignore[misc]
-        }
-
-    # groups
+class StoredPeople(DecisionLog):
+    """People as an index holds them: decisions, and the groups that follow from them."""
 
     def grouping(self) -> Grouping:
         """What the groups were made from."""
@@ -129,6 +78,16 @@ class StoredPeople:
             rows = [row for person in people for row in self._catalogue.rows(query, (mine, person))]
         with trusted(self._catalogue.path):
             return [self._member_face(row) for row in rows]
+
+    def photos(self, person_id: int) -> set[int]:
+        """The ids of the photos that show a person."""
+        query = (
+            "SELECT DISTINCT f.photo_id FROM members m JOIN faces f USING (face_id) "
+            "WHERE f.set_id = ? AND m.person_id = ?"
+        )
+        rows = self._catalogue.rows(query, (self._catalogue.set_id, person_id)) if self.exists else []
+        with trusted(self._catalogue.path):
+            return {as_int(number) for (number,) in rows}
 
     def embeddings(self, person_id: int) -> FloatArray:
         """The embeddings of a person's faces, float32 (n, d), of unit length."""
@@ -183,6 +142,19 @@ class StoredPeople:
         """The generation of the catalogue."""
         return self._catalogue.number("SELECT generation FROM state")
 
+    def times(self) -> dict[int, tuple[str, str]]:
+        """For each person of whose photos a time is known: when the earliest and the latest were taken, ISO."""
+        if self._catalogue.version < CAPTURES_FROM:
+            return {}
+        query = (
+            "SELECT m.person_id, min(p.taken_ms), max(p.taken_ms) FROM members m JOIN faces f USING (face_id) "
+            "JOIN photos p USING (photo_id) WHERE f.set_id = ? AND p.taken_ms IS NOT NULL GROUP BY m.person_id"
+        )
+        rows = self._catalogue.rows(query, (self._catalogue.set_id,))
+        with trusted(self._catalogue.path):
+            ends = {_person_id(person): (iso_time(as_int(low)), iso_time(as_int(high))) for person, low, high in rows}
+        return {person: (low, high) for person, (low, high) in ends.items() if low is not None and high is not None}
+
     def recogniser(self) -> str:
         """The SHA-256 of the model that made the embeddings."""
         return self._catalogue.sets()[True].fingerprint.recogniser_sha256
@@ -213,6 +185,14 @@ class StoredPeople:
                 codes,
                 _as_signed(xxhash.xxh3_64_intdigest(b"".join(_signed(row[0], row[1], row[4]) for row in found))),
             )
+
+    def keys(self) -> dict[int, FaceKey]:
+        """The content and box of each face, by its id."""
+        found: dict[int, FaceKey] = {}
+        for rows in self._pages(_FACES.replace("e.embedding", "NULL")):
+            with trusted(self._catalogue.path):
+                found |= {as_int(row[0]): _key(row[1], row[2]) for row in rows}
+        return found
 
     def _pages(self, query: str) -> Iterator[list[Row]]:
         last = 0
@@ -257,35 +237,8 @@ class StoredPeople:
         return PersonFace(one.face_id, one.person_id, one.similarity, one.decided, *place)
 
 
-def _fails(read: Callable[..., object], *values: object) -> bool:
-    try:
-        with trusted(""):
-            read(*values)
-    except IndexDamaged:
-        return True
-    return False
-
-
 def _member(face_id: object, person_id: object, similarity: object, decided: object) -> GroupMember:
     return GroupMember(as_int(face_id), _person_id(person_id), min(max(as_float(similarity), -1.0), 1.0), bool(decided))
-
-
-def _decision(row: Row, faces: tuple[Anchor, ...]) -> Decision:
-    decision_id, kind, person_id, name, other, step, time_ns = row
-    numbers = as_int(person_id), as_int(other)
-    if not all(0 <= number < MOST_PEOPLE for number in numbers) or not isinstance(name, str):
-        raise ValueError("not a decision")
-    if name and not is_name(name):
-        raise ValueError("not a name")
-    made = as_int(step), as_int(time_ns), as_int(decision_id)
-    return Decision(DecisionKind(str(kind)), numbers[0], name, numbers[1], faces, *made)
-
-
-def _anchor(digest: object, box: object, face_id: object) -> Anchor:
-    read_box(as_bytes(box))
-    if len(as_bytes(digest)) != DIGEST_SIZE:
-        raise ValueError("not a digest")
-    return Anchor(as_bytes(digest), as_bytes(box), as_int(face_id))
 
 
 def _key(digest: object, box: object) -> FaceKey:

@@ -35,7 +35,7 @@ class FaceClaim(Struct):
     """The people that it is not."""
 
 
-class Standing(Struct):
+class DecidedPeople(Struct):
     """People and claims as they stand."""
 
     people: dict[int, Person] = field(default_factory=dict)
@@ -73,15 +73,15 @@ class Standing(Struct):
         raise QueryError("no such person in the index", quoted(asked), hint="facecli people --all lists them")
 
 
-def stand(log: Iterable[Decision]) -> Standing:
+def stand(log: Iterable[Decision]) -> DecidedPeople:
     """Replay decisions, oldest first."""
-    now = Standing()
+    now = DecidedPeople()
     for decision in log:
         _apply(now, decision)
     return now
 
 
-def _apply(now: Standing, decision: Decision) -> None:
+def _apply(now: DecidedPeople, decision: Decision) -> None:
     person_id = now.resolve(decision.person_id)
     person = now.people.setdefault(person_id, Person(person_id))
     match decision.kind:
@@ -101,7 +101,7 @@ def _apply(now: Standing, decision: Decision) -> None:
                 _reject(now, anchor, person_id)
 
 
-def _join(now: Standing, person: Person, other: int) -> None:
+def _join(now: DecidedPeople, person: Person, other: int) -> None:
     """Make another person this one; the first one's name stays, where it has one."""
     if other == person.person_id:
         return
@@ -119,13 +119,13 @@ def _join(now: Standing, person: Person, other: int) -> None:
             claim.not_people.discard(person.person_id)  # said later: all of both are one
 
 
-def _claim(now: Standing, anchor: Anchor, person_id: int, *, decided: bool) -> None:
+def _claim(now: DecidedPeople, anchor: Anchor, person_id: int, *, decided: bool) -> None:
     claim = now.claims.setdefault(anchor.key, FaceClaim(anchor))
     claim.person_id, claim.decided = person_id, decided or (claim.decided and claim.person_id == person_id)
     claim.not_people.discard(person_id)
 
 
-def _reject(now: Standing, anchor: Anchor, person_id: int) -> None:
+def _reject(now: DecidedPeople, anchor: Anchor, person_id: int) -> None:
     claim = now.claims.setdefault(anchor.key, FaceClaim(anchor))
     if claim.person_id == person_id:
         claim.person_id, claim.decided = 0, False

@@ -42,7 +42,7 @@ class MappedCodes:
         stored.check()
         self._whole: Any = self._faiss.read_index(f"/dev/fd/{stored.descriptor}", self._faiss.IO_FLAG_MMAP_IFC)
         held = self._whole.codes
-        _read_ahead(int(held.data()), int(held.size()))
+        read_ahead(int(held.data()), int(held.size()))
         file = stored.file
         room = (ctypes.c_ubyte * (len(stored) * file.code_size)).from_address(int(held.data()))
         self.codes: NDArray[Any] = np.ctypeslib.as_array(room).view(file.form.dtype).reshape(len(stored), file.width)
@@ -103,7 +103,7 @@ def in_threads(action: Callable[[T], R], items: Sequence[T]) -> list[R]:
         return list(workers.map(alone, items))
 
 
-def _read_ahead(address: int, length: int) -> None:
+def read_ahead(address: int, length: int) -> None:
     """Turn the kernel's read-ahead for a mapping on again.
 
     FAISS turns it off, and a sequential scan then waits for the disk at every page (5 s instead of 0.2 s for 200 MB).

@@ -11,10 +11,12 @@ from msgspec import Struct
 
 from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.rows import (
+    CAPTURE,
     FaceRow,
     PhotoRow,
     as_bytes,
     as_int,
+    capture_values,
     photo_checksum,
     photo_row,
     read_boxes,
@@ -193,10 +195,10 @@ class BatchCommit:
         checksum = photo_checksum(
             photo_id, photo.digest, stored, set_id, file.size, file.mtime_ns, photo.width, photo.height
         )
-        values = (photo.digest, *stat_values(file), photo.width, photo.height, checksum, photo_id)
-        names = ("digest", *STAT, "width", "height", "checksum")
+        values = (photo.digest, *stat_values(file), photo.width, photo.height, checksum)
+        names = ("digest", *STAT, "width", "height", "checksum", *CAPTURE)
         query = f"UPDATE photos SET {' = ?, '.join(names)} = ?, again = 0 WHERE photo_id = ?"
-        self._connection.execute(query, values)
+        self._connection.execute(query, (*values, *capture_values(photo.capture), photo_id))
         if earlier != photo.digest:
             self._deletions.lost(blob=earlier)
 

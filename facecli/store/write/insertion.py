@@ -7,14 +7,14 @@ import sqlite3
 from collections.abc import Sequence
 
 from facecli.store.catalog.queries import Catalogue
-from facecli.store.catalog.rows import FaceRow, PhotoRow, as_count, as_int, photo_checksum
+from facecli.store.catalog.rows import CAPTURE, FaceRow, PhotoRow, as_count, as_int, capture_values, photo_checksum
 from facecli.store.catalog.sets import SetRow
 from facecli.store.errors import trusted
 from facecli.types import PhotoFile
 
 STAT = ("size", "mtime_ns", "ctime_ns", "inode")
 """The columns that show later whether a file is unchanged."""
-_PHOTO = ("photo_id", "set_id", "digest", "path", *STAT, "width", "height", "checksum")
+_PHOTO = ("photo_id", "set_id", "digest", "path", *STAT, "width", "height", "checksum", *CAPTURE)
 _FACE = ("face_id", "set_id", "photo_id", "slot", "box", "score", "found_by", "landmarks", "checksum")
 
 
@@ -48,7 +48,7 @@ class Insertions:
             photo_id, photo.digest, stored, set_id, file.size, file.mtime_ns, photo.width, photo.height
         )
         values = (photo_id, set_id, photo.digest, stored, *stat_values(file), photo.width, photo.height, checksum)
-        self._photos.append(values)
+        self._photos.append((*values, *capture_values(photo.capture)))
         return photo_id
 
     def add_faces(self, faces: Sequence[FaceRow], photo_id: int) -> int:

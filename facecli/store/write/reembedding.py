@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from facecli.errors import StoreError
 from facecli.store.catalog.connection import transaction
-from facecli.store.catalog.queries import PHOTO_COLUMNS, Catalogue
+from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.sets import SetRow
 from facecli.store.disk.durable import Disk
 from facecli.store.maintenance.create import add_set
@@ -68,7 +68,7 @@ class Migration:
         """The photos of the current set that are missing in the second one, ascending by path."""
         sets = self._catalogue.sets()
         if False in sets:
-            query = f"SELECT {PHOTO_COLUMNS} FROM {_LACKING} AND p.path >= ? AND p.path < ?"
+            query = f"SELECT {self._catalogue.photo_columns} FROM {_LACKING} AND p.path >= ? AND p.path < ?"
             yield from self._catalogue.photos_of(query, (sets[True].set_id, sets[False].set_id))
 
     def switch(self, *, drop_unreachable: bool) -> int:
