@@ -212,13 +212,8 @@ class Index:
         return removal
 
     def merge(self, *indexes: StrPath, progress: bool | Reporter = False) -> MergeReport:
-        """Take in the photos of other indexes of the same model and settings, as if this index had indexed them.
-
-        The others are only read. What was removed from this index stays out. Raises IndexMismatch if one is of another
-        kind, StoreError if one has removals that this index does not know, before anything is changed.
-        """
-        request = MergeRequest(self.path, tuple(map(_absolute, indexes)))
-        return merge_indexes(request, _reporter(progress))
+        """Take in the photos of other indexes, as if this one had indexed them; raises StoreError if that cannot be."""
+        return merge_indexes(MergeRequest(self.path, tuple(map(_absolute, indexes))), _reporter(progress))
 
     def check(self) -> list[Problem]:
         """List the problems of the index; empty if it is sound."""

@@ -5,13 +5,17 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from facecli.captures import Capture, iso_time
 from facecli.cli.context import path_style
+from facecli.cli.limiting import limit_options, tell_left_out
 from facecli.cli.options import Common, ExampleCommand, common_options
 from facecli.cli.streams import results
+from facecli.errors import UsageError
+from facecli.limits import read_limits
 from facecli.output.layout import Column, PlainLayout
 
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ PAGE = 1000
 EXAMPLES = """
 facecli info                    counts, model, licence, threshold, sizes
 facecli info --photos           one line per photo: path, faces, width, height
+facecli info --photos --after 2004 --under album
 facecli info --skipped          the files that could not be read, and why
 facecli info --json | jq .faces
 """
@@ -37,8 +42,9 @@ facecli info --json | jq .faces
 @click.option("--photos", is_flag=True, help="List the photos: path, faces, width, height.")
 @click.option("--skipped", is_flag=True, help="List the files that could not be read: path, reason, detail.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object; includes the requested lists.")
+@limit_options
 @common_options
-def info(common: Common, *, photos: bool, skipped: bool, as_json: bool) -> None:
+def info(common: Common, *, photos: bool, skipped: bool, as_json: bool, **given: Any) -> None:
     r"""Show the contents of an index: counts, model and its licence, threshold, sizes on disk.
 
     The lists are tables on a terminal, tab-separated rows in a pipe; tab, newline and backslash in a path are written
@@ -47,17 +53,22 @@ def info(common: Common, *, photos: bool, skipped: bool, as_json: bool) -> None:
     from facecli.store.locate import find_index  # noqa: PLC0415 (not for --help)
     from facecli.store.reader import open_reader  # noqa: PLC0415 (not for --help)
 
-    style = path_style(common)
+    style, limits = path_style(common), read_limits(**given)
+    if limits and not photos:
+        raise UsageError("limits are for --photos", "facecli info", hint="facecli info --photos --after 2004")
     with open_reader(find_index(common.index, os.getcwd())) as reader, results() as out:
+        listed = reader.photos_within(limits) if photos else None
+        if limits:
+            tell_left_out(reader.select(limits), common.console())
         if as_json:
-            for part in _json_parts(reader, style, photos=photos, skipped=skipped):
+            for part in _json_parts(reader, style, listed, skipped=skipped):
                 out.write(part)
             return
         if not (photos or skipped):
             for part in _summary(reader, style):
                 out.write(part)
-        if photos:
-            _print_list(reader.photos(), PhotoLayout(style), out, common)
+        if listed is not None:
+            _print_list(listed, PhotoLayout(style), out, common)
         if skipped:
             _print_list(reader.skips(), SkipLayout(style), out, common)
 
@@ -158,7 +169,7 @@ class PhotoLayout(PlainLayout["StoredPhoto"]):
     """The layout of the photos of an index."""
 
     columns = (Column("path", path=True), *(Column(name, right=True) for name in ("faces", "width", "height")))
-    fields = ("path", "faces", "width", "height")
+    fields = ("path", "faces", "width", "height", "taken_at", "lat", "lon")
 
     def __init__(self, style: PathStyle) -> None:
         self._style = style
@@ -168,7 +179,15 @@ class PhotoLayout(PlainLayout["StoredPhoto"]):
         from facecli.output.paths import path_record  # noqa: PLC0415 (not for --help)
 
         path = path_record(self._style.show(photo.file.path))
-        return {**path, "faces": photo.faces, "width": photo.width, "height": photo.height}
+        capture = photo.capture or Capture()
+        shape = {"faces": photo.faces, "width": photo.width, "height": photo.height}
+        return {
+            **path,
+            **shape,
+            "taken_at": iso_time(capture.taken_ms),
+            "lat": capture.latitude,
+            "lon": capture.longitude,
+        }
 
     def cells(self, photo: StoredPhoto) -> tuple[str, ...]:
         """The cells of a photo."""
@@ -206,15 +225,17 @@ class SkipLayout(PlainLayout["Skipped"]):
 # JSON output
 
 
-def _json_parts(reader: IndexReader, style: PathStyle, *, photos: bool, skipped: bool) -> Iterator[bytes]:
+def _json_parts(
+    reader: IndexReader, style: PathStyle, photos: Iterator[StoredPhoto] | None, *, skipped: bool
+) -> Iterator[bytes]:
     """Yield one JSON object in pieces, so that a large index needs little memory."""
     from facecli.output.records import json_bytes  # noqa: PLC0415 (not for --help)
 
     people, named = reader.people.totals()
     kept: dict[str, JsonValue] = {"people": people, "named": named, "exclude": list(reader.excludes())}
     yield json_bytes({**_record(reader.info, style), **kept})[:-1]
-    if photos:
-        yield from _json_list("photo_list", map(PhotoLayout(style).record, reader.photos()))
+    if photos is not None:
+        yield from _json_list("photo_list", map(PhotoLayout(style).record, photos))
     if skipped:
         yield from _json_list("skipped_list", map(SkipLayout(style).record, reader.skips()))
     yield b"}\n"

@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct, field
 
-Item = TypeVar("Item")
-Finding = TypeVar("Finding")
+TaskType = TypeVar("TaskType")
+OutcomeType = TypeVar("OutcomeType")
 
 LINGER_SECONDS = 0.02
 """How long an idle worker waits for its chunk to fill up."""
@@ -18,18 +18,18 @@ MOST_DEATHS = 3
 """The workers that may die on a photo before it is given up."""
 
 
-class Slot(Struct, Generic[Item, Finding], eq=False):
+class Slot(Struct, Generic[TaskType, OutcomeType], eq=False):
     """A photo in the order of the run."""
 
-    task: Item
-    outcome: Finding | None = None
+    task: TaskType
+    outcome: OutcomeType | None = None
 
 
-class Parcel(Struct, Generic[Item, Finding], eq=False):
+class Parcel(Struct, Generic[TaskType, OutcomeType], eq=False):
     """A chunk with its history."""
 
     number: int
-    slots: list[Slot[Item, Finding]]
+    slots: list[Slot[TaskType, OutcomeType]]
     force: bool = False
     deaths: int = 0
     """The workers that died with it in hand; after one it is done alone on a worker, or innocents were blamed."""
@@ -43,13 +43,13 @@ class Parcel(Struct, Generic[Item, Finding], eq=False):
     """When it was handed out."""
 
 
-class Backlog(Generic[Item, Finding]):
+class Backlog(Generic[TaskType, OutcomeType]):
     """Chunks for the workers; cut to their size only when a worker asks."""
 
-    def __init__(self, give_up: Callable[[Item, str], Finding], *, force: bool) -> None:
+    def __init__(self, give_up: Callable[[TaskType, str], OutcomeType], *, force: bool) -> None:
         self._give_up, self._force = give_up, force
-        self._queue: deque[Slot[Item, Finding]] = deque()
-        self._returned: list[Parcel[Item, Finding]] = []
+        self._queue: deque[Slot[TaskType, OutcomeType]] = deque()
+        self._returned: list[Parcel[TaskType, OutcomeType]] = []
         self._since = 0.0
         self._number = 0
         self.ended = False
@@ -58,13 +58,13 @@ class Backlog(Generic[Item, Finding]):
     def __bool__(self) -> bool:
         return bool(self._queue or self._returned)
 
-    def add(self, slot: Slot[Item, Finding]) -> None:
+    def add(self, slot: Slot[TaskType, OutcomeType]) -> None:
         """Add the next photo of the run."""
         if not self._queue:
             self._since = time.monotonic()
         self._queue.append(slot)
 
-    def add_first(self, slot: Slot[Item, Finding]) -> None:
+    def add_first(self, slot: Slot[TaskType, OutcomeType]) -> None:
         """Add a photo that is done before all others, even if the index has its content."""
         self._returned.insert(0, self._parcel([slot], force=True))
 
@@ -73,14 +73,14 @@ class Backlog(Generic[Item, Finding]):
         self._queue.clear()
         self._returned.clear()
 
-    def returned(self, worker: int, *, to_idle: bool) -> Parcel[Item, Finding] | None:
+    def returned(self, worker: int, *, to_idle: bool) -> Parcel[TaskType, OutcomeType] | None:
         """A chunk that came back and that `worker` may have, the earliest first, since the run waits for it."""
         for place, parcel in enumerate(self._returned):
             if (to_idle or not parcel.deaths) and (parcel.doubter < 0 or parcel.doubter != worker):
                 return self._returned.pop(place)
         return None
 
-    def cut(self, size: int, *, to_idle: bool) -> Parcel[Item, Finding] | None:
+    def cut(self, size: int, *, to_idle: bool) -> Parcel[TaskType, OutcomeType] | None:
         """A new chunk of `size` photos; of fewer only for an idle worker that has waited, or at the end of the run."""
         is_due = self.ended or (to_idle and time.monotonic() - self._since >= LINGER_SECONDS)
         if not self._queue or (len(self._queue) < size and not is_due):
@@ -93,7 +93,7 @@ class Backlog(Generic[Item, Finding]):
         """A chunk's size; at the end of the run less, so that all workers end at about the same time."""
         return min(size, max(least, -(-len(self._queue) // parts))) if self.ended else size
 
-    def put_back(self, parcel: Parcel[Item, Finding], why: str, *, died: bool) -> None:
+    def put_back(self, parcel: Parcel[TaskType, OutcomeType], why: str, *, died: bool) -> None:
         """Take back a chunk; if workers died, first once more whole, then in halves, until one photo is at fault."""
         parcel.holders.clear()
         parcel.deaths += died
@@ -110,11 +110,13 @@ class Backlog(Generic[Item, Finding]):
             parcel.slots[0].outcome = self._give_up(parcel.slots[0].task, why)
         self._returned = sorted((*self._returned, *parts), key=lambda parcel: parcel.number)
 
-    def _half(self, parcel: Parcel[Item, Finding], slots: list[Slot[Item, Finding]]) -> Parcel[Item, Finding]:
+    def _half(
+        self, parcel: Parcel[TaskType, OutcomeType], slots: list[Slot[TaskType, OutcomeType]]
+    ) -> Parcel[TaskType, OutcomeType]:
         half = self._parcel(slots, force=parcel.force)
         half.deaths, half.isolated = 1, True
         return half
 
-    def _parcel(self, slots: list[Slot[Item, Finding]], *, force: bool) -> Parcel[Item, Finding]:
+    def _parcel(self, slots: list[Slot[TaskType, OutcomeType]], *, force: bool) -> Parcel[TaskType, OutcomeType]:
         self._number += 1
         return Parcel(self._number, slots, force)

@@ -11,7 +11,7 @@ from typing import Generic
 from msgspec import Struct
 
 from facecli.errors import FacecliError, WorkerError
-from facecli.fleet.backlog import Backlog, Finding, Item, Parcel, Slot
+from facecli.fleet.backlog import Backlog, OutcomeType, Parcel, Slot, TaskType
 from facecli.fleet.crew import Crew, Member
 from facecli.fleet.engine import Failure
 from facecli.pipeline.clock import StageClock
@@ -21,6 +21,8 @@ from facecli.wording import counted
 
 IN_HAND = 2
 """Chunks that a worker has: one that it works on and the next."""
+ENDING = 2 * IN_HAND
+"""The chunks per worker that the last photos of a run are divided into, so that a slow one does not hold up the end."""
 AHEAD = 4
 """The chunks per worker that are in progress or wait for an earlier one; while they wait they are faces, not pixels."""
 LEAST_WINDOW = 64
@@ -35,15 +37,15 @@ FAULTS = 8
 """The wrong answers in a row before a worker is left out; a single photo causes fewer."""
 
 
-class Translation(Struct, Generic[Item, Finding], frozen=True):
+class Translation(Struct, Generic[TaskType, OutcomeType], frozen=True):
     """How the tasks and outcomes of a run are written in messages."""
 
-    write: Callable[[Item], PhotoTask]
-    read: Callable[[Item, PhotoResult], Finding]
+    write: Callable[[TaskType], PhotoTask]
+    read: Callable[[TaskType, PhotoResult], OutcomeType]
     """Raises ValueError if the result cannot be one for the task."""
-    give_up: Callable[[Item, str], Finding]
+    give_up: Callable[[TaskType, str], OutcomeType]
     """The outcome of a photo that workers died on."""
-    doubts: Callable[[Finding], bool]
+    doubts: Callable[[OutcomeType], bool]
     """Whether the driver knows better, so that the worker must be at fault."""
 
 
@@ -51,13 +53,13 @@ class Withdrawn(Exception):
     """The run was stopped before a photo was done."""
 
 
-class Dispatcher(Generic[Item, Finding]):
+class Dispatcher(Generic[TaskType, OutcomeType]):
     """Has the photos of a run done by the workers of an engine; used by one thread."""
 
     def __init__(
         self,
         crew: Crew,
-        translation: Translation[Item, Finding],
+        translation: Translation[TaskType, OutcomeType],
         reporter: Reporter,
         *,
         force: bool = False,
@@ -69,15 +71,15 @@ class Dispatcher(Generic[Item, Finding]):
         """The time of the workers."""
         self.providers: dict[str, None] = {}
         """ONNX Runtime's names of the providers in use; empty if no photo needed the models."""
-        self._backlog: Backlog[Item, Finding] = Backlog(translation.give_up, force=force)
-        self._order: deque[Slot[Item, Finding]] = deque()
-        self._open: dict[int, Parcel[Item, Finding]] = {}
+        self._backlog: Backlog[TaskType, OutcomeType] = Backlog(translation.give_up, force=force)
+        self._order: deque[Slot[TaskType, OutcomeType]] = deque()
+        self._open: dict[int, Parcel[TaskType, OutcomeType]] = {}
         self._took: deque[float] = deque(maxlen=RECENT)
         self._polled = 0.0
 
     def results(
-        self, source: Iterator[Item | Slot[Item, Finding] | None], stop: Callable[[], object]
-    ) -> Iterator[Finding | None]:
+        self, source: Iterator[TaskType | Slot[TaskType, OutcomeType] | None], stop: Callable[[], object]
+    ) -> Iterator[OutcomeType | None]:
         """Yield the outcomes in the order of the source, which gives tasks, slots with an outcome, or None.
 
         None is yielded at once, so that the consumer regains control. When `stop` becomes true, no more photos are
@@ -94,9 +96,9 @@ class Dispatcher(Generic[Item, Finding]):
         if self._order:
             yield from self._finish()
 
-    def again(self, task: Item) -> Finding:
+    def again(self, task: TaskType) -> OutcomeType:
         """Have one photo done now, even if the index has its content; raises Withdrawn if the run is being stopped."""
-        slot: Slot[Item, Finding] = Slot(task)
+        slot: Slot[TaskType, OutcomeType] = Slot(task)
         self._backlog.add_first(slot)
         while slot.outcome is None:
             if self.crew.finishing:
@@ -109,7 +111,7 @@ class Dispatcher(Generic[Item, Finding]):
         """The most photos in progress or waiting for an earlier one."""
         return max(LEAST_WINDOW, AHEAD * sum(map(self._size, self.crew.members.values())))
 
-    def _take(self, source: Iterator[Item | Slot[Item, Finding] | None]) -> Iterator[None]:
+    def _take(self, source: Iterator[TaskType | Slot[TaskType, OutcomeType] | None]) -> Iterator[None]:
         """Take the next item of the source, and look at the workers now and then."""
         item = next(source, self)
         if item is self:
@@ -123,14 +125,14 @@ class Dispatcher(Generic[Item, Finding]):
         if time.monotonic() - self._polled >= POLL_SECONDS:
             self._turn(0)
 
-    def _add(self, task: Item) -> None:
-        slot: Slot[Item, Finding] = Slot(task)
+    def _add(self, task: TaskType) -> None:
+        slot: Slot[TaskType, OutcomeType] = Slot(task)
         self._order.append(slot)
         self._backlog.add(slot)
         if self.crew.is_empty:
             self.crew.begin()
 
-    def _finish(self) -> Iterator[Finding]:
+    def _finish(self) -> Iterator[OutcomeType]:
         """Let the photos in progress be finished, and yield the outcomes before the first one that is lacking."""
         self._backlog.clear()
         self.crew.finish()
@@ -163,18 +165,18 @@ class Dispatcher(Generic[Item, Finding]):
             while len(member.hand) < IN_HAND and not member.alone and (parcel := self._next_for(member)) is not None:
                 self._send(member, parcel)
 
-    def _next_for(self, member: Member) -> Parcel[Item, Finding] | None:
+    def _next_for(self, member: Member) -> Parcel[TaskType, OutcomeType] | None:
         is_idle = not member.hand
         returned = self._backlog.returned(member.number if len(self.crew.members) > 1 else -1, to_idle=is_idle)
         if returned is not None:
             return returned
-        size = self._backlog.share(self._size(member), member.hello.most, IN_HAND * len(self.crew.members))
+        size = self._backlog.share(self._size(member), member.hello.most, ENDING * len(self.crew.members))
         return self._backlog.cut(size, to_idle=is_idle)
 
     def _size(self, member: Member) -> int:
         return self._chunk or member.size
 
-    def _send(self, member: Member, parcel: Parcel[Item, Finding]) -> None:
+    def _send(self, member: Member, parcel: Parcel[TaskType, OutcomeType]) -> None:
         self._open[parcel.number] = parcel
         parcel.holders.add(member.number)
         parcel.since = time.monotonic()
@@ -225,7 +227,7 @@ class Dispatcher(Generic[Item, Finding]):
         self.crew.praise(number, len(outcomes), answer.notes)
         self._count(answer)
 
-    def _check(self, parcel: Parcel[Item, Finding], answer: Answer) -> list[Finding]:
+    def _check(self, parcel: Parcel[TaskType, OutcomeType], answer: Answer) -> list[OutcomeType]:
         """The outcomes of a chunk; raises ValueError unless it has one for each photo, or the first ones at a stop."""
         given, wanted = len(answer.results), len(parcel.slots)
         if given > wanted or (given < wanted and not self.crew.finishing):
@@ -264,7 +266,7 @@ class Dispatcher(Generic[Item, Finding]):
         elif failure.gone:
             self.crew.lose(number, failure.error)
 
-    def _give_back(self, number: int, parcel: Parcel[Item, Finding], why: str, *, died: bool) -> None:
+    def _give_back(self, number: int, parcel: Parcel[TaskType, OutcomeType], why: str, *, died: bool) -> None:
         """Put a chunk back, unless another worker has it too."""
         parcel.holders.discard(number)
         if not parcel.holders:

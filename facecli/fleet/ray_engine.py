@@ -41,13 +41,25 @@ class Reservation(Struct, frozen=True):
 def plan_workers(machines: Sequence[Machine], options: FleetOptions) -> list[Reservation]:
     """What is reserved for each worker: a GPU each with its share of the processors, else some processors.
 
-    Workers with GPUs come first. With a named number of workers the list is repeated or cut to it.
+    Those with GPUs come first, then the larger ones. With a named number of workers the list is repeated or cut to it.
     """
     reservations = [reservation for machine in machines for reservation in _reservations_of(machine, options)]
-    reservations.sort(key=lambda reservation: -reservation.gpus)
+    reservations.sort(key=lambda reservation: (-reservation.gpus, -reservation.cpus))
     if not reservations:
         raise WorkerError("the cluster has no processors for workers", options.address, hint="`ray status` shows it")
     return [reservations[n % len(reservations)] for n in range(_wanted(options) or len(reservations))]
+
+
+def _plan_once_joined(cluster: Cluster, options: FleetOptions) -> list[Reservation]:
+    """Plan the workers as soon as a machine has room for one; a cluster that has just been started may have none."""
+    deadline = time.monotonic() + STARTING_SECONDS
+    while True:
+        try:
+            return plan_workers(cluster.machines(), options)
+        except WorkerError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(1)
 
 
 def _wanted(options: FleetOptions) -> int:
@@ -76,7 +88,7 @@ class RayEngine:
         self._cluster = Cluster(options.address)
         self._ray = self._cluster.ray
         try:
-            self._reservations = plan_workers(self._cluster.machines(), options)
+            self._reservations = _plan_once_joined(self._cluster, options)
         except WorkerError:
             self._cluster.close()
             raise

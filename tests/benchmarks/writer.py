@@ -71,7 +71,8 @@ def index_all(album: Path, index: Path, engine: Engine, part: str = "") -> None:
     with open_writer(index, KIND, create=True) as store:
         report = IndexReport(str(index), "scale")
         store.set_part(part)
-        scan = Scan([str(album)], ScanOptions(), wanted=membership(part, [str(album)]))
+        scan = Scan([str(album)], ScanOptions())
+        scan.wanted = membership(part, [str(album)])
         writer = BatchWriter(store, report, StageClock(), None)
         for entry in ChangeDetector(IndexOptions(), scan, store, report):
             if isinstance(entry, Pair) and isinstance(entry.found, PhotoFile):

@@ -110,3 +110,17 @@ def test_the_patterns_to_exclude_are_shown(shell: Shell, album: Path) -> None:
     shell("index", "-q", "--exclude", "party/", "--exclude", "*.gif")
     assert re.search(r"^excluded +party/, \*\.gif \(index --no-exclude", shell("info").text, re.MULTILINE)
     assert json.loads(shell("info", "--json").text)["exclude"] == ["party/", "*.gif"]
+
+
+def test_photos_within_limits(shell: Shell, album: Path) -> None:
+    shell("index", "-q", album.name)
+    assert [line.split("\t")[0] for line in shell("info", "--photos", "--under", "album/p*").text.splitlines()] == [
+        "album/party/gdp.jpg",
+        "album/party/t1.jpg",
+    ]
+    ran = shell("info", "--json", "--photos", "--before", "2030")
+    record = json.loads(ran.out)
+    dated = {photo["path"]: photo["taken_at"] for photo in record["photo_list"]}
+    assert len(dated) + int(ran.errors.split()[0]) == 4 if ran.errors else len(dated) == 4
+    assert all(time < "2030" for time in dated.values())
+    assert "limits are for --photos" in shell("info", "--after", "2004", code=2).errors

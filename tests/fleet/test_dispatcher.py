@@ -94,7 +94,8 @@ def test_a_photo_on_which_workers_die_is_decoded_apart_before_it_is_given_up() -
 
     engine = FakeEngine(2, behave)
     assert run(engine) == done(24)
-    assert {len(chunk.tasks) for _, chunk in engine.log if chunk.isolated} == {2}
+    assert {len(chunk.tasks) for _, chunk in engine.log if chunk.isolated} <= {1, 2}, "halves of the chunk"
+    assert any(5 in names(chunk) for _, chunk in engine.log if chunk.isolated)
 
 
 def test_workers_that_die_without_end_end_the_run() -> None:

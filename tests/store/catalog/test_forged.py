@@ -335,7 +335,7 @@ from pathlib import Path
 from facecli.config import By
 from facecli.store.search import backends, faiss_scan
 from facecli.store.reader import open_reader
-backends.FAISS_FROM, faiss_scan.is_network = 0, lambda _: sys.argv[2] == "True"
+backends.FAISS_FROM, faiss_scan.FEW, faiss_scan.is_network = 0, 0, lambda _: sys.argv[2] == "True"
 ask = lambda: reader.nearest(numpy.ones((1, 64), "f4") / 8, top=3, minimum=None, by=By.FACE)
 with open_reader(Path(sys.argv[1])) as reader:
     before = ask()
