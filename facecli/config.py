@@ -332,6 +332,8 @@ class SearchOptions(Struct, frozen=True):
     """Whether the SHA-256 of each query photo is computed."""
     limits: PhotoLimits = field(default_factory=PhotoLimits)
     """Which photos are searched."""
+    bursts: bool = False
+    """Whether the photos of a burst with the same person are one match."""
     exact: bool = False
     """Whether all faces are compared exactly; else a first pass, of measured recall, may leave out most of them."""
 

@@ -17,21 +17,32 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TypeAlias
+from typing import Literal, Self, TypeAlias, Unpack
 
+from facecli.arguments import (
+    GivenLimits,
+    StrPath,
+    face_id_of,
+    here,
+    limits_of,
+    named_path,
+    read_photo_query,
+    several_paths,
+)
 from facecli.config import WAIT_READERS, Combine, IndexOptions, SearchOptions
-from facecli.directories import absolute
-from facecli.errors import PhotoError, UsageError, check_name, quoted
+from facecli.errors import PhotoError, UsageError, quoted
+from facecli.exporting import Export, ExportRequest
 from facecli.indexing.index_photos import index_photos
 from facecli.indexing.request import IndexRequest
 from facecli.merging import MergeReport, MergeRequest, merge_indexes
 from facecli.naming.album import IndexPeople, adopt_all, refresh_after_run
+from facecli.output.export.files import choose_export_format, write_export_file
 from facecli.reporting import Reporter, SilentReporter
 from facecli.searching.gathering import Surroundings
 from facecli.searching.matches import Matches
 from facecli.searching.opening import KeptModels, ModelSource, choose_pack
 from facecli.searching.people_queries import asks_for_people
-from facecli.searching.query_parser import FACE_PREFIX, FaceQuery, PhotoQuery, QueryValue, path_text, read_query
+from facecli.searching.query_parser import QueryValue, read_query
 from facecli.searching.reading import ReadingOptions, read_photos
 from facecli.searching.search import search_index
 from facecli.searching.verifying import Verdict, verify_photos
@@ -41,7 +52,6 @@ from facecli.store.records import IndexInfo, Problem, Removal, StoredFace, Store
 from facecli.store.writer import open_writer
 from facecli.types import IndexReport, QueryFace
 
-StrPath: TypeAlias = str | os.PathLike[str]
 Queries: TypeAlias = QueryValue | list[QueryValue] | tuple[QueryValue, ...]
 
 
@@ -59,7 +69,7 @@ class Index:
         `model` None means the pack that the index was made with, or the default pack for a new index. With `exact`
         searches compare all faces, also in a large index, where else a first pass by short codes leaves out most.
         """
-        self.path = _absolute(path)
+        self.path = named_path(path)
         """The directory, absolute."""
         asked = SearchOptions(model=model, device=device, exact=exact)
         self._model, self._device, self._exact = asked.model, asked.device, asked.exact
@@ -112,8 +122,8 @@ class Index:
         if not isinstance(options, IndexOptions):
             raise UsageError("options are facecli.IndexOptions", type(options).__name__)
         options = options.filled(self._model, self._device).excluding(exclude)
-        roots = (photos,) if isinstance(photos, str | os.PathLike) else _several(photos)
-        request = IndexRequest(self.path, tuple(map(_absolute, roots)), options=options)
+        roots = (photos,) if isinstance(photos, str | os.PathLike) else several_paths(photos)
+        request = IndexRequest(self.path, tuple(map(named_path, roots)), options=options)
         report = index_photos(request, _reporter(progress))
         if not options.dry_run:
             refresh_after_run(Path(self.path), report.seconds, SilentReporter())
@@ -127,6 +137,7 @@ class Index:
         threshold: float | str = "auto",
         face: int | str = "largest",
         by: Literal["photo", "face"] = "photo",
+        **limits: Unpack[GivenLimits],
     ) -> Matches:
         """Find the photos with the most similar faces, best first; with `by` "face" one match per face.
 
@@ -137,11 +148,13 @@ class Index:
         "none". `face` selects the face of a query photo: "largest", or a number from 1 by falling area. Each match has
         a `confidence`: "likely", "possible" or "unlikely"; None if the model pack is not calibrated.
 
+        `under`, `after`, `before` and `near` limit the search to some photos, as the command's options do.
+
         Raises PhotoError if a query photo cannot be read, QueryError if it has no such face, UsageError on invalid
         values.
         """
         several = isinstance(query, list | tuple)
-        asked = [read_query(one, _here()) for one in (query if isinstance(query, list | tuple) else (query,))]
+        asked = [read_query(one, here()) for one in (query if isinstance(query, list | tuple) else (query,))]
         if not asked:
             raise UsageError("nothing to search for", "an empty list of queries")
         if face == "all":
@@ -158,6 +171,7 @@ class Index:
             by=by,  # type: ignore[arg-type]
             model=self._model,
             device=self._device,
+            limits=limits_of(limits),
             exact=self._exact,
         )
         self._refresh_people([one.query for one in asked])
@@ -171,7 +185,7 @@ class Index:
     def _refresh_people(self, queries: Sequence[str]) -> None:
         """Bring the groups up to date, where a query is for a person."""
         with self._reader() as reader:
-            asked = asks_for_people(reader, queries, _here())
+            asked = asks_for_people(reader, queries, here())
         if asked:
             self.people.refresh()
 
@@ -180,7 +194,7 @@ class Index:
 
         Each face has its embedding, float32 (d,), unit length. Raises PhotoError if the photo is not in the index.
         """
-        path = None if photo is None else _absolute(photo)
+        path = None if photo is None else named_path(photo)
         with self._reader() as reader:
             known = None if path is None else reader.at(path)
         if path is not None and (known is None or known.photo_id is None):
@@ -196,14 +210,38 @@ class Index:
         with self._reader() as reader:
             yield from reader.photos_with_faces()
 
+    def export(
+        self,
+        file: StrPath,
+        *,
+        photos: bool = False,
+        person: int | str | None = None,
+        embeddings: bool = True,
+        force: bool = False,
+        **limits: Unpack[GivenLimits],
+    ) -> int:
+        """Write all faces, or with `photos` all photos, to a file as `facecli export` does; returns their number.
+
+        The ending chooses the format: jsonl, csv, npz or parquet. `person` is an id or a name. `under`, `after`,
+        `before` and `near` limit the photos. Raises OutputError where the file cannot be written, or is there already
+        and `force` is not given; QueryError where there is no such person.
+        """
+        path = named_path(file)
+        chosen = choose_export_format(None, path)
+        whose = None if person is None else str(person)
+        request = ExportRequest(photos, whose, limits_of(limits), embeddings)
+        with self._reader() as reader:
+            made = Export(reader, request)
+            return write_export_file(chosen, made.table, made.records(), path, force=force)
+
     def remove(self, *targets: StrPath | int) -> Removal:
         """Remove photos (with all copies), directories and faces (ids or `face:ID`); returns what was removed.
 
         Removes all targets or none. Later runs do not index them again. Raises StoreError if a target is not in the
         index.
         """
-        faces = [face for face in map(_face_id, targets) if face is not None]
-        paths = [_absolute(target) for target in targets if _face_id(target) is None]  # type: ignore[arg-type]
+        faces = [face for face in map(face_id_of, targets) if face is not None]
+        paths = [named_path(target) for target in targets if face_id_of(target) is None]  # type: ignore[arg-type]
         if not targets:
             raise UsageError("nothing was named to remove", self.path)
         with open_writer(self._found()) as writer:
@@ -213,7 +251,7 @@ class Index:
 
     def merge(self, *indexes: StrPath, progress: bool | Reporter = False) -> MergeReport:
         """Take in the photos of other indexes, as if this one had indexed them; raises StoreError if that cannot be."""
-        report = merge_indexes(MergeRequest(self.path, tuple(map(_absolute, indexes))), _reporter(progress))
+        report = merge_indexes(MergeRequest(self.path, tuple(map(named_path, indexes))), _reporter(progress))
         adopt_all(Path(report.index), report.with_decisions, _reporter(progress))
         return report
 
@@ -238,7 +276,7 @@ def find_faces(photo: QueryValue, *, model: str | None = None, device: str = "au
     """
     options = SearchOptions(model=model, device=device)
     source = ModelSource(choose_pack(options.model, None), options.device, None, SilentReporter())
-    (found,) = read_photos(source, [_photo(photo)], ReadingOptions(options.reading))
+    (found,) = read_photos(source, [read_photo_query(photo)], ReadingOptions(options.reading))
     if isinstance(found, PhotoError):
         raise found
     return found.faces
@@ -259,49 +297,13 @@ def verify(
     QueryError if it has no face.
     """
     options = SearchOptions(threshold=threshold, model=model, device=device)  # type: ignore[arg-type]
-    return verify_photos((_photo(one), _photo(other)), options, Surroundings("/", None, SilentReporter()), None)
-
-
-def _absolute(path: StrPath) -> str:
-    """An absolute path; raises UsageError on an empty name, and on what is no path."""
-    name = os.path.expanduser(check_name(path_text(path), "a path"))
-    try:
-        return absolute(name)
-    except OSError as error:
-        raise UsageError(f"the working directory cannot be used ({error.strerror})", name) from error
-
-
-def _here() -> str:
-    """The working directory; empty where it is gone, so that only what is relative to it is not found."""
-    try:
-        return os.getcwd()
-    except OSError:
-        return ""
-
-
-def _several(photos: Iterable[StrPath]) -> tuple[StrPath, ...]:
-    """Paths in a row; raises UsageError on what is none."""
-    if isinstance(photos, bytes) or not isinstance(photos, Iterable):
-        raise UsageError("photos are named by a path or several", type(photos).__name__)
-    return tuple(photos)
-
-
-def _photo(value: QueryValue) -> PhotoQuery:
-    query = read_query(value, _here())
-    if not isinstance(query, PhotoQuery):
-        raise UsageError("a photo is a path, the bytes of an image file, or pixels", query.query)
-    return query
-
-
-def _face_id(target: StrPath | int) -> int | None:
-    """The face id of a target, None for a path; raises QueryError if the number is not a face id."""
-    if isinstance(target, int) or (isinstance(target, str) and target.startswith(FACE_PREFIX)):
-        query = read_query(target, "/")
-        return query.face_id if isinstance(query, FaceQuery) else None
-    return None
+    return verify_photos(
+        (read_photo_query(one), read_photo_query(other)), options, Surroundings("/", None, SilentReporter()), None
+    )
 
 
 def _reporter(progress: bool | Reporter) -> Reporter:  # noqa: FBT001 (the caller names it)
+    """Where progress goes: stderr, nowhere, or a script's own reporter."""
     if not isinstance(progress, bool):
         if not hasattr(progress, "advance"):
             raise UsageError("progress is yes, no or a reporter", quoted(progress))

@@ -73,18 +73,15 @@ def overlap(one: Area, other: Area) -> float:
 
 
 def write_xmp(regions: Sequence[Region], people: Iterable[str], size: tuple[int, int], toolkit: str) -> bytes:
-    """An XMP sidecar; `size` is width and height of the stored picture in pixels."""
+    """An XMP sidecar, an empty one without regions; `size` is width and height of the stored picture in pixels."""
     bag = "".join(_mwg_item(region) for region in regions)
     old = "".join(_mp_item(region) for region in regions)
     names = "".join(f"<rdf:li>{_text(name)}</rdf:li>" for name in people)
     spaces = {"mwg-rs": _MWG, "stArea": _AREA, "stDim": _DIMENSIONS, "Iptc4xmpExt": _IPTC}
     spaces |= {"MP": _MP, "MPRI": _MPRI, "MPReg": _MPREG}
     declared = "".join(f'\n    xmlns:{prefix}="{space}"' for prefix, space in spaces.items())
-    return f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
-<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk={quoteattr(toolkit)}>
- <rdf:RDF xmlns:rdf="{_RDF}">
-  <rdf:Description rdf:about=""{declared}>
-   <mwg-rs:Regions rdf:parseType="Resource">
+    said = (
+        f"""   <mwg-rs:Regions rdf:parseType="Resource">
     <mwg-rs:AppliedToDimensions stDim:w="{size[0]}" stDim:h="{size[1]}" stDim:unit="pixel"/>
     <mwg-rs:RegionList><rdf:Bag>{bag}
     </rdf:Bag></mwg-rs:RegionList>
@@ -94,7 +91,15 @@ def write_xmp(regions: Sequence[Region], people: Iterable[str], size: tuple[int,
     <MPRI:Regions><rdf:Bag>{old}
     </rdf:Bag></MPRI:Regions>
    </MP:RegionInfo>
-  </rdf:Description>
+"""
+        if regions
+        else ""
+    )
+    return f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk={quoteattr(toolkit)}>
+ <rdf:RDF xmlns:rdf="{_RDF}">
+  <rdf:Description rdf:about=""{declared}>
+{said}  </rdf:Description>
  </rdf:RDF>
 </x:xmpmeta>
 <?xpacket end="w"?>

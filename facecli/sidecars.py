@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 from msgspec import Struct
 
@@ -24,7 +25,8 @@ from facecli.whole_files import Part, write_whole
 
 SAME = 0.5
 """The least IoU of a region with the same face."""
-TOOLKIT = f"facecli {__version__}"
+OWN = "facecli "
+"""The beginning of the name that facecli leaves in its sidecars; its version and the tag of the index follow."""
 _SECONDS = 120
 
 
@@ -54,44 +56,53 @@ class SidecarWriter:
         """With `into`, names go into the photos themselves. Raises FacecliError if exiftool is needed and missing."""
         self._reader, self._reporter, self._dry_run, self._into = reader, reporter, dry_run, into
         self._tool = shutil.which("exiftool")
+        self._tag = reader.people.tag()
         self.report = SidecarReport()
         if into and self._tool is None:
             raise FacecliError("writing into photos needs exiftool", "--into-photos", hint="leave it out for sidecars")
 
     def write(self, limits: PhotoLimits, person_id: int | None = None) -> SidecarReport:
-        """Write all sidecars; those that fail are named."""
-        for photo, faces in self._named(limits, person_id):
+        """Write all sidecars, of one person or of all people; those that fail are named.
+
+        What this index wrote into a sidecar of its own, and nobody is called any more, is taken out.
+        """
+        people = self._reader.people
+        names = {number: person.name for number, person in people.standing().people.items() if person.name}
+        wanted = [number for number in names if person_id in (None, number)]
+        name = None if person_id is None else names.get(person_id, "")
+        by_path: dict[str, list[Region]] = {}
+        for face in self._reader.people_within(limits).faces(wanted):
+            by_path.setdefault(face.path, []).append(Region(names[face.person_id], face.box))
+        for photo in self._reader.photos_within(limits):
+            faces = by_path.get(photo.file.path, [])
+            if not faces and not self._is_left_over(f"{photo.file.path}.xmp", name):
+                continue
             try:
-                self._write(stored_regions(photo, faces))
+                self._write(stored_regions(photo, faces), name)
             except FacecliError as error:
                 self.report.failed += 1
                 self._reporter.warn(f"left as it is: {error}" + (f" ({error.hint})" if error.hint else ""))
         return self.report
 
-    def _named(self, limits: PhotoLimits, person_id: int | None) -> Iterator[tuple[StoredPhoto, list[Region]]]:
-        """The photos with named faces, each with its faces as regions of the upright picture in pixels."""
-        standing = self._reader.people.standing()
-        names = {number: person.name for number, person in standing.people.items() if person.name}
-        wanted = [number for number in names if person_id in (None, number)]
-        allowed = set(self._reader.select(limits).face_ids.tolist()) if limits else None
-        by_path: dict[str, list[Region]] = {}
-        for face in self._reader.people.faces(wanted):
-            if allowed is None or face.face_id in allowed:
-                by_path.setdefault(face.path, []).append(Region(names[face.person_id], face.box))
-        for path in sorted(by_path, key=os.fsencode):
-            known = self._reader.at(path)
-            photo = self._reader.photo(known.photo_id) if known is not None and known.photo_id is not None else None
-            if photo is not None:
-                yield photo, by_path[path]
+    def _is_left_over(self, sidecar: str, name: str | None) -> bool:
+        """Whether this index wrote regions, or those of one name, into a sidecar of its own."""
+        if self._into:
+            return False
+        try:
+            there = read_sidecar(sidecar)
+        except FacecliError:
+            return False
+        return self._wrote(there) and any(name in (None, region.name) for region in there.regions)
 
-    def _write(self, named: Named) -> None:
+    def _wrote(self, there: RegionSet | None) -> TypeGuard[RegionSet]:
+        """Whether this index wrote a sidecar; another one's may hold names that are not imported yet."""
+        return there is not None and _is_own(there) and there.toolkit.rpartition(" ")[2] == self._tag
+
+    def _write(self, named: Named, name: str | None) -> None:
         target = named.path if self._into else f"{named.path}.xmp"
         there = self._there(target)
-        if there is None or (_is_own(there) and not self._into):
-            regions, people = named.regions, tuple(dict.fromkeys(region.name for region in named.regions))
-        else:
-            regions, people = united(named.regions, there)
-        made = write_xmp(regions, people, named.size, TOOLKIT)
+        regions, people = united(named.regions, self._kept(there, name))
+        made = write_xmp(regions, people, named.size, self._toolkit(there, len(regions) - len(named.regions)))
         if there is not None and set(there.regions) == set(read_xmp(made, target).regions):
             self.report.unchanged += 1
             return
@@ -106,6 +117,21 @@ class SidecarWriter:
             _write_file(target, made)
         self.report.merged += merges
         self.report.written += not merges
+
+    def _kept(self, there: RegionSet | None, name: str | None) -> RegionSet:
+        """What a sidecar or photo keeps, unless it is of the same faces."""
+        if there is None:
+            return RegionSet()
+        if self._into or not _is_own(there):
+            return there
+        stays = [one for one in there.regions if not self._wrote(there) or name not in (None, one.name)]
+        return RegionSet(tuple(stays))
+
+    def _toolkit(self, there: RegionSet | None, kept: int) -> str:
+        """What tells who wrote a sidecar: as long as it keeps what another index wrote, it stays that one's."""
+        if there is not None and kept and _is_own(there):
+            return there.toolkit
+        return f"{OWN}{__version__} {self._tag}"
 
     def _there(self, target: str) -> RegionSet | None:
         """What is there already; None if nothing is."""
@@ -137,7 +163,7 @@ class SidecarWriter:
 
 def _is_own(there: RegionSet) -> bool:
     """Whether facecli alone wrote a sidecar, so that it holds nothing else."""
-    return there.toolkit.startswith("facecli ")
+    return there.toolkit.startswith(OWN)
 
 
 def united(mine: Sequence[Region], there: RegionSet) -> tuple[tuple[Region, ...], tuple[str, ...]]:

@@ -250,6 +250,8 @@ class Match(Struct, frozen=True):
     """Of the content of the photo: copies have the same."""
     copies: int = 1
     """How many photos of the index have this content."""
+    burst: int = 1
+    """How many photos of a burst the match stands for, if bursts are collapsed."""
 
 
 class SearchResult(Struct, frozen=True):

@@ -67,6 +67,7 @@ MAY_IMPORT = {
     "indexing": ("fleet", "pipeline", *WORLDS, *LEAVES),
     "output": LEAVES,
     **dict.fromkeys(("merging", "removing"), ("indexing", "pipeline", *WORLDS, *LEAVES)),
+    "arguments": ("searching", *LEAVES),
     "naming": ("people", *WORLDS, *LEAVES),
 }
 """The imports allowed to each package besides itself. A use case (a module at the top) may import the pipeline and all

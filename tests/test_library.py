@@ -329,3 +329,24 @@ def test_merged_indexes_answer_as_one(made: Path, tmp_path: Path, portrait: Path
     assert index.search(portrait)[0].path == str(made / "album/sport/players.jpg")
     with pytest.raises(FacecliError):
         index.merge(made / "nowhere")
+
+
+def test_searches_and_exports_are_limited_to_some_photos(index: Index, made: Path, tmp_path: Path) -> None:
+    sport = {match.path for match in index.search("face:1", threshold="none", top=0, under=made / "album/sport")}
+    assert sport == {str(made / "album/sport/players.jpg")}
+    assert len(index.search("face:1", threshold="none", top=0, after=1900, near=(48.2, 16.37, 5))) == 0
+    with np.load((index.export(tmp_path / "faces.npz"), tmp_path / "faces.npz")[1]) as arrays:
+        assert arrays["embedding"].shape == (34, 512)
+    under = [made / "album/sport", made / "album/party/t1.jpg"]
+    assert index.export(tmp_path / "some.csv", photos=True, under=under) == 2
+    assert len((tmp_path / "some.csv").read_text().splitlines()) == 3
+    for wrong, said in (
+        ({"after": "soon"}, "not a time"),
+        ({"near": (91, 0)}, "not a place"),
+        ({"within": 3}, "not a limit"),
+        ({"person": "Nobody"}, "no such person"),
+        ({}, "a file of that name already"),
+    ):
+        with pytest.raises(FacecliError, match=said):
+            index.export(tmp_path / "faces.npz", **wrong)  # type: ignore[arg-type]
+    assert index.export(tmp_path / "faces.npz", force=True, embeddings=False) == 34

@@ -11,7 +11,7 @@ from facecli.cli.limiting import limit_options, tell_left_out
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options
 from facecli.cli.streams import results
-from facecli.errors import OutputError, UsageError, check_name
+from facecli.errors import UsageError
 from facecli.wording import counted
 
 if TYPE_CHECKING:
@@ -107,12 +107,10 @@ def _write_sidecars(common: Common, file: str | None, given: dict[str, Any]) -> 
 
 
 def _format(named: str | None, file: str) -> ExportFormat:
-    """The format, by its name or by the ending of the file; raises UsageError if stdout cannot take it."""
-    from facecli.output.export.formats import ExportFormat  # noqa: PLC0415 (not for --help)
+    """The format; raises UsageError if stdout cannot take it."""
+    from facecli.output.export.files import choose_export_format  # noqa: PLC0415 (not for --help)
 
-    ending = os.path.splitext(check_name(file, "FILE"))[1].removeprefix(".").lower()
-    known = {"ndjson": "jsonl", "json": "jsonl"} | {form.value: form.value for form in ExportFormat}
-    form = ExportFormat(named or known.get(ending, "jsonl"))
+    form = choose_export_format(named, file)
     if file == DASH and not form.is_stream:
         raise UsageError(f"{form} cannot be written to a pipe", "-", hint="name a file, or use --format jsonl")
     return form
@@ -120,31 +118,10 @@ def _format(named: str | None, file: str) -> ExportFormat:
 
 def _write(made: Export, form: ExportFormat, file: str, *, force: bool) -> int:
     """Write the export; returns the number of records."""
-    from facecli.output.export.formats import write_export  # noqa: PLC0415 (not for --help)
-    from facecli.output.placing import refuse_index  # noqa: PLC0415
-    from facecli.whole_files import Part, clear_parts  # noqa: PLC0415
+    from facecli.output.export.files import write_export_file  # noqa: PLC0415 (not for --help)
+    from facecli.output.export.formats import write_export  # noqa: PLC0415
 
-    if file == DASH:
-        with results(lasting=True) as out:
-            return write_export(form, made.table, made.records(), out)
-    refuse_index(file)
-    folder = os.path.dirname(os.path.abspath(file))
-    if not os.path.isdir(folder):
-        raise OutputError("there is no such directory", folder)
-    if not force and os.path.lexists(file):
-        raise _taken(file)
-    try:
-        clear_parts(folder)
-        with Part(folder) as part:
-            with part.open() as stream:
-                count = write_export(form, made.table, made.records(), stream)
-            part.replace(file) if force else part.become(file)
-    except FileExistsError:
-        raise _taken(file) from None
-    except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror})", file) from error
-    return count
-
-
-def _taken(file: str) -> OutputError:
-    return OutputError("there is a file of that name already", file, hint="--force replaces it")
+    if file != DASH:
+        return write_export_file(form, made.table, made.records(), file, force=force)
+    with results(lasting=True) as out:
+        return write_export(form, made.table, made.records(), out)

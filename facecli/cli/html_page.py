@@ -7,11 +7,14 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from facecli.cli.context import now
 from facecli.cli.streaming import takes_stream, write_into
 from facecli.config import ReadOptions
 from facecli.errors import OutputError, check_name
 from facecli.output.gallery import Card, Gallery, GalleryPicture, Section, gallery_page
+from facecli.output.matches import others_of, without_copies
 from facecli.output.paths import printable_path
 from facecli.output.placing import refuse_index, replace_file
 from facecli.output.terminal import file_url
@@ -76,11 +79,12 @@ def _is_page(file: str) -> bool:
 
 
 class PageMaker:
-    """Creates the page of one search."""
+    """Creates the page of one search, with one card for all copies of a photo."""
 
     def __init__(self, reader: IndexReader, answer: SearchAnswer, style: PathStyle, console: Console) -> None:
-        self._reader, self._answer, self._style, self._console = reader, answer, style, console
-        self._pictures = AnswerPictures(reader, answer)
+        self._reader, self._style, self._console = reader, style, console
+        self._answer = replace(answer, results=tuple(map(without_copies, answer.results)))
+        self._pictures = AnswerPictures(reader, self._answer)
         self._bytes = 0
 
     def make(self, file: str, *, show: bool = False) -> None:
@@ -129,8 +133,10 @@ class PageMaker:
 
     def _card(self, match: Match) -> Card:
         picture = self._picture(self._pictures.of_match(match), match.box)
-        time = self._pictures.time_of(match)
-        return Card(picture, match.rank, match.similarity, match.face_id, match.confidence or "", time)
+        time = match.taken_at or self._pictures.time_of(match)
+        return Card(
+            picture, match.rank, match.similarity, match.face_id, match.confidence or "", time, others_of(match)
+        )
 
     def _picture(self, made: FacePicture, box: Box) -> GalleryPicture:
         shown = printable_path(made.path if made.path == STDIN else self._style.show(made.path))

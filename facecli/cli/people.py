@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from facecli.cli.choices import number
 from facecli.cli.context import path_style
+from facecli.cli.limiting import limit_options, tell_left_out
 from facecli.cli.names import Name
 from facecli.cli.options import Common, common_options
 from facecli.cli.people_decisions import DECISIONS
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 EPILOG = """\b
 Examples:
   facecli people                       the people with three photos or more
+  facecli people --after 2004-07 --before 2004-09
   facecli people --html people.html    a page with their faces; names can be given there
   facecli people name 12 Anna          give person 12 a name
   facecli search Anna                  her photos
@@ -47,6 +49,10 @@ class PeopleArguments(Struct, frozen=True):
     faces: bool
     html: str | None
     threshold: float | None
+    under: tuple[str, ...]
+    after: str | None
+    before: str | None
+    near: str | None
 
 
 @click.group(invoke_without_command=True, epilog=EPILOG)
@@ -74,6 +80,7 @@ class PeopleArguments(Struct, frozen=True):
     type=number("link"),
     help="Group with this similarity from now on; needed for a model that is not calibrated.",
 )
+@limit_options
 @common_options
 @click.pass_context
 def people(context: click.Context, /, common: Common, **given: Any) -> None:
@@ -101,10 +108,12 @@ class _People:
 
     def run(self) -> None:
         from facecli.cli.people_page import PeoplePage  # noqa: PLC0415 (not for --help)
+        from facecli.limits import read_limits  # noqa: PLC0415
         from facecli.naming.listing import list_people  # noqa: PLC0415
         from facecli.store.reader import open_reader  # noqa: PLC0415
 
-        choice = self._choice()
+        choice, asked = self._choice(), self.request
+        limits = read_limits(asked.under, asked.after, asked.before, asked.near)
         page = PeoplePage(self.request.html, self.common, self.console) if self.request.html is not None else None
         album = album_of(self.common)
         if self.request.threshold is not None:
@@ -112,12 +121,15 @@ class _People:
         else:
             album.refresh()
         with open_reader(album.directory) as reader:
-            found = list_people(reader.people, choice)
+            shown = reader.people_within(limits) if limits else reader.people
+            if limits:
+                tell_left_out(reader.select(limits), self.console)
+            found = list_people(reader.people, choice, shown if limits else None)
             if page is None or not page.takes_stdout:
-                self._write(reader.people, found, lasting=page is not None)
+                self._write(shown, found, lasting=page is not None)
             if page is not None:
-                page.make(reader, found)
-            self._sum_up(reader.people, found)
+                page.make(reader, found, shown)
+            self._sum_up(shown, found)
 
     def _choice(self) -> Choice:
         from facecli.naming.listing import Choice, Which  # noqa: PLC0415

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from facecli.cli.console import Console
     from facecli.cli.options import Common
     from facecli.persons import PersonFace, PersonInfo
+    from facecli.store.people.reading import StoredPeople
     from facecli.store.reader import IndexReader
 
 DOUBTFUL = ((200, 6), (1000, 4), (2500, 2))
@@ -42,15 +43,13 @@ class PeoplePage:
         """Whether the page goes to stdout, which can't hold the list, too."""
         return is_stdout(self._file)
 
-    def make(self, reader: IndexReader, people: Sequence[PersonInfo]) -> None:
-        """Write the page."""
-        faces: dict[int, list[PersonFace]] = {}
-        for person, face in faces_of(reader.people, people):
-            faces.setdefault(person.person_id, []).append(face)
+    def make(self, reader: IndexReader, people: Sequence[PersonInfo], within: StoredPeople) -> None:
+        """Write the page, with faces from some photos; what is decided on it is about all faces of a person."""
+        faces, every = _by_person(within, people), _by_person(reader.people, people)
         listed = [person for person in people if person.person_id in faces]
         chosen = {person.person_id: _choose(person, faces[person.person_id], len(listed)) for person in listed}
         pictures = self._pictures([face for some in chosen.values() for face in some])
-        shown = (self._person(one, chosen[one.person_id], faces[one.person_id], pictures) for one in listed)
+        shown = (self._person(one, chosen[one.person_id], every[one.person_id], pictures) for one in listed)
         names = sorted({one.name for one in reader.people.standing().people.values() if one.name})
         place = printable_path(str(reader.directory))
         pieces = people_page(PeopleSheet(shown, len(listed), names, reader.people.tag(), place))
@@ -91,6 +90,13 @@ class PeoplePage:
         if isinstance(picture, str):
             return ShownFace(face, path, b"", picture)
         return ShownFace(face, path, picture)
+
+
+def _by_person(stored: StoredPeople, people: Sequence[PersonInfo]) -> dict[int, list[PersonFace]]:
+    found: dict[int, list[PersonFace]] = {}
+    for person, face in faces_of(stored, people):
+        found.setdefault(person.person_id, []).append(face)
+    return found
 
 
 def _choose(person: PersonInfo, faces: Sequence[PersonFace], people: int) -> list[PersonFace]:

@@ -77,6 +77,11 @@ curl -s URL | facecli search -              an image on stdin
     show_default=True,
     help="One row per photo (its best face) or per face.",
 )
+@click.option(
+    "--bursts",
+    is_flag=True,
+    help="One row for photos of one camera with the same person, each taken within 2 seconds of the one before.",
+)
 @format_options("paths", "print0", "json", "csv")
 @click.option("--all-queries", is_flag=True, help="With --json: also print a record for each query without a match.")
 @click.option("--missing", is_flag=True, help="With -l or -0: keep photos whose files are gone.")

@@ -43,6 +43,8 @@ class RowOptions(Struct, frozen=True):
     """Whether queries without a match have a record, too."""
     missing: bool
     """Whether lists of paths name the photos whose file is gone."""
+    bursts: bool
+    """Whether records say how many photos of a burst they stand for."""
     several: bool
     """Whether there may be several results, so that messages name the query."""
 
@@ -98,7 +100,7 @@ class AnswerPrinter:
             self._writer.write(kept, title)
 
     def _layout(self) -> MatchLayout:
-        return MatchLayout(path_style(self._common), self._is_gone)
+        return MatchLayout(path_style(self._common), self._is_gone, bursts=self._options.bursts)
 
     def _kept(self, result: SearchResult) -> list[FoundMatch]:
         """The matches of a result to print: in a list of paths, those whose photo is there."""

@@ -73,6 +73,7 @@ class SearchArguments(Struct, frozen=True):
     after: str | None
     before: str | None
     near: str | None
+    bursts: bool
 
     @property
     def makes_files(self) -> bool:
@@ -118,11 +119,12 @@ class SearchRun:
         return 0 if printer.matched else 1
 
     def _refresh_people(self, directory: Path, queries: Sequence[str]) -> None:
-        """Bring the groups up to date, where a query is for a person."""
-        if not may_ask_for_people(queries, os.getcwd()):
+        """Bring the groups up to date, where a query is for a person, or a burst of one."""
+        bursts = self.request.bursts
+        if not bursts and not may_ask_for_people(queries, os.getcwd()):
             return
         with open_reader(directory) as reader:
-            asked = asks_for_people(reader, queries, os.getcwd())
+            asked = bursts or asks_for_people(reader, queries, os.getcwd())
         if asked:
             from facecli.naming.album import IndexPeople  # noqa: PLC0415 (only for people)
 
@@ -193,6 +195,7 @@ class SearchRun:
             device=asked.device,
             provenance=asked.provenance or asked.html is not None,
             limits=read_limits(asked.under, asked.after, asked.before, asked.near),
+            bursts=asked.bursts,
             exact=asked.exact,
         )
 
@@ -200,7 +203,7 @@ class SearchRun:
         asked = self.request
         rows = 0 if self._stdout_is_for_page() else ROWS if asked.top is None else asked.top
         several = queries > 1 or asked.face == "all"
-        return RowOptions(self.form, rows, asked.all_queries, asked.missing, several)
+        return RowOptions(self.form, rows, asked.all_queries, asked.missing, asked.bursts, several)
 
     def _tell_threshold(self, search: IndexSearch) -> None:
         threshold = search.threshold

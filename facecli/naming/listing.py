@@ -33,8 +33,8 @@ class Choice(Struct, frozen=True):
     min_photos: int | None = None
     """The least number of photos; None for FEW_PHOTOS for people without a name in lists of shown ones, else 0."""
 
-    def takes(self, person: PersonInfo) -> bool:
-        """Whether a person is asked for."""
+    def takes(self, person: PersonInfo, photos: int) -> bool:
+        """Whether a person is asked for, who is in so many photos of the whole index."""
         match self.which:
             case Which.SHOWN:
                 right = not person.hidden and person.faces > 0
@@ -46,22 +46,26 @@ class Choice(Struct, frozen=True):
                 right = person.hidden
             case Which.ALL:
                 right = True
-        return right and person.photos >= self._least(person)
-
-    def _least(self, person: PersonInfo) -> int:
         if self.min_photos is not None:
-            return self.min_photos
-        return FEW_PHOTOS if person.name is None and self.which in (Which.SHOWN, Which.UNNAMED) else 0
+            return right and person.photos >= self.min_photos
+        few = person.name is None and self.which in (Which.SHOWN, Which.UNNAMED)
+        return right and (not few or photos >= FEW_PHOTOS)
 
 
-def list_people(people: StoredPeople, choice: Choice | None = None) -> list[PersonInfo]:
-    """The people that are asked for, by falling number of faces, then by id."""
+def list_people(
+    people: StoredPeople, choice: Choice | None = None, within: StoredPeople | None = None
+) -> list[PersonInfo]:
+    """The people that are asked for, by falling number of faces, then by id.
+
+    `within` are the people of some photos: then only these are listed, with what is counted there.
+    """
     choice = choice or Choice()
-    now, counts, times = people.standing(), people.counts(), people.times()
+    now, everywhere = people.standing(), people.counts()
+    counts, times = (everywhere, people.times()) if within is None else (within.counts(), within.times())
     groups = {one.person_id: one for one in people.persons()}
     chosen = _covers(people, now.people.values())
     found = []
-    for person_id in sorted(counts.keys() | now.people.keys()):
+    for person_id in sorted(counts.keys() | now.people.keys() if within is None else counts.keys()):
         known, group = now.people.get(person_id, Person(person_id)), groups.get(person_id)
         faces, photos = counts.get(person_id, (0, 0))
         cover = chosen.get(person_id, group.cover if group is not None and faces else None)
@@ -77,7 +81,8 @@ def list_people(people: StoredPeople, choice: Choice | None = None) -> list[Pers
                 *times.get(person_id, ()),
             )
         )
-    return sorted(filter(choice.takes, found), key=lambda one: (-one.faces, one.person_id))
+    taken = (one for one in found if choice.takes(one, everywhere.get(one.person_id, (0, 0))[1]))
+    return sorted(taken, key=lambda one: (-one.faces, one.person_id))
 
 
 def _covers(people: StoredPeople, decided: Iterable[Person]) -> dict[int, int]:

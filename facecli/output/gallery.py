@@ -46,7 +46,9 @@ class Card(Struct, frozen=True):
     confidence: str
     """likely, possible or unlikely; empty if unknown."""
     time: str = ""
-    """When the photo's file was written, ISO 8601; empty if unknown."""
+    """When the photo was taken, else when its file was written, ISO 8601; empty if unknown."""
+    others: str = ""
+    """What else the card stands for: 3 copies; empty for one photo."""
 
 
 class Section(Struct, frozen=True):
@@ -125,6 +127,7 @@ def _query(picture: GalleryPicture) -> str:
 def _card(card: Card) -> str:
     picture, path = card.picture, escaped(card.picture.path)
     confidence = f'<span class="confidence {card.confidence}">{card.confidence}</span>' if card.confidence else ""
+    others = f'<span class="others">{escaped(card.others)}</span>' if card.others else ""
     return (
         f'<article tabindex="0" data-similarity="{card.similarity:.6f}" data-path="{escaped(picture.full_path)}" '
         f'data-time="{escaped(card.time)}" '
@@ -132,7 +135,8 @@ def _card(card: Card) -> str:
         f'<div class="facts"><span class="rank">{card.rank}</span>'
         f'<span class="similarity">{_number(card.similarity, 4)}</span>{confidence}'
         f'</div>\n<p class="path">{_breakable(path)}</p>\n'
-        f'<p class="more"><span>{escaped(card.time[:10])}</span><span class="face-id">face {card.face_id}</span></p>\n'
+        f'<p class="more"><span>{escaped(card.time[:10])}</span>{others}'
+        f'<span class="face-id">face {card.face_id}</span></p>\n'
         f'<div class="doing"><a href="{escaped(picture.url)}">Open</a>'
         f'<button type="button" class="copy">Copy path</button>'
         f'<input type="checkbox" class="chosen" aria-label="Select {path}"></div>\n</article>\n'

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
+from msgspec.structs import replace
+
 from facecli.output.layout import Column
 from facecli.output.paths import path_record
 from facecli.output.records import PathStyle, box_record, box_text, similarity_text
@@ -18,7 +20,7 @@ COLOURS = {Confidence.LIKELY: "32", Confidence.POSSIBLE: "33", Confidence.UNLIKE
 class MatchLayout:
     """The layout of matches."""
 
-    fields = (
+    fields: tuple[str, ...] = (
         "query",
         "query_face",
         "query_box",
@@ -45,8 +47,11 @@ class MatchLayout:
         Column("copies", table_only=True),
     )
 
-    def __init__(self, style: PathStyle, is_missing: Callable[[str], bool]) -> None:
-        self._style, self._is_missing = style, is_missing
+    def __init__(self, style: PathStyle, is_missing: Callable[[str], bool], *, bursts: bool = False) -> None:
+        """With `bursts`, records say how many photos of a burst they stand for."""
+        self._style, self._is_missing, self._bursts = style, is_missing, bursts
+        if bursts:
+            self.fields = (*self.fields, "burst")
 
     def record(self, pair: FoundMatch) -> dict[str, JsonValue]:
         """Convert a match to plain values with the keys of `fields`.
@@ -69,6 +74,7 @@ class MatchLayout:
             "taken_at": match.taken_at,
             "copies": match.copies,
             "missing": self._is_missing(match.path),
+            **({"burst": match.burst} if self._bursts else {}),
         }
 
     def cells(self, pair: FoundMatch) -> tuple[str, ...]:
@@ -82,7 +88,7 @@ class MatchLayout:
             str(match.face_id),
             box_text(match.box),
             "missing" if self._is_missing(match.path) else "",
-            f"{match.copies} copies" if match.copies > 1 else "",
+            others_of(match),
         )
 
     def path(self, pair: FoundMatch) -> str:
@@ -108,6 +114,20 @@ def one_each(pairs: Iterable[FoundMatch]) -> Iterator[FoundMatch]:
         if face not in seen:
             seen.add(face)
             yield query, match
+
+
+def without_copies(result: SearchResult) -> SearchResult:
+    """A result without further copies of a photo."""
+    pairs = list(one_each(pairs_of(result)))
+    references = tuple(query for query, _ in pairs) if result.references else ()
+    return replace(result, matches=tuple(match for _, match in pairs), references=references)
+
+
+def others_of(match: Match) -> str:
+    """What a row stands for: its copies, its burst; empty for one photo."""
+    copies = f"{match.copies} copies" if match.copies > 1 else ""
+    burst = f"burst of {match.burst}" if match.burst > 1 else ""
+    return ", ".join(filter(None, (copies, burst)))
 
 
 def empty_record(query: QueryFace, nearest: float | None) -> dict[str, JsonValue]:

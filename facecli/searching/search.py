@@ -16,6 +16,7 @@ from facecli.calibrating import find_calibration
 from facecli.config import By, Combine, SearchOptions
 from facecli.errors import FacecliError, UsageError
 from facecli.reporting import SilentReporter
+from facecli.searching.bursts import one_a_burst
 from facecli.searching.combining import Block, combine_faces, match_everyone, merge_matches
 from facecli.searching.gathering import Gathered, Gathering, QueryFailure, Surroundings, check_stdin
 from facecli.searching.people_queries import matches_of_person
@@ -72,6 +73,8 @@ class IndexSearch:
                 "--combine mean --face all",
                 hint="--face largest, or --combine any",
             )
+        if self._options.bursts and self._options.by is By.FACE:
+            raise UsageError("bursts are of photos", "--bursts --by face", hint="--by photo")
         made_with = reader.info.fingerprint
         made_with.ask_same(made_with.as_made_here(), reader.info.directory, OTHER_VERSION)
         calibration = find_calibration(made_with.recogniser_sha256)
@@ -154,7 +157,7 @@ class IndexSearch:
     def _match(self, blocks: Sequence[Block]) -> Iterator[SearchResult]:
         """The result of each block; all blocks are compared with the index at once."""
         everyone = self._options.combine is Combine.ALL
-        most = self._options.top + 1 if self._options.top and not everyone else 0
+        most = self._options.top + 1 if self._options.top and not (everyone or self._options.bursts) else 0
         lists = self._lists(blocks, most, self.threshold.minimum)
         results = [self._result(block, some) for block, some in lists]
         if not everyone and self.threshold.minimum is not None:
@@ -210,7 +213,11 @@ class IndexSearch:
             for face, matches in zip(block.faces, lists, strict=True)
         ]
         combine = match_everyone if self._options.combine is Combine.ALL else merge_matches
-        return combine(block, over, 0, self._options.by)
+        result = combine(block, over, 0, self._options.by)
+        if not self._options.bursts:
+            return result
+        moments = self._reader.moments([match.face_id for match in result.matches])
+        return one_a_burst(result, moments, of_everyone=self._options.combine is Combine.ALL)
 
     def _passes(self, face: QueryFace, match: Match) -> bool:
         """Whether a match is over the threshold; the faces of a person are, unless a threshold was asked for."""
@@ -243,7 +250,7 @@ class IndexSearch:
 
     def count(self, result: SearchResult) -> int:
         """How many matches a result has over the threshold, whatever `top` is; not counted beyond MOST_COUNTED."""
-        most = 0 if self._options.combine is Combine.ALL else MOST_COUNTED
+        most = 0 if self._options.combine is Combine.ALL or self._options.bursts else MOST_COUNTED
         blocks = combine_faces(result.asked, self._options.combine)
         ((block, lists),) = self._lists(blocks, most, self.threshold.minimum)
         return len(self._together(block, lists).matches)

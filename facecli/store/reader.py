@@ -17,6 +17,7 @@ from facecli.config import By
 from facecli.errors import IndexDamaged, StoreError
 from facecli.limits import PhotoLimits
 from facecli.store.catalog.connection import CATALOGUE, open_for_reading, schema_version
+from facecli.store.catalog.moments import read_moments
 from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.rows import as_bytes, as_float, as_int, read_box
 from facecli.store.catalog.schema import CAPTURES_FROM
@@ -26,7 +27,17 @@ from facecli.store.errors import explained, trusted
 from facecli.store.locate import named_directory
 from facecli.store.maintenance.check import check_all
 from facecli.store.people.reading import StoredPeople
-from facecli.store.records import EVERYTHING, IndexInfo, Problem, Removal, Scope, Selected, StoredFace, StoredPhoto
+from facecli.store.records import (
+    EVERYTHING,
+    IndexInfo,
+    Moment,
+    Problem,
+    Removal,
+    Scope,
+    Selected,
+    StoredFace,
+    StoredPhoto,
+)
 from facecli.store.search.gpu import open_scan
 from facecli.store.search.ranking import Hit, VectorScan, Wanted, find_nearest
 from facecli.store.vector_file import StoredCodes, VectorsDamaged
@@ -189,6 +200,10 @@ class IndexReader(Catalogue):
         hits = [Hit(match.face_id, match.similarity) for match in matches]
         return self._matches(hits)
 
+    def moments(self, face_ids: Sequence[int]) -> dict[int, Moment]:
+        """When, with what camera and of whom faces were taken, by their ids."""
+        return read_moments(self, face_ids)
+
     def select(self, limits: PhotoLimits) -> Selected:
         """The faces of the photos that limits allow."""
         with self.steady():
@@ -220,6 +235,10 @@ class IndexReader(Catalogue):
     def people(self) -> StoredPeople:
         """The people: decisions about them, and the groups of faces."""
         return StoredPeople(self)
+
+    def people_within(self, limits: PhotoLimits) -> StoredPeople:
+        """The people of the photos that limits allow: their faces and counts there."""
+        return StoredPeople(self, limits)
 
     def plan_removal(self, paths: Sequence[str], face_ids: Sequence[int] = ()) -> Removal:
         """What `remove` would remove: photos at and below paths, and faces.

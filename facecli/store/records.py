@@ -190,6 +190,16 @@ class Selected(Struct, frozen=True, eq=False):
     """Photos left out because they have no place, though they have a date that fits."""
 
 
+class Moment(Struct, frozen=True):
+    """When, with what, and of whom a face was taken."""
+
+    taken_ms: int | None
+    """By the camera's clock; None where that is not known."""
+    camera: str
+    """Maker and model; empty where that is not known."""
+    person_id: int | None
+
+
 class Problem(Struct, frozen=True):
     """An inconsistency in the index."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 if TYPE_CHECKING:
     from conftest import Ran, Shell
@@ -236,3 +238,28 @@ def test_the_group_takes_the_index_in_front_of_a_command(party: Shell) -> None:
     ran = party("people", "name", "-i", "../.facecli", "2", "Ben", cwd=party.work / "elsewhere")
     assert ran.code == 0
     assert len(records(party("people", "--json", "--named"))) == 2
+
+
+def test_limits_list_who_is_in_these_photos(party: Shell) -> None:
+    for number in (0, 1):
+        exif = Image.Exif()
+        exif.get_ifd(0x8769)[0x9003] = f"200{4 + number}:07:14 12:00:00"
+        with Image.open(party.work / f"album/{number}.jpg") as photo:
+            photo.save(party.work / f"album/{number}.jpg", quality=95, exif=exif)
+    party("index")
+    ran = party("people", "--json", "--after", "2004", "--before", "2005")
+    assert "2 photos without a date left out" in ran.errors
+    assert [(one["faces"], one["photos"], one["first"][:4], one["last"][:4]) for one in records(ran)] == [
+        (1, 1, "2004", "2004")
+    ] * 6
+    assert {face["path"] for face in records(party("people", "--json", "--faces", "--after", "2005"))} == {
+        "album/1.jpg"
+    }
+    assert records(party("people", "--json", "--all", "--under", "album/2.jpg", "--min-photos", "2")) == []
+    assert records(party("people", "--json", "--all", "--after", "2007")) == []
+    assert "not a time" in party("people", "--after", "yesterday", code=2).errors
+    party("people", "--html", "people.html", "--under", "album/[01].jpg")
+    page = (party.work / "people.html").read_text()
+    assert page.count('<article class="person') == 6
+    assert "album/3.jpg" not in page
+    assert all(len(faces.split(",")) == 4 for faces in re.findall(r'data-faces="([^"]+)"', page))

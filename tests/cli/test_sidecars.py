@@ -154,3 +154,53 @@ def test_names_without_a_face_are_told(shell: Shell, named: int) -> None:
 def test_what_is_wrong_is_one_line(shell: Shell, named: int, arguments: list[str], said: str) -> None:
     assert said in shell("export", *arguments, code=2).errors
     assert named == 3
+
+
+def names_in(shell: Shell, orientation: int = 1) -> set[str]:
+    path = shell.work / f"album/o{orientation}.jpg.xmp"
+    return {region.name for region in read_xmp(path.read_bytes(), str(path)).regions}
+
+
+def test_a_name_that_is_taken_back_leaves_its_sidecars(shell: Shell, named: int) -> None:
+    shell("export", "--xmp")
+    assert names_in(shell) == {"Carla & Región"}
+    shell("people", "undo")
+    assert f"{named} sidecars written" in shell("export", "--xmp").errors
+    assert [names_in(shell, orientation) for orientation in TURNS] == [set()] * named
+    path = str(shell.work / "album/o1.jpg.xmp")
+    assert "Validate                        : OK" in exiftool("-validate", path)
+    assert "0 sidecars written" in shell("export", "--xmp").errors
+
+
+def test_one_persons_sidecars_keep_the_others(shell: Shell, named: int) -> None:
+    people = [json.loads(line)["person"] for line in shell("people", "--json", "--all").out.splitlines()]
+    shell("people", "name", str(people[1]), "Ben")
+    shell("export", "--xmp")
+    shell("people", "name", "Ben", "Benjamin")
+    shell("export", "--xmp", "--person", "Benjamin")
+    assert names_in(shell) == {"Carla & Región", "Benjamin"}
+    assert named == 3
+
+
+def test_what_another_index_wrote_stays_until_it_is_imported(shell: Shell, named: int) -> None:
+    shell("export", "--xmp")
+    shell("index", "-q", "-i", "fresh", "album")
+    assert "0 sidecars written" in shell("export", "--xmp", "-i", "fresh").errors
+    assert names_in(shell) == {"Carla & Región"}
+    known = shell("people", "--json", "--all", "-i", "fresh").out.splitlines()
+    mine = {json.loads(line)["path"] for line in shell("search", "--json", "person:Carla & Región").out.splitlines()}
+    assert len(mine) == named
+    shell("people", "import", "--xmp", "-i", "fresh")
+    other = next(
+        one["person"]
+        for one in map(json.loads, shell("people", "--json", "--all", "-i", "fresh").out.splitlines())
+        if one["name"] is None
+    )
+    assert len(known) == 6
+    shell("people", "name", "-i", "fresh", str(other), "Ben")
+    shell("people", "name", "-i", "fresh", "Carla & Región", "Carla")
+    shell("export", "--xmp", "-i", "fresh")
+    shell("people", "undo", "-i", "fresh")
+    shell("people", "undo", "-i", "fresh")
+    shell("export", "--xmp", "-i", "fresh")
+    assert names_in(shell) == {"Carla & Región"}

@@ -47,7 +47,7 @@ class Selection:
 
     def faces(self) -> Selected:
         """The faces of the photos."""
-        where, values = self._condition(timed=True, placed=True)
+        where, values = self.condition()
         query = f"SELECT f.face_id, f.slot FROM photos p JOIN faces f USING (photo_id) WHERE {where}"
         rows = self._catalogue.rows(query, values)
         with trusted(self._catalogue.path):
@@ -57,7 +57,7 @@ class Selection:
 
     def photos(self) -> Iterator[StoredPhoto]:
         """The photos, ascending by path."""
-        where, values = self._condition(timed=True, placed=True)
+        where, values = self.condition()
         columns = self._catalogue.photo_columns
         query = f"SELECT {columns} FROM photos p WHERE {where} AND path >= ? AND path < ?"
         return self._catalogue.photos_of(query, tuple(values))
@@ -66,7 +66,7 @@ class Selection:
         self, person_id: int | None, names: Mapping[int, str], *, embeddings: bool
     ) -> Iterator[ExportedFace]:
         """The faces of the photos, ascending by id, or those of one person; `names` are people's by their ids."""
-        where, values = self._condition(timed=True, placed=True)
+        where, values = self.condition()
         person = "(SELECT m.person_id FROM members m WHERE m.face_id = f.face_id)"
         person = person if self._catalogue.version >= PEOPLE_FROM else "NULL"
         code = "e.embedding" if embeddings else "NULL"
@@ -121,7 +121,7 @@ class Selection:
         """How many photos are left out because they have no date; some of them have no place, either."""
         if not self._limits.timed:
             return 0
-        where, values = self._condition(timed=False, placed=False)
+        where, values = self.condition(timed=False, placed=False)
         place, edges = self._place()
         if self._knows:
             where += f" AND p.taken_ms IS NULL AND (p.latitude IS NULL OR {place or 'true'})"
@@ -132,11 +132,11 @@ class Selection:
         """How many photos are left out because they have no place, though they have a date that fits."""
         if self._limits.near is None:
             return 0
-        where, values = self._condition(timed=True, placed=False)
+        where, values = self.condition(timed=True, placed=False)
         missing = "AND p.latitude IS NULL" if self._knows else ""
         return self._catalogue.number(f"SELECT count(*) FROM photos p WHERE {where} {missing}", values)
 
-    def _condition(self, *, timed: bool, placed: bool) -> tuple[str, list[object]]:
+    def condition(self, *, timed: bool = True, placed: bool = True) -> tuple[str, list[object]]:
         """The SQL condition and its parameters, with or without the limits of time and place."""
         parts: list[str] = ["p.set_id = ?"]
         values: list[object] = [self._catalogue.set_id]

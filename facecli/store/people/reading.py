@@ -8,9 +8,12 @@ import numpy as np
 import xxhash
 
 from facecli.captures import iso_time
+from facecli.limits import PhotoLimits
 from facecli.persons import PersonFace
+from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.rows import DIGEST_SIZE, are_unit, as_bytes, as_float, as_int, read_box, read_codes
 from facecli.store.catalog.schema import CAPTURES_FROM
+from facecli.store.catalog.selection import Selection
 from facecli.store.catalog.sets import Row
 from facecli.store.errors import trusted
 from facecli.store.people.edges import read_edges
@@ -39,6 +42,11 @@ _MEMBERS = (
 
 class StoredPeople(DecisionLog):
     """People as an index holds them: decisions, and the groups that follow from them."""
+
+    def __init__(self, catalogue: Catalogue, limits: PhotoLimits | None = None) -> None:
+        """`limits` are those of the photos whose faces are listed and counted by `faces`, `counts` and `times`."""
+        super().__init__(catalogue)
+        self._within, self._ends = Selection(catalogue, limits).condition() if limits else ("true", [])
 
     def grouping(self) -> Grouping:
         """What the groups were made from."""
@@ -72,10 +80,10 @@ class StoredPeople(DecisionLog):
         order = "ORDER BY m.person_id, m.similarity DESC, m.face_id"
         mine = self._catalogue.set_id
         if people is None:
-            rows = self._catalogue.rows(f"{_MEMBERS} {order}", (mine,))
+            rows = self._catalogue.rows(f"{_MEMBERS} AND {self._within} {order}", (mine, *self._ends))
         else:
-            query = f"{_MEMBERS} AND m.person_id = ? {order}"
-            rows = [row for person in people for row in self._catalogue.rows(query, (mine, person))]
+            query = f"{_MEMBERS} AND m.person_id = ? AND {self._within} {order}"
+            rows = [row for person in people for row in self._catalogue.rows(query, (mine, person, *self._ends))]
         with trusted(self._catalogue.path):
             return [self._member_face(row) for row in rows]
 
@@ -117,10 +125,10 @@ class StoredPeople(DecisionLog):
             return {}
         query = (
             "SELECT m.person_id, count(*), count(DISTINCT p.digest) FROM members m JOIN faces f USING (face_id) "
-            "JOIN photos p USING (photo_id) WHERE f.set_id = ? GROUP BY m.person_id"
+            f"JOIN photos p USING (photo_id) WHERE f.set_id = ? AND {self._within} GROUP BY m.person_id"
         )
         with trusted(self._catalogue.path):
-            rows = self._catalogue.rows(query, (self._catalogue.set_id,))
+            rows = self._catalogue.rows(query, (self._catalogue.set_id, *self._ends))
             return {_person_id(person): (as_int(faces), as_int(photos)) for person, faces, photos in rows}
 
     def totals(self) -> tuple[int, int]:
@@ -148,9 +156,10 @@ class StoredPeople(DecisionLog):
             return {}
         query = (
             "SELECT m.person_id, min(p.taken_ms), max(p.taken_ms) FROM members m JOIN faces f USING (face_id) "
-            "JOIN photos p USING (photo_id) WHERE f.set_id = ? AND p.taken_ms IS NOT NULL GROUP BY m.person_id"
+            "JOIN photos p USING (photo_id) "
+            f"WHERE f.set_id = ? AND p.taken_ms IS NOT NULL AND {self._within} GROUP BY m.person_id"
         )
-        rows = self._catalogue.rows(query, (self._catalogue.set_id,))
+        rows = self._catalogue.rows(query, (self._catalogue.set_id, *self._ends))
         with trusted(self._catalogue.path):
             ends = {_person_id(person): (iso_time(as_int(low)), iso_time(as_int(high))) for person, low, high in rows}
         return {person: (low, high) for person, (low, high) in ends.items() if low is not None and high is not None}
