@@ -43,11 +43,12 @@ class PeopleEditor:
     def __init__(self, people: StoredPeople, report: Reporter, wish: Wish | None = None) -> None:
         self._people, self._report = people, report
         self._seen: Snapshot = take_snapshot(people)
-        if not len(self._seen.table.face_ids):
+        self._log = people.decisions()
+        # What was decided can be forgotten after the last photo is gone.
+        if not len(self._seen.table.face_ids) and not self._log:
             raise StoreError(
                 "the index holds no faces, and so no people", "facecli people", hint="facecli index PHOTOS"
             )
-        self._log = people.decisions()
         self.standing: DecidedPeople = stand(self._log)
         self._pending: Regrouped | None = None
         before = {one.face_id: one.person_id for one in self._seen.members}
@@ -61,6 +62,10 @@ class PeopleEditor:
             )
         self.members: dict[int, int] = {one.face_id: one.person_id for one in self._seen.members}
         """The person of each face that has one."""
+        self._faces: dict[int, list[int]] = {}
+        for face_id, person in sorted(self.members.items()):
+            self._faces.setdefault(person, []).append(face_id)
+        self._claims = resolve_claims(self.standing.claims, self._seen.places).claims
         self.change: Change = _compare(before, self.members)
 
     @property
@@ -86,7 +91,7 @@ class PeopleEditor:
 
     def faces_of(self, person_id: int) -> list[int]:
         """The faces of a person, ascending by id."""
-        return sorted(face_id for face_id, person in self.members.items() if person == person_id)
+        return list(self._faces.get(person_id, ()))
 
     def anchors(self, face_ids: Iterable[int]) -> tuple[Anchor, ...]:
         """The anchors of faces, each face once however many copies show it; raises QueryError on an unknown one."""
@@ -115,7 +120,7 @@ class PeopleEditor:
 
         Every decision about a person begins with it: it is about these faces, and groups without decisions may change.
         """
-        claims, out = resolve_claims(self.standing.claims, self._seen.places).claims, {anchor.key for anchor in but}
+        claims, out = self._claims, {anchor.key for anchor in but}
         faces = [one for one in self.anchors(self.faces_of(person_id)) if one.key not in out]
         still_open = (one for one in faces if one.key not in claims or claims[one.key].person_id != person_id)
         return Decision(DecisionKind.KEEP, person_id, faces=tuple(still_open))

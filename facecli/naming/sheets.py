@@ -85,7 +85,7 @@ def read_sheet(lines: Iterable[bytes], where: str) -> list[SheetLine]:
         if line.strip():
             try:
                 found.append(msgspec.json.decode(line, type=SheetLine))
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise UsageError(f"not a line of a sheet ({error})", f"{where}, line {number}") from error
     return found
 
@@ -112,6 +112,7 @@ def apply_sheet(editor: PeopleEditor, lines: Iterable[SheetLine], *, yields: boo
             "the sheet is of another index", f"tag {quoted(foreign.index)}", hint="-i DIR names the index that it is of"
         )
     work = _Applying(editor, yields=yields)
+    work.free_names(lines)
     for line in lines:
         work.take(line)
     if work.decisions:
@@ -134,12 +135,22 @@ class _Applying:
         self.decisions: list[Decision] = []
         self.complaints: list[str] = []
         self.people: set[int] = set()
-        self._named = {same_name(one.name): one.person_id for one in editor.standing.people.values() if one.name}
+        self._names = {one.person_id: one.name for one in editor.standing.people.values() if one.name}
+        self._hidden = {one.person_id for one in editor.standing.people.values() if one.hidden}
+        self._named = {same_name(name): person for person, name in self._names.items()}
         self._joined: dict[int, int] = {}
         self._members: dict[int, list[int]] = {}
         for face_id, person in editor.members.items():
             self._members.setdefault(person, []).append(face_id)
         self._next = editor.new_person()
+
+    def free_names(self, lines: Iterable[SheetLine]) -> None:
+        """Let names that people lose by the lines be given to others: two who swap names do not become one."""
+        for line in lines if not self._yields else ():
+            person = self._most(line, self._editor.known(line.faces))
+            before = self._names.get(person or 0)
+            if before and line.name is not None and _may_replace(before, line.name):
+                self._named.pop(same_name(before), None)
 
     def take(self, line: SheetLine) -> None:
         """Decide what one line says."""
@@ -162,19 +173,24 @@ class _Applying:
     def _who(self, line: SheetLine, shown: str) -> int | None:
         """The person that most of a line's faces are now, a new one for faces of nobody that get a name."""
         known = self._editor.known(line.faces)
-        self._say(shown, [face for face in line.faces if face not in known], "no longer in the index")
-        whose = Counter(self._editor.members[face] for face in known if face in self._editor.members)
-        if not whose:
+        self._say(shown, sorted(set(line.faces).difference(known)), "no longer in the index")
+        person = self._most(line, known)
+        if person is None:
             if not known and (line.faces or self._yields):
                 self.complaints.append(f"{shown}: none of the faces is in the index, so the line is left out")
                 return None
             return self._new(line, known, shown)
-        best = max(whose.values())
-        person = line.person if whose.get(line.person or 0) == best else min(p for p, n in whose.items() if n == best)
-        assert person is not None
         elsewhere = [face for face in known if self._editor.members.get(face, person) != person]
         self._say(shown, elsewhere, f"belong to somebody else now, and stay there; the line is for person {person}")
         return self._resolve(person)
+
+    def _most(self, line: SheetLine, known: list[int]) -> int | None:
+        """The person that most of the known faces of a line are now; None where they are nobody's."""
+        whose = Counter(self._editor.members[face] for face in known if face in self._editor.members)
+        if not whose:
+            return None
+        best = max(whose.values())
+        return line.person if whose.get(line.person or 0) == best else min(p for p, n in whose.items() if n == best)
 
     def _new(self, line: SheetLine, known: list[int], shown: str) -> int | None:
         if not known or not line.name:
@@ -198,8 +214,7 @@ class _Applying:
         return person
 
     def _name(self, person: int, line: SheetLine, shown: str) -> None:
-        known = self._editor.standing.people.get(person)
-        before = known.name if known is not None else ""
+        before = self._names.get(person, "")
         if line.name is None or (line.name == "" and not before):
             return
         name = "" if line.name == "" else read_name(line.name)
@@ -211,13 +226,26 @@ class _Applying:
             return
         other = self._resolve(self._named.get(same_name(name), person)) if name else person
         if other != person:
-            self._join(other, person)
+            try:
+                self._join(other, person)
+            except UsageError:
+                self._keep_name(person, before)
+                raise
             if self._yields:
                 self.complaints.append(f"{shown}: person {person} is now one with person {other}, who has this name")
             return
+        self._set_name(person, name)
+
+    def _set_name(self, person: int, name: str) -> None:
+        self._names[person] = name
         if name:
             self._named[same_name(name)] = person
         self._decide(person, Decision(DecisionKind.NAME, person, name))
+
+    def _keep_name(self, person: int, name: str) -> None:
+        """Leave a person the name that it was to lose, unless another line has given it away."""
+        if name and self._named.setdefault(same_name(name), person) != person:
+            self._set_name(person, "")
 
     def _join(self, person: int, other: int) -> None:
         """Two lines of one name, or a name that is there: one person."""
@@ -230,14 +258,14 @@ class _Applying:
         self._members[person] = faces
 
     def _hide(self, person: int, line: SheetLine, _: str) -> None:
-        known = self._editor.standing.people.get(person)
-        if line.hidden is not None and line.hidden != (known is not None and known.hidden):
+        if line.hidden is not None and line.hidden != (person in self._hidden):
             kind = DecisionKind.HIDE if line.hidden else DecisionKind.SHOW
+            (self._hidden.add if line.hidden else self._hidden.discard)(person)
             self._decide(person, Decision(kind, person))
 
     def _reject(self, person: int, line: SheetLine, shown: str) -> None:
         known = self._editor.known(line.not_faces)
-        self._say(shown, [face for face in line.not_faces if face not in known], "no longer in the index")
+        self._say(shown, sorted(set(line.not_faces).difference(known)), "no longer in the index")
         claims = self._editor.standing.claims
         new = tuple(
             anchor
@@ -246,3 +274,11 @@ class _Applying:
         )
         if new:
             self._decide(person, Decision(DecisionKind.REJECT, person, faces=new))
+
+
+def _may_replace(before: str, name: str) -> bool:
+    """Whether a text of a sheet is another name, or none."""
+    try:
+        return not name or same_name(read_name(name)) != same_name(before)
+    except UsageError:
+        return False

@@ -22,8 +22,8 @@ SHAPE, LARGEST = 1.3, 0.02
 """People's sizes follow a power law; the largest has that share of all faces."""
 FAMILY, RELATED = 4, 0.3
 """People of a family, and the share of the people who have one."""
-LIKENESS = 0.3
-"""The cosine of relatives, that of strangers aside."""
+LIKENESS = 0.4
+"""The cosine of relatives: that of siblings who are hard to tell apart. Strangers have about 0."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +61,7 @@ def draw(model: Model, count: int, seed: int) -> tuple[Faces, NDArray[np.int64]]
     """Draw `count` faces, in photos of one to ten; returns them and the person of each."""
     random = np.random.default_rng(seed)
     truth = np.repeat(*_sizes(random, count))
-    people = _relatives(_directions(random, model, int(truth.max()) + 1))
+    people = _relatives(random, model, _directions(random, model, int(truth.max()) + 1))
     codes = np.empty((count, people.shape[1]), np.float16)
     for start in range(0, count, 20_000):
         mine = people[truth[start : start + 20_000]]
@@ -89,11 +89,11 @@ def _directions(random: np.random.Generator, model: Model, count: int) -> FloatA
     return _unit(random.standard_normal((count, len(mean)), np.float32) @ root + mean)
 
 
-def _relatives(people: FloatArray) -> FloatArray:
+def _relatives(random: np.random.Generator, model: Model, people: FloatArray) -> FloatArray:
     """Give some people a part in common with their family."""
     number = np.arange(len(people)) // FAMILY
     related = number % 10 < RELATED * 10
-    shared = _unit(np.stack([people[number == n].sum(axis=0) for n in range(number[-1] + 1)]))[number]
+    shared = _directions(random, model, int(number[-1]) + 1)[number]
     out = people.copy()
     out[related] = (1 - LIKENESS) ** 0.5 * people[related] + LIKENESS**0.5 * shared[related]
     return _unit(out)

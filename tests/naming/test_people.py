@@ -11,7 +11,7 @@ from families import FOREIGN, OTHER, family, portrait, put
 from msgspec.structs import replace
 
 from facecli.captures import Capture
-from facecli.errors import FacecliError, QueryError, StoreError, UsageError
+from facecli.errors import FacecliError, IndexLocked, QueryError, StoreError, UsageError
 from facecli.naming.album import IndexPeople
 from facecli.naming.listing import Choice, Which
 from facecli.store.reader import open_reader
@@ -236,6 +236,27 @@ def test_forgetting_a_name_takes_it_from_every_file(people: IndexPeople, index: 
         people.undo()
 
 
+def test_a_name_can_be_forgotten_and_a_decision_undone_after_the_last_photo_is_gone(
+    people: IndexPeople, index: Path
+) -> None:
+    people.name(1, "Zanzibar")
+    people.merge(1, 2)
+    with open_writer(index) as writer:
+        writer.remove(writer.plan_removal([photo.file.path for photo in writer.photos()]))
+    assert [(one.name, one.faces) for one in people.listed(Choice(Which.NAMED))] == [("Zanzibar", 0)]
+    assert people.undo() == ["the merge into person 1"]
+    assert people.forget("zanzibar") == 1
+    assert not any(b"Zanzibar" in file.read_bytes() for file in index.iterdir())
+
+
+def test_what_is_left_of_a_decision_about_a_removed_face_is_undone_with_words(people: IndexPeople, index: Path) -> None:
+    out = people.faces(1)[0].face_id
+    people.reject(1, [out])
+    with open_writer(index) as writer:
+        writer.remove(writer.plan_removal([], [out]))
+    assert people.undo() == ["the faces kept by person 1"]
+
+
 def test_ids_are_never_used_again(people: IndexPeople) -> None:
     new = people.split(1, [face(people, 1, "ann-0"), face(people, 1, "ann-1")])
     people.undo()
@@ -394,6 +415,9 @@ def test_a_locked_index_shows_the_people_of_before_and_tells_how_many_faces_came
     watcher = IndexPeople(index, Told(told))
     with open_writer(index):
         assert [one.person_id for one in watcher.listed()] == [1, 2, 3]
+        with pytest.raises(IndexLocked) as refused:
+            watcher.name(1, "Ann")
+    assert "--wait" not in refused.value.hint  # the commands of people have no such option
     assert len(told) == 1
     assert "3 faces ago" in told[0]
     assert [one.person_id for one in watcher.listed()] == [1, 2, 3, 4]

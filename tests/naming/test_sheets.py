@@ -71,6 +71,43 @@ def test_one_name_twice_makes_one_person(people: IndexPeople) -> None:
     assert listed(people) == [(3, "Cleo", 12)]
 
 
+def test_people_who_swap_or_pass_on_their_names_stay_apart(people: IndexPeople) -> None:
+    ann, ben, cleo = people.export()
+    people.name(1, "Ann")
+    people.name(2, "Ben")
+    assert apply(people, {**ann, "name": "Ben"}, {**ben, "name": "Ann"}).complaints == ()
+    assert listed(people) == [(1, "Ben", 5), (2, "Ann", 4), (3, None, 3)]
+    apply(people, {**cleo, "name": "Ann"}, {**ben, "name": "Ann-Marie"})
+    assert listed(people) == [(1, "Ben", 5), (2, "Ann-Marie", 4), (3, "Ann", 3)]
+    apply(people, {**ben, "name": "Ben"}, {**cleo, "name": "Ann-Marie"})
+    assert listed(people) == [(1, "Ben", 9), (3, "Ann-Marie", 3)]
+
+
+def test_a_name_that_its_person_could_not_lose_is_still_one_persons(
+    people: IndexPeople, index: Path, tmp_path: Path
+) -> None:
+    put(index, [portrait(tmp_path / "both.jpg", ["ann", "ben"])])
+    ann, _, cleo = people.export()
+    people.name(1, "Ann")
+    people.name(2, "Ben")
+    done = apply(people, {**ann, "name": "Ben"}, {**cleo, "name": "Ann"})
+    assert "in one photo" in done.complaints[0]
+    assert [name for _, name, _ in listed(people)] == ["Ann", "Ben"]
+    people.undo()
+    apply(people, {**cleo, "name": "Ann"}, {**ann, "name": "Ben"})
+    assert [name for _, name, _ in listed(people)] == [None, "Ben", "Ann"]
+    people.undo()
+    apply(people, {**ann, "name": "face:1"}, {**cleo, "name": "Ann"})
+    assert [name for _, name, _ in listed(people)] == ["Ann", "Ben"]
+
+
+def test_the_last_of_two_lines_about_a_person_holds(people: IndexPeople) -> None:
+    ann, *_ = people.export()
+    apply(people, {**ann, "name": "Anna", "hidden": True}, {**ann, "name": "", "hidden": False})
+    assert listed(people)[0] == (1, None, 5)
+    assert not people.listed(Choice(Which.HIDDEN))
+
+
 def test_null_leaves_what_is_there_and_an_empty_name_takes_it_away(people: IndexPeople) -> None:
     people.name(1, "Ann")
     people.hide(1)
@@ -135,7 +172,17 @@ def test_a_sheet_of_another_index_is_refused_as_a_whole(people: IndexPeople, tmp
 
 
 @pytest.mark.parametrize(
-    "line", [b"nonsense", b"[1]", b'{"faces": "all"}', b'{"faces": [1.5]}', b'{"name": 7}', b'{"person": {}}', b"\xff"]
+    "line",
+    [
+        b"nonsense",
+        b"[1]",
+        b'{"faces": "all"}',
+        b'{"faces": [1.5]}',
+        b'{"name": 7}',
+        b'{"person": {}}',
+        b"\xff",
+        b'{"a":' * 5000,
+    ],
 )
 def test_what_is_no_sheet_is_refused_with_its_line(line: bytes) -> None:
     with pytest.raises(UsageError, match=r"names\.jsonl, line 3"):
