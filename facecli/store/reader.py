@@ -192,7 +192,7 @@ class IndexReader(Catalogue):
             as_float(score),
             taken_at=iso_time(taken_ms) if isinstance(taken_ms, int) else None,
             digest=as_bytes(digest),
-            copies=copies[as_bytes(digest)],
+            copies=copies.get(as_bytes(digest), 1),
         )
 
     def with_times(self, matches: Sequence[Match]) -> list[Match]:
