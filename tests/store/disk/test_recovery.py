@@ -104,7 +104,8 @@ def test_the_copy_before_an_update_takes_no_journal_with_it(
 ) -> None:
     victim = tmp_path / "thesis.txt"
     victim.write_text("years of work")
-    version = sqlite3.connect(index / "catalog.db").execute("PRAGMA user_version").fetchone()[0]
+    with contextlib.closing(sqlite3.connect(index / "catalog.db")) as catalogue:
+        version = catalogue.execute("PRAGMA user_version").fetchone()[0]
     shutil.copyfile(index / "catalog.db", index / f"catalog.before-{version}")
     (index / f"catalog.before-{version}-journal").write_bytes(hot_journal(index, super_record(victim, 8192)))
     for module in ("maintenance.prepare", "catalog.connection"):
