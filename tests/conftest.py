@@ -114,6 +114,18 @@ def _own_cache(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(shared_cache))
 
 
+@pytest.fixture(scope="session")
+def shell_in(shared_cache: Path) -> Callable[[Path], Shell]:
+    """The command in a directory that is its HOME too, for fixtures that several tests share."""
+
+    def make(home: Path) -> Shell:
+        made = Shell(home, home)
+        made.environment["XDG_CACHE_HOME"] = str(shared_cache)
+        return made
+
+    return make
+
+
 @pytest.fixture
 def shell(tmp_path: Path, _own_cache: None) -> Shell:
     """The command in an empty directory with an empty HOME."""

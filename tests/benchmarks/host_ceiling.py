@@ -34,7 +34,8 @@ from facecli.indexing import engines
 from facecli.indexing.index_photos import index_photos
 from facecli.indexing.request import IndexRequest
 from facecli.photos.decode import PhotoReader, stat_photo
-from facecli.pipeline.results import found_in
+from facecli.pipeline.results import fresh
+from facecli.pipeline.stages import with_faces
 from facecli.types import FileContents, Photo, PhotoFile
 from facecli.vision.detection import scrfd
 from facecli.vision.detection.letterbox import Letterbox
@@ -111,14 +112,13 @@ def measure_floor(photos: list[Path]) -> dict[str, float]:
     models = open_models(find_pack(None), canned_device.PROCESSOR, DetectionOptions())
     [faces] = models.detector.detect([photo.pixels])
     vectors = np.zeros((len(faces), models.embedder.dimension), np.float32)
-    size = (photo.width, photo.height)
     return {
         "read": _milliseconds(lambda: [reader.read(file) for file in files], len(files)),
         "decode": _milliseconds(lambda: [reader.decode(each) for each in contents], len(files)),
         "letterbox": _milliseconds(lambda: _letterboxed(photo), 1),
         "post-process": _post_processing(photo),
         "align": _milliseconds(lambda: align_faces(photo.pixels, faces.landmarks), 1),
-        "result": _milliseconds(lambda: found_in(photo.file, photo.digest, size, faces, vectors), 1),
+        "result": _milliseconds(lambda: fresh(with_faces(photo, faces, vectors)), 1),
         "faces": len(faces),
     }
 

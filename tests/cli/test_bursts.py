@@ -27,10 +27,10 @@ PHOTOS = {
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, find_sample: Callable[[str], Path], shared_cache: Path) -> Path:
+def made(
+    tmp_path_factory: pytest.TempPathFactory, find_sample: Callable[[str], Path], shell_in: Callable[[Path], Shell]
+) -> Path:
     """An album with a burst, a copy of one of its photos, and photos that are near it; with its index."""
-    from conftest import Shell
-
     home = tmp_path_factory.mktemp("bursts")
     (home / "album").mkdir()
     for number, (name, (source, camera, time)) in enumerate(PHOTOS.items()):
@@ -43,8 +43,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, find_sample: Callable[[str], 
             photo.convert("RGB").save(home / f"album/{name}.jpg", quality=95 - number, exif=exif)
     shutil.copyfile(home / "album/2.jpg", home / "album/copy of 2.jpg")
     shutil.copyfile(find_sample("astronaut.png"), home / "query.png")
-    shell = Shell(home, home)
-    shell.environment["XDG_CACHE_HOME"] = str(shared_cache)
+    shell = shell_in(home)
     shell("index", "album")
     return home
 

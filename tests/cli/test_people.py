@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def indexed(tmp_path_factory: pytest.TempPathFactory, find_sample: Callable[[str], Path], shared_cache: Path) -> Path:
+def indexed(
+    tmp_path_factory: pytest.TempPathFactory, find_sample: Callable[[str], Path], shell_in: Callable[[Path], Shell]
+) -> Path:
     """A folder of four versions of one photo of six people, and its index."""
-    from conftest import Shell
-
     home = tmp_path_factory.mktemp("people")
     picture = cv2.imread(str(find_sample("t1.jpg")))
     assert picture is not None
@@ -33,8 +33,7 @@ def indexed(tmp_path_factory: pytest.TempPathFactory, find_sample: Callable[[str
         sized = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         lit = np.clip(sized.astype(np.float32) * light, 0, 255).astype(np.uint8)
         cv2.imwrite(str(home / "album" / f"{number}.jpg"), lit)
-    shell = Shell(home, home)
-    shell.environment["XDG_CACHE_HOME"] = str(shared_cache)
+    shell = shell_in(home)
     shell("index", "album")
     return home
 
