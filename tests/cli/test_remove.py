@@ -157,12 +157,13 @@ def test_a_reader_that_holds_the_index_open_is_told_of(
     from click.testing import CliRunner
 
     from facecli.cli import remove as module
+    from facecli.cli.group import facecli
     from facecli.errors import StoreError
 
     monkeypatch.setattr(module, "WAIT_READERS", 0.1)
     monkeypatch.chdir(shell.work)
     with open_reader(index):
-        ran = CliRunner().invoke(module.remove, ["album/party/t1.jpg"])
+        ran = CliRunner().invoke(facecli, ["remove", "album/party/t1.jpg"])
     assert isinstance(ran.exception, StoreError)
     assert "the erasure is not finished" in ran.exception.what
     assert len(paths(shell)) == 4

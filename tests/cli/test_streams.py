@@ -296,8 +296,10 @@ def odd(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, find_sampl
     home = tmp_path_factory.mktemp("odd")
     put(home, find_sample, {"album/plain.jpg": "gdp.jpg"})
     (home / "text").mkdir()
-    for name in ODD:
-        shutil.copyfile(find_sample("yaoming.jpg"), os.path.join(os.fsencode(home), b"album", name))
+    for number, name in enumerate(ODD):
+        # What follows the end of a JPEG file is not read, but copies would be one row of a table.
+        content = find_sample("yaoming.jpg").read_bytes() + bytes([number])
+        Path(os.fsdecode(os.path.join(os.fsencode(home), b"album", name))).write_bytes(content)
         with open(os.path.join(os.fsencode(home), b"text", name), "w") as text:
             text.write("no image\n" * 9)
     run_index = subprocess.run(
