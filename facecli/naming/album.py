@@ -28,6 +28,8 @@ Asked = int | str
 
 SHARE = 0.1
 """The share of an index run's time that bringing the groups up to date may add to it."""
+UNNOTICED_SECONDS = 0.1
+"""What it may add however short the run was, so that the first photos of an index are sorted at once."""
 START_SECONDS, FACE_SECONDS, PAIR_SECONDS = 0.05, 1.6e-4, 2e-8
 """What that takes: a constant, for each face, and for each pair of a new face and any face.
 
@@ -37,11 +39,11 @@ Rounded up from processor time on an x86 core: 1.1e-4 for each of 10,000 faces, 
 
 
 def refresh_after_run(directory: Path, seconds: float, report: Reporter) -> None:
-    """Bring the groups up to date after an index run, where that takes under a tenth of the time that the run took."""
+    """Bring the groups up to date after an index run, if that takes under a tenth of its time or is not noticed."""
     with open_reader(directory) as reader:
         faces = reader.info.faces
         expected = START_SECONDS + faces * (FACE_SECONDS + reader.people.newer_faces() * PAIR_SECONDS)
-        if not faces or expected > SHARE * seconds or not is_stale(reader.people):
+        if not faces or expected > max(SHARE * seconds, UNNOTICED_SECONDS) or not is_stale(reader.people):
             return
     try:
         IndexPeople(directory, report).refresh()
