@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from facecli.fleet.engine import trouble_of
 from facecli.pipeline.chunk_worker import ChunkWorker, Ties
 from facecli.pipeline.messages import Answer, Finish, Hello, Note, PhotoChunk, Spec, Trouble
-from facecli.types import Skipped
+from facecli.reporting import SilentReporter
 
 HEADER = struct.Struct("<I")
 """The length of a message."""
@@ -32,10 +32,8 @@ AT_ONCE = 2
 """Chunks that a worker does at once: while the last photos of one are done, those of the next are begun."""
 
 
-class NoteBook:
+class NoteBook(SilentReporter):
     """A reporter that keeps what is said until the next answer takes it along."""
-
-    watched = False
 
     def __init__(self) -> None:
         self._notes: list[Note] = []
@@ -54,21 +52,6 @@ class NoteBook:
     def detail(self, message: str) -> None:
         with self._lock:
             self._notes.append(Note(message))
-
-    def start(self, what: str, total: int | None) -> None:
-        pass
-
-    def expect(self, total: int) -> None:
-        pass
-
-    def advance(self, done: int, **counts: int) -> None:
-        pass
-
-    def skip(self, skipped: Skipped) -> None:
-        pass
-
-    def stop(self) -> None:
-        pass
 
 
 class KnownContents:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html.parser
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from chromium import Browser, find_chromium
+from page_tags import Tags
 
 from facecli.output.gallery import Card, Gallery, GalleryPicture, Section, gallery_page
 from facecli.types import Confidence
@@ -74,16 +74,6 @@ def page_of(sections: list[Section], summary: str = "") -> Gallery:
 def put(folder: Path, page: Gallery) -> Path:
     (folder / "page.html").write_text("".join(gallery_page(page)), "utf-8")
     return folder / "page.html"
-
-
-class Tags(html.parser.HTMLParser):
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
 
 
 def test_names_stay_text_and_nothing_lies_outside() -> None:

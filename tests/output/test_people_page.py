@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html.parser
 import json
 import re
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from chromium import Browser, find_chromium
+from page_tags import Tags
 
 from facecli.output.people_page import PeopleSheet, ShownFace, ShownPerson, people_page
 from facecli.persons import PersonFace, PersonInfo
@@ -45,16 +45,6 @@ def put(folder: Path, *people: ShownPerson) -> Path:
     sheet = PeopleSheet(people, len(people), names, "a1b2c3", f"/home/{WICKED}/.facecli")
     (folder / "people.html").write_text("".join(people_page(sheet)), "utf-8")
     return folder / "people.html"
-
-
-class Tags(html.parser.HTMLParser):
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
 
 
 def test_names_stay_text_and_nothing_lies_outside(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from synthetic import DIMENSION, KIND, at_path, make_photo, make_photos, photo_i
 
 from facecli.config import By
 from facecli.errors import StoreError
+from facecli.similarity.codes import widen
 from facecli.store.reader import IndexReader, open_reader
 from facecli.store.records import Batch, Scope
 from facecli.store.search import ranking
@@ -262,7 +263,7 @@ def test_codes_beyond_the_catalogue_are_not_searched(index: Path, scan: str, mon
 def test_widening_is_exact_for_every_finite_float16() -> None:
     bits = np.arange(1 << 16, dtype=np.uint32).astype("<u2").view("<f2")
     finite = bits[np.isfinite(bits)].reshape(1, -1)
-    wide = ranking.widen(finite, np.empty(finite.shape, np.int32)).astype(np.float64)
+    wide = widen(finite, np.empty(finite.shape, np.int32)).astype(np.float64)
     np.testing.assert_array_equal(wide * 2.0**112, finite.astype(np.float64))
 
 
