@@ -35,7 +35,7 @@ from facecli.exporting import Export, ExportRequest
 from facecli.indexing.index_photos import index_photos
 from facecli.indexing.request import IndexRequest
 from facecli.merging import MergeReport, MergeRequest, merge_indexes
-from facecli.naming.album import IndexPeople, adopt_all, refresh_after_run
+from facecli.naming.album import IndexPeople, adopt_all, open_with_people, refresh_after_run
 from facecli.output.export.files import choose_export_format, write_export_file
 from facecli.reporting import Reporter, SilentReporter
 from facecli.searching.gathering import Surroundings
@@ -174,20 +174,16 @@ class Index:
             limits=limits_of(limits),
             exact=self._exact,
         )
-        self._refresh_people([one.query for one in asked])
-        with self._reader() as reader:
+
+        def asks(reader: IndexReader) -> bool:
+            return asks_for_people(reader, [one.query for one in asked], here())
+
+        with open_with_people(self._found(), asks, SilentReporter()) as reader:
             answer = search_index(reader, asked, options, Surroundings("/", None, SilentReporter(), self._models))
         if answer.failures:
             raise answer.failures[0]
         result = answer.results[0]
         return Matches(result, answer.threshold)
-
-    def _refresh_people(self, queries: Sequence[str]) -> None:
-        """Bring the groups up to date, where a query is for a person."""
-        with self._reader() as reader:
-            asked = asks_for_people(reader, queries, here())
-        if asked:
-            self.people.refresh()
 
     def faces(self, photo: StrPath | None = None) -> Iterator[StoredFace]:
         """Iterate over all faces, ascending by id, or over the faces of one photo; reads page by page.

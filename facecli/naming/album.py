@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ from facecli.naming.updating import Wish, is_stale
 from facecli.persons import AlikePeople, PersonFace, PersonInfo
 from facecli.reporting import Reporter, SilentReporter
 from facecli.store.people.records import DecisionKind
-from facecli.store.reader import open_reader
+from facecli.store.reader import IndexReader, open_reader
 from facecli.store.writer import IndexWriter, open_writer
 from facecli.types import JsonValue
 from facecli.wording import counted
@@ -49,6 +50,19 @@ def refresh_after_run(directory: Path, seconds: float, report: Reporter) -> None
         IndexPeople(directory, report).refresh()
     except (StoreError, UsageError) as error:
         report.detail(f"the groups of people are not brought up to date: {error}")
+
+
+@contextmanager
+def open_with_people(directory: Path, asks: Callable[[IndexReader], bool], report: Reporter) -> Generator[IndexReader]:
+    """Open an index for reading; the groups are brought up to date first where `asks` says that they are needed."""
+    with open_reader(directory) as reader:
+        stale = asks(reader) and is_stale(reader.people)
+        if not stale:
+            yield reader
+    if stale:
+        IndexPeople(directory, report).refresh()
+        with open_reader(directory) as reader:
+            yield reader
 
 
 MOST_TOLD = 20
