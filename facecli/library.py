@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias, Unpack
+from typing import Any, Literal, Self, TypeAlias, Unpack, cast
 
 from msgspec.structs import replace
 
@@ -57,7 +57,7 @@ from facecli.store.records import IndexInfo, Problem, Removal, StoredFace, Store
 from facecli.store.writer import open_writer
 from facecli.types import IndexReport, QueryFace
 
-Queries: TypeAlias = QueryValue | list[QueryValue] | tuple[QueryValue, ...]
+Queries: TypeAlias = QueryValue | Sequence[QueryValue]
 
 
 class Index:
@@ -165,8 +165,8 @@ class Index:
         Raises PhotoError if a query photo cannot be read, QueryError if it has no such face, UsageError on invalid
         values.
         """
-        several = isinstance(query, list | tuple)
-        asked = [read_query(one, here()) for one in (query if isinstance(query, list | tuple) else (query,))]
+        several = isinstance(query, Sequence) and not isinstance(query, str | bytes | bytearray | memoryview)
+        asked = [read_query(one, here()) for one in cast("Sequence[QueryValue]", query if several else (query,))]
         if not asked:
             raise UsageError("nothing to search for", "an empty list of queries")
         if face == "all":

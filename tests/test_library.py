@@ -275,6 +275,7 @@ WRONG: dict[str, Callable[[Index, str], object]] = {
     "embeddings of two lengths": lambda i, _: i.search([np.ones(512), np.ones(3)]),
     "a missing face id": lambda i, _: i.search(99_999),
     "bytes of no image": lambda i, _: i.search(b"no image"),
+    "bytes that are ids of faces": lambda i, _: i.search(bytearray([1, 2])),  # type: ignore[arg-type]
     "gray pixels": lambda i, _: i.search(np.zeros((9, 9), np.uint8)),
     "a zero embedding": lambda i, _: i.search(np.zeros(512)),
     "an infinite embedding": lambda i, _: i.search(np.full(512, np.inf)),
@@ -369,6 +370,36 @@ def test_reprs_are_short(index: Index, portrait: Path) -> None:
         repr(thing) for thing in (index, matches, matches[0], matches.query, next(iter(index)), next(index.photos())[0])
     ]
     assert all(len(text) < 400 for text in shown), shown
+
+
+SCRIPT = """
+import facecli
+index = facecli.Index(Path("photos"), model=Path("pack"))
+paths = ["a.jpg", "b.jpg"]
+matches: facecli.Matches = index.search(paths, after=date.today(), near=(48.2, 16.4), under=[Path("a"), "b"])
+matches = index.search([face.embedding for face in facecli.find_faces(b"")], top=3, face=1, by="face")
+best: tuple[facecli.Match, ...] = matches[:2]
+report: facecli.IndexReport = index.add([Path("a")], exclude=None, options=facecli.IndexOptions(jobs=2))
+removal: facecli.Removal = index.remove(1, "a.jpg", Path("b"), np.int64(2))
+people: list[facecli.PersonInfo] = index.people.listed(facecli.Choice(facecli.Which.ALL))
+person: int = index.people.assign("Ann", np.array([1, 2]))
+stored: list[tuple[facecli.StoredPhoto, list[facecli.StoredFace]]] = list(index.photos())
+embeddings: list[NDArray[np.float32]] = [face.embedding for face in index]
+try:
+    verdict: facecli.Verdict = facecli.verify(paths[0], np.zeros((9, 9, 3), np.uint8))
+except facecli.IndexMissing as error:
+    print(error.what, error.where, error.hint)
+"""
+
+
+@pytest.mark.slow
+def test_the_types_fit_a_script(tmp_path: Path) -> None:
+    """mypy knows them from the package."""
+    head = "from datetime import date\nfrom pathlib import Path\nimport numpy as np\nfrom numpy.typing import NDArray\n"
+    (tmp_path / "script.py").write_text(head + SCRIPT)
+    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("Success"), done.stdout + done.stderr
 
 
 def test_the_public_names_are_there_and_say_what_they_are() -> None:
