@@ -394,7 +394,7 @@ except facecli.IndexMissing as error:
 
 @pytest.mark.slow
 def test_the_types_fit_a_script(tmp_path: Path) -> None:
-    """mypy knows them from the package."""
+    """By what the package says of its types."""
     head = "from datetime import date\nfrom pathlib import Path\nimport numpy as np\nfrom numpy.typing import NDArray\n"
     (tmp_path / "script.py").write_text(head + SCRIPT)
     command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "script.py"]
