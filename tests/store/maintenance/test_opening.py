@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from synthetic import KIND, contents, make_photo, make_photos, write
 
 from facecli.errors import IndexDamaged, IndexLocked, IndexMissing, StoreError
+from facecli.store import writer as writing
 from facecli.store.catalog import connection, schema
 from facecli.store.disk import filesystem
 from facecli.store.locate import find_index, place_index
@@ -395,3 +396,18 @@ def test_a_search_of_a_small_index_imports_no_faiss(index: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script, index], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_writer_that_cannot_begin_leaves_no_connection(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[sqlite3.Connection] = []
+    connect = writing.connect
+    monkeypatch.setattr(writing, "connect", lambda *given, **more: opened.append(connect(*given, **more)) or opened[-1])  # type: ignore[func-returns-value]
+
+    def fail(_: writing.IndexWriter) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(writing.IndexWriter, "settle", fail)
+    with pytest.raises(StoreError, match="full"):
+        open_writer(index)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        opened[0].execute("SELECT 1")
