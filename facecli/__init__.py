@@ -16,12 +16,28 @@ if TYPE_CHECKING:
 
     from facecli.config import IndexOptions as IndexOptions
     from facecli.errors import FacecliError as FacecliError
+    from facecli.errors import IndexLocked as IndexLocked
+    from facecli.errors import IndexMissing as IndexMissing
+    from facecli.errors import OutputError as OutputError
+    from facecli.errors import PhotoError as PhotoError
+    from facecli.errors import QueryError as QueryError
+    from facecli.errors import StoreError as StoreError
+    from facecli.errors import UsageError as UsageError
     from facecli.library import Index as Index
     from facecli.library import find_faces as find_faces
     from facecli.library import verify as verify
     from facecli.merging import MergeReport as MergeReport
+    from facecli.naming.album import IndexPeople as IndexPeople
+    from facecli.naming.listing import Choice as Choice
+    from facecli.naming.listing import Which as Which
+    from facecli.persons import AlikePeople as AlikePeople
+    from facecli.persons import PersonFace as PersonFace
+    from facecli.persons import PersonInfo as PersonInfo
     from facecli.searching.matches import Matches as Matches
     from facecli.searching.verifying import Verdict as Verdict
+    from facecli.store.records import IndexInfo as IndexInfo
+    from facecli.store.records import Problem as Problem
+    from facecli.store.records import Removal as Removal
     from facecli.store.records import StoredFace as StoredFace
     from facecli.store.records import StoredPhoto as StoredPhoto
     from facecli.types import IndexReport as IndexReport
@@ -31,17 +47,33 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AlikePeople": "persons",
+    "Choice": "naming.listing",
     "FacecliError": "errors",
     "Index": "library",
+    "IndexInfo": "store.records",
+    "IndexLocked": "errors",
+    "IndexMissing": "errors",
     "IndexOptions": "config",
+    "IndexPeople": "naming.album",
     "IndexReport": "types",
     "Match": "types",
     "Matches": "searching.matches",
     "MergeReport": "merging",
+    "OutputError": "errors",
+    "PersonFace": "persons",
+    "PersonInfo": "persons",
+    "PhotoError": "errors",
+    "Problem": "store.records",
+    "QueryError": "errors",
     "QueryFace": "types",
+    "Removal": "store.records",
+    "StoreError": "errors",
     "StoredFace": "store.records",
     "StoredPhoto": "store.records",
+    "UsageError": "errors",
     "Verdict": "searching.verifying",
+    "Which": "naming.listing",
     "find_faces": "library",
     "verify": "library",
 }

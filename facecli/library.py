@@ -15,16 +15,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TypeAlias, Unpack
+from typing import Any, Literal, Self, TypeAlias, Unpack, cast
+
+from msgspec.structs import replace
 
 from facecli.arguments import (
+    FaceId,
     GivenLimits,
     StrPath,
     face_id_of,
     here,
     limits_of,
+    named_model,
     named_path,
     read_photo_query,
     several_paths,
@@ -35,7 +40,7 @@ from facecli.exporting import Export, ExportRequest
 from facecli.indexing.index_photos import index_photos
 from facecli.indexing.request import IndexRequest
 from facecli.merging import MergeReport, MergeRequest, merge_indexes
-from facecli.naming.album import IndexPeople, adopt_all, refresh_after_run
+from facecli.naming.album import IndexPeople, adopt_all, open_with_people, refresh_after_run
 from facecli.output.export.files import choose_export_format, write_export_file
 from facecli.reporting import Reporter, SilentReporter
 from facecli.searching.gathering import Surroundings
@@ -52,7 +57,7 @@ from facecli.store.records import IndexInfo, Problem, Removal, StoredFace, Store
 from facecli.store.writer import open_writer
 from facecli.types import IndexReport, QueryFace
 
-Queries: TypeAlias = QueryValue | list[QueryValue] | tuple[QueryValue, ...]
+Queries: TypeAlias = QueryValue | Sequence[QueryValue]
 
 
 class Index:
@@ -63,7 +68,9 @@ class Index:
     loaded until `close`. Not thread-safe: use it from one thread at a time.
     """
 
-    def __init__(self, path: StrPath, *, model: str | None = None, device: str = "auto", exact: bool = False) -> None:
+    def __init__(
+        self, path: StrPath, *, model: StrPath | None = None, device: str = "auto", exact: bool = False
+    ) -> None:
         """Set the index's directory, the model (a pack's name or directory) and the device.
 
         `model` None means the pack that the index was made with, or the default pack for a new index. With `exact`
@@ -71,9 +78,14 @@ class Index:
         """
         self.path = named_path(path)
         """The directory, absolute."""
-        asked = SearchOptions(model=model, device=device, exact=exact)
+        asked = SearchOptions(model=named_model(model), device=device, exact=exact)
         self._model, self._device, self._exact = asked.model, asked.device, asked.exact
         self._models = KeptModels()
+        self._iterators = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy has, in another process for example: it opens models and iterators of its own."""
+        return self.__dict__ | {"_models": KeptModels(), "_iterators": 0}
 
     def __enter__(self) -> Self:
         return self
@@ -153,8 +165,8 @@ class Index:
         Raises PhotoError if a query photo cannot be read, QueryError if it has no such face, UsageError on invalid
         values.
         """
-        several = isinstance(query, list | tuple)
-        asked = [read_query(one, here()) for one in (query if isinstance(query, list | tuple) else (query,))]
+        several = isinstance(query, Sequence) and not isinstance(query, str | bytes | bytearray | memoryview)
+        asked = [read_query(one, here()) for one in cast("Sequence[QueryValue]", query if several else (query,))]
         if not asked:
             raise UsageError("nothing to search for", "an empty list of queries")
         if face == "all":
@@ -174,20 +186,16 @@ class Index:
             limits=limits_of(limits),
             exact=self._exact,
         )
-        self._refresh_people([one.query for one in asked])
-        with self._reader() as reader:
+
+        def asks(reader: IndexReader) -> bool:
+            return asks_for_people(reader, [one.query for one in asked], here())
+
+        with open_with_people(self._found(), asks, SilentReporter()) as reader:
             answer = search_index(reader, asked, options, Surroundings("/", None, SilentReporter(), self._models))
         if answer.failures:
             raise answer.failures[0]
         result = answer.results[0]
         return Matches(result, answer.threshold)
-
-    def _refresh_people(self, queries: Sequence[str]) -> None:
-        """Bring the groups up to date, where a query is for a person."""
-        with self._reader() as reader:
-            asked = asks_for_people(reader, queries, here())
-        if asked:
-            self.people.refresh()
 
     def faces(self, photo: StrPath | None = None) -> Iterator[StoredFace]:
         """Iterate over all faces, ascending by id, or over the faces of one photo; reads page by page.
@@ -202,12 +210,12 @@ class Index:
         return self._faces(known.photo_id if known is not None else None)
 
     def _faces(self, photo_id: int | None) -> Iterator[StoredFace]:
-        with self._reader() as reader:
+        with self._iterating() as reader:
             yield from reader.faces() if photo_id is None else reader.faces_of(photo_id)
 
     def photos(self) -> Iterator[tuple[StoredPhoto, list[StoredFace]]]:
         """Iterate over all photos, ascending by path, each with its faces; reads page by page."""
-        with self._reader() as reader:
+        with self._iterating() as reader:
             yield from reader.photos_with_faces()
 
     def export(
@@ -222,9 +230,9 @@ class Index:
     ) -> int:
         """Write all faces, or with `photos` all photos, to a file as `facecli export` does; returns their number.
 
-        The ending chooses the format: jsonl, csv, npz or parquet. `person` is an id or a name. `under`, `after`,
-        `before` and `near` limit the photos. Raises OutputError where the file cannot be written, or is there already
-        and `force` is not given; QueryError where there is no such person.
+        The ending chooses the format: csv, npz or parquet, else JSON Lines. `person` is an id or a name. `under`,
+        `after`, `before` and `near` limit the photos. Raises OutputError where the file cannot be written, or is there
+        already and `force` is not given; QueryError where there is no such person.
         """
         path = named_path(file)
         chosen = choose_export_format(None, path)
@@ -234,11 +242,12 @@ class Index:
             made = Export(reader, request)
             return write_export_file(chosen, made.table, made.records(), path, force=force)
 
-    def remove(self, *targets: StrPath | int) -> Removal:
+    def remove(self, *targets: StrPath | FaceId) -> Removal:
         """Remove photos (with all copies), directories and faces (ids or `face:ID`); returns what was removed.
 
-        Removes all targets or none. Later runs do not index them again. Raises StoreError if a target is not in the
-        index.
+        Removes all targets or none. Later runs do not index them again. Where a reader holds the index open for ten
+        seconds, or an iterator of this object does, what is returned is not yet `erased`: the next write finishes that.
+        Raises StoreError if a target is not in the index.
         """
         faces = [face for face in map(face_id_of, targets) if face is not None]
         paths = [named_path(target) for target in targets if face_id_of(target) is None]  # type: ignore[arg-type]
@@ -246,8 +255,8 @@ class Index:
             raise UsageError("nothing was named to remove", self.path)
         with open_writer(self._found()) as writer:
             removal = writer.plan_removal(paths, faces)
-            writer.remove(removal, WAIT_READERS)
-        return removal
+            erased = writer.remove(removal, 0.0 if self._iterators else WAIT_READERS)
+        return replace(removal, erased=erased)
 
     def merge(self, *indexes: StrPath, progress: bool | Reporter = False) -> MergeReport:
         """Take in the photos of other indexes, as if this one had indexed them; raises StoreError if that cannot be."""
@@ -266,15 +275,25 @@ class Index:
     def _reader(self) -> IndexReader:
         return open_reader(self._found())
 
+    @contextmanager
+    def _iterating(self) -> Iterator[IndexReader]:
+        """The index for an iterator, whose end `remove` would await in vain."""
+        self._iterators += 1
+        try:
+            with self._reader() as reader:
+                yield reader
+        finally:
+            self._iterators -= 1
 
-def find_faces(photo: QueryValue, *, model: str | None = None, device: str = "auto") -> tuple[QueryFace, ...]:
+
+def find_faces(photo: QueryValue, *, model: StrPath | None = None, device: str = "auto") -> tuple[QueryFace, ...]:
     """Find the faces of a photo, by falling area; needs no index.
 
     `photo` is a path, the bytes of an image file, or pixels: uint8 (height, width, 3), RGB, upright. Each face has a
     box (x1, y1, x2, y2 in pixels), a score and an embedding, float32 (d,), unit length. Raises PhotoError if the photo
     cannot be read.
     """
-    options = SearchOptions(model=model, device=device)
+    options = SearchOptions(model=named_model(model), device=device)
     source = ModelSource(choose_pack(options.model, None), options.device, None, SilentReporter())
     (found,) = read_photos(source, [read_photo_query(photo)], ReadingOptions(options.reading))
     if isinstance(found, PhotoError):
@@ -287,7 +306,7 @@ def verify(
     other: QueryValue,
     *,
     threshold: float | str = "auto",
-    model: str | None = None,
+    model: StrPath | None = None,
     device: str = "auto",
 ) -> Verdict:
     """Compare the largest faces of two photos; needs no index.
@@ -296,7 +315,7 @@ def verify(
     verdict has `same`, `similarity` (cosine, -1 to 1) and `threshold`. Raises PhotoError if a photo cannot be read,
     QueryError if it has no face.
     """
-    options = SearchOptions(threshold=threshold, model=model, device=device)  # type: ignore[arg-type]
+    options = SearchOptions(threshold=threshold, model=named_model(model), device=device)  # type: ignore[arg-type]
     return verify_photos(
         (read_photo_query(one), read_photo_query(other)), options, Surroundings("/", None, SilentReporter()), None
     )

@@ -12,6 +12,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from facecli.captures import wall_time
+from facecli.directories import absolute
 from facecli.errors import UsageError, check_name, quoted
 
 NEARBY_KM = 10.0
@@ -76,10 +77,13 @@ def read_limits(
 
 def _absolute(path: str) -> str:
     """The absolute path or pattern; the working directory is no part of the pattern."""
-    whole = os.path.abspath(path)
-    if os.path.isabs(path) or not is_pattern(whole):
-        return whole
-    return os.path.normpath(os.path.join(glob.escape(os.getcwd()), path))
+    try:
+        whole = absolute(path)
+        if os.path.isabs(path) or not is_pattern(whole):
+            return whole
+        return os.path.normpath(os.path.join(glob.escape(os.getcwd()), path))
+    except OSError as error:
+        raise UsageError(f"the working directory cannot be used ({error.strerror})", path) from error
 
 
 def read_time(text: str) -> int:

@@ -41,7 +41,7 @@ WORLDS = ("photos", "vision", "store")
 MAY_IMPORT = {
     "boxes": (),
     "captures": (),
-    "limits": ("captures", "errors"),
+    "limits": ("captures", "directories", "errors"),
     "exports": ("captures",),
     "regions": ("errors",),
     "whole_files": (),

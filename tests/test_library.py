@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +18,9 @@ import pytest
 from PIL import Image
 
 import facecli
-from facecli import FacecliError, Index
+from facecli import Choice, FacecliError, Index, PhotoError, Which
 from facecli.config import IndexOptions, ScanOptions
-from facecli.naming.listing import Choice, Which
+from facecli.store.writer import IndexWriter
 
 Sample = Callable[[str], Path]
 MakeAlbum = Callable[[Path], Path]
@@ -71,6 +75,73 @@ def test_every_kind_of_query_finds_the_same(index: Index, portrait: Path) -> Non
     assert len({tuple(match.face_id for match in matches) for matches in found}) == 1
     for matches in found:
         assert [m.similarity for m in matches] == pytest.approx([m.similarity for m in found[0]], abs=2e-3)
+
+
+def test_ids_of_faces_may_be_numpys(index: Index) -> None:
+    """As exports give them."""
+    by_number, by_numpy = (index.search(face, top=3, threshold="none") for face in (16, np.int64(16)))
+    assert list(by_number) == list(by_numpy)
+    with pytest.raises(FacecliError, match="no such face"):
+        index.remove(np.int64(99_999))
+
+
+def test_an_embedding_may_be_a_masked_array(index: Index) -> None:
+    embedding = next(iter(index)).embedding
+    assert list(index.search(np.ma.masked_array(embedding))) == list(index.search(embedding))
+
+
+def test_a_photo_is_named_from_home(
+    index: Index, portrait: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(portrait.parent))
+    monkeypatch.chdir(tmp_path)
+    for query in (f"~/{portrait.name}", Path("~") / portrait.name):
+        assert index.search(query)[0].path.endswith("players.jpg")
+    assert facecli.verify(f"~/{portrait.name}", portrait).same
+    with pytest.raises(FacecliError, match=f"no such directory: {portrait.parent}/pack"):
+        Index(index.path, model="~/pack").search(portrait)
+
+
+def test_a_path_object_is_a_photo_whoever_is_called_so(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made / "faces.index", tmp_path / "i")
+    index = Index(tmp_path / "i")
+    index.people.assign("Ann", [1])
+    assert [match.face_id for match in index.search("Ann")] == [1]
+    with pytest.raises(PhotoError, match="no such photo"):
+        index.search(Path("Ann"))
+
+
+def test_times_of_a_script_limit_a_search(index: Index) -> None:
+    now = datetime.now()  # noqa: DTZ005 (the camera's clock has no zone)
+    for time in (now, now.date()):
+        assert len(index.search(1, after=time, threshold="none")) == 0
+    with pytest.raises(FacecliError, match="not a time"):
+        index.search(1, after=datetime.now(UTC))
+
+
+def test_a_copy_of_an_index_has_models_of_its_own(index: Index, portrait: Path) -> None:
+    found = list(index.search(portrait))
+    iterator = iter(index)
+    next(iterator)
+    for copied in (pickle.loads(pickle.dumps(index)), copy.deepcopy(index)):
+        assert (copied.path, list(copied.search(portrait))) == (index.path, found)
+
+
+def test_a_removal_does_not_wait_for_iterators_of_its_own(made: Path, tmp_path: Path) -> None:
+    """They cannot end meanwhile."""
+    shutil.copytree(made / "faces.index", tmp_path / "i")
+    index, waited = Index(tmp_path / "i"), []
+    with pytest.MonkeyPatch.context() as patch:
+        real = IndexWriter.remove
+        patch.setattr(IndexWriter, "remove", lambda *given: waited.append(given[-1]) or real(*given))  # type: ignore[func-returns-value]
+        iterator = iter(index)
+        next(iterator)
+        assert not index.remove(1).erased
+        assert index.info.pending
+        iterator.close()  # type: ignore[attr-defined]
+        assert index.remove(2).erased
+    assert waited[0] == 0.0 < waited[1]
+    assert not index.info.pending
 
 
 def test_a_face_of_the_index_leaves_itself_out(index: Index, portrait: Path) -> None:
@@ -204,6 +275,7 @@ WRONG: dict[str, Callable[[Index, str], object]] = {
     "embeddings of two lengths": lambda i, _: i.search([np.ones(512), np.ones(3)]),
     "a missing face id": lambda i, _: i.search(99_999),
     "bytes of no image": lambda i, _: i.search(b"no image"),
+    "bytes that are ids of faces": lambda i, _: i.search(bytearray([1, 2])),  # type: ignore[arg-type]
     "gray pixels": lambda i, _: i.search(np.zeros((9, 9), np.uint8)),
     "a zero embedding": lambda i, _: i.search(np.zeros(512)),
     "an infinite embedding": lambda i, _: i.search(np.full(512, np.inf)),
@@ -224,6 +296,21 @@ WRONG: dict[str, Callable[[Index, str], object]] = {
     "remove a face of thousands of digits": lambda i, _: i.remove(f"face:{'9' * 5000}"),
     "remove None": lambda i, _: i.remove(None),  # type: ignore[arg-type]
     "remove several, one of which is none": lambda i, _: i.remove(1, 1.5),  # type: ignore[arg-type]
+    "near a number": lambda i, q: i.search(q, near=5),  # type: ignore[arg-type]
+    "a person None": lambda i, _: i.people.assign(None, [1]),  # type: ignore[arg-type]
+    "a person and a half": lambda i, _: i.people.assign(1.5, [1]),  # type: ignore[arg-type]
+    "a person of thousands of digits": lambda i, _: i.people.faces(10**5000),
+    "no name": lambda i, _: i.people.name(1, None),  # type: ignore[arg-type]
+    "forget None": lambda i, _: i.people.forget(None),  # type: ignore[arg-type]
+    "faces in a text": lambda i, _: i.people.assign("Ann", "1"),  # type: ignore[arg-type]
+    "half a face": lambda i, _: i.people.assign("Ann", [1.0]),  # type: ignore[list-item]
+    "a face of a person of thousands of digits": lambda i, _: i.people.assign("Ann", [10**5000]),
+    "no cover": lambda i, _: i.people.set_cover(1, None),  # type: ignore[arg-type]
+    "merge nobody": lambda i, _: i.people.merge(),
+    "a threshold of no number": lambda i, _: i.people.update(float("nan")),
+    "a threshold in words": lambda i, _: i.people.update("auto"),  # type: ignore[arg-type]
+    "a choice in words": lambda i, _: i.people.listed("named"),  # type: ignore[arg-type]
+    "a choice of nobody": lambda _, __: Choice("everybody"),  # type: ignore[arg-type]
     "remove what is missing": lambda i, _: i.remove("gone.jpg"),
     "faces of what is missing": lambda i, _: i.faces("gone.jpg"),
     "an index that is no path": lambda _, __: Index(5),  # type: ignore[arg-type]
@@ -285,6 +372,36 @@ def test_reprs_are_short(index: Index, portrait: Path) -> None:
     assert all(len(text) < 400 for text in shown), shown
 
 
+SCRIPT = """
+import facecli
+index = facecli.Index(Path("photos"), model=Path("pack"))
+paths = ["a.jpg", "b.jpg"]
+matches: facecli.Matches = index.search(paths, after=date.today(), near=(48.2, 16.4), under=[Path("a"), "b"])
+matches = index.search([face.embedding for face in facecli.find_faces(b"")], top=3, face=1, by="face")
+best: tuple[facecli.Match, ...] = matches[:2]
+report: facecli.IndexReport = index.add([Path("a")], exclude=None, options=facecli.IndexOptions(jobs=2))
+removal: facecli.Removal = index.remove(1, "a.jpg", Path("b"), np.int64(2))
+people: list[facecli.PersonInfo] = index.people.listed(facecli.Choice(facecli.Which.ALL))
+person: int = index.people.assign("Ann", np.array([1, 2]))
+stored: list[tuple[facecli.StoredPhoto, list[facecli.StoredFace]]] = list(index.photos())
+embeddings: list[NDArray[np.float32]] = [face.embedding for face in index]
+try:
+    verdict: facecli.Verdict = facecli.verify(paths[0], np.zeros((9, 9, 3), np.uint8))
+except facecli.IndexMissing as error:
+    print(error.what, error.where, error.hint)
+"""
+
+
+@pytest.mark.slow
+def test_the_types_fit_a_script(tmp_path: Path) -> None:
+    """By what the package says of its types."""
+    head = "from datetime import date\nfrom pathlib import Path\nimport numpy as np\nfrom numpy.typing import NDArray\n"
+    (tmp_path / "script.py").write_text(head + SCRIPT)
+    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("Success"), done.stdout + done.stderr
+
+
 def test_the_public_names_are_there_and_say_what_they_are() -> None:
     script = (
         "import sys, facecli; print(sorted({'numpy', 'cv2', 'faiss', 'onnxruntime', 'insightface'} & set(sys.modules)))"
@@ -312,6 +429,7 @@ def test_without_a_working_directory_only_relative_names_fail(
         lambda: Index("i"),
         lambda: index.add("album"),
         lambda: index.search("x.jpg"),
+        lambda: index.search(portrait, under="album"),
         lambda: facecli.find_faces(Path("x.jpg")),
     ):
         with pytest.raises(FacecliError):

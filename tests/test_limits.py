@@ -33,6 +33,10 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         read_time(text)
 
 
+def test_a_path_has_one_leading_slash_as_in_the_index() -> None:
+    assert read_limits(("//photos/2004", "//photos/*")).under == ("/photos/2004", "/photos/*")
+
+
 def test_places() -> None:
     assert read_place("48.2,16.37") == Place(48.2, 16.37, 10)
     assert read_place("-33.9, 18.4,5") == Place(-33.9, 18.4, 5)

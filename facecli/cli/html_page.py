@@ -112,7 +112,7 @@ class PageMaker:
         info, answer = self._reader.info, self._answer
         sections = [self._section(result) for result in answer.results]
         found = sum(len(section.cards) for section in sections)
-        among = f"among {counted(info.faces, 'face')} in {counted(info.photos, 'photo')}"
+        among = f"among {answer.searched}"
         names = ", ".join(dict.fromkeys(printable_path(result.query.query) for result in answer.results))
         return Gallery(
             f"{names} in {printable_path(info.directory)}, {time[:10]} {time[11:16]}",

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from facecli.output.formats import ListWriter
     from facecli.output.matches import FoundMatch
     from facecli.searching.search import Answered, IndexSearch
-    from facecli.store.records import IndexInfo
     from facecli.types import JsonValue
 
 PATHS = (OutputFormat.PATHS, OutputFormat.PRINT0)
@@ -52,10 +51,10 @@ class RowOptions(Struct, frozen=True):
 class AnswerPrinter:
     """Prints answers one after another, and counts them."""
 
-    def __init__(self, common: Common, options: RowOptions, search: IndexSearch, info: IndexInfo) -> None:
+    def __init__(self, common: Common, options: RowOptions, search: IndexSearch) -> None:
         self.matched = self.failed = 0
         """The results with a match to print, and the queries that failed."""
-        self._common, self._options, self._search, self._info = common, options, search, info
+        self._common, self._options, self._search = common, options, search
         self._console = common.console()
         self._out: Results | None = None
         self._writer: ListWriter[FoundMatch] | None = None
@@ -120,12 +119,8 @@ class AnswerPrinter:
 
     def _tell_unmatched(self, result: SearchResult) -> None:
         who = f"{result.query.query}: " if self._options.several else ""
-        selected = self._search.selected
-        among = f"{counted(self._info.faces, 'face')} in {counted(self._info.photos, 'photo')}"
-        if selected is not None:
-            among = f"the {counted(len(selected.face_ids), 'face')} of photos within the limits"
         nearest = "" if result.nearest is None else f"; the nearest has {result.nearest:.2f} (-t none shows it)"
-        self._console.warn(f"{who}not found among {among}{nearest}")
+        self._console.warn(f"{who}not found among {self._search.searched}{nearest}")
 
     def end(self) -> None:
         """Print the end of the list, and say what it does not show."""

@@ -32,6 +32,7 @@ from facecli.store.reader import open_reader
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from facecli.cli.options import Common
@@ -96,13 +97,12 @@ class SearchRun:
         self._check()
         queries = _queries_of(self.request)
         directory = find_index(self.common.index, os.getcwd())
-        self._refresh_people(directory, queries)
-        with open_reader(directory) as reader:
+        with self._reader(directory, queries) as reader:
             search = IndexSearch(reader, self._options(), Surroundings(os.getcwd(), sys.stdin.buffer, self.console))
             self._tell_threshold(search)
             if search.selected is not None:
                 tell_left_out(search.selected, self.console)
-            printer = AnswerPrinter(self.common, self._row_options(len(queries)), search, reader.info)
+            printer = AnswerPrinter(self.common, self._row_options(len(queries)), search)
             with closing(search.answer(queries)) as answers:
                 kept = self._print(answers, printer, search, reader)
             if reader.notice:
@@ -118,17 +118,17 @@ class SearchRun:
             return 2
         return 0 if printer.matched else 1
 
-    def _refresh_people(self, directory: Path, queries: Sequence[str]) -> None:
-        """Bring the groups up to date, where a query is for a person, or a burst of one."""
+    def _reader(self, directory: Path, queries: Sequence[str]) -> AbstractContextManager[IndexReader]:
+        """The index; its groups are brought up to date first where a query is for a person, or a burst of one."""
         bursts = self.request.bursts
         if not bursts and not may_ask_for_people(queries, os.getcwd()):
-            return
-        with open_reader(directory) as reader:
-            asked = bursts or asks_for_people(reader, queries, os.getcwd())
-        if asked:
-            from facecli.naming.album import IndexPeople  # noqa: PLC0415 (only for people)
+            return open_reader(directory)
+        from facecli.naming.album import open_with_people  # noqa: PLC0415 (only for people)
 
-            IndexPeople(directory, self.console).refresh()
+        def asks(reader: IndexReader) -> bool:
+            return bursts or asks_for_people(reader, queries, os.getcwd())
+
+        return open_with_people(directory, asks, self.console)
 
     def _print(
         self, answers: Generator[Answered], printer: AnswerPrinter, search: IndexSearch, reader: IndexReader

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from numbers import Integral
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from facecli.config import WAIT_READERS
-from facecli.errors import FacecliError, IndexLocked, StoreError, UsageError
+import numpy as np
+
+from facecli.config import BOUNDS, WAIT_READERS
+from facecli.errors import FacecliError, IndexLocked, StoreError, UsageError, quoted
 from facecli.naming.editing import Change, PeopleEditor
 from facecli.naming.listing import Choice, find_person, list_people, list_suggestions
 from facecli.naming.sheets import Applied, SheetLine, apply_sheet, foreign_lines, sheet_records
@@ -16,14 +20,16 @@ from facecli.naming.updating import Wish, is_stale
 from facecli.persons import AlikePeople, PersonFace, PersonInfo
 from facecli.reporting import Reporter, SilentReporter
 from facecli.store.people.records import DecisionKind
-from facecli.store.reader import open_reader
+from facecli.store.reader import IndexReader, open_reader
 from facecli.store.writer import IndexWriter, open_writer
 from facecli.types import JsonValue
 from facecli.wording import counted
 
 Edited = TypeVar("Edited")
-Asked = int | str
+Asked = int | np.integer[Any] | str
 """A person, by id or name."""
+FaceIds = Iterable[int | np.integer[Any]]
+"""Faces, by their ids."""
 
 
 SHARE = 0.1
@@ -49,6 +55,19 @@ def refresh_after_run(directory: Path, seconds: float, report: Reporter) -> None
         IndexPeople(directory, report).refresh()
     except (StoreError, UsageError) as error:
         report.detail(f"the groups of people are not brought up to date: {error}")
+
+
+@contextmanager
+def open_with_people(directory: Path, asks: Callable[[IndexReader], bool], report: Reporter) -> Generator[IndexReader]:
+    """Open an index for reading; the groups are brought up to date first where `asks` says that they are needed."""
+    with open_reader(directory) as reader:
+        stale = asks(reader) and is_stale(reader.people)
+        if not stale:
+            yield reader
+    if stale:
+        IndexPeople(directory, report).refresh()
+        with open_reader(directory) as reader:
+            yield reader
 
 
 MOST_TOLD = 20
@@ -111,6 +130,8 @@ class IndexPeople:
 
     def listed(self, choice: Choice | None = None) -> list[PersonInfo]:
         """The people that are asked for, by falling number of faces."""
+        if not isinstance(choice, Choice | None):
+            raise UsageError("people are chosen by a facecli.Choice", quoted(choice))
         self.refresh()
         with open_reader(self.directory) as reader:
             return list_people(reader.people, choice)
@@ -119,7 +140,7 @@ class IndexPeople:
         """The faces of a person, the most similar to the mean of them first."""
         self.refresh()
         with open_reader(self.directory) as reader:
-            return reader.people.faces([find_person(reader.people, person)])
+            return reader.people.faces([find_person(reader.people, _asked(person))])
 
     def suggestions(self) -> list[AlikePeople]:
         """Pairs of people who may be one, the most similar first."""
@@ -137,7 +158,9 @@ class IndexPeople:
 
     def update(self, threshold: float | None = None, *, dry_run: bool = False) -> Change:
         """Group all faces anew where anything changed, or with another threshold; returns what changes."""
-        wish = Wish(threshold)
+        if threshold is not None and not BOUNDS["link"].hold(threshold):
+            raise UsageError(f"the threshold of a group is {BOUNDS['link']}", quoted(threshold))
+        wish = Wish(None if threshold is None else float(threshold))
         if dry_run:
             with open_reader(self.directory) as reader:
                 return PeopleEditor(reader.people, self._report, wish).change
@@ -152,7 +175,7 @@ class IndexPeople:
         """Name a person; returns the id. Raises UsageError where another person has the name."""
 
         def decide(editor: PeopleEditor) -> int:
-            found = editor.find(str(person))
+            found = editor.find(_asked(person))
             editor.name(found, name)
             return found
 
@@ -163,34 +186,38 @@ class IndexPeople:
 
         Raises UsageError where they are in one photo, unless `force`.
         """
-        return self._edit(lambda editor: editor.merge([editor.find(str(one)) for one in people], force=force))
+        return self._edit(lambda editor: editor.merge([editor.find(_asked(one)) for one in people], force=force))
 
-    def split(self, person: Asked, faces: Sequence[int]) -> int:
+    def split(self, person: Asked, faces: FaceIds) -> int:
         """Make some faces of a person a new person; returns its id."""
-        return self._edit(lambda editor: editor.split(editor.find(str(person)), faces))
+        ids = _ids(faces)
+        return self._edit(lambda editor: editor.split(editor.find(_asked(person)), ids))
 
-    def reject(self, person: Asked, faces: Sequence[int]) -> None:
+    def reject(self, person: Asked, faces: FaceIds) -> None:
         """Decide that faces are not this person's, for ever."""
-        self._edit(lambda editor: editor.reject(editor.find(str(person)), faces))
+        ids = _ids(faces)
+        self._edit(lambda editor: editor.reject(editor.find(_asked(person)), ids))
 
-    def assign(self, person: Asked, faces: Sequence[int], *, force: bool = False) -> int:
+    def assign(self, person: Asked, faces: FaceIds, *, force: bool = False) -> int:
         """Decide that faces are a person's; an unknown name makes a new person. Returns the id.
 
         Raises UsageError where two of the person's faces would be in one photo, unless `force`.
         """
-        return self._edit(lambda editor: editor.assign(str(person), faces, force=force))
+        ids = _ids(faces)
+        return self._edit(lambda editor: editor.assign(_asked(person), ids, force=force))
 
     def hide(self, person: Asked) -> None:
         """Leave a person out of lists."""
-        self._edit(lambda editor: editor.set_hidden(editor.find(str(person)), hidden=True))
+        self._edit(lambda editor: editor.set_hidden(editor.find(_asked(person)), hidden=True))
 
     def show(self, person: Asked) -> None:
         """List a hidden person again."""
-        self._edit(lambda editor: editor.set_hidden(editor.find(str(person)), hidden=False))
+        self._edit(lambda editor: editor.set_hidden(editor.find(_asked(person)), hidden=False))
 
-    def set_cover(self, person: Asked, face: int) -> None:
+    def set_cover(self, person: Asked, face: int | np.integer[Any]) -> None:
         """Choose the face that stands for a person."""
-        self._edit(lambda editor: editor.set_cover(editor.find(str(person)), face))
+        (cover,) = _ids([face])
+        self._edit(lambda editor: editor.set_cover(editor.find(_asked(person)), cover))
 
     def undo(self) -> list[str]:
         """Take back the last command; returns what it decided, in words."""
@@ -201,7 +228,7 @@ class IndexPeople:
 
     def forget(self, name: str) -> int:
         """Erase a name and all decisions about its person from every file; returns the number of decisions."""
-        return self._edit(lambda editor: editor.forget(name))
+        return self._edit(lambda editor: editor.forget(_asked(name)))
 
     def apply(self, lines: Iterable[SheetLine]) -> Applied:
         """Make the decisions of a sheet, as one step; what no longer applies is in the answer."""
@@ -240,3 +267,19 @@ class IndexPeople:
     def _may_be_behind(self, error: StoreError) -> bool:
         """Whether an index cannot be written just now, or by this user."""
         return isinstance(error, IndexLocked) or not os.access(self.directory, os.W_OK)
+
+
+def _asked(person: Asked) -> str:
+    """A person as typed; raises UsageError on what is neither an id nor a name."""
+    if not isinstance(person, Integral | str) or isinstance(person, bool):
+        raise UsageError("a person is an id or a name", quoted(person))
+    return quoted(person) if isinstance(person, Integral) else person
+
+
+def _ids(faces: FaceIds) -> list[int]:
+    """Ids of faces; raises UsageError on anything else, such as a text, whose digits would be ids."""
+    ids = list(faces) if isinstance(faces, Iterable) and not isinstance(faces, str | bytes) else [faces]
+    for face in ids:
+        if not isinstance(face, Integral) or isinstance(face, bool):
+            raise UsageError("faces are given by their ids", quoted(face))
+    return list(map(int, ids))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from facecli.errors import QueryError, StoreError, UsageError
+from facecli.errors import QueryError, StoreError, UsageError, quoted
 from facecli.naming.resolving import resolve_claims
 from facecli.naming.updating import Regrouped, Snapshot, Wish, is_stale, regroup, take_snapshot
 from facecli.reporting import Reporter
@@ -98,7 +98,7 @@ class PeopleEditor:
         places, found = self._seen.places, {}
         for face_id in face_ids:
             if face_id not in places.keys:
-                raise QueryError("no such face in the index", f"face:{face_id}")
+                raise QueryError("no such face in the index", f"face:{quoted(face_id)}")
             key = places.keys[face_id]
             found[key] = Anchor(*key, places.ids[key])
         return tuple(found.values())
@@ -146,7 +146,7 @@ class PeopleEditor:
     def merge(self, people: Sequence[int], *, force: bool = False) -> int:
         """Make several people the first of them; returns its id."""
         if len(set(people)) < len(people) or len(people) < 2:
-            raise UsageError("a person cannot be merged with itself", f"person {people[-1]}")
+            raise UsageError("a person cannot be merged with itself", f"person {people[-1]}" if people else "nobody")
         first, *others = people
         if not force:
             self.refuse_twice([face for one in people for face in self.faces_of(one)], self.title(first))

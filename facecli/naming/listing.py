@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from facecli.config import BOUNDS
+from facecli.errors import UsageError, quoted
 from facecli.persons import AlikePeople, PersonFace, PersonInfo
 from facecli.store.people.reading import StoredPeople
 from facecli.store.people.records import FaceKey
@@ -32,6 +34,12 @@ class Choice(Struct, frozen=True):
     which: Which = Which.SHOWN
     min_photos: int | None = None
     """The least number of photos; None for FEW_PHOTOS for people without a name in lists of shown ones, else 0."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.which, str) or self.which not in list(Which):
+            raise UsageError(f"which people is one of {', '.join(Which)}", quoted(self.which))
+        if self.min_photos is not None and not BOUNDS["min_photos"].hold(self.min_photos):
+            raise UsageError(f"min_photos is {BOUNDS['min_photos']}", quoted(self.min_photos))
 
     def takes(self, person: PersonInfo, photos: int) -> bool:
         """Whether a person is asked for, who is in so many photos of the whole index."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import assert_never
 
 import numpy as np
@@ -39,7 +39,8 @@ def combine_faces(faces: Sequence[QueryFace], how: Combine) -> list[Block]:
             mean = mean_face(faces)
             return [Block(mean, (mean,), left_out, tuple(faces))]
         case Combine.ANY | Combine.ALL:
-            return [Block(replace(faces[0], query=_joined(faces)), tuple(faces), left_out, tuple(faces))]
+            each = tuple(_different(faces) if how is Combine.ALL else faces)
+            return [Block(replace(faces[0], query=_joined(faces)), each, left_out, each)]
         case _:
             assert_never(how)
 
@@ -47,6 +48,14 @@ def combine_faces(faces: Sequence[QueryFace], how: Combine) -> list[Block]:
 def _left_out(face: QueryFace) -> tuple[int, ...]:
     """The face of a query that is no match for it; a person's cover is one."""
     return () if face.face_id is None or face.person_id is not None else (face.face_id,)
+
+
+def _different(faces: Sequence[QueryFace]) -> Iterable[QueryFace]:
+    """The faces without repeated ones: no photo shows a second face of who is named twice."""
+    each: dict[bytes, QueryFace] = {}
+    for face in faces:
+        each.setdefault(face.embedding.tobytes(), face)
+    return each.values()
 
 
 def mean_face(faces: Sequence[QueryFace]) -> QueryFace:

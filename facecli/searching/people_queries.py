@@ -17,7 +17,7 @@ from facecli.types import Match, QueryFace
 
 def as_person(reader: IndexReader, query: Query) -> Query:
     """A query by a name: of a photo that is no file, where somebody of the index is called so."""
-    if not isinstance(query, PhotoQuery) or query.content is not None or query.path == STDIN:
+    if not isinstance(query, PhotoQuery) or query.is_photo or query.content is not None or query.path == STDIN:
         return query
     if not is_name(query.query) or os.path.lexists(query.path) or reader.people.standing().named(query.query) is None:
         return query

@@ -32,6 +32,7 @@ def provenance_record(answer: SearchAnswer, info: IndexInfo, time: str) -> dict[
         "generation": info.generation,
         "photos": info.photos,
         "faces": info.faces,
+        "faces_searched": threshold.faces,
         "queries": [
             {
                 "query": os.fsencode(photo.query).decode(errors="replace"),

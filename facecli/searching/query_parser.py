@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TypeAlias
+from numbers import Integral
+from typing import Any, TypeAlias
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from facecli.config import LARGEST_FACE_ID, whole_number
@@ -26,6 +28,8 @@ class PhotoQuery(Struct, frozen=True):
     content: bytes | ByteArray | None = None
     """The photo itself if it is not read from a file: the bytes of an image file, or pixels, uint8 (height, width, 3),
     RGB, upright."""
+    is_photo: bool = False
+    """Whether the query is by a photo, though a person may be called so."""
 
 
 class FaceQuery(Struct, frozen=True):
@@ -52,7 +56,7 @@ class EmbeddingQuery(Struct, frozen=True, eq=False):
 
 
 Query: TypeAlias = PhotoQuery | FaceQuery | PersonQuery | EmbeddingQuery
-QueryValue: TypeAlias = str | os.PathLike[str] | bytes | int | NDArray[np.generic]
+QueryValue: TypeAlias = str | os.PathLike[str] | bytes | int | np.integer[Any] | NDArray[np.generic]
 """A query from Python: the path of a photo, `face:ID`, `person:NAME`, a face id, the bytes of an image file, pixels, or
 an embedding."""
 
@@ -64,16 +68,22 @@ def read_query(value: QueryValue, working_directory: str) -> Query:
     upright, or an embedding, floats (d,) of any length.
     """
     if isinstance(value, str):
-        return name_query(f"./{value}" if value == STDIN else value, working_directory)
+        named = name_query(f"./{value}" if value == STDIN else value, working_directory)
+        return _from_home(named, working_directory) if isinstance(named, PhotoQuery) else named
     if isinstance(value, bytes):
         return PhotoQuery("bytes", "bytes", value)
     if isinstance(value, np.ndarray):
         return _read_array(value)
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, Integral) and not isinstance(value, bool):
         return name_query(f"{FACE_PREFIX}{quoted(value)}", working_directory)
     if isinstance(value, os.PathLike):
-        return PhotoQuery(path_text(value), absolute_path(path_text(value), working_directory))
+        return replace(_from_home(name_photo(path_text(value), working_directory), working_directory), is_photo=True)
     raise UsageError("a query must be a path, face:ID, a face id, bytes, pixels or an embedding", type(value).__name__)
+
+
+def _from_home(query: PhotoQuery, working_directory: str) -> PhotoQuery:
+    """The query, with a leading `~` as the home directory, which a shell would have replaced."""
+    return replace(query, path=absolute_path(os.path.expanduser(query.query), working_directory))
 
 
 def path_text(path: str | os.PathLike[str]) -> str:
@@ -92,6 +102,7 @@ def path_text(path: str | os.PathLike[str]) -> str:
 
 def _read_array(array: NDArray[np.generic]) -> PhotoQuery | EmbeddingQuery:
     """The query for an array: pixels, uint8 (h, w, 3), or an embedding, floats (d,); raises UsageError for others."""
+    array = np.asarray(array)  # masked arrays and others calculate in ways of their own
     shown = f"{array.dtype} {array.shape}"
     if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size:
         return PhotoQuery("pixels", "pixels", np.ascontiguousarray(array, np.uint8))

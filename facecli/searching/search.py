@@ -25,6 +25,7 @@ from facecli.store.reader import IndexReader
 from facecli.store.records import Labels, Scope
 from facecli.thresholds import Threshold, choose_threshold, confidence_scale
 from facecli.types import Match, QueryFace, SearchResult
+from facecli.wording import counted
 
 if TYPE_CHECKING:  # see gathering
     from facecli.searching.reading import QueryPhoto
@@ -54,6 +55,8 @@ class SearchAnswer(Struct, frozen=True, eq=False):
     """The query photos that were used, in order."""
     used_first_pass: bool = False
     """Whether a first pass by short codes left out most faces of any answer."""
+    searched: str = ""
+    """What the queries were compared with, in words."""
 
 
 class IndexSearch:
@@ -79,17 +82,26 @@ class IndexSearch:
             raise UsageError("bursts are of photos", "--bursts --by face", hint="--by photo")
         made_with = reader.info.fingerprint
         made_with.ask_same(made_with.as_made_here(), reader.info.directory, OTHER_VERSION)
-        calibration = find_calibration(made_with.recogniser_sha256)
-        self.threshold = choose_threshold(self._options.threshold, calibration, reader.info.faces)
-        self._scale = None if calibration is None else confidence_scale(calibration, reader.info.faces)
         self.selected = reader.select(self._options.limits) if self._options.limits else None
         """The faces that the limits allow; None if there are none."""
+        calibration = find_calibration(made_with.recogniser_sha256)
+        faces = reader.info.faces if self.selected is None else len(self.selected.face_ids)
+        self.threshold = choose_threshold(self._options.threshold, calibration, faces)
+        self._scale = None if calibration is None else confidence_scale(calibration, faces)
         self._gathering = Gathering(reader, self._options, self._around)
 
     @property
     def photos(self) -> tuple[QueryPhoto, ...]:
         """The query photos used so far, in order."""
         return tuple(self._gathering.photos)
+
+    @property
+    def searched(self) -> str:
+        """What the queries are compared with, in words."""
+        faces = counted(self.threshold.faces, "face")
+        if self.selected is not None:
+            return f"the {faces} of photos within the limits"
+        return f"{faces} in {counted(self._reader.info.photos, 'photo')}"
 
     @property
     def used_first_pass(self) -> bool:
@@ -283,4 +295,4 @@ def collected(search: IndexSearch, answers: Iterator[Answered]) -> SearchAnswer:
     given = list(answers)
     results = tuple(answer for answer in given if not isinstance(answer, QueryFailure))
     failures = tuple(answer.error for answer in given if isinstance(answer, QueryFailure))
-    return SearchAnswer(results, failures, search.threshold, search.photos, search.used_first_pass)
+    return SearchAnswer(results, failures, search.threshold, search.photos, search.used_first_pass, search.searched)

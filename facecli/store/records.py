@@ -161,6 +161,8 @@ class Removal(Struct, frozen=True):
     """Skipped files whose record is deleted too."""
     paths: tuple[str, ...] = ()
     """The named paths; roots and mount points at and below them are deleted."""
+    erased: bool = False
+    """Whether it is done and verified that no file of the index holds any of it."""
 
 
 class Scope(Struct, frozen=True, eq=False):

@@ -340,6 +340,10 @@ def _open(directory: Path, disk: Disk, wait_seconds: float, prepared: Callable[[
 def _begin(opened: OpenedIndex, lock: WriterLock, disk: Disk) -> IndexWriter:
     with explained(opened.catalogue.path):
         reading = connect(opened.catalogue.path, mode="ro")
-    writer = IndexWriter(opened, reading, lock, disk)
-    writer.settle()
+    try:
+        writer = IndexWriter(opened, reading, lock, disk)
+        writer.settle()
+    except BaseException:
+        reading.close()
+        raise
     return writer

@@ -118,6 +118,9 @@ def test_photos_that_show_two_people(party: Shell) -> None:
     assert {row["query"] for row in both} == {"Anna", "Ben"}
     assert len(party("search", "-l", "Anna", "Ben", "--combine", "any").text.splitlines()) == 4
     party("search", "Anna", "Ben", "--combine", "all", "-t", "0.999", code=1)
+    for again in (("Anna", "anna"), ("person:1", "Anna", "Anna")):
+        once = party("search", "-l", "Anna", "--combine", "all").out
+        assert party("search", "-l", *again, "--combine", "all").out == once
 
 
 def test_queries_that_match_all_are_the_photos_of_each(party: Shell) -> None:

@@ -218,6 +218,9 @@ def test_the_page_is_its_owners_and_replaces_an_earlier_one(search: Callable[...
     assert page.stat().st_mode & 0o777 == 0o600
     search(YAO, "-t", "0.9", "--html", page, code=1)
     assert "Not found among 34 faces in 4 photos" in page.read_text("utf-8")
+    ran = search(YAO, "-t", "0.9", "--under", "album/space", "--html", page, code=1)
+    assert "not found among the 1 face of photos within the limits" in ran.errors
+    assert "Not found among the 1 face of photos within the limits" in page.read_text("utf-8")
     assert [p.name for p in tmp_path.iterdir() if "part" in p.name] == []
 
 

@@ -12,8 +12,10 @@ from msgspec.structs import replace
 
 from facecli.captures import Capture
 from facecli.errors import FacecliError, IndexLocked, QueryError, StoreError, UsageError
-from facecli.naming.album import IndexPeople
+from facecli.naming import album
+from facecli.naming.album import IndexPeople, open_with_people
 from facecli.naming.listing import Choice, Which
+from facecli.reporting import SilentReporter
 from facecli.store.reader import open_reader
 from facecli.store.records import Batch
 from facecli.store.writer import open_writer
@@ -82,6 +84,21 @@ def test_a_name_stays_when_photos_come_and_the_id_with_it(people: IndexPeople, i
     put(index, [portrait(tmp_path / f"cleo-{n}.jpg", ["cleo"]) for n in range(3, 9)])
     first = people.listed()[0]
     assert (first.person_id, first.name, first.faces) == (3, "Cleo", 9)
+
+
+def test_a_search_for_people_opens_the_index_once_and_sees_what_came(
+    people: IndexPeople, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people.name(1, "Ann")
+    opened = []
+    monkeypatch.setattr(album, "open_reader", lambda place: opened.append(place) or open_reader(place))  # type: ignore[func-returns-value]
+    with open_with_people(index, lambda _: True, SilentReporter()) as reader:
+        assert reader.people.counts()[1] == (5, 5)
+    assert opened == [index]
+    put(index, [portrait(tmp_path / "ann-5.jpg", ["ann"])])
+    for asks, faces in ((False, 5), (True, 6)):
+        with open_with_people(index, lambda _, asks=asks: asks, SilentReporter()) as reader:  # type: ignore[misc]
+            assert reader.people.counts()[1] == (faces, faces)
 
 
 def test_a_name_is_one_persons_and_found_in_any_case(people: IndexPeople) -> None:

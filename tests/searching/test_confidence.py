@@ -13,8 +13,10 @@ import pytest
 from facecli.config import By, Combine, SearchOptions
 from facecli.errors import IndexMismatch, StoreError, UsageError
 from facecli.fingerprint import Fingerprint
+from facecli.limits import PhotoLimits
 from facecli.reporting import SilentReporter
 from facecli.searching.gathering import Surroundings
+from facecli.searching.query_parser import EmbeddingQuery
 from facecli.searching.search import search_index
 from facecli.store.reader import IndexReader, open_reader
 from facecli.store.records import Batch, EmbeddingKind
@@ -39,14 +41,15 @@ def vector(coordinates: dict[int, float]) -> FloatArray:
     return made
 
 
-def photo(number: int, path: str) -> IndexedPhoto:
-    faces = FACES[path]
+def photo(number: int, path: str, faces: list[FloatArray]) -> IndexedPhoto:
     boxes = np.array([[10 + 100 * n, 10, 90 + 100 * n, 90] for n in range(len(faces))], np.float32)
     landmarks = np.zeros((len(faces), 5, 2), np.float32)
     detections = Detections(boxes, np.full(len(faces), 0.9, np.float32), landmarks, np.zeros(len(faces), np.uint8))
-    return IndexedPhoto(
-        PhotoFile(path, 1, 1), bytes([number]) * 16, 400, 300, detections, np.stack([vector(f) for f in faces])
-    )
+    return IndexedPhoto(PhotoFile(path, 1, 1), bytes([number]) * 16, 400, 300, detections, np.stack(faces))
+
+
+def album() -> list[IndexedPhoto]:
+    return [photo(n, path, list(map(vector, faces))) for n, (path, faces) in enumerate(FACES.items())]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +57,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IndexReader]:
     place = tmp_path_factory.mktemp("made-up") / ".facecli"
     kind = EmbeddingKind(Fingerprint("test", "0" * 64, RECOGNISER, 512), "none")
     with open_writer(place, kind, create=True) as writer:
-        writer.commit(Batch(tuple(photo(n, path) for n, path in enumerate(FACES))))
+        writer.commit(Batch(tuple(album())))
         writer.finish()
     with open_reader(place) as opened:
         yield opened
@@ -79,6 +82,28 @@ def test_each_match_has_the_confidence_of_its_similarity(reader: IndexReader) ->
     ).results
     seen = [(m.rank, round(m.similarity, 2), m.confidence) for m in result.matches]
     assert seen == [(1, 0.9, "likely"), (2, 0.8, "likely"), (3, 0.5, "likely"), (4, 0.15, "unlikely")]
+
+
+def test_within_limits_threshold_and_confidence_go_by_the_faces_there(tmp_path: Path) -> None:
+    """A crowd elsewhere cannot bring a stranger over the threshold."""
+    strangers = np.random.default_rng(1).normal(size=(3000, 512)).astype(np.float32)
+    strangers /= np.linalg.norm(strangers, axis=1, keepdims=True)
+    kind = EmbeddingKind(Fingerprint("test", "0" * 64, RECOGNISER, 512), "none")
+    with open_writer(tmp_path / ".facecli", kind, create=True) as writer:
+        writer.commit(Batch((*album(), photo(99, "/crowd/all.jpg", list(strangers)))))
+    with open_reader(tmp_path / ".facecli") as opened:
+        query = EmbeddingQuery("alike", vector({0: 0.3, 5: 0.91**0.5}))
+        everywhere, within = (
+            search_index(opened, query, SearchOptions(limits=limits), AROUND)
+            for limits in (PhotoLimits(), PhotoLimits(under=("/album",)))
+        )
+    assert (everywhere.threshold.minimum, within.threshold.minimum) == (0.332, 0.28)
+    assert (everywhere.searched, within.searched) == (
+        "3,005 faces in 5 photos",
+        "the 5 faces of photos within the limits",
+    )
+    assert everywhere.results[0].matches == ()
+    assert [(m.path, m.confidence) for m in within.results[0].matches] == [("/album/ann-1.jpg", "likely")]
 
 
 def test_a_block_leaves_out_all_faces_that_ask(reader: IndexReader) -> None:
@@ -146,7 +171,7 @@ def test_an_index_of_another_version_is_not_searched(tmp_path: Path, other: dict
         EmbeddingKind(Fingerprint("test", "0" * 64, RECOGNISER, 512, **other), "none"),
         create=True,
     ) as writer:
-        writer.commit(Batch((photo(0, "/album/ann-1.jpg"),)))
+        writer.commit(Batch(tuple(album()[:1])))
         writer.finish()
     ((name, value),) = other.items()
     with (

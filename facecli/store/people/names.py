@@ -16,6 +16,8 @@ def read_name(text: str) -> str:
 
     A number is an id of a person, and no name.
     """
+    if not isinstance(text, str):
+        raise UsageError("a name is a text", quoted(text))
     name = " ".join(unicodedata.normalize("NFC", text).split())
     if not name:
         raise UsageError("an empty name", "the name of a person")

@@ -238,8 +238,6 @@ class StoredPeople(DecisionLog):
 
     def _member_face(self, row: Row) -> PersonFace:
         *member, box, score, path, digest, size, mtime_ns = row
-        if len(as_bytes(digest)) != DIGEST_SIZE:
-            raise ValueError("not a digest")
         file = PhotoFile(self._catalogue.paths.unpack(as_bytes(path)), as_int(size), as_int(mtime_ns))
         one = _member(*member)
         place = read_box(as_bytes(box)), as_float(score), file, _key(digest, box)
@@ -251,6 +249,8 @@ def _member(face_id: object, person_id: object, similarity: object, decided: obj
 
 
 def _key(digest: object, box: object) -> FaceKey:
+    if len(as_bytes(digest)) != DIGEST_SIZE:
+        raise ValueError("not a digest")
     read_box(as_bytes(box))
     return as_bytes(digest), as_bytes(box)
 

@@ -110,8 +110,10 @@ class RemovalWork:
         row = self._connection.execute(query, (face.face_id,)).fetchone()
         if row is None:
             return
-        self._keep_out(as_bytes(row[0]), face.face_id, pack_box(face.box))
-        erase_face(self._connection, as_bytes(row[0]), pack_box(face.box), face.face_id)
+        with trusted(self._catalogue.path):
+            digest, own = as_bytes(row[0]), pack_box(face.box)
+            self._keep_out(digest, face.face_id, own)
+            erase_face(self._connection, digest, own, face.face_id)
         # IN, so that SQLite uses the index on (digest, set_id) and skips the copies in this set.
         others_of = "digest = ? AND photos.set_id IN (SELECT set_id FROM sets WHERE set_id != ?)"
         query = f"SELECT face_id, box FROM faces JOIN photos USING (photo_id) WHERE {others_of}"

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from synthetic import KIND, contents, make_photo, make_photos, write
 
 from facecli.errors import IndexDamaged, IndexLocked, IndexMissing, StoreError
+from facecli.store import writer as writing
 from facecli.store.catalog import connection, schema
 from facecli.store.disk import filesystem
 from facecli.store.locate import find_index, place_index
@@ -246,7 +247,8 @@ def test_a_journal_left_by_a_killed_writer_is_rolled_back(index: Path, monkeypat
     """On a network file system a process dies in its transaction, after it wrote to the catalogue."""
     monkeypatch.setattr(connection, "is_network", lambda _: True)
     open_writer(index).close()
-    assert sqlite3.connect(index / "catalog.db").execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    with contextlib.closing(sqlite3.connect(index / "catalog.db")) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("delete",)
     child = os.fork()
     if not child:
         writer = open_writer(index)
@@ -313,11 +315,8 @@ def test_an_index_of_an_older_facecli_is_brought_up_to_date_after_a_copy(
 
     def at(step: str) -> None:
         if step == "after commit migration":
-            copies.append(
-                sqlite3.connect(index / f"catalog.before-{len(schema.MIGRATIONS)}")
-                .execute("SELECT count(*) FROM faces")
-                .fetchone()[0]
-            )
+            with contextlib.closing(sqlite3.connect(index / f"catalog.before-{len(schema.MIGRATIONS)}")) as copy:
+                copies.append(copy.execute("SELECT count(*) FROM faces").fetchone()[0])
 
     with open_writer(index, at=at) as writer:
         assert writer._writing.number("SELECT rating FROM photos") == 3
@@ -397,3 +396,18 @@ def test_a_search_of_a_small_index_imports_no_faiss(index: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script, index], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_writer_that_cannot_begin_leaves_no_connection(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[sqlite3.Connection] = []
+    connect = writing.connect
+    monkeypatch.setattr(writing, "connect", lambda *given, **more: opened.append(connect(*given, **more)) or opened[-1])  # type: ignore[func-returns-value]
+
+    def fail(_: writing.IndexWriter) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(writing.IndexWriter, "settle", fail)
+    with pytest.raises(StoreError, match="full"):
+        open_writer(index)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        opened[0].execute("SELECT 1")

@@ -64,6 +64,21 @@ GROUPS = [
 ]
 
 
+@pytest.mark.parametrize("digest", ["x'00'", "x'2e2e2f2e2e2f2e2e78'", "zeroblob(17)"])
+def test_a_digest_of_another_length_groups_nobody(index: Path, digest: str) -> None:
+    alter(index, f"UPDATE photos SET digest = {digest} WHERE photo_id = 1")
+    with pytest.raises(IndexDamaged):
+        IndexPeople(index).update()
+
+
+def test_a_forged_decision_stops_a_removal(index: Path) -> None:
+    alter(index, "UPDATE anchors SET box = x'00'")
+    with open_writer(index) as writer, pytest.raises(IndexDamaged):
+        writer.remove(writer.plan_removal([], [1]))
+    with open_reader(index) as reader:
+        assert reader.face(1).face_id == 1
+
+
 @pytest.mark.parametrize("statement", [*DECISIONS, *GROUPS])
 def test_damage_is_found_and_mended(index: Path, statement: str) -> None:
     alter(index, statement)
