@@ -51,8 +51,8 @@ curl -s URL | facecli search -              an image on stdin
     default="auto",
     show_default=True,
     shell_complete=complete_thresholds,
-    help="Minimum similarity: a number, loose, balanced, strict, none, or auto: depends on the number of faces "
-    "searched, with a chance of one in ten that any stranger passes.",
+    help="Minimum similarity: a number, loose, balanced, strict, none, or auto: depends on the index size, with a "
+    "chance of one in ten that any stranger passes.",
 )
 @click.option(
     "--face",

@@ -32,7 +32,6 @@ def provenance_record(answer: SearchAnswer, info: IndexInfo, time: str) -> dict[
         "generation": info.generation,
         "photos": info.photos,
         "faces": info.faces,
-        "faces_searched": threshold.faces,
         "queries": [
             {
                 "query": os.fsencode(photo.query).decode(errors="replace"),

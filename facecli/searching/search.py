@@ -84,10 +84,10 @@ class IndexSearch:
         made_with.ask_same(made_with.as_made_here(), reader.info.directory, OTHER_VERSION)
         self.selected = reader.select(self._options.limits) if self._options.limits else None
         """The faces that the limits allow; None if there are none."""
+        # By the whole index also within limits, which so never show a match that a search without them does not.
         calibration = find_calibration(made_with.recogniser_sha256)
-        faces = reader.info.faces if self.selected is None else len(self.selected.face_ids)
-        self.threshold = choose_threshold(self._options.threshold, calibration, faces)
-        self._scale = None if calibration is None else confidence_scale(calibration, faces)
+        self.threshold = choose_threshold(self._options.threshold, calibration, reader.info.faces)
+        self._scale = None if calibration is None else confidence_scale(calibration, reader.info.faces)
         self._gathering = Gathering(reader, self._options, self._around)
 
     @property
@@ -98,10 +98,10 @@ class IndexSearch:
     @property
     def searched(self) -> str:
         """What the queries are compared with, in words."""
-        faces = counted(self.threshold.faces, "face")
         if self.selected is not None:
-            return f"the {faces} of photos within the limits"
-        return f"{faces} in {counted(self._reader.info.photos, 'photo')}"
+            return f"the {counted(len(self.selected.face_ids), 'face')} of photos within the limits"
+        info = self._reader.info
+        return f"{counted(info.faces, 'face')} in {counted(info.photos, 'photo')}"
 
     @property
     def used_first_pass(self) -> bool:
