@@ -218,16 +218,14 @@ def apply(common: Common, file: str) -> int:
 @common_options
 def import_command(common: Common, *, xmp: bool) -> int:  # noqa: ARG001 (the only source so far)
     """Take names from the sidecars of other programs, for the faces at their regions."""
-    from facecli.naming.sheets import SheetLine  # noqa: PLC0415 (not for --help)
-    from facecli.sidecars import names_beside  # noqa: PLC0415
+    from facecli.sidecars import names_beside  # noqa: PLC0415 (not for --help)
     from facecli.store.reader import open_reader  # noqa: PLC0415
 
     album, left = album_of(common), list[str]()
     album.refresh()
     with open_reader(album.directory) as reader:
         found = names_beside(reader, left.append)
-    lines = [SheetLine(name=name, faces=faces) for name, faces in sorted(found.items())]
-    done = album.apply(lines)
+    done = album.apply_sightings(found)
     for complaint in (*left, *(f"left out: {one}" for one in done.complaints)):
         _tell(common, complaint)
     _tell(common, f"{counted(len(found), 'name')} found, {counted(done.people, 'person')} changed")

@@ -204,3 +204,30 @@ def test_what_another_index_wrote_stays_until_it_is_imported(shell: Shell, named
     shell("people", "undo", "-i", "fresh")
     shell("export", "--xmp", "-i", "fresh")
     assert names_in(shell) == {"Carla & Región"}
+
+
+def test_people_who_were_told_apart_come_back_so(shell: Shell, named: int) -> None:
+    listed = [json.loads(line) for line in shell("people", "--json", "--faces", "--all").out.splitlines()]
+    second = {Path(face["path"]).name: face["face_id"] for face in listed if face["person"] == 2}
+    shell("people", "name", "2", "Cleo")
+    shell("people", "assign", "Dora", f"face:{second['o6.jpg']}")
+
+    def who(*where: str) -> set[tuple[str, str, str]]:
+        lines = shell("people", "--json", "--faces", "--named", "--min-photos", "1", *where).out.splitlines()
+        return {(face["name"], Path(face["path"]).name, str(face["box"])) for face in map(json.loads, lines)}
+
+    shell("export", "--xmp")
+    shell("index", "-q", "-i", "fresh", "album")
+    shell("people", "import", "--xmp", "-i", "fresh")
+    assert who("-i", "fresh") == who()
+    assert len(who()) == named + 3
+
+
+def test_one_wrong_name_does_not_rename_a_person(shell: Shell, named: int) -> None:
+    shell("export", "--xmp")
+    path = shell.work / "album/o6.jpg.xmp"
+    path.write_text(path.read_text().replace("Carla &amp; Región", "Zoe"))
+    shell("index", "-q", "-i", "fresh", "album")
+    shell("people", "import", "--xmp", "-i", "fresh")
+    assert photos_of(shell, "-i", "fresh") == {"o1.jpg", "o3.jpg"}
+    assert named == 3
