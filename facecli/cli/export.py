@@ -10,6 +10,7 @@ import click
 from facecli.cli.limiting import limit_options, tell_left_out
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options
+from facecli.cli.streaming import is_stdout, opened_stream, takes_stream
 from facecli.cli.streams import results
 from facecli.errors import UsageError
 from facecli.wording import counted
@@ -26,7 +27,6 @@ facecli export --format csv --no-embeddings - | head
 facecli export --photos --after 2004 photos.jsonl  the photos since 2004
 facecli export --xmp                               the names of faces beside the photos
 """
-DASH = "-"
 SOME_FAILED = 3
 
 
@@ -75,7 +75,7 @@ def export(common: Common, file: str | None, **given: Any) -> int:
             tell_left_out(reader.select(limits), console)
         count = _write(made, form, file, force=given["force"])
     what = counted(count, "photo" if request.photos else "face")
-    console.warn(f"wrote {what}" + ("" if file == DASH else f" to {file}"))
+    console.warn(f"wrote {what}" + ("" if is_stdout(file) else f" to {file}"))
     return 0
 
 
@@ -111,8 +111,8 @@ def _format(named: str | None, file: str) -> ExportFormat:
     from facecli.output.export.files import choose_export_format  # noqa: PLC0415 (not for --help)
 
     form = choose_export_format(named, file)
-    if file == DASH and not form.is_stream:
-        raise UsageError(f"{form} cannot be written to a pipe", "-", hint="name a file, or use --format jsonl")
+    if takes_stream(file) and not form.is_stream:
+        raise UsageError(f"{form} cannot be written to a pipe", file, hint="name a file, or use --format jsonl")
     return form
 
 
@@ -121,7 +121,8 @@ def _write(made: Export, form: ExportFormat, file: str, *, force: bool) -> int:
     from facecli.output.export.files import write_export_file  # noqa: PLC0415 (not for --help)
     from facecli.output.export.formats import write_export  # noqa: PLC0415
 
-    if file != DASH:
+    if not takes_stream(file):
         return write_export_file(form, made.table, made.records(), file, force=force)
-    with results(lasting=True) as out:
+    with results(lasting=True) if is_stdout(file) else opened_stream(file) as out:
         return write_export(form, made.table, made.records(), out)
+    return 0  # the reader has closed it

@@ -14,6 +14,7 @@ from facecli.cli.names import Name
 from facecli.cli.options import Common, common_options
 from facecli.cli.people_options import FACE_ID, album_of
 from facecli.cli.printing import choose_format, format_options, list_writer
+from facecli.cli.streaming import is_stdout, takes_stream, write_into
 from facecli.cli.streams import results
 from facecli.errors import OutputError, UsageError
 from facecli.wording import counted
@@ -174,13 +175,16 @@ def export(common: Common, file: str, *, force: bool) -> None:
     """Write all people with their names and faces as JSON Lines, for apply."""
     from facecli.output.records import json_line  # noqa: PLC0415 (not for --help)
 
-    if file != "-" and os.path.lexists(file) and not force:
+    if not takes_stream(file) and os.path.lexists(file) and not force:
         raise OutputError("the file exists", file, hint="--force replaces it")
     lines = [json_line(record) for record in album_of(common).export()]
-    if file != "-":
+    if not takes_stream(file):
         from facecli.output.placing import replace_file  # noqa: PLC0415
 
         replace_file(file, lines)
+        return
+    if not is_stdout(file):
+        write_into(file, lines)
         return
     with results() as out:
         for line in lines:

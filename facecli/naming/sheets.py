@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from typing import BinaryIO
 
 import msgspec
 from msgspec import Struct, field
@@ -78,10 +79,12 @@ def foreign_lines(
     return lines
 
 
-def read_sheet(lines: Iterable[bytes], where: str) -> list[SheetLine]:
+def read_sheet(lines: BinaryIO, where: str) -> list[SheetLine]:
     """The lines of a sheet; raises UsageError where one is none."""
     found = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(iter(lambda: lines.readline(LONGEST_LINE + 1), b""), 1):
+        if len(line) > LONGEST_LINE:
+            raise UsageError("too long for a line of a sheet", f"{where}, line {number}")
         if line.strip():
             try:
                 found.append(msgspec.json.decode(line, type=SheetLine))
