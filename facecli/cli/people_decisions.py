@@ -218,10 +218,10 @@ def apply(common: Common, file: str) -> int:
 
 
 @click.command("import")
-@click.option("--xmp", is_flag=True, required=True, help="Read the regions in photo.jpg.xmp or photo.xmp.")
+@click.option("--xmp", is_flag=True, required=True, help="Read the regions in photos, photo.jpg.xmp and photo.xmp.")
 @common_options
 def import_command(common: Common, *, xmp: bool) -> int:  # noqa: ARG001 (the only source so far)
-    """Take names from the sidecars of other programs, for the faces at their regions."""
+    """Take names from photos and the sidecars of other programs, for the faces at their regions."""
     from facecli.sidecars import names_beside  # noqa: PLC0415 (not for --help)
     from facecli.store.reader import open_reader  # noqa: PLC0415
 
