@@ -7,6 +7,8 @@ from xml.sax.saxutils import quoteattr
 
 from msgspec import Struct
 
+from facecli.wording import is_shown
+
 Area = tuple[float, float, float, float]
 """x1, y1, x2, y2 as parts of the stored picture's width and height."""
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -153,4 +155,4 @@ def _text(text: str) -> str:
 
 def _clean(text: str) -> str:
     """Without characters that XML cannot hold."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    return text if is_shown(text) else "".join(c if c.isprintable() else " " for c in text)

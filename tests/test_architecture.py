@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "captures": (),
     "limits": ("captures", "errors"),
     "exports": ("captures",),
-    "regions": (),
+    "regions": ("wording",),
     "xmp": ("errors", "regions"),
     "xmp_merging": ("errors", "regions", "xmp"),
     "sidecar_files": ("errors", "whole_files", "xmp"),

@@ -8,7 +8,7 @@ from facecli.errors import FacecliError
 from facecli.regions import Region, overlap, turned, upright, write_xmp
 from facecli.xmp import read_xmp
 
-FACES = (Region("Ada & <Grace>", (0.1, 0.2, 0.3, 0.5)), Region('Q "Ö" 李', (0.5, 0.5, 0.75, 1.0)))
+FACES = (Region("Ada & <Grace>", (0.1, 0.2, 0.3, 0.5)), Region('Q "Ö" 李 نیک\u200cنوش', (0.5, 0.5, 0.75, 1.0)))
 OTHERS = """<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="Other 1.0">
 <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
  xmlns:MP="http://ns.microsoft.com/photo/1.2/" xmlns:MPRI="http://ns.microsoft.com/photo/1.2/t/RegionInfo#"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from facecli.cli.completing import complete_people
 from facecli.cli.limiting import limit_options, tell_left_out
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options
@@ -39,7 +40,9 @@ SOME_FAILED = 3
     help="The format; default by the ending of FILE, else jsonl.",
 )
 @click.option("--photos", is_flag=True, help="One record per photo instead of per face.")
-@click.option("--person", metavar="P", help="Only the faces of a person, by id or name.")
+@click.option(
+    "--person", metavar="P", shell_complete=complete_people, help="Only the faces of a person, by id or name."
+)
 @click.option("--no-embeddings", is_flag=True, help="Leave out the embeddings.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--xmp", is_flag=True, help="Write the names of faces beside the photos, as photo.jpg.xmp.")
