@@ -1,24 +1,24 @@
-"""Regions of faces as photo managers exchange them: MWG regions, Microsoft's, and IPTC's names, in XMP."""
+"""Regions of faces as photo managers exchange them: MWG regions, Microsoft's, and IPTC's names, written as XMP."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from xml.etree import ElementTree as ET
+from collections.abc import Iterable, Sequence
 from xml.sax.saxutils import quoteattr
 
 from msgspec import Struct
 
-from facecli.errors import FacecliError
+from facecli.wording import is_shown
 
 Area = tuple[float, float, float, float]
 """x1, y1, x2, y2 as parts of the stored picture's width and height."""
-_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
-_MWG = "http://www.metadataworkinggroup.com/schemas/regions/"
-_AREA, _DIMENSIONS = "http://ns.adobe.com/xmp/sType/Area#", "http://ns.adobe.com/xap/1.0/sType/Dimensions#"
-_IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
-_MP, _MPRI = "http://ns.microsoft.com/photo/1.2/", "http://ns.microsoft.com/photo/1.2/t/RegionInfo#"
-_MPREG = "http://ns.microsoft.com/photo/1.2/t/Region#"
-MOST_BYTES = 16 << 20
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+MWG = "http://www.metadataworkinggroup.com/schemas/regions/"
+AREA, DIMENSIONS = "http://ns.adobe.com/xmp/sType/Area#", "http://ns.adobe.com/xap/1.0/sType/Dimensions#"
+IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+MP, MPRI = "http://ns.microsoft.com/photo/1.2/", "http://ns.microsoft.com/photo/1.2/t/RegionInfo#"
+MPREG = "http://ns.microsoft.com/photo/1.2/t/Region#"
+SAME = 0.5
+"""The least IoU of two regions of one face."""
 
 
 class Region(Struct, frozen=True):
@@ -36,6 +36,10 @@ class RegionSet(Struct, frozen=True):
     """IPTC's names of those in the picture."""
     toolkit: str = ""
     """The program that wrote it last."""
+    size: tuple[float, float] | None = None
+    """The size of the picture that the regions are parts of, in any unit."""
+    plain: bool = True
+    """Whether it holds nothing but what `write_xmp` writes."""
 
 
 def turned(area: Area, orientation: int) -> Area:
@@ -72,13 +76,29 @@ def overlap(one: Area, other: Area) -> float:
     return width * height / (both - width * height)
 
 
+class RegionItems(Struct, frozen=True):
+    """Items of both kinds of lists as XML."""
+
+    mwg: tuple[str, ...] = ()
+    mp: tuple[str, ...] = ()
+
+
+def region_items(mwg: Iterable[Region], mp: Iterable[Region]) -> RegionItems:
+    """The items of regions."""
+    return RegionItems(tuple(map(_mwg_item, mwg)), tuple(map(_mp_item, mp)))
+
+
 def write_xmp(regions: Sequence[Region], people: Iterable[str], size: tuple[int, int], toolkit: str) -> bytes:
     """An XMP sidecar, an empty one without regions; `size` is width and height of the stored picture in pixels."""
-    bag = "".join(_mwg_item(region) for region in regions)
-    old = "".join(_mp_item(region) for region in regions)
+    return write_items(region_items(regions, regions), people, size, toolkit)
+
+
+def write_items(items: RegionItems, people: Iterable[str], size: tuple[int, int], toolkit: str) -> bytes:
+    """An XMP sidecar of these items; an empty one without any."""
+    bag, old = "".join(items.mwg), "".join(items.mp)
     names = "".join(f"<rdf:li>{_text(name)}</rdf:li>" for name in people)
-    spaces = {"mwg-rs": _MWG, "stArea": _AREA, "stDim": _DIMENSIONS, "Iptc4xmpExt": _IPTC}
-    spaces |= {"MP": _MP, "MPRI": _MPRI, "MPReg": _MPREG}
+    spaces = {"mwg-rs": MWG, "stArea": AREA, "stDim": DIMENSIONS, "Iptc4xmpExt": IPTC}
+    spaces |= {"MP": MP, "MPRI": MPRI, "MPReg": MPREG}
     declared = "".join(f'\n    xmlns:{prefix}="{space}"' for prefix, space in spaces.items())
     said = (
         f"""   <mwg-rs:Regions rdf:parseType="Resource">
@@ -92,12 +112,12 @@ def write_xmp(regions: Sequence[Region], people: Iterable[str], size: tuple[int,
     </rdf:Bag></MPRI:Regions>
    </MP:RegionInfo>
 """
-        if regions
+        if bag or old
         else ""
     )
     return f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk={quoteattr(toolkit)}>
- <rdf:RDF xmlns:rdf="{_RDF}">
+ <rdf:RDF xmlns:rdf="{RDF}">
   <rdf:Description rdf:about=""{declared}>
 {said}  </rdf:Description>
  </rdf:RDF>
@@ -135,66 +155,4 @@ def _text(text: str) -> str:
 
 def _clean(text: str) -> str:
     """Without characters that XML cannot hold."""
-    return "".join(c if c.isprintable() else " " for c in text)
-
-
-def read_xmp(data: bytes, where: str) -> RegionSet:
-    """The regions and names in XMP data; raises FacecliError where it cannot be read.
-
-    Named MWG regions of faces count, else Microsoft's. Data with a document type is refused, since it can expand
-    without bounds.
-    """
-    if len(data) > MOST_BYTES or b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise FacecliError("the sidecar is too large, or holds more than XMP", where)
-    try:
-        root = ET.fromstring(data.strip(b"\0 \r\n\t"))  # noqa: S314 (entities are refused above)
-    except (ET.ParseError, ValueError, LookupError) as error:
-        raise FacecliError("the sidecar is no XML", where) from error
-    regions = tuple(_mwg_regions(root)) or tuple(_mp_regions(root))
-    bags = root.iter(f"{{{_IPTC}}}PersonInImage")
-    people = tuple(item.text.strip() for bag in bags for item in bag.iter(f"{{{_RDF}}}li") if item.text)
-    toolkit = next((node.get("{adobe:ns:meta/}xmptk") or "" for node in root.iter("{adobe:ns:meta/}xmpmeta")), "")
-    return RegionSet(regions, people, toolkit)
-
-
-def _mwg_regions(root: ET.Element) -> Iterator[Region]:
-    for item in _items(root, f"{{{_MWG}}}RegionList"):
-        name, kind = _value(item, _MWG, "Name"), _value(item, _MWG, "Type")
-        area = next(item.iter(f"{{{_MWG}}}Area"), None)
-        if name and kind in ("Face", "") and area is not None:
-            numbers = _numbers(_value(area, _AREA, key) for key in "xywh")
-            if numbers is not None and _value(area, _AREA, "unit") in ("normalized", ""):
-                x, y, w, h = numbers
-                yield Region(name, (x - w / 2, y - h / 2, x + w / 2, y + h / 2))
-
-
-def _mp_regions(root: ET.Element) -> Iterator[Region]:
-    for item in _items(root, f"{{{_MPRI}}}Regions"):
-        name = _value(item, _MPREG, "PersonDisplayName")
-        numbers = _numbers(_value(item, _MPREG, "Rectangle").split(","))
-        if name and numbers is not None:
-            x, y, w, h = numbers
-            yield Region(name, (x, y, x + w, y + h))
-
-
-def _items(root: ET.Element, tag: str) -> Iterator[ET.Element]:
-    return (item for bag in root.iter(tag) for item in bag.iter(f"{{{_RDF}}}li"))
-
-
-def _value(node: ET.Element, space: str, name: str) -> str:
-    """A property, as an attribute or an element, of a node or of the description in it."""
-    tag = f"{{{space}}}{name}"
-    for one in (node, *node.findall(f"{{{_RDF}}}Description")):
-        text = one.get(tag) or one.findtext(tag)
-        if text:
-            return text.strip()
-    return ""
-
-
-def _numbers(texts: Iterable[str]) -> Area | None:
-    try:
-        x, y, w, h = map(float, texts)
-    except ValueError:
-        return None
-    sound = all(-1 <= number <= 2 for number in (x, y, w, h)) and w > 0 and h > 0
-    return (x, y, w, h) if sound else None
+    return text if is_shown(text) else "".join(c if c.isprintable() else " " for c in text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -12,28 +13,30 @@ from msgspec import Struct
 
 from facecli import __version__
 from facecli.config import ReadOptions
-from facecli.errors import FacecliError, OutputError
+from facecli.errors import FacecliError
 from facecli.limits import PhotoLimits
 from facecli.photos.captured import orientation_of_file
+from facecli.photos.embedded import embedded_xmp
 from facecli.photos.files import read_photo
-from facecli.regions import MOST_BYTES, Area, Region, RegionSet, overlap, read_xmp, turned, upright, write_xmp
+from facecli.regions import SAME, Area, Region, RegionSet, overlap, turned, upright, write_items, write_xmp
 from facecli.reporting import Reporter
+from facecli.sidecar_files import SharedFile
 from facecli.store.reader import IndexReader
 from facecli.store.records import StoredPhoto
 from facecli.types import Skipped
-from facecli.whole_files import Part, write_whole
+from facecli.whole_files import Part, clear_parts
+from facecli.wording import counted
+from facecli.xmp import read_xmp
+from facecli.xmp_merging import put_names
 
-SAME = 0.5
-"""The least IoU of a region with the same face."""
 OWN = "facecli "
 """The beginning of the name that facecli leaves in its sidecars; its version and the tag of the index follow."""
 _SECONDS = 120
 
 
 class Named(Struct, frozen=True):
-    """A photo with the names of its faces."""
+    """The names of a photo's faces."""
 
-    path: str
     regions: tuple[Region, ...]
     """In the stored picture."""
     size: tuple[int, int]
@@ -56,7 +59,7 @@ class SidecarWriter:
         """With `into`, names go into the photos themselves. Raises FacecliError if exiftool is needed and missing."""
         self._reader, self._reporter, self._dry_run, self._into = reader, reporter, dry_run, into
         self._tool = shutil.which("exiftool")
-        self._tag = reader.people.tag()
+        self._tag, self._cleared = reader.people.tag(), set[str]()
         self.report = SidecarReport()
         if into and self._tool is None:
             raise FacecliError("writing into photos needs exiftool", "--into-photos", hint="leave it out for sidecars")
@@ -78,7 +81,7 @@ class SidecarWriter:
             if not faces and not self._is_left_over(f"{photo.file.path}.xmp", name):
                 continue
             try:
-                self._write(stored_regions(photo, faces), name)
+                self._write(photo, faces, name)
             except FacecliError as error:
                 self.report.failed += 1
                 self._reporter.warn(f"left as it is: {error}" + (f" ({error.hint})" if error.hint else ""))
@@ -98,32 +101,57 @@ class SidecarWriter:
         """Whether this index wrote a sidecar; another one's may hold names that are not imported yet."""
         return there is not None and _is_own(there) and there.toolkit.rpartition(" ")[2] == self._tag
 
-    def _write(self, named: Named, name: str | None) -> None:
-        target = named.path if self._into else f"{named.path}.xmp"
-        there = self._there(target)
-        regions, people = united(named.regions, self._kept(there, name))
-        made = write_xmp(regions, people, named.size, self._toolkit(there, len(regions) - len(named.regions)))
-        if there is not None and set(there.regions) == set(read_xmp(made, target).regions):
+    def _write(self, photo: StoredPhoto, faces: Sequence[Region], name: str | None) -> None:
+        path = photo.file.path
+        turn, target = _orientation(photo), SharedFile(path if self._into else f"{path}.xmp")
+        data = self._content(target)
+        there = None if data is None else read_xmp(data, target.path)
+        named = stored_regions(photo, faces, turn if there is None else undone(there, photo, turn))
+        if data is not None and there is not None and (self._into or not _is_own(there)):
+            made = self._with_theirs(data, target.path, named)
+        else:
+            made = self._alone(there, target.path, named, name)
+        if made is None:
             self.report.unchanged += 1
             return
         merges = self._into or (there is not None and not _is_own(there))
         if merges and self._tool is None:
-            raise FacecliError("there is a sidecar of another program, and exiftool is missing", target)
+            raise FacecliError("there is a sidecar of another program, and exiftool is missing", target.path)
+        target.ask_writable()
         if self._dry_run:
-            self._reporter.warn(f"would write {len(regions)} names: {target}")
+            self._reporter.warn(f"would write {counted(len(faces), 'name')}: {target.path}")
         elif merges:
-            self._merge(made, target)
+            self._merge(made, target.path)
         else:
-            _write_file(target, made)
+            self._clear(os.path.dirname(target.path))
+            target.replace(made)
         self.report.merged += merges
         self.report.written += not merges
 
+    def _clear(self, folder: str) -> None:
+        """Remove what a killed command left in a folder, once."""
+        if folder not in self._cleared:
+            self._cleared.add(folder)
+            with contextlib.suppress(OSError):
+                clear_parts(folder)
+
+    def _alone(self, there: RegionSet | None, target: str, named: Named, name: str | None) -> bytes | None:
+        """A sidecar of facecli's own; None if the one that is there says the same."""
+        regions, people = united(named.regions, self._kept(there, name))
+        made = write_xmp(regions, people, named.size, self._toolkit(there, len(regions) - len(named.regions)))
+        return None if there is not None and set(there.regions) == set(read_xmp(made, target).regions) else made
+
+    def _with_theirs(self, data: bytes, target: str, named: Named) -> bytes | None:
+        """The names in lists of another program; None if all are there."""
+        merged = put_names(data, target, named.regions)
+        if not merged.changed:
+            return None
+        return write_items(merged.items, merged.people, named.size, f"{OWN}{__version__} {self._tag}")
+
     def _kept(self, there: RegionSet | None, name: str | None) -> RegionSet:
-        """What a sidecar or photo keeps, unless it is of the same faces."""
+        """What a sidecar of facecli's own keeps, unless it is of the same faces."""
         if there is None:
             return RegionSet()
-        if self._into or not _is_own(there):
-            return there
         stays = [one for one in there.regions if not self._wrote(there) or name not in (None, one.name)]
         return RegionSet(tuple(stays))
 
@@ -133,12 +161,11 @@ class SidecarWriter:
             return there.toolkit
         return f"{OWN}{__version__} {self._tag}"
 
-    def _there(self, target: str) -> RegionSet | None:
-        """What is there already; None if nothing is."""
+    def _content(self, target: SharedFile) -> bytes | None:
+        """The XMP data that is there; None if there is none."""
         if self._into:
-            packet = self._run("-b", "-XMP", target)
-            return read_xmp(packet, target) if packet.strip() else RegionSet()
-        return read_sidecar(target)
+            return self._run("-b", "-XMP", target.path).strip() or None
+        return target.read()
 
     def _merge(self, made: bytes, target: str) -> None:
         """Put the names into a file by exiftool, which keeps everything else."""
@@ -162,8 +189,8 @@ class SidecarWriter:
 
 
 def _is_own(there: RegionSet) -> bool:
-    """Whether facecli alone wrote a sidecar, so that it holds nothing else."""
-    return there.toolkit.startswith(OWN)
+    """Whether facecli alone wrote a sidecar, so that it holds nothing else; an editor may leave the toolkit's name."""
+    return there.plain and there.toolkit.startswith(OWN)
 
 
 def united(mine: Sequence[Region], there: RegionSet) -> tuple[tuple[Region, ...], tuple[str, ...]]:
@@ -173,12 +200,22 @@ def united(mine: Sequence[Region], there: RegionSet) -> tuple[tuple[Region, ...]
     return regions, tuple(dict.fromkeys([region.name for region in regions] + list(there.people)))
 
 
-def stored_regions(photo: StoredPhoto, faces: Sequence[Region]) -> Named:
-    """Faces in the stored picture of a photo; raises FacecliError if the file is not as it was indexed."""
-    turn = _orientation(photo)
+def stored_regions(photo: StoredPhoto, faces: Sequence[Region], turn: int) -> Named:
+    """Faces in the stored picture of a photo, whose EXIF orientation is `turn`."""
     width, height = photo.width, photo.height
     regions = tuple(Region(face.name, turned(_clipped(face.area, width, height), turn)) for face in faces)
-    return Named(photo.file.path, regions, (height, width) if turn > 4 else (width, height))
+    return Named(regions, (height, width) if turn > 4 else (width, height))
+
+
+def undone(there: RegionSet, photo: StoredPhoto, turn: int) -> int:
+    """The orientation that a file's regions leave undone: 1 where they are parts of a picture that lies upright."""
+    if turn <= 4 or there.size is None:
+        return turn
+    width, height = there.size
+    as_stored, as_upright = (
+        abs(width * h - height * w) for w, h in ((photo.height, photo.width), (photo.width, photo.height))
+    )
+    return 1 if as_upright < as_stored else turn
 
 
 def _clipped(box: Area, width: int, height: int) -> Area:
@@ -199,36 +236,16 @@ def _orientation(photo: StoredPhoto) -> int:
 
 def read_sidecar(path: str) -> RegionSet | None:
     """The regions in a sidecar; None if there is none."""
-    try:
-        with open(path, "rb") as file:
-            return read_xmp(file.read(MOST_BYTES + 1), path)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise FacecliError(f"the sidecar cannot be read ({error.strerror})", path) from error
-
-
-def _write_file(path: str, content: bytes) -> None:
-    try:
-        write_whole(path, [content])
-    except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror})", path) from error
+    data = SharedFile(path).read()
+    return None if data is None else read_xmp(data, path)
 
 
 def names_beside(reader: IndexReader, tell: Callable[[str], None]) -> dict[str, list[int]]:
-    """The names in the sidecars of an index's photos, each with the faces that it stands at."""
+    """The names in an index's photos and their sidecars, each with the faces that it stands at."""
     found: dict[str, list[int]] = {}
     for photo in reader.photos():
-        try:
-            there = next(filter(None, map(read_sidecar, _sidecars_of(photo.file.path))), None)
-            if there is None or not there.regions:
-                continue
-            turn = _orientation(photo)
-        except FacecliError as error:
-            tell(f"left out: {error}")
-            continue
-        for region in there.regions:
-            face = _face_at(reader, photo, upright(region.area, turn))
+        for region in _upright_regions(photo, tell):
+            face = _face_at(reader, photo, region.area)
             if face is None:
                 tell(f"left out: no face where {region.name} is: {photo.file.path}")
             else:
@@ -236,8 +253,28 @@ def names_beside(reader: IndexReader, tell: Callable[[str], None]) -> dict[str, 
     return found
 
 
-def _sidecars_of(path: str) -> tuple[str, str]:
-    return f"{path}.xmp", f"{os.path.splitext(path)[0]}.xmp"
+def _upright_regions(photo: StoredPhoto, tell: Callable[[str], None]) -> list[Region]:
+    """The regions of all that says something about a photo; where two are of one face, the first counts."""
+    path, found = photo.file.path, list[Region]()
+    sources = (read_sidecar, f"{path}.xmp"), (read_sidecar, f"{os.path.splitext(path)[0]}.xmp"), (_read_photo, path)
+    for read, place in sources:
+        try:
+            there = read(place)
+            if there is None or not there.regions:
+                continue
+            turn = undone(there, photo, _orientation(photo))
+        except FacecliError as error:
+            tell(f"left out: {error}")
+            continue
+        regions = (Region(one.name, upright(one.area, turn)) for one in there.regions)
+        known = tuple(found)
+        found += (one for one in regions if all(overlap(one.area, other.area) < SAME for other in known))
+    return found
+
+
+def _read_photo(path: str) -> RegionSet | None:
+    data = embedded_xmp(path)
+    return read_xmp(data, path) if data else None
 
 
 def _face_at(reader: IndexReader, photo: StoredPhoto, area: Area) -> int | None:

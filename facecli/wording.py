@@ -1,6 +1,22 @@
-"""Counts with their nouns, for messages."""
+"""Counts with their nouns, for messages; and what can be shown of a text."""
 
 from __future__ import annotations
+
+import re
+
+_JOINER = re.compile("(?<=[^\0-\x7f\u200c\u200d])[\u200c\u200d](?=[^\0-\x7f\u200c\u200d])")
+"""A zero-width joiner or non-joiner between two letters, as Persian and Indian names and emoji have it; not between
+Latin letters, where it would only hide."""
+
+
+def without_joiners(text: str) -> str:
+    """A text without the characters between letters that are only seen by how these look."""
+    return text if text.isascii() else _JOINER.sub("", text)
+
+
+def is_shown(text: str) -> bool:
+    """Whether a text has nothing that a terminal would obey, or that would not be seen."""
+    return text.isprintable() or without_joiners(text).isprintable()
 
 
 def counted(count: int, noun: str) -> str:

@@ -35,6 +35,9 @@ LEAVES = (
     "thresholds",
     "types",
     "whole_files",
+    "xmp",
+    "xmp_merging",
+    "sidecar_files",
     "wording",
 )
 WORLDS = ("photos", "vision", "store")
@@ -43,7 +46,10 @@ MAY_IMPORT = {
     "captures": (),
     "limits": ("captures", "directories", "errors"),
     "exports": ("captures",),
-    "regions": ("errors",),
+    "regions": ("wording",),
+    "xmp": ("errors", "regions"),
+    "xmp_merging": ("errors", "regions", "xmp"),
+    "sidecar_files": ("errors", "whole_files", "xmp"),
     "whole_files": (),
     "scratch": ("whole_files",),
     "cache": ("directories", "whole_files"),

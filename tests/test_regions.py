@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from facecli.errors import FacecliError
-from facecli.regions import Region, overlap, read_xmp, turned, upright, write_xmp
+from facecli.regions import Region, overlap, turned, upright, write_xmp
+from facecli.xmp import read_xmp
 
-FACES = (Region("Ada & <Grace>", (0.1, 0.2, 0.3, 0.5)), Region('Q "Ö" 李', (0.5, 0.5, 0.75, 1.0)))
+FACES = (Region("Ada & <Grace>", (0.1, 0.2, 0.3, 0.5)), Region('Q "Ö" 李 نیک\u200cنوش', (0.5, 0.5, 0.75, 1.0)))
 OTHERS = """<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="Other 1.0">
 <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
  xmlns:MP="http://ns.microsoft.com/photo/1.2/" xmlns:MPRI="http://ns.microsoft.com/photo/1.2/t/RegionInfo#"
@@ -72,3 +73,28 @@ def test_overlaps() -> None:
     assert overlap((0, 0, 1, 1), (0, 0, 1, 1)) == 1
     assert overlap((0, 0, 0.5, 1), (0.5, 0, 1, 1)) == 0
     assert overlap((0, 0, 1, 1), (0, 0, 0.5, 1)) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+def test_every_encoding_of_xmp_is_read(encoding: str) -> None:
+    text = write_xmp(FACES, [], (400, 300), "facecli 1").decode().split("?>", 1)[1]
+    mark = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""
+    assert [one.name for one in read_xmp((mark + text.lstrip()).encode(encoding), "x").regions] == [
+        one.name for one in FACES
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_document_type_is_refused_in_every_encoding(encoding: str) -> None:
+    text = OTHERS % ELEMENTS
+    read_xmp(text.encode(encoding), "x")
+    with pytest.raises(FacecliError, match="more than XMP"):
+        read_xmp(f"<!DOCTYPE x>{text}".encode(encoding), "x")
+    assert len(read_xmp(text.replace("Eve", "&lt;!DOCTYPE").encode(encoding), "x").regions) == 1
+
+
+def test_each_item_of_a_nest_of_lists_counts_once() -> None:
+    start, end = "<mwg-rs:RegionList><rdf:Bag><rdf:li>", "</rdf:li></rdf:Bag></mwg-rs:RegionList>"
+    inner = ELEMENTS.split("<mwg-rs:RegionList>")[1].split("</mwg-rs:RegionList>", maxsplit=1)[0]
+    nest = start * 20 + f"<mwg-rs:RegionList>{inner}</mwg-rs:RegionList>" + end * 20
+    assert [one.name for one in read_xmp((OTHERS % nest).encode(), "x").regions] == ["Eve"]

@@ -1,4 +1,4 @@
-"""Groups of commands that take options before the command as well as after it, as git and apt users type them."""
+"""Groups of commands as git and apt users type them: with `help`, and with options before the command, too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ OWN = ("-h", "--help", "-V", "--version")
 """Options of the group itself."""
 
 
-class CommandFirst(click.Group):
+class HelpedGroup(click.Group):
+    """A group with `help` as a command: alone its own help, before a command that of the command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args[:1] == ["help"]:
+            args = [*(word for word in args[1:] if not word.startswith("-") and word != "help"), "--help"]
+        return super().parse_args(ctx, args)
+
+
+class CommandFirst(HelpedGroup):
     """A group that moves options before the command to the command."""
 
     def command_first(self, args: list[str]) -> list[str]:

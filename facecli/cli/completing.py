@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 
+PERSON = "person:"
+
+
 def complete_packs(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
     """The packs that `pull` downloads."""
     from facecli.vision.packs.known import PACKS  # noqa: PLC0415
@@ -59,7 +62,10 @@ def complete_people(ctx: click.Context, _param: click.Parameter, incomplete: str
             people = reader.people.standing().people.values()
     except (FacecliError, OSError):
         return []
-    return [_quoted(item) for item in _beginning(incomplete, sorted(person.name for person in people if person.name))]
+    # Bash passes on only what follows the last colon, and the colon itself where nothing does.
+    begun = PERSON if incomplete.startswith(PERSON) else ""
+    names = sorted(f"{begun}{person.name}" for person in people if person.name)
+    return [_quoted(item) for item in _beginning("" if incomplete == ":" else incomplete, names)]
 
 
 def complete_queries(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:

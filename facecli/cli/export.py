@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from facecli.cli.completing import complete_people
 from facecli.cli.limiting import limit_options, tell_left_out
 from facecli.cli.names import Name
 from facecli.cli.options import Common, ExampleCommand, common_options
+from facecli.cli.streaming import is_stdout, opened_stream, takes_stream
 from facecli.cli.streams import results
 from facecli.errors import UsageError
 from facecli.wording import counted
@@ -26,7 +28,6 @@ facecli export --format csv --no-embeddings - | head
 facecli export --photos --after 2004 photos.jsonl  the photos since 2004
 facecli export --xmp                               the names of faces beside the photos
 """
-DASH = "-"
 SOME_FAILED = 3
 
 
@@ -39,7 +40,9 @@ SOME_FAILED = 3
     help="The format; default by the ending of FILE, else jsonl.",
 )
 @click.option("--photos", is_flag=True, help="One record per photo instead of per face.")
-@click.option("--person", metavar="P", help="Only the faces of a person, by id or name.")
+@click.option(
+    "--person", metavar="P", shell_complete=complete_people, help="Only the faces of a person, by id or name."
+)
 @click.option("--no-embeddings", is_flag=True, help="Leave out the embeddings.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--xmp", is_flag=True, help="Write the names of faces beside the photos, as photo.jpg.xmp.")
@@ -53,7 +56,8 @@ def export(common: Common, file: str | None, **given: Any) -> int:
     FILE is readable by its owner only, and appears when it is complete. With --xmp, names go into sidecars, which photo
     managers read: MWG regions, Microsoft's regions, and IPTC's names of those in the picture.
     """
-    from facecli.exporting import Export, ExportRequest  # noqa: PLC0415 (not for --help)
+    from facecli.cli.interrupt import tidy_when_terminated  # noqa: PLC0415 (not for --help)
+    from facecli.exporting import Export, ExportRequest  # noqa: PLC0415
     from facecli.limits import read_limits  # noqa: PLC0415
     from facecli.store.locate import find_index  # noqa: PLC0415
     from facecli.store.reader import open_reader  # noqa: PLC0415
@@ -69,13 +73,13 @@ def export(common: Common, file: str | None, **given: Any) -> int:
     limits = read_limits(given["under"], given["after"], given["before"], given["near"])
     request = ExportRequest(given["photos"], given["person"], limits, not given["no_embeddings"])
     console = common.console()
-    with open_reader(find_index(common.index, os.getcwd())) as reader:
+    with open_reader(find_index(common.index, os.getcwd())) as reader, tidy_when_terminated():
         made = Export(reader, request)
         if limits:
             tell_left_out(reader.select(limits), console)
         count = _write(made, form, file, force=given["force"])
     what = counted(count, "photo" if request.photos else "face")
-    console.warn(f"wrote {what}" + ("" if file == DASH else f" to {file}"))
+    console.warn(f"wrote {what}" + ("" if is_stdout(file) else f" to {file}"))
     return 0
 
 
@@ -111,8 +115,8 @@ def _format(named: str | None, file: str) -> ExportFormat:
     from facecli.output.export.files import choose_export_format  # noqa: PLC0415 (not for --help)
 
     form = choose_export_format(named, file)
-    if file == DASH and not form.is_stream:
-        raise UsageError(f"{form} cannot be written to a pipe", "-", hint="name a file, or use --format jsonl")
+    if takes_stream(file) and not form.is_stream:
+        raise UsageError(f"{form} cannot be written to a pipe", file, hint="name a file, or use --format jsonl")
     return form
 
 
@@ -121,7 +125,8 @@ def _write(made: Export, form: ExportFormat, file: str, *, force: bool) -> int:
     from facecli.output.export.files import write_export_file  # noqa: PLC0415 (not for --help)
     from facecli.output.export.formats import write_export  # noqa: PLC0415
 
-    if file != DASH:
+    if not takes_stream(file):
         return write_export_file(form, made.table, made.records(), file, force=force)
-    with results(lasting=True) as out:
+    with results(lasting=True) if is_stdout(file) else opened_stream(file) as out:
         return write_export(form, made.table, made.records(), out)
+    return 0  # the reader has closed it

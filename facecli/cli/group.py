@@ -32,10 +32,8 @@ class LazyGroup(CommandFirst):
     """A group that imports the module of a command when the command is called."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """`facecli` alone and `facecli help` show the help, `facecli help COMMAND` that of the command."""
-        if args[:1] == ["help"]:
-            args = [*(word for word in args[1:] if not word.startswith("-") and word != "help"), "--help"]
-        elif not args and not ctx.resilient_parsing:
+        """`facecli` alone shows the help."""
+        if not args and not ctx.resilient_parsing:
             args = ["--help"]
         return super().parse_args(ctx, args)
 

@@ -72,6 +72,22 @@ def catching_signals(console: Console) -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def tidy_when_terminated() -> Iterator[None]:
+    """Make SIGTERM end the process as Ctrl-C does, so that a file that is being written is removed."""
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    earlier = signal.getsignal(signal.SIGTERM)
+    if earlier != signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+
+
 def process_began() -> float:
     """The start time of this process on the clock of time.perf_counter; the current time if unknown."""
     try:

@@ -8,6 +8,7 @@ import click
 from msgspec import Struct
 
 from facecli.cli.choices import number
+from facecli.cli.command_first import HelpedGroup
 from facecli.cli.context import path_style
 from facecli.cli.limiting import limit_options, tell_left_out
 from facecli.cli.names import Name
@@ -55,7 +56,7 @@ class PeopleArguments(Struct, frozen=True):
     near: str | None
 
 
-@click.group(invoke_without_command=True, epilog=EPILOG)
+@click.group(cls=HelpedGroup, invoke_without_command=True, epilog=EPILOG)
 @click.option("--named", is_flag=True, help="List people with a name, whatever the number of their photos.")
 @click.option("--unnamed", is_flag=True, help="List people without a name.")
 @click.option("--hidden", is_flag=True, help="List hidden people.")

@@ -14,6 +14,7 @@ from facecli.cli.names import Name
 from facecli.cli.options import Common, common_options
 from facecli.cli.people_options import FACE_ID, album_of
 from facecli.cli.printing import choose_format, format_options, list_writer
+from facecli.cli.streaming import is_stdout, takes_stream, write_into
 from facecli.cli.streams import results
 from facecli.errors import OutputError, UsageError
 from facecli.wording import counted
@@ -174,13 +175,16 @@ def export(common: Common, file: str, *, force: bool) -> None:
     """Write all people with their names and faces as JSON Lines, for apply."""
     from facecli.output.records import json_line  # noqa: PLC0415 (not for --help)
 
-    if file != "-" and os.path.lexists(file) and not force:
+    if not takes_stream(file) and os.path.lexists(file) and not force:
         raise OutputError("the file exists", file, hint="--force replaces it")
     lines = [json_line(record) for record in album_of(common).export()]
-    if file != "-":
+    if not takes_stream(file):
         from facecli.output.placing import replace_file  # noqa: PLC0415
 
         replace_file(file, lines)
+        return
+    if not is_stdout(file):
+        write_into(file, lines)
         return
     with results() as out:
         for line in lines:
@@ -214,20 +218,18 @@ def apply(common: Common, file: str) -> int:
 
 
 @click.command("import")
-@click.option("--xmp", is_flag=True, required=True, help="Read the regions in photo.jpg.xmp or photo.xmp.")
+@click.option("--xmp", is_flag=True, required=True, help="Read the regions in photos, photo.jpg.xmp and photo.xmp.")
 @common_options
 def import_command(common: Common, *, xmp: bool) -> int:  # noqa: ARG001 (the only source so far)
-    """Take names from the sidecars of other programs, for the faces at their regions."""
-    from facecli.naming.sheets import SheetLine  # noqa: PLC0415 (not for --help)
-    from facecli.sidecars import names_beside  # noqa: PLC0415
+    """Take names from photos and the sidecars of other programs, for the faces at their regions."""
+    from facecli.sidecars import names_beside  # noqa: PLC0415 (not for --help)
     from facecli.store.reader import open_reader  # noqa: PLC0415
 
     album, left = album_of(common), list[str]()
     album.refresh()
     with open_reader(album.directory) as reader:
         found = names_beside(reader, left.append)
-    lines = [SheetLine(name=name, faces=faces) for name, faces in sorted(found.items())]
-    done = album.apply(lines)
+    done = album.apply_sightings(found)
     for complaint in (*left, *(f"left out: {one}" for one in done.complaints)):
         _tell(common, complaint)
     _tell(common, f"{counted(len(found), 'name')} found, {counted(done.people, 'person')} changed")

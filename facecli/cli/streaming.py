@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from facecli.cli.streams import results
 from facecli.errors import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 STDOUT, STDERR = 1, 2
 DASH = "-"
@@ -35,9 +36,20 @@ def write_into(file: str, pieces: Iterable[bytes]) -> None:
             for piece in pieces:
                 out.draw(piece)
         return
+    with opened_stream(file) as stream:
+        stream.writelines(pieces)
+
+
+@contextlib.contextmanager
+def opened_stream(file: str) -> Iterator[IO[bytes]]:
+    """Open a stream that is not stdout; a reader that closes it ends the writing silently.
+
+    Raises OutputError if it cannot be written.
+    """
+    own = _own_stream(file)
     try:
         with open(file if own is None else own, "wb", closefd=own is None) as stream:
-            stream.writelines(pieces)
+            yield stream
     except BrokenPipeError:
         return
     except OSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path
@@ -16,6 +16,7 @@ from facecli.errors import FacecliError, IndexLocked, StoreError, UsageError, qu
 from facecli.naming.editing import Change, PeopleEditor
 from facecli.naming.listing import Choice, find_person, list_people, list_suggestions
 from facecli.naming.sheets import Applied, SheetLine, apply_sheet, foreign_lines, sheet_records
+from facecli.naming.sightings import apply_sightings
 from facecli.naming.updating import Wish, is_stale
 from facecli.persons import AlikePeople, PersonFace, PersonInfo
 from facecli.reporting import Reporter, SilentReporter
@@ -237,6 +238,10 @@ class IndexPeople:
             return apply_sheet(editor, lines)
 
         return self._edit(decide)
+
+    def apply_sightings(self, seen: Mapping[str, Sequence[int]]) -> Applied:
+        """Name people by the faces at which names were seen, as one step; what cannot be is in the answer."""
+        return self._edit(lambda editor: apply_sightings(editor, seen))
 
     def adopt(self, other: Path) -> Applied:
         """Take over names and other decisions about people of another index, where its faces are in this one.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from typing import BinaryIO
 
 import msgspec
 from msgspec import Struct, field
@@ -78,10 +79,12 @@ def foreign_lines(
     return lines
 
 
-def read_sheet(lines: Iterable[bytes], where: str) -> list[SheetLine]:
+def read_sheet(lines: BinaryIO, where: str) -> list[SheetLine]:
     """The lines of a sheet; raises UsageError where one is none."""
     found = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(iter(lambda: lines.readline(LONGEST_LINE + 1), b""), 1):
+        if len(line) > LONGEST_LINE:
+            raise UsageError("too long for a line of a sheet", f"{where}, line {number}")
         if line.strip():
             try:
                 found.append(msgspec.json.decode(line, type=SheetLine))
@@ -100,10 +103,17 @@ class Applied(Struct, frozen=True):
     """What no longer applies."""
 
 
-def apply_sheet(editor: PeopleEditor, lines: Iterable[SheetLine], *, yields: bool = False) -> Applied:
+def apply_sheet(
+    editor: PeopleEditor,
+    lines: Iterable[SheetLine],
+    *,
+    yields: bool = False,
+    placed: Mapping[str, Iterable[int]] | None = None,
+) -> Applied:
     """Make the decisions of a sheet, as one step; with `yields`, people who have a name keep it.
 
-    Raises UsageError where the sheet is of another index; what no longer applies is left out and told.
+    `placed` are single faces that then go to the people of these names. Raises UsageError where the sheet is of another
+    index; what no longer applies is left out and told.
     """
     lines = list(lines)
     foreign = next((line for line in lines if line.index not in (None, editor.tag)), None)
@@ -115,6 +125,8 @@ def apply_sheet(editor: PeopleEditor, lines: Iterable[SheetLine], *, yields: boo
     work.free_names(lines)
     for line in lines:
         work.take(line)
+    for name, faces in (placed or {}).items():
+        work.place(name, faces)
     if work.decisions:
         editor.decide(work.decisions)
     return Applied(len(work.decisions), len(work.people), tuple(work.complaints))
@@ -164,6 +176,38 @@ class _Applying:
             except FacecliError as error:
                 self.complaints.append(f"{shown}: {error}")
             person = self._resolve(person)
+
+    def place(self, name: str, faces: Iterable[int]) -> None:
+        """Give single faces to the person of a name, a new one where nobody has it."""
+        person = self._named.get(same_name(name))
+        person = None if person is None else self._resolve(person)
+        moving = self._fitting(name, self._members.get(person or 0, []), self._editor.known(faces))
+        if not moving:
+            return
+        whose = self._editor.members
+        for before in sorted({self._resolve(whose[face]) for face in moving if face in whose}):
+            self._decide(before)
+            self._members[before] = sorted(set(self._members[before]).difference(moving))
+        if person is None:
+            person, self._next = self._next, self._next + 1
+            self.people.add(person)
+            self._set_name(person, name)
+        self._members[person] = [*self._members.get(person, ()), *moving]
+        self._decide(person, Decision(DecisionKind.PLACE, person, faces=self._editor.anchors(moving)))
+
+    def _fitting(self, name: str, members: list[int], faces: list[int]) -> list[int]:
+        """Those of the faces that are not a person's yet, and can be; the others are told."""
+        there = {anchor.digest: anchor for anchor in self._editor.anchors(members)}
+        found, known = [], set(members)
+        for face in faces:
+            (anchor,) = self._editor.anchors([face])
+            other = there.setdefault(anchor.digest, anchor)
+            if other.key != anchor.key:
+                twice = f"face:{other.face_id} and face:{face} are in one photo"
+                self.complaints.append(f"{name}: {twice}, and would both be one person")
+            elif face not in known:
+                found.append(face)
+        return found
 
     def _say(self, shown: str, faces: list[int], what: str) -> None:
         if faces:

@@ -6,6 +6,8 @@ import base64
 import os
 import sys
 
+from facecli.wording import is_shown
+
 
 def shown_path(path: str, *, absolute: bool, working_directory: str) -> str:
     """Make a path relative to the working directory if it is below it; other paths are returned as they are."""
@@ -53,7 +55,7 @@ def printable(text: str, *, layout: str = "") -> str:
 
     These are control characters (C0 and C1), characters that change the writing direction, and bytes that are not text.
     """
-    if text.isprintable():
+    if is_shown(text):
         return text
     return "".join(c if c.isprintable() or c in layout else _escaped(c) for c in text)
 

@@ -221,9 +221,16 @@ def _contents(place: str, size: int) -> Iterator[bytes]:
                     yield piece
 
 
+def refuse_other_kinds(place: str) -> None:
+    """Raise OutputError if a directory, a device or another thing that is no file would be replaced."""
+    if os.path.lexists(place) and not os.path.isfile(place) and not os.path.islink(place):
+        raise OutputError("a directory" if os.path.isdir(place) else "not a regular file", place)
+
+
 def replace_file(place: str, pieces: Iterable[bytes]) -> None:
     """Write a file, readable by its owner only; an earlier file stays until the new one is complete."""
     refuse_index(place)
+    refuse_other_kinds(place)
     try:
         write_whole(place, pieces)
     except OSError as error:

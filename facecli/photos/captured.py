@@ -15,7 +15,7 @@ from facecli.photos.sniff import ImageFormat, sniff
 
 HEAD = 1 << 18
 """The bytes at the beginning of a JPEG that hold its EXIF data: four segments."""
-_MAKE, _MODEL, _EXIF_AT, _GPS_AT = 0x010F, 0x0110, 0x8769, 0x8825
+_MAKE, _MODEL, _ORIENTATION, _EXIF_AT, _GPS_AT = 0x010F, 0x0110, 0x0112, 0x8769, 0x8825
 _TAKEN, _DIGITISED = 0x9003, 0x9004
 _OFFSETS, _SUBSECONDS = {_TAKEN: 0x9011, _DIGITISED: 0x9012}, {_TAKEN: 0x9291, _DIGITISED: 0x9292}
 _LATITUDE, _LONGITUDE = (1, 2, b"NS", 90), (3, 4, b"EW", 180)
@@ -30,13 +30,26 @@ _TIME = re.compile(rb"(\d{4})[:\-/.](\d\d)[:\-/.](\d\d)[ T](\d\d):(\d\d):(\d\d)"
 _OFFSET = re.compile(rb"([+-])(\d\d):?(\d\d)")
 _FIRST_YEAR = 1826
 """The year of the first photograph."""
-_STARTS = (b"II*\0", b"MM\0*", b"IIRO", b"IIRS", b"IIU\0")
-"""The beginnings of TIFF structures, of which three are those of camera makers."""
+_OF_MAKERS = (b"IIRO", b"IIRS", b"IIU\0", b"MMOR")
+_STARTS = (b"II*\0", b"MM\0*", *_OF_MAKERS)
+"""The beginnings of TIFF structures, of which four are those of camera makers."""
 _BIG = (b"II+\0", b"MM\0+")
-_MARKS = (b"Exif\0\0II*\0", b"Exif\0\0MM\0*", b"eXIfII*\0", b"eXIfMM\0*", b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08")
-"""What EXIF data begins with in other containers: its name and a TIFF structure, or one with its first directory at
-the usual place."""
-_TURNED_BY_EXIF = (ImageFormat.JPEG, ImageFormat.TIFF, ImageFormat.PNG, ImageFormat.WEBP, ImageFormat.AVIF)
+_MARKS = (
+    *(b"Exif\0\0II*\0", b"Exif\0\0MM\0*", b"eXIfII*\0", b"eXIfMM\0*"),
+    *(b"II*\0\x10\0\0\0ExifMeta", b"MM\0*\0\0\0\x10ExifMeta", b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08"),
+)
+"""What EXIF data begins with in other containers: its name and a TIFF structure, one of exiftool's, or one with its
+first directory at the usual place."""
+_CANON = b"ftypcrx "
+_EXIF_MARKS, _GPS_MARKS = (b"CMT2II*\0", b"CMT2MM\0*"), (b"CMT4II*\0", b"CMT4MM\0*")
+_TURNED_BY_EXIF = (
+    ImageFormat.JPEG,
+    ImageFormat.TIFF,
+    ImageFormat.PNG,
+    ImageFormat.WEBP,
+    ImageFormat.AVIF,
+    ImageFormat.RAW,
+)
 _Entry = tuple[int, int, bytes]
 _Tags = dict[int, _Entry]
 
@@ -48,18 +61,35 @@ def capture_of(data: bytes) -> Capture:
         return Capture()
     tiff = _Tiff(block)
     first = tiff.directory(tiff.first, _FIRST)
-    exif = tiff.directory(tiff.number(first.get(_EXIF_AT)), _IN_EXIF)
-    latitude, longitude = _position(tiff, tiff.directory(tiff.number(first.get(_GPS_AT)), _IN_GPS))
-    taken, offset = _time(tiff, exif)
+    if data.startswith(_CANON, 4):
+        (of_exif, exif), (of_gps, gps) = _of_canon(data, _EXIF_MARKS, _IN_EXIF), _of_canon(data, _GPS_MARKS, _IN_GPS)
+    else:
+        of_exif = of_gps = tiff
+        exif = tiff.directory(tiff.number(first.get(_EXIF_AT)), _IN_EXIF)
+        gps = tiff.directory(tiff.number(first.get(_GPS_AT)), _IN_GPS)
+    latitude, longitude = _position(of_gps, gps)
+    taken, offset = _time(of_exif, exif)
     names = (_name(tiff.raw(first.get(tag))) for tag in (_MAKE, _MODEL))
     return Capture(taken, offset, latitude, longitude, *names)
+
+
+def _of_canon(data: bytes, marks: tuple[bytes, ...], wanted: set[int]) -> tuple[_Tiff, _Tags]:
+    """One of the directories of a CR3 file, which are TIFF structures of their own."""
+    at = max(data.find(mark) for mark in marks)
+    tiff = _Tiff(data[at + 4 :] if at >= 0 else b"")
+    return tiff, tiff.directory(tiff.first, wanted)
 
 
 def orientation_of_file(data: bytes) -> int:
     """The EXIF orientation, 1 to 8, of the stored picture in a file; 1 where readers turn it by other means."""
     if sniff(data[:SNIFFED]) not in _TURNED_BY_EXIF:
         return 1
-    return orientation_of_exif(_exif_of(data)) or 1
+    block = _exif_of(data)
+    if block.startswith(_OF_MAKERS):
+        tiff = _Tiff(block)
+        found = tiff.number(tiff.directory(tiff.first, {_ORIENTATION}).get(_ORIENTATION))
+        return found if 1 <= found <= 8 else 1
+    return orientation_of_exif(block) or 1
 
 
 def is_jpeg(data: bytes) -> bool:

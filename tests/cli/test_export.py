@@ -7,6 +7,10 @@ import io
 import json
 import os
 import shutil
+import signal
+import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,12 +169,54 @@ def test_a_file_is_private_and_is_not_overwritten_unasked(shell: Shell, work: Pa
     assert {path.name for path in work.iterdir()} == before | {f"faces.{form}"}
 
 
+@pytest.mark.parametrize(
+    "command", [("export",), ("export", "--force", "--format", "csv"), ("people", "export", "--force")]
+)
+def test_a_pipe_is_written_into_and_not_replaced(shell: Shell, work: Path, command: tuple[str, ...]) -> None:
+    os.mkfifo(work / "pipe")
+    wanted = shell(*command, "-").out
+    with open(work / "got", "wb") as got, subprocess.Popen(["cat", work / "pipe"], stdout=got) as reader:
+        try:
+            shell(*command, "pipe")
+            assert stat.S_ISFIFO((work / "pipe").stat().st_mode)
+            reader.wait(60)
+        finally:
+            reader.kill()
+    assert (work / "got").read_bytes() == wanted
+    assert "pipe" in shell("export", "--format", "npz", "pipe", code=2).errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_no_part_of_a_file(shell: Shell, work: Path, number: signal.Signals) -> None:
+    """The export waits in the middle of its records."""
+    before = sorted(path.name for path in work.iterdir())
+    script = f"""
+import os, sys, time, facecli.cli.main, facecli.exporting
+def slow(self):
+    yield from list(ExportRecords(self))[:9]
+    os.kill(os.getpid(), {int(number)})
+    time.sleep(60)
+ExportRecords, facecli.exporting.Export.records = facecli.exporting.Export.records, slow
+sys.argv[1:] = ["export", "out.npz"]
+sys.exit(facecli.cli.main.main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=work, env=shell.environment, check=False, capture_output=True, timeout=60
+    )
+    assert done.returncode == 128 + number, done.stderr
+    assert sorted(path.name for path in work.iterdir()) == before
+
+
+def test_a_directory_is_not_replaced(shell: Shell, work: Path) -> None:
+    before = sorted(path.name for path in work.iterdir())
+    assert "a directory: album" in shell("export", "--force", "album", code=2).errors
+    assert sorted(path.name for path in work.iterdir()) == before
+
+
 @pytest.mark.parametrize("form", ["jsonl", "npz", "parquet"])
 def test_a_full_disk_leaves_nothing(shell: Shell, work: Path, form: str) -> None:
     before = sorted(path.name for path in work.iterdir())
-    command = f"ulimit -f 8; exec {os.sys.executable} -m facecli export out.{form}"  # type: ignore[attr-defined]
-    import subprocess
-
+    command = f"ulimit -f 8; exec {sys.executable} -m facecli export out.{form}"
     done = subprocess.run(["bash", "-c", command], cwd=work, env=shell.environment, check=False, capture_output=True)
     assert done.returncode in (2, 153), done.stderr
     left = sorted(path.name for path in work.iterdir() if not path.name.endswith(".part"))

@@ -72,6 +72,9 @@ def test_without_a_command_the_help_is_shown(shell: Shell, arguments: list[str])
 def test_help_takes_a_command(shell: Shell) -> None:
     assert shell("help", "search").text == shell("search", "--help").text
     assert shell("help", "models", "pull").text == shell("models", "pull", "--help").text
+    assert shell("models", "help", "pull").text == shell("models", "pull", "--help").text
+    assert shell("people", "help").text == shell("people", "--help").text
+    assert shell("people", "help", "name").text == shell("people", "name", "--help").text
 
 
 def test_options_may_come_before_the_command(shell: Shell, album: Path) -> None:

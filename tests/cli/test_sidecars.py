@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -13,7 +14,9 @@ import pytest
 from PIL import Image
 
 from facecli import Index, __version__
-from facecli.regions import read_xmp
+from facecli.errors import FacecliError
+from facecli.sidecar_files import SharedFile
+from facecli.xmp import read_xmp
 
 if TYPE_CHECKING:
     from conftest import Shell
@@ -126,6 +129,9 @@ def test_into_the_photos_on_request(shell: Shell, named: int) -> None:
     (said,) = json.loads(exiftool("-json", "-struct", "-XMP:all", str(photo)))
     assert (said["Title"], said["PersonInImage"]) == ("Mine", ["Carla & Región"])
     assert list((shell.work / "album").glob("*.xmp")) == []
+    shell("index", "-q", "-i", "fresh", "album")
+    shell("people", "import", "--xmp", "-i", "fresh")
+    assert len(photos_of(shell, "-i", "fresh")) == named
     assert named == 3
 
 
@@ -204,3 +210,106 @@ def test_what_another_index_wrote_stays_until_it_is_imported(shell: Shell, named
     shell("people", "undo", "-i", "fresh")
     shell("export", "--xmp", "-i", "fresh")
     assert names_in(shell) == {"Carla & Región"}
+
+
+def test_people_who_were_told_apart_come_back_so(shell: Shell, named: int) -> None:
+    listed = [json.loads(line) for line in shell("people", "--json", "--faces", "--all").out.splitlines()]
+    second = {Path(face["path"]).name: face["face_id"] for face in listed if face["person"] == 2}
+    shell("people", "name", "2", "Cleo")
+    shell("people", "assign", "Dora", f"face:{second['o6.jpg']}")
+
+    def who(*where: str) -> set[tuple[str, str, str]]:
+        lines = shell("people", "--json", "--faces", "--named", "--min-photos", "1", *where).out.splitlines()
+        return {(face["name"], Path(face["path"]).name, str(face["box"])) for face in map(json.loads, lines)}
+
+    shell("export", "--xmp")
+    shell("index", "-q", "-i", "fresh", "album")
+    shell("people", "import", "--xmp", "-i", "fresh")
+    assert who("-i", "fresh") == who()
+    assert len(who()) == named + 3
+
+
+def test_one_wrong_name_does_not_rename_a_person(shell: Shell, named: int) -> None:
+    shell("export", "--xmp")
+    path = shell.work / "album/o6.jpg.xmp"
+    path.write_text(path.read_text().replace("Carla &amp; Región", "Zoe"))
+    shell("index", "-q", "-i", "fresh", "album")
+    shell("people", "import", "--xmp", "-i", "fresh")
+    assert photos_of(shell, "-i", "fresh") == {"o1.jpg", "o3.jpg"}
+    assert named == 3
+
+
+def test_what_an_editor_added_to_a_sidecar_of_facecli_stays(shell: Shell, named: int) -> None:
+    shell("export", "--xmp")
+    path = shell.work / "album/o1.jpg.xmp"
+    rating = '<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"/></rdf:RDF>'
+    path.write_text(path.read_text().replace("</rdf:RDF>", rating))
+    shell("people", "name", "Carla & Región", "Carla")
+    assert "merged" in shell("export", "--xmp", code=None).errors
+    assert json.loads(exiftool("-json", "-XMP-xmp:all", str(path)))[0]["Rating"] == 4
+    assert names_in(shell) == {"Carla"}
+    assert json.loads(exiftool("-json", "-PersonInImage", str(path)))[0]["PersonInImage"] == "Carla"
+    assert named == 3
+
+
+def test_links_modes_and_read_only_sidecars_are_respected(shell: Shell, named: int) -> None:
+    shell("export", "--xmp")
+    album = shell.work / "album"
+    os.rename(album / "o1.jpg.xmp", shell.work / "kept.xmp")
+    os.symlink(shell.work / "kept.xmp", album / "o1.jpg.xmp")
+    (shell.work / "kept.xmp").chmod(0o664)
+    (album / "o3.jpg.xmp").chmod(0o444)
+    (album / "o6.jpg.xmp").unlink()
+    os.symlink(shell.work / "nowhere.xmp", album / "o6.jpg.xmp")
+    shell("people", "name", "Carla & Región", "Carla")
+    ran = shell("export", "--xmp", code=3)
+    assert "1 sidecar written" in ran.errors
+    assert "2 left out" in ran.errors
+    assert (album / "o1.jpg.xmp").is_symlink()
+    assert ">Carla<" in (shell.work / "kept.xmp").read_text()
+    assert (shell.work / "kept.xmp").stat().st_mode & 0o777 == 0o664
+    assert "read-only" in ran.errors
+    assert names_in(shell, 3) == {"Carla & Región"}
+    assert "leads nowhere" in ran.errors
+    assert not (shell.work / "nowhere.xmp").exists()
+    assert named == 3
+
+
+def test_a_sidecar_that_somebody_else_writes_meanwhile_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "a.xmp"
+    path.write_text("before")
+    known, new = SharedFile(str(path)), SharedFile(str(tmp_path / "b.xmp"))
+    path.write_text("theirs, later")
+    (tmp_path / "b.xmp").write_text("theirs")
+    for one in (known, new):
+        with pytest.raises(FacecliError, match="just written it"):
+            one.replace(b"mine")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a.xmp", "b.xmp"]
+    assert path.read_text() == "theirs, later"
+
+
+def test_names_come_from_both_sidecars_and_the_photo(shell: Shell, named: int) -> None:
+    people = [json.loads(line)["person"] for line in shell("people", "--json", "--all").out.splitlines()]
+    shell("people", "name", str(people[1]), "Ben")
+    shell("people", "name", str(people[2]), "Cleo")
+    album = shell.work / "album"
+    shell("export", "--xmp", "--person", "Ben", "--under", "album/o1.jpg")
+    os.rename(album / "o1.jpg.xmp", album / "o1.xmp")
+    shell("export", "--xmp", "--person", "Cleo", "--under", "album/o1.jpg")
+    os.rename(album / "o1.jpg.xmp", shell.work / "cleo.xmp")
+    (album / "o1.jpg.xmp").write_text('<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="Without regions"/>')
+    exiftool("-overwrite_original", "-tagsFromFile", str(shell.work / "cleo.xmp"), "-XMP:all", str(album / "o1.jpg"))
+    shell("index", "-q", "-i", "fresh", "album")
+    assert "2 names found" in shell("people", "import", "--xmp", "-i", "fresh").errors
+    assert named == 3
+
+
+def test_regions_of_the_upright_picture_are_taken_as_such(shell: Shell, named: int) -> None:
+    """As the size that they say they are parts of tells."""
+    shell("export", "--xmp")
+    album = shell.work / "album"
+    shutil.copy(album / "o1.jpg.xmp", album / "o6.jpg.xmp")
+    shell("index", "-q", "-i", "fresh", "album")
+    shell("people", "import", "--xmp", "-i", "fresh")
+    assert photos_of(shell, "-i", "fresh") == {f"o{orientation}.jpg" for orientation in TURNS}
+    assert named == 3

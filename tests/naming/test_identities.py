@@ -25,7 +25,22 @@ def test_hand_on(groups: list[list[int]], earlier: dict[int, int], owners: list[
 
 
 @pytest.mark.parametrize(
-    "text", ["", "  ", "12", "٣", "face:1", "Person:x", "a\nb\x00", "x" * 201, "a\u202eb", "a\ud800"]
+    "text",
+    [
+        "",
+        "  ",
+        "12",
+        "٣",
+        "face:1",
+        "Person:x",
+        "a\nb\x00",
+        "x" * 201,
+        "a\u202eb",
+        "a\ud800",
+        "An\u200cna",
+        "نیک\u200c\u200cنوش",
+        "نیک\u200c",
+    ],
 )
 def test_what_is_no_name(text: str) -> None:
     assert not is_name(text)
@@ -34,3 +49,10 @@ def test_what_is_no_name(text: str) -> None:
 def test_names_are_compared_without_case_and_spaces() -> None:
     assert read_name("  A\u0308nn   O'Neil ") == "Änn O'Neil"
     assert same_name("STRASSE  ") == same_name("straße")
+
+
+@pytest.mark.parametrize("text", ["نیک\u200cنوش", "👩\u200d👧", "ක්\u200dෂ"])
+def test_a_name_may_have_joiners_and_is_the_same_without(text: str) -> None:
+    assert is_name(text)
+    assert read_name(text) == text
+    assert same_name(text) == same_name(text.replace("\u200c", "").replace("\u200d", ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def people(index: Path) -> IndexPeople:
 
 
 def apply(people: IndexPeople, *lines: dict[str, Any]) -> Applied:
-    return people.apply(read_sheet([json.dumps(line).encode() for line in lines], "sheet"))
+    return people.apply(read_sheet(io.BytesIO(b"\n".join(json.dumps(line).encode() for line in lines)), "sheet"))
 
 
 def listed(people: IndexPeople) -> list[tuple[int, str | None, int]]:
@@ -186,7 +187,7 @@ def test_a_sheet_of_another_index_is_refused_as_a_whole(people: IndexPeople, tmp
 )
 def test_what_is_no_sheet_is_refused_with_its_line(line: bytes) -> None:
     with pytest.raises(UsageError, match=r"names\.jsonl, line 3"):
-        read_sheet([b'{"faces": [1]}\n', b"\n", line], "names.jsonl")
+        read_sheet(io.BytesIO(b'{"faces": [1]}\n\n' + line), "names.jsonl")
 
 
 def test_faces_of_nobody_become_a_person_with_a_name(index: Path, people: IndexPeople, tmp_path: Path) -> None:
@@ -231,3 +232,8 @@ def test_two_people_of_one_name_in_two_indexes_become_one_and_that_is_told(peopl
 
 def cover(people: IndexPeople, one: PersonInfo) -> str:
     return people.faces(one.person_id)[0].path
+
+
+def test_a_line_without_end_is_not_read_to_its_end() -> None:
+    with open("/dev/zero", "rb") as endless, pytest.raises(UsageError, match="too long"):
+        read_sheet(endless, "/dev/zero")

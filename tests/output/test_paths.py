@@ -26,6 +26,8 @@ def test_what_steers_or_hides_is_escaped_for_a_terminal(character: str) -> None:
 
 
 def test_what_can_be_shown_stays() -> None:
+    assert printable("نیک\u200cنوش") == "نیک\u200cنوش"
+    assert printable("an\u200cna") == r"an\u200cna"
     text = "Zoë 姚明 · é/…/🙂.jpg"
     assert printable(text) == printable_path(text) == text
     assert json_line({"path": text}).decode() == f'{{"path": "{text}"}}\n'

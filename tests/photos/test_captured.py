@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from facecli.captures import Capture, iso_offset, iso_time
-from facecli.photos.captured import capture_of
+from facecli.photos.captured import capture_of, orientation_of_file
 
 FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "AVIF": "avif"}
 WHEN, DIGITISED, OFFSET, SUBSECOND = 0x9003, 0x9004, 0x9011, 0x9291
@@ -157,3 +157,77 @@ def test_names_are_bounded_and_printable() -> None:
     block[0x010F], block[0x0110] = "x" * 100, "a\x1b[31mb"
     found = capture_of(photo(block))
     assert (len(found.make), found.model) == (64, "a [31mb")
+
+
+def tiff(*entries: tuple[int, int, int, bytes]) -> bytes:
+    """A TIFF structure of one directory; an entry is tag, type, count and value."""
+    at, body, packed = 14 + 12 * len(entries), b"", b""
+    for tag, kind, count, value in entries:
+        place = value.ljust(4, b"\0") if len(value) <= 4 else struct.pack("<I", at + len(body))
+        packed += struct.pack("<HHI", tag, kind, count) + place
+        body += value if len(value) > 4 else b""
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + packed + bytes(4) + body
+
+
+def text(tag: int, value: bytes) -> tuple[int, int, int, bytes]:
+    return tag, 2, len(value) + 1, value + b"\0"
+
+
+def degrees(tag: int, *values: int) -> tuple[int, int, int, bytes]:
+    return tag, 5, len(values), b"".join(struct.pack("<II", value, 1) for value in values)
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(content)) + kind + content
+
+
+def canon_raw(orientation: int = 6) -> bytes:
+    """The beginning of a CR3 file, whose directories are boxes of their own."""
+    boxes = {
+        b"CMT1": tiff(text(0x010F, b"Canon"), text(0x0110, b"Canon EOS R5"), (0x0112, 3, 1, bytes([orientation, 0]))),
+        b"CMT2": tiff(text(WHEN, b"2021:03:04 05:06:07"), text(OFFSET, b"+01:00"), text(SUBSECOND, b"42")),
+        b"CMT4": tiff(text(1, b"S"), degrees(2, 33, 54, 36), text(3, b"W"), degrees(4, 18, 24, 0)),
+    }
+    named = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48") + b"".join(box(*one) for one in boxes.items())
+    return box(b"ftyp", b"crx \0\0\0\x01crx isom") + box(b"moov", box(b"uuid", named)) + box(b"mdat", bytes(64))
+
+
+def test_a_canon_raw_file(tmp_path: Path) -> None:
+    found = capture_of(canon_raw())
+    assert (iso_time(found.taken_ms), iso_offset(found.offset_minutes)) == ("2021-03-04T05:06:07.420", "+01:00")
+    assert (found.latitude, found.longitude) == (pytest.approx(-33.91), pytest.approx(-18.4))
+    assert (found.make, found.model, orientation_of_file(canon_raw())) == ("Canon", "Canon EOS R5", 6)
+    if shutil.which("exiftool") is None:
+        pytest.skip("exiftool is not installed")
+    (tmp_path / "a.cr3").write_bytes(canon_raw())
+    command = ["exiftool", "-json", "-n", "-DateTimeOriginal", "-GPSLatitude", "-Orientation", str(tmp_path / "a.cr3")]
+    (said,) = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert said["DateTimeOriginal"] == "2021:03:04 05:06:07"
+    assert said["GPSLatitude"] == pytest.approx(-33.91)
+    assert said["Orientation"] == 6
+
+
+@pytest.mark.parametrize("length", range(0, 600, 7))
+def test_a_canon_raw_file_that_is_cut_is_no_error(length: int) -> None:
+    capture_of(canon_raw()[:length])
+    orientation_of_file(canon_raw()[:length])
+
+
+@pytest.mark.parametrize("start", [b"IIRO", b"IIRS", b"IIU\0"])
+def test_the_orientation_of_raw_files_that_begin_in_a_makers_way(start: bytes) -> None:
+    assert orientation_of_file(start + tiff((0x0112, 3, 1, b"\x08\0"), text(0x0110, b"Model"))[4:]) == 8
+
+
+@pytest.mark.parametrize("form", ["WEBP", "PNG", "AVIF"])
+def test_what_exiftool_writes_into_a_photo_without_any(form: str, tmp_path: Path) -> None:
+    if shutil.which("exiftool") is None:
+        pytest.skip("exiftool is not installed")
+    path = tmp_path / f"photo.{FORMATS[form]}"
+    path.write_bytes(photo(Image.Exif(), form))
+    tags = ["-DateTimeOriginal=2005:07:14 12:30:59", "-Orientation#=6", "-GPSLatitude=-33.9", "-GPSLatitudeRef=S"]
+    tags += ["-GPSLongitude=18.4", "-GPSLongitudeRef=E"]
+    subprocess.run(["exiftool", "-overwrite_original", *tags, str(path)], capture_output=True, check=True)
+    found = capture_of(path.read_bytes())
+    assert iso_time(found.taken_ms) == "2005-07-14T12:30:59"
+    assert (found.latitude, found.longitude) == (pytest.approx(-33.9), pytest.approx(18.4))
+    assert orientation_of_file(path.read_bytes()) == 6

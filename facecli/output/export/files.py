@@ -9,7 +9,7 @@ from typing import Any
 from facecli.errors import OutputError, UsageError, check_name, quoted
 from facecli.exports import ExportTable
 from facecli.output.export.formats import ExportFormat, write_export
-from facecli.output.placing import refuse_index
+from facecli.output.placing import refuse_index, refuse_other_kinds
 from facecli.whole_files import Part, clear_parts
 
 
@@ -31,6 +31,7 @@ def write_export_file(
     Raises OutputError where the file cannot be written, or is there already and `force` is not given.
     """
     refuse_index(file)
+    refuse_other_kinds(file)
     folder = os.path.dirname(os.path.abspath(file))
     if not os.path.isdir(folder):
         raise OutputError("there is no such directory", folder)

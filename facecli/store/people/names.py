@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from facecli.errors import UsageError, quoted
+from facecli.wording import is_shown, without_joiners
 
 LONGEST_NAME = 200
 """In characters."""
@@ -35,7 +36,7 @@ def is_name(text: str) -> bool:
     """Whether a text is a name as `read_name` returns it."""
     return (
         0 < len(text) <= LONGEST_NAME
-        and text.isprintable()
+        and is_shown(text)
         and text == text.strip()
         and not text.isdecimal()
         and not text.lower().startswith(PREFIXES)
@@ -43,5 +44,6 @@ def is_name(text: str) -> bool:
 
 
 def same_name(text: str) -> str:
-    """What two names have in common that count as the same: upper and lower case are not told apart."""
-    return unicodedata.normalize("NFC", " ".join(unicodedata.normalize("NFC", text).split()).casefold())
+    """What two names have in common that count as the same: upper and lower case, and joiners, are not told apart."""
+    plain = without_joiners(" ".join(unicodedata.normalize("NFC", text).split()))
+    return unicodedata.normalize("NFC", plain.casefold())
