@@ -34,17 +34,25 @@ CPU_FACES, GPU_FACES = 20, 200
 """The least faces of the gallery: where the processor stands in, it is smaller."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _named_devices_are_there() -> None:
+    """Every test fails at once, with one sentence, where the devices that are named are not there."""
+    trouble = ""
+    try:
+        _ = () if stands_in() else find_devices(NAMED or "cuda")
+    except DeviceError as error:
+        trouble = str(error)
+    if trouble:
+        pytest.fail(f"FACECLI_TEST_DEVICE={NAMED}: {trouble}", pytrace=False)
+
+
 @pytest.fixture(scope="module")
 def gpus() -> Iterator[tuple[Device, ...]]:
     """The devices, for the tests of one file."""
     with pytest.MonkeyPatch.context() as patch:
         if stands_in():
             put(patch)
-        try:
-            found = find_devices(NAMED.replace("cpu", "cuda") or "cuda")
-        except DeviceError as error:
-            pytest.fail(f"FACECLI_TEST_DEVICE={NAMED}: {error}", pytrace=False)
-        yield found
+        yield find_devices(NAMED.replace("cpu", "cuda") or "cuda")
 
 
 @pytest.fixture
