@@ -38,14 +38,14 @@ from gpu_runs import Runs, busy, decode_rate, milliseconds_by_stage
 from index_speed import compare
 from speed_corpora import lengthen, make_corpora
 
-COUNTS = {"small": (12, 8000), "large": (8, 600), "web": (12, 2000)}
+COUNTS = {"small": (12, 8000), "large": (6, 400), "web": (12, 2000)}
 """The number of photos made, and their number with copies; in the order of their worth."""
 SMOKE = {"small": (3, 6), "large": (1, 1)}
 LOOP = 200
 """The photos of a corpus that InsightFace's loop is measured on."""
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
 SWEEP = (*(("--processes", n) for n in (1, 2, 4, 8)), *(("--batch-size", n) for n in (8, 32, 128)))
-FACES, SMOKE_FACES = 1_000_000, 3000
+FACES, SMOKE_FACES = 1_000_000, 500
 LONGEST = 0.25
 """The share of all seconds that one step may take, so that one that hangs does not cost the others."""
 CPU = "CPUExecutionProvider"
@@ -103,7 +103,7 @@ class Benchmark:
     def _make(self) -> dict[str, Any]:
         self._made = make_corpora(self._runs.folder / "photos", {kind: n for kind, (n, _) in self._counts.items()})
         for kind, photos in self._made.items():
-            self._photos[kind] = lengthen(photos, self._counts[kind][1])
+            self._photos[kind] = lengthen(photos, self._counts[kind][1], self._runs.check)
         sizes = {kind: sum(p.stat().st_size for p in photos) >> 20 for kind, photos in self._photos.items()}
         return {"photos": {kind: len(photos) for kind, photos in self._photos.items()}, "megabytes": sizes}
 
@@ -124,7 +124,7 @@ class Benchmark:
         report = self._indexed(f"rates-{kind}", photos)
         loop = self._runs.loop(photos[:LOOP], self._provider)
         steady, plain = self._steady(photos, report), min(LOOP, len(photos)) / loop["seconds"]
-        decoded = decode_rate(photos[: 4 * LOOP])
+        decoded = decode_rate(photos[: 4 * LOOP], self._runs.check)
         return {
             "photos": len(photos),
             "faces": report["faces"]["added"],

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from facecli.system import count_processors
 from facecli.types import Photo, PhotoFile
 
 HERE = Path(__file__).resolve().parent
-LAST_LINES = 3
+LAST_LINES = 2
 """Of what a process that failed says, these are kept."""
 
 
@@ -37,6 +37,11 @@ class Runs:
         self._until = time.monotonic() + seconds
         if seconds <= 0:
             raise TimeoutError("no time is left")
+
+    def check(self) -> None:
+        """Raise TimeoutError where the time is over; for work in this process."""
+        if time.monotonic() > self._until:
+            raise TimeoutError("the time of the step is over")
 
     def script(self, name: str, *arguments: str, provider: str = "") -> dict[str, Any]:
         """The JSON object that a script beside this one prints last, and the load of the GPUs."""
@@ -94,14 +99,15 @@ def milliseconds_by_stage(report: dict[str, Any], photos: int) -> dict[str, list
     }
 
 
-def decode_rate(photos: Sequence[Path]) -> float:
-    """Photos per second if all cores only read and decode."""
+def decode_rate(photos: Sequence[Path], check: Callable[[], None]) -> float:
+    """Photos per second if all cores only read and decode; `check` is called for each and may raise."""
     cores = count_processors()
     parts = [photos[start::cores] for start in range(cores)]
 
     def read(part: Sequence[Path]) -> None:
         reader = PhotoReader(ReadOptions())
         for path in part:
+            check()
             file = stat_photo(str(path))
             assert isinstance(file, PhotoFile)
             contents = reader.read(file)

@@ -1,8 +1,8 @@
 """Measure many searches at once of an index of random faces, on the processor and on GPUs.
 
-`python gpu_search.py make DIR FACES` makes the index, which takes minutes for a million faces; `python gpu_search.py
-measure DIR FACES DEVICE` makes it where it is missing, measures and prints one JSON object. For the device `cpu` an
-imitation takes the place of FAISS on GPUs.
+`python gpu_search.py make DIR FACES` makes the index, about a minute for a million faces. `python gpu_search.py measure
+DIR FACES DEVICE` makes it where it is missing, measures and prints one JSON object. For the device `cpu` an imitation
+takes the place of FAISS on GPUs.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def search_as_users_do(reader: IndexReader, faces: int) -> list[Any]:
     """The answers to `face:ID` queries, as `facecli search` asks them."""
     around = Surroundings("/", io.BytesIO(), SilentReporter())
     search = IndexSearch(reader, SearchOptions(threshold="none", top=TOP), around)
-    return list(search.answer([f"face:{number}" for number in range(1, faces + 1, faces // SEARCHES)]))
+    return list(search.answer([f"face:{number}" for number in range(1, faces + 1, max(1, faces // SEARCHES))]))
 
 
 def use_gpus(*, always: bool) -> None:
@@ -85,8 +85,22 @@ def use_gpus(*, always: bool) -> None:
     backends.FAISS_FROM = 0
 
 
-def compare(reader: IndexReader, queries: FloatArray) -> dict[str, Any]:
+def count_shards() -> list[int]:
+    """From now on, the number of queries of each scan that a GPU has done; the processor does one that fails."""
+    search, done = gpu.FaissGpu.search, list[int]()
+
+    def counting(self: gpu.FaissGpu, queries: Any, *rest: Any) -> Any:
+        found = search(self, queries, *rest)
+        done.append(len(queries))
+        return found
+
+    gpu.FaissGpu.search = counting  # type: ignore[method-assign]
+    return done
+
+
+def compare(reader: IndexReader, queries: FloatArray, done: list[int]) -> dict[str, Any]:
     """Seconds of so many queries at once on the processor and, first and again, on GPUs; whether they find the same."""
+    done.clear()
 
     def ask() -> Any:
         return reader.nearest(queries, top=TOP, minimum=None, by=By.PHOTO)
@@ -95,7 +109,13 @@ def compare(reader: IndexReader, queries: FloatArray) -> dict[str, Any]:
     processor, expected = timed(ask)
     use_gpus(always=True)
     (first, found), (again, _) = timed(ask), timed(ask)
-    return {"queries": len(queries), "cpu": processor, "gpu": [first, again], "same": found == expected}
+    return {
+        "queries": len(queries),
+        "cpu": processor,
+        "gpu": [first, again],
+        "shards": len(done),
+        "same": found == expected,
+    }
 
 
 def measure(index: Path, faces: int) -> dict[str, Any]:
@@ -109,8 +129,9 @@ def measure(index: Path, faces: int) -> dict[str, Any]:
         record |= {"face_queries": len(answers), "face_queries_seconds": seconds}
     record["gpus"] = getattr(faiss, "get_num_gpus", lambda: 0)()
     if record["gpus"]:
+        done = count_shards()
         with open_reader(index) as reader:
-            record["at_once"] = [compare(reader, queries[:count]) for count in AT_ONCE]
+            record["at_once"] = [compare(reader, queries[:count], done) for count in AT_ONCE if count <= faces]
     return record
 
 

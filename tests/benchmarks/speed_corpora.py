@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import random
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -57,11 +58,15 @@ def make_corpora(folder: Path, counts: dict[str, int]) -> dict[str, list[Path]]:
     return corpora
 
 
-def lengthen(photos: list[Path], count: int) -> list[Path]:
-    """More photos with the same pixels; a comment gives each its own content, so that none is recognised as a copy."""
+def lengthen(photos: list[Path], count: int, check: Callable[[], None] = lambda: None) -> list[Path]:
+    """More photos with the same pixels; a comment gives each its own content, so that none is recognised as a copy.
+
+    `check` is called for each and may raise.
+    """
     contents = [photo.read_bytes() for photo in photos]
 
     def write(number: int) -> Path:
+        check()
         comment, data = f"copy {number}".encode(), contents[number % len(photos)]
         copy = photos[number % len(photos)].with_name(f"{number:05d}-copy.jpg")
         copy.write_bytes(data[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + data[2:])

@@ -49,8 +49,9 @@ def test_smoke() -> None:
     assert steps["batches"]["milliseconds"].keys() == {"detect", "small pass", "embed"}
     assert [(cap["rows"], cap["rows_of_a_batch"]) for cap in steps["memory"]["caps"]] == [(4, 2), (4, 4), (4, 4)]
     assert "computes in half precision" in steps["half"]["half"]["said"][0]
-    assert steps["faiss"]["face_queries"] == 1000
-    assert all(found["same"] for found in steps["faiss"]["at_once"])
+    assert steps["faiss"]["face_queries"] == 500
+    assert [(found["queries"], found["same"]) for found in steps["faiss"]["at_once"]] == [(64, True), (256, True)]
+    assert all(found["shards"] >= 2 for found in steps["faiss"]["at_once"])
 
 
 def test_what_fails_and_what_has_no_time_is_a_line_and_the_next_goes_on(

@@ -30,7 +30,7 @@ from facecli.vision.devices.select import find_devices
 from facecli.vision.runtime.cuda import GPU_KINDS
 from facecli.vision.runtime.providers import Device
 
-CPU_FACES, GPU_FACES = 20, 200
+CPU_FACES, GPU_FACES = 16, 200
 """The least faces of the gallery: where the processor stands in, it is smaller."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from stand_in import stands_in
 
 from facecli.fleet.processes import ProcessEngine
 from facecli.pipeline.messages import Spec
@@ -27,7 +28,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Spec]:
     return specs
 
 
-@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize("workers", [2] if stands_in() else [2, 4])
 def test_workers_that_share_a_gpu_find_what_the_processor_finds(
     workers: int, gpus: tuple[Device, ...], on_gallery: Callable[..., Any], expected: Any, begun: list[Spec]
 ) -> None:
