@@ -130,13 +130,12 @@ def _import_problems() -> list[Conflict]:
     for name in LIBRARIES:
         try:
             load_onnxruntime() if name == "onnxruntime" else importlib.import_module(name)
-        except ImportError as error:
-            found.append(
-                import_conflict(error) or Conflict(f"{name} cannot be loaded ({_one_line(error)})", (_reinstall(name),))
-            )
         except DeviceError as error:
             # Two packages that overwrite each other need their own fix; reinstalling one of them would undo it.
             found.append(runtime_conflict() or Conflict(str(error), () if is_lack(error) else (_reinstall(name),)))
+        except Exception as error:  # noqa: BLE001 (faiss-gpu without CUDA's libraries raises a RuntimeError)
+            known = import_conflict(error) if isinstance(error, ImportError) else None
+            found.append(known or Conflict(f"{name} cannot be loaded ({_one_line(error)})", (_reinstall(name),)))
     return found
 
 
@@ -215,7 +214,7 @@ def _automatic() -> str:
 def _faiss() -> FaissBuild | None:
     try:
         return faiss_build()
-    except ImportError:
+    except Exception:  # noqa: BLE001 (as above; that problem is listed)
         return None
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from facecli.errors import DeviceFull
 from facecli.vision import models
 from facecli.vision.detection.network import FaceNetwork
-from facecli.vision.devices import select
+from facecli.vision.devices import benchmark, select
 from facecli.vision.optimization import half_precision
 from facecli.vision.packs.resolve import ModelFile
 from facecli.vision.runtime import session
@@ -70,20 +70,20 @@ def let_behave(patch: pytest.MonkeyPatch, behaviours: dict[str, Behaviour]) -> d
     return counts
 
 
-def add_test_devices(patch: pytest.MonkeyPatch) -> None:
+def add_test_devices(patch: pytest.MonkeyPatch, kind: str = "test") -> None:
     """Let `test:0,1` name devices other than the CPU, whose networks ONNX Runtime runs on the CPU."""
     devices_of, open_inference = select._devices_of, session.open_inference
 
-    def devices(kind: str, numbers: list[int]) -> tuple[Device, ...]:
-        if kind != "test":
-            return devices_of(kind, numbers)
-        return tuple(Device(f"test:{number}", TEST) for number in numbers or [0])
+    def devices(named: str, numbers: list[int]) -> tuple[Device, ...]:
+        if named != kind:
+            return devices_of(named, numbers)
+        return tuple(Device(f"{kind}:{number}", TEST) for number in numbers or [0])
 
     def opened(model: str | bytes, device: Device, options: Any = None, *, explained: bool = True) -> Any:
         return open_inference(model, PROCESSOR if device.provider == TEST else device, options, explained=explained)
 
     patch.setattr(select, "_devices_of", devices)
-    for module in (select, session):
+    for module in (select, session, benchmark):
         patch.setattr(module, "open_inference", opened)
     # Whether half precision is faster here would be left to chance.
     for name, value in (("LEAST_GAIN", 0.0), ("ROUNDS", 1), ("ROWS", (1,))):

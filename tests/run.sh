@@ -82,6 +82,7 @@ check "ruff format" "$bin/ruff" format --check .
 check "mypy --strict" "$bin/mypy" --strict
 check "the wheel, built, installed elsewhere and used" eval '(try_wheel)'
 check "pytest" "$bin/python" -m pytest "$@"
+check "a GPU machine without its GPU" bash tests/gpu/dry_run.sh
 # Last, since with OpenVINO in the environment every long run would be free to take it.
 install "$place/.venv-tests" "openvino>=2025.0"
 check "pytest, with OpenVINO" "$bin/python" -m pytest tests/vision/runtime/test_openvino.py

@@ -31,7 +31,7 @@ DOCUMENTS = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
     ROOT / "SECURITY.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 SCRIPTS = [
     ROOT / "examples/quickstart.sh",
@@ -149,6 +149,8 @@ def test_every_option_in_the_text_exists(path: Path) -> None:
         "--with",
         "--synthetic",
         "--real",
+        "--seconds",
+        "--tb",
     }
     text = re.sub(r"`(pip|pipx|uv|ruff|mypy|pytest|pre-commit|bash|git|ray)\b[^`]*`", "", path.read_text("utf-8"))
     text = re.sub(r"^ray .*", "", text, flags=re.MULTILINE)

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from facecli import errors
 from facecli.errors import DeviceError, FacecliError
+from facecli.installation import explain_import_error
 from facecli.pipeline.messages import Answer, Hello, PhotoChunk, Trouble
 
 
@@ -64,6 +65,8 @@ def failure_of(trouble: Trouble) -> Failure:
 
 def trouble_of(error: BaseException, number: int = -1) -> Trouble:
     """What a worker in another process tells of an error."""
+    if isinstance(error, ImportError):  # the installation is at fault, and no photo
+        error = explain_import_error(error) or DeviceError("a library cannot be loaded", str(error))
     if isinstance(error, FacecliError):
         return Trouble(type(error).__name__, error.what, str(error.where), error.hint, number)
     return Trouble("", f"{type(error).__name__}: {error}", number=number)

@@ -19,7 +19,7 @@ class FaissBuild(Struct, frozen=True):
 
 
 def faiss_build() -> FaissBuild:
-    """Describe the installed FAISS; raises ImportError where it cannot be loaded."""
+    """Describe the installed FAISS; raises whatever it raises where it cannot be loaded."""
     # Imported here, so that everything else can be reported when FAISS is broken.
     import faiss  # noqa: PLC0415
 

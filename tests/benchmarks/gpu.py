@@ -1,231 +1,186 @@
-"""Compare indexing on GPUs with InsightFace's own loop: `python tests/benchmarks/gpu.py > gpu.json`.
+"""Compare indexing on GPUs with InsightFace's own loop, and measure what facecli has reckoned about GPUs.
 
-On each corpus the FaceAnalysis loop and `facecli index` run in turns on the device, with all cores of the machine. The
-loop's models are loaded and warm before its clock starts. For facecli both are reported: the whole run from the start
-of the process to the last fsync, and the rate without the time that a run over a single photo takes. Also reported: the
-precision and the batch sizes that facecli chooses by trial and by the free memory, the stages, the load of the GPU, the
-rate at which all cores do nothing but decode, which limits any pipeline, and the rate for each batch size and number of
-devices. Prints one JSON object to stdout. `--device cpu --smoke` tests all of it in some seconds on any machine.
+Usage: `python tests/benchmarks/gpu.py [--seconds 240] >> gpu.jsonl`; the time bounds the whole.
+
+Each step prints one line of JSON to stdout as soon as it ends, the most telling first; one that fails or has no time
+left prints its error, and the next goes on:
+
+- `machine`: versions, and what facecli chooses on the device (precision, batches by the free memory)
+- `photos`: the corpora are made: a few photos are encoded, copies differ in a comment
+- `parity`: the same faces as FaceAnalysis on the processor, on the distinct photos of all corpora
+- `start`: the seconds of a run over one photo
+- `rates`: for each corpus the FaceAnalysis loop on the device and `facecli index`, whole and without the start; the
+  stages; the load of the GPU; and the rate at which all cores do nothing but decode, which limits any pipeline
+- `batches`: milliseconds of a batch of each network by its size
+- `sweep`: the rate for each batch size and number of worker processes
+- `memory`: megabytes by batch size, and what is left of a batch under a cap of the memory
+- `half`: the recogniser in half precision
+- `faiss`: 1,000 face:ID queries of a million random faces, and many queries at once on the processor and on GPUs
+
+`--device cpu --smoke` tries all of it in some seconds on any machine, with the processor in a GPU's place where only
+networks are measured. Exits with 1 if a step failed or the faces differ.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gpu_machine import machine, watched
-from index_speed import HERE, compare
-from speed_corpora import make_corpora
+from gpu_machine import machine
+from gpu_runs import Runs, busy, decode_rate, milliseconds_by_stage
+from index_speed import compare
+from speed_corpora import lengthen, make_corpora
 
-from facecli.config import ReadOptions
-from facecli.photos.decode import PhotoReader, stat_photo
-from facecli.system import count_processors
-from facecli.types import Photo, PhotoFile
-from facecli.vision.devices.select import find_devices
-from facecli.vision.runtime.providers import Device
+COUNTS = {"small": (12, 8000), "large": (6, 400), "web": (12, 2000)}
+"""The number of photos made, and their number with copies; in the order of their worth."""
+SMOKE = {"small": (3, 6), "large": (1, 1)}
+LOOP = 200
+"""The photos of a corpus that InsightFace's loop is measured on."""
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
+SWEEP = (*(("--processes", n) for n in (1, 2, 4, 8)), *(("--batch-size", n) for n in (8, 32, 128)))
+FACES, SMOKE_FACES = 1_000_000, 500
+LONGEST = 0.25
+"""The share of all seconds that one step may take, so that one that hangs does not cost the others."""
+CPU = "CPUExecutionProvider"
 
-COUNTS = {"small": (400, 4000), "web": (200, 1000), "large": (40, 320)}
-"""The number of photos made, and their number with copies that differ only in a comment."""
-SMOKE = {"small": (4, 6), "large": (1, 2)}
-BATCH_SIZES = (1, 4, 16, 32, 64, 128)
+
+class Steps:
+    """Runs steps within the seconds of the whole, and prints a line for each."""
+
+    def __init__(self, runs: Runs, seconds: float) -> None:
+        self._runs, self._seconds, self._until, self.failed = runs, seconds, time.monotonic() + seconds, False
+
+    def do(self, name: str, action: Callable[[], dict[str, Any]], longest: float = LONGEST) -> None:
+        """Do a step in at most this share of all seconds; the line of one that fails has an `error`."""
+        began = time.monotonic()
+        try:
+            self._runs.allow(min(longest * self._seconds, self._until - began))
+            record = action()
+        except Exception as error:  # noqa: BLE001 (whatever fails, the other steps are worth their time)
+            record = {"error": f"{type(error).__name__}: {error}"}
+        self.failed |= "error" in record or record.get("holds") is False
+        line = {"step": name, "seconds": round(time.monotonic() - began, 2), **record}
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
 
 
-def main() -> int:
-    """Measure and print; returns 1 if facecli does not find the same faces as InsightFace."""
-    options = read_options()
-    devices = find_devices(options.device)
-    with tempfile.TemporaryDirectory(prefix="facecli-gpu-") as name:
-        folder = Path(name)
-        corpora = make(folder, chosen(options))
-        one = [next(iter(corpora.values()))[0]]
-        run_facecli(folder, "first", one, device=options.device)  # prepares the models
-        choices = read_choices(folder, options.device)
-        start = run_facecli(folder, "start", one, device=options.device)
-        results = [
-            measure(folder, kind, photos, (devices, options.rounds, start["seconds"]))
-            for kind, photos in corpora.items()
-        ]
-        sweeps = {kind: sweep(folder, photos, devices, options.batch_sizes) for kind, photos in corpora.items()}
-    whole = {"machine": machine(), "device": joint_name(devices), "choices": choices, "start_seconds": start["seconds"]}
-    whole |= {"corpora": results, "sweeps": sweeps}
-    sys.stdout.write(json.dumps(whole, indent=1) + "\n")
-    return (
-        0
-        if all(
-            r["parity"]["missed"] == r["parity"]["extra"] == 0 and r["parity"]["cosine_min"] >= 0.999 for r in results
-        )
-        else 1
-    )
+class Benchmark:
+    """The steps on one device."""
+
+    def __init__(self, runs: Runs, options: argparse.Namespace) -> None:
+        self._runs, self._device, self._smoke, self._index = runs, options.device, options.smoke, options.index
+        self._counts = SMOKE if options.smoke else COUNTS
+        self._made: dict[str, list[Path]] = {}
+        self._photos: dict[str, list[Path]] = {}
+        self._provider, self._devices, self._start = CPU, 1, 0.0
+
+    def run(self, steps: Steps) -> None:
+        """All steps."""
+        steps.do("machine", self._choose)
+        steps.do("photos", self._make)
+        steps.do("parity", self._compare)
+        steps.do("start", self._begin)
+        for kind in self._counts:
+            steps.do(f"rates {kind}", lambda kind=kind: self._rate(kind))  # type: ignore[misc]
+        steps.do("batches", lambda: self._networks("batches"))
+        for option, value in SWEEP[::4] if self._smoke else SWEEP:
+            steps.do(f"sweep {option} {value}", lambda o=option, v=value: self._sweep(o, v))  # type: ignore[misc]
+        steps.do("memory", lambda: self._networks("memory"))
+        steps.do("half", lambda: self._networks("half"))
+        steps.do("faiss", self._search, longest=1)
+
+    def _choose(self) -> dict[str, Any]:
+        self._provider = "CUDAExecutionProvider" if self._device.startswith("cuda") else CPU
+        return machine() | self._runs.script("gpu_choices.py", self._device)
+
+    def _make(self) -> dict[str, Any]:
+        self._made = make_corpora(self._runs.folder / "photos", {kind: n for kind, (n, _) in self._counts.items()})
+        for kind, photos in self._made.items():
+            self._photos[kind] = lengthen(photos, self._counts[kind][1], self._runs.check)
+        sizes = {kind: sum(p.stat().st_size for p in photos) >> 20 for kind, photos in self._photos.items()}
+        return {"photos": {kind: len(photos) for kind, photos in self._photos.items()}, "megabytes": sizes}
+
+    def _compare(self) -> dict[str, Any]:
+        photos = [photo for made in self._made.values() for photo in made]
+        report = self._indexed("parity", photos)
+        self._runs.loop(photos, CPU)
+        parity = compare(self._runs.folder / "loop.npz", self._runs.folder / "parity", photos)
+        return {"photos": len(photos), "device": report["device"], **asdict(parity), "holds": parity.holds("exact")}
+
+    def _begin(self) -> dict[str, Any]:
+        report = self._indexed("start", self._made[next(iter(self._made))][:1])
+        self._start, self._devices = report["seconds"], max(1, len(report["device"].split(",")))
+        return {"start_seconds": self._start, "provider": report["provider"]}
+
+    def _rate(self, kind: str) -> dict[str, Any]:
+        photos = self._photos[kind]
+        report = self._indexed(f"rates-{kind}", photos)
+        loop = self._runs.loop(photos[:LOOP], self._provider)
+        steady, plain = self._steady(photos, report), min(LOOP, len(photos)) / loop["seconds"]
+        decoded = decode_rate(photos[: 4 * LOOP], self._runs.check)
+        return {
+            "photos": len(photos),
+            "faces": report["faces"]["added"],
+            "loop_photos_per_second": round(plain, 1),
+            "photos_per_second": round(len(photos) / report["seconds"], 1),
+            "steady_photos_per_second": round(steady, 1),
+            "ratio": round(steady / plain, 2),
+            "ratio_with_start": round(len(photos) / report["seconds"] / plain, 2),
+            "decode_only_photos_per_second": round(decoded, 1),
+            "share_of_decoding": round(steady / decoded, 3),
+            "bottleneck": report["bottleneck"],
+            "milliseconds_of_work_and_waiting": milliseconds_by_stage(report, len(photos)),
+            **busy(report, self._devices),
+            "loop_gpu": loop["gpu"],
+        }
+
+    def _networks(self, what: str) -> dict[str, Any]:
+        return self._runs.script("gpu_networks.py", what, self._device, *map(str, ROWS[:3] if self._smoke else ROWS))
+
+    def _sweep(self, option: str, value: int) -> dict[str, Any]:
+        photos = self._photos["small"]
+        report = self._indexed(f"sweep{option}-{value}", photos, option, str(value))
+        rates = {"steady_photos_per_second": round(self._steady(photos, report), 1)}
+        return rates | {"bottleneck": report["bottleneck"], **busy(report, self._devices)}
+
+    def _search(self) -> dict[str, Any]:
+        faces = str(SMOKE_FACES if self._smoke else FACES)
+        index = self._index or str(self._runs.folder / "faces")
+        return self._runs.script("gpu_search.py", "measure", index, faces, self._device)
+
+    def _indexed(self, name: str, photos: list[Path], *options: str) -> dict[str, Any]:
+        return self._runs.index(name, photos, "--device", self._device, *options)
+
+    def _steady(self, photos: list[Path], report: dict[str, Any]) -> float:
+        """Photos per second without the start of the process, the devices and the models."""
+        return len(photos) / max(1e-9, float(report["seconds"]) - self._start)
 
 
 def read_options() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--corpus", nargs="+", choices=COUNTS, default=list(COUNTS))
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--batch-sizes", type=int, nargs="*", default=list(BATCH_SIZES))
-    parser.add_argument("--smoke", action="store_true", help="a few photos, one round: whether everything works")
-    options = parser.parse_args()
-    if options.smoke:
-        options.rounds, options.batch_sizes, options.corpus = 1, [2], list(SMOKE)
-    return options
+    parser.add_argument("--seconds", type=float, default=240, help="the time of all steps together")
+    parser.add_argument("--index", metavar="DIR", help="the index of random faces that `gpu_search.py make` has made")
+    parser.add_argument("--smoke", action="store_true", help="a few photos: whether everything works")
+    return parser.parse_args()
 
 
-def chosen(options: argparse.Namespace) -> dict[str, tuple[int, int]]:
-    """The number of photos of each kind."""
-    return {kind: (SMOKE if options.smoke else COUNTS)[kind] for kind in options.corpus}
-
-
-def make(folder: Path, counts: dict[str, tuple[int, int]]) -> dict[str, list[Path]]:
-    """The photos of each kind, all with different contents."""
-    made = make_corpora(folder / "photos", {kind: distinct for kind, (distinct, _) in counts.items()})
-    return {kind: lengthen(photos, counts[kind][1]) for kind, photos in made.items()}
-
-
-def lengthen(photos: list[Path], count: int) -> list[Path]:
-    """More photos with the same pixels; a comment gives each its own content, so that none is recognised as a copy."""
-    more = list(photos)
-    for number in range(len(photos), count):
-        source = photos[number % len(photos)]
-        comment = f"copy {number}".encode()
-        data = source.read_bytes()
-        copy = source.with_name(f"{number:05d}-copy.jpg")
-        copy.write_bytes(data[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + data[2:])
-        more.append(copy)
-    return more
-
-
-def measure(folder: Path, kind: str, photos: list[Path], how: tuple[Sequence[Device], int, float]) -> dict[str, Any]:
-    """Run both sides in turns on one corpus."""
-    devices, rounds, start = how
-    loops, runs, ratios = [], [], []
-    for number in range(rounds):
-        loops.append(run_loop(folder / "loop.npz", photos, devices[0].provider))
-        runs.append(run_facecli(folder, f"{kind}-{number}", photos, device=joint_name(devices)))
-        ratios.append(loops[-1]["seconds"] / runs[-1]["seconds"])
-    decoded = decode_rate(photos)
-    steady = [len(photos) / max(1e-9, run["seconds"] - start) for run in runs]
-    return {
-        "corpus": kind,
-        "photos": len(photos),
-        "ratios": ratios,
-        "loop_photos_per_second": [len(photos) / loop["seconds"] for loop in loops],
-        "photos_per_second": [len(photos) / run["seconds"] for run in runs],
-        "steady_photos_per_second": steady,
-        "decode_only_photos_per_second": decoded,
-        "share_of_decoding": statistics.median(steady) / decoded,
-        "loop_gpu": loops[-1]["gpu"],
-        "gpu": runs[-1]["gpu"],
-        "stages": runs[-1]["stages"],
-        "bottleneck": runs[-1]["bottleneck"],
-        "parity": asdict(compare(folder / "loop.npz", folder / f"{kind}-0", photos)),
-    }
-
-
-def sweep(
-    folder: Path, photos: list[Path], devices: Sequence[Device], batch_sizes: Sequence[int]
-) -> list[dict[str, Any]]:
-    """Run once for each batch size on the first device, and once for each number of devices."""
-    found = []
-    cases = [(devices[:1], size) for size in batch_sizes] + [
-        (devices[:count], 64) for count in range(1, len(devices) + 1)
-    ]
-    for number, (some, size) in enumerate(cases):
-        run = run_facecli(
-            folder, f"sweep-{photos[0].parent.name}-{number}", photos, device=joint_name(some), batch_size=size
-        )
-        record = {
-            "device": run["device"],
-            "batch_size": size,
-            "photos_per_second": len(photos) / run["seconds"],
-            "bottleneck": run["bottleneck"],
-        }
-        found.append(record | {"gpu": run["gpu"]})
-    return found
-
-
-def run_loop(target: Path, photos: Sequence[Path], provider: str) -> dict[str, Any]:
-    """The seconds of InsightFace's loop, and the load of the GPU."""
-    command = [sys.executable, str(HERE / "insightface_loop.py"), str(target), *map(str, photos)]
-    with watched() as watch:
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=os.environ | {"LOOP_PROVIDER": provider})
-    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return said | {"gpu": watch.record()}
-
-
-def run_facecli(
-    folder: Path, index: str, photos: Sequence[Path], *, device: str, batch_size: int = 64
-) -> dict[str, Any]:
-    """The report of an index run, and the load of the GPU."""
-    command = [
-        sys.executable,
-        "-m",
-        "facecli",
-        "index",
-        "--json",
-        "--quiet",
-        "-i",
-        str(folder / index),
-        "--files-from",
-        "-",
-    ]
-    command += ["--device", device, "--batch-size", str(batch_size)]
-    own = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
-    with watched() as watch:
-        done = subprocess.run(
-            command, check=True, input="".join(f"{p}\n" for p in photos).encode(), stdout=subprocess.PIPE, env=own
-        )
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report | {"gpu": watch.record()}
-
-
-def read_choices(folder: Path, device: str) -> dict[str, Any]:
-    """The choices of the run that prepared the models: precision, batch sizes and free memory."""
-    own = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
-    done = subprocess.run(
-        [sys.executable, str(HERE / "gpu_choices.py"), device], check=True, stdout=subprocess.PIPE, env=own
-    )
-    choices: dict[str, Any] = json.loads(done.stdout)
-    return choices
-
-
-def decode_rate(photos: Sequence[Path]) -> float:
-    """Photos per second if all cores only read and decode."""
-    cores = count_processors()
-    parts = [photos[start::cores] for start in range(cores)]
-
-    def read(part: Sequence[Path]) -> None:
-        reader = PhotoReader(ReadOptions())
-        for path in part:
-            file = stat_photo(str(path))
-            assert isinstance(file, PhotoFile)
-            contents = reader.read(file)
-            assert not hasattr(contents, "reason")
-            assert isinstance(reader.decode(contents), Photo)
-        reader.close()
-
-    began = time.perf_counter()
-    with ThreadPoolExecutor(cores) as pool:
-        list(pool.map(read, parts))
-    return len(photos) / (time.perf_counter() - began)
-
-
-def joint_name(devices: Sequence[Device]) -> str:
-    """The name of all devices together: cuda:0,1."""
-    first = devices[0]
-    return first.name if len(devices) == 1 else f"{first.kind}:{','.join(str(device.number) for device in devices)}"
+def main() -> int:
+    """Measure and print."""
+    options = read_options()
+    with tempfile.TemporaryDirectory(prefix="facecli-gpu-") as name:
+        runs = Runs(Path(name))
+        steps = Steps(runs, options.seconds)
+        Benchmark(runs, options).run(steps)
+    return int(steps.failed)
 
 
 if __name__ == "__main__":

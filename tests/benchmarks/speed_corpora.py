@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -46,13 +48,32 @@ def make_corpora(folder: Path, counts: dict[str, int]) -> dict[str, list[Path]]:
     """Make `counts` photos of each kind below `folder`, always the same ones."""
     pictures = {name: _sample(name) for name in SAMPLES}
     makers = {"small": _portrait, "web": _web_photo, "large": _large_photo}
-    corpora: dict[str, list[Path]] = {}
-    for kind, count in counts.items():
+    corpora = {kind: [folder / kind / f"{number:03d}.jpg" for number in range(n)] for kind, n in counts.items()}
+    for kind in counts:
         (folder / kind).mkdir(parents=True, exist_ok=True)
-        corpora[kind] = [folder / kind / f"{number:03d}.jpg" for number in range(count)]
-        for number, path in enumerate(corpora[kind]):
-            makers[kind](pictures, number, path)
+    # The largest first, so that no thread waits for one of them in the end.
+    tasks = [(makers[kind], number, path) for kind in reversed(corpora) for number, path in enumerate(corpora[kind])]
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(lambda task: task[0](pictures, *task[1:]), tasks))
     return corpora
+
+
+def lengthen(photos: list[Path], count: int, check: Callable[[], None] = lambda: None) -> list[Path]:
+    """More photos with the same pixels; a comment gives each its own content, so that none is recognised as a copy.
+
+    `check` is called for each and may raise.
+    """
+    contents = [photo.read_bytes() for photo in photos]
+
+    def write(number: int) -> Path:
+        check()
+        comment, data = f"copy {number}".encode(), contents[number % len(photos)]
+        copy = photos[number % len(photos)].with_name(f"{number:05d}-copy.jpg")
+        copy.write_bytes(data[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + data[2:])
+        return copy
+
+    with ThreadPoolExecutor() as threads:
+        return [*photos, *threads.map(write, range(len(photos), count))]
 
 
 def _sample(name: str) -> Image.Image:

@@ -84,6 +84,15 @@ def test_an_opencv_without_its_system_libraries_is_named_not_thrown(shell: Shell
     assert "pip install opencv-python-headless" in ran.text
 
 
+def test_a_faiss_that_fails_while_it_is_loaded_is_a_problem_among_others(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/faiss.py").write_text("raise RuntimeError('failed to load libcublas.so.12')\n")
+    ran = shell("doctor", code=1, env={"PYTHONPATH": str(tmp_path / "site")})
+    assert "problem: faiss cannot be loaded (failed to load libcublas.so.12)" in ran.text
+    assert "pip install --force-reinstall faiss-cpu" in ran.text
+    assert "cpu  CPUExecutionProvider  works" in ran.text
+
+
 def test_every_command_turns_that_into_one_line_with_the_fix(shell: Shell, tmp_path: Path, album: Path) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site/cv2.py").write_text(

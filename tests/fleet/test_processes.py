@@ -17,7 +17,7 @@ from notes import Notes
 from PIL import Image
 
 from facecli.config import IndexOptions
-from facecli.errors import UsageError
+from facecli.errors import FacecliError, UsageError
 from facecli.fleet import processes
 from facecli.fleet.ray_guard import processes_below
 from facecli.indexing import engines
@@ -40,11 +40,18 @@ PhotoReader.decode = deadly
 """
 
 NO_DEVICE = """
-from facecli.errors import UsageError
+from facecli.errors import FacecliError, UsageError
 from facecli.pipeline import chunk_worker
 def refuse(name):
     raise UsageError("no device here", name, hint="plug it in")
 chunk_worker.find_devices = refuse
+"""
+
+LACKING = """
+from facecli.pipeline import chunk_worker
+def fail(*_):
+    raise ERROR
+chunk_worker.open_served = fail
 """
 
 
@@ -238,6 +245,25 @@ def test_a_device_that_no_worker_can_use_is_one_error(
     with pytest.raises(UsageError, match="no device here: cpu") as caught:
         index(tmp_path / "index", crowd, processes=2)
     assert caught.value.hint == "plug it in"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("ModuleNotFoundError('no', name='onnx')", "a library is missing: onnx"),
+        ("ImportError('libz.so.9: not found')", "a library cannot be loaded: libz.so.9: not found"),
+    ],
+)
+def test_a_library_that_workers_lack_is_one_error_and_no_photo_is_at_fault(
+    error: str, said: str, tmp_path: Path, crowd: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_START", LACKING.replace("ERROR", error) + processes._START)
+    with pytest.raises(FacecliError) as caught:
+        index(tmp_path / "index", crowd, processes=2)
+    assert str(caught.value) == said
+    with open_reader(tmp_path / "index") as store:
+        assert count_photos(tmp_path / "index") == 0
+        assert list(store.skips()) == []
 
 
 @pytest.mark.usefixtures("album")

@@ -50,9 +50,11 @@ def index(tmp_path: Path) -> Path:
     return tmp_path / ".facecli"
 
 
-@pytest.mark.skipif(getattr(faiss, "get_num_gpus", lambda: 0)() == 0, reason="this FAISS has no GPU")
 @pytest.mark.parametrize("by", list(By))
+@pytest.mark.usefixtures("gpus")
 def test_the_neighbours_are_those_of_the_processor(index: Path, by: By, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not getattr(faiss, "get_num_gpus", lambda: 0)():
+        pytest.fail("this FAISS has no GPU: faiss-cpu is installed, or CUDA's libraries are missing", pytrace=False)
     queries = np.random.default_rng(2).standard_normal((500, DIMENSION)).astype(np.float32)
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
     with open_reader(index) as reader:

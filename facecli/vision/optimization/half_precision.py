@@ -73,19 +73,21 @@ def _try_and_keep(
     shop: RewriteTarget, role: str, single: Session, precision: Precision
 ) -> tuple[OnnxSession | None, str]:
     """The session in half precision if it is chosen, and the reason."""
-    rewrite = maker(shop, NAME, lambda surgery, graph: _halve(surgery, graph, shop.normalisation))()
-    if rewrite is None:
-        finding = Finding(fits=False, words="its graph cannot be written")
-    else:
-        try:
+    try:
+        rewrite = maker(shop, NAME, lambda surgery, graph: _halve(surgery, graph, shop.normalisation))()
+        if rewrite is None:
+            finding = Finding(fits=False, words="its graph cannot be written")
+        else:
             half, entry = open_rewrite(shop, rewrite)
             finding = _judge(shop, single, half, precision)
-        except DeviceFull as error:
-            finding = Finding(fits=False, words=f"it is out of memory now ({error.hint})", lasting=False)
-        except FacecliError as error:
-            # A lost device fails here as well; that error is raised and not recorded against half precision.
-            _fed(shop, single).run(equivalence.proving_crops(shop.normalisation)[:1])
-            finding = Finding(fits=False, words=f"it fails ({error.hint or error.what})")
+    except ImportError as error:  # a build of ONNX Runtime without its tools
+        finding = Finding(fits=False, words=f"it cannot be converted ({error})", lasting=False)
+    except DeviceFull as error:
+        finding = Finding(fits=False, words=f"it is out of memory now ({error.hint})", lasting=False)
+    except FacecliError as error:
+        # A lost device fails here as well; that error is raised and not recorded against half precision.
+        _fed(shop, single).run(equivalence.proving_crops(shop.normalisation)[:1])
+        finding = Finding(fits=False, words=f"it fails ({error.hint or error.what})")
     if not finding.fits:
         if finding.lasting:
             keep(shop, role, Entry({"rewrite": "", "finding": finding.words}))

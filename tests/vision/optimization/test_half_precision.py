@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -203,6 +204,15 @@ def test_a_graph_that_the_converter_does_not_take_stays(shop: RewriteTarget, mon
     monkeypatch.setattr(half, "convert_float_to_float16", fail)
     assert isinstance(choose(shop), Slow)
     assert said(shop)[0].endswith("; in half precision its graph cannot be written")
+
+
+def test_without_its_converter_a_device_computes_in_single_precision_and_tries_again_later(
+    shop: RewriteTarget, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, half.__name__, None)
+    assert isinstance(choose(shop), Slow)
+    assert "; in half precision it cannot be converted (import of " in said(shop)[0]
+    assert not cache.exists(), "the converter may be there tomorrow"
 
 
 def test_a_device_that_does_not_run_it_stays(shop: RewriteTarget, monkeypatch: pytest.MonkeyPatch) -> None:
