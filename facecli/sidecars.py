@@ -22,6 +22,7 @@ from facecli.store.reader import IndexReader
 from facecli.store.records import StoredPhoto
 from facecli.types import Skipped
 from facecli.whole_files import Part, write_whole
+from facecli.wording import counted
 
 SAME = 0.5
 """The least IoU of a region with the same face."""
@@ -110,7 +111,7 @@ class SidecarWriter:
         if merges and self._tool is None:
             raise FacecliError("there is a sidecar of another program, and exiftool is missing", target)
         if self._dry_run:
-            self._reporter.warn(f"would write {len(regions)} names: {target}")
+            self._reporter.warn(f"would write {counted(len(regions), 'name')}: {target}")
         elif merges:
             self._merge(made, target)
         else:
