@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -246,7 +247,8 @@ def test_a_journal_left_by_a_killed_writer_is_rolled_back(index: Path, monkeypat
     """On a network file system a process dies in its transaction, after it wrote to the catalogue."""
     monkeypatch.setattr(connection, "is_network", lambda _: True)
     open_writer(index).close()
-    assert sqlite3.connect(index / "catalog.db").execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    with closing(sqlite3.connect(index / "catalog.db")) as base:
+        assert base.execute("PRAGMA journal_mode").fetchone() == ("delete",)
     child = os.fork()
     if not child:
         writer = open_writer(index)
@@ -313,11 +315,8 @@ def test_an_index_of_an_older_facecli_is_brought_up_to_date_after_a_copy(
 
     def at(step: str) -> None:
         if step == "after commit migration":
-            copies.append(
-                sqlite3.connect(index / f"catalog.before-{len(schema.MIGRATIONS)}")
-                .execute("SELECT count(*) FROM faces")
-                .fetchone()[0]
-            )
+            with closing(sqlite3.connect(index / f"catalog.before-{len(schema.MIGRATIONS)}")) as copy:
+                copies.append(copy.execute("SELECT count(*) FROM faces").fetchone()[0])
 
     with open_writer(index, at=at) as writer:
         assert writer._writing.number("SELECT rating FROM photos") == 3
