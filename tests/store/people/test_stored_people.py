@@ -33,11 +33,9 @@ def index(tmp_path: Path) -> Path:
 
 
 def alter(index: Path, *statements: str) -> None:
-    database = sqlite3.connect(index / "catalog.db")
-    for statement in statements:
-        database.execute(statement)
-    database.commit()
-    database.close()
+    with closing(sqlite3.connect(index / "catalog.db", isolation_level=None)) as database:
+        for statement in statements:
+            database.execute(statement)
 
 
 DECISIONS = [
