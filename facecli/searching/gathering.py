@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from typing import BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from msgspec import Struct, field
 
 from facecli.config import SearchOptions
 from facecli.errors import PhotoError, QueryError, UsageError
 from facecli.reporting import Reporter
-from facecli.searching.opening import KeptModels, ModelSource, choose_pack
 from facecli.searching.people_queries import as_person, face_of_person
 from facecli.searching.query_parser import (
     STDIN,
@@ -23,9 +22,12 @@ from facecli.searching.query_parser import (
     choose_faces,
     name_query,
 )
-from facecli.searching.reading import QueryPhoto, Read, ReadingOptions, read_photos
 from facecli.store.reader import IndexReader
 from facecli.types import QueryFace
+
+if TYPE_CHECKING:  # reading photos loads OpenCV, and most queries of a script are of faces and people
+    from facecli.searching.opening import KeptModels
+    from facecli.searching.reading import QueryPhoto, Read
 
 SMALL_FACE = 60
 WEAK_SCORE = 0.6
@@ -87,6 +89,9 @@ class Gathering(Struct):
         info, named = self.reader.info, self.options.model
         if not queries and named is None:
             return _no_photos()
+        from facecli.searching.opening import ModelSource, choose_pack  # noqa: PLC0415 (as above)
+        from facecli.searching.reading import ReadingOptions, read_photos  # noqa: PLC0415
+
         source = ModelSource(
             choose_pack(named, info), self.options.device, info, self.around.report, self.around.models
         )

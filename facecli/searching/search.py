@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from msgspec import Struct
@@ -21,11 +21,13 @@ from facecli.searching.combining import Block, combine_faces, match_everyone, me
 from facecli.searching.gathering import Gathered, Gathering, QueryFailure, Surroundings, check_stdin
 from facecli.searching.people_queries import matches_of_person
 from facecli.searching.query_parser import Query
-from facecli.searching.reading import QueryPhoto
 from facecli.store.reader import IndexReader
 from facecli.store.records import Labels, Scope
 from facecli.thresholds import Threshold, choose_threshold, confidence_scale
 from facecli.types import Match, QueryFace, SearchResult
+
+if TYPE_CHECKING:  # see gathering
+    from facecli.searching.reading import QueryPhoto
 
 MANY = 10
 """The number of queries from which on progress is reported."""

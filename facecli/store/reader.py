@@ -25,7 +25,6 @@ from facecli.store.catalog.selection import Selection
 from facecli.store.catalog.sets import SetRow
 from facecli.store.errors import explained, trusted
 from facecli.store.locate import named_directory
-from facecli.store.maintenance.check import check_all
 from facecli.store.people.reading import StoredPeople
 from facecli.store.records import (
     EVERYTHING,
@@ -42,7 +41,6 @@ from facecli.store.records import (
 from facecli.store.search.gpu import open_scan
 from facecli.store.search.ranking import Hit, VectorScan, Wanted, find_nearest
 from facecli.store.vector_file import StoredCodes, VectorsDamaged
-from facecli.store.write.removal import plan_removal
 from facecli.store.write.residue import file_size
 from facecli.types import Detections, FloatArray, IndexedPhoto, Match, PhotoFile
 
@@ -246,11 +244,15 @@ class IndexReader(Catalogue):
 
         Raises StoreError or QueryError where one is not in the index.
         """
+        from facecli.store.write.removal import plan_removal  # noqa: PLC0415 (searches do not pay for it)
+
         with self.steady():
             return plan_removal(self, paths, face_ids)
 
     def check(self) -> Iterator[Problem]:
         """All inconsistencies in the index."""
+        from facecli.store.maintenance.check import check_all  # noqa: PLC0415 (as above)
+
         return check_all(self)
 
 

@@ -26,27 +26,21 @@ from typing import Any
 
 import faiss
 import numpy as np
+from search_once import DIMENSION, ERROR, MARK, THRESHOLD, WAYS, ways_of
 
-from facecli.config import By
 from facecli.store import vector_writer
 from facecli.store.disk.durable import Disk
 from facecli.store.reader import open_reader
-from facecli.store.records import Scope
 from facecli.store.search import backends
-from facecli.store.search.gpu import open_scan
-from facecli.store.search.mapped import read_ahead
-from facecli.store.search.ranking import Wanted, find_nearest
 from facecli.store.short_codes import encode, estimate, make_estimator
 from facecli.store.vector_file import VectorFile
 from facecli.store.vector_writer import VectorWriter
 from facecli.types import FloatArray
 
-DIMENSION, BLOCK, DISTINCT, PHOTO = 512, 1 << 14, 1 << 20, 5
-THRESHOLD, ERROR, TOP = 0.34, 0.12, 10
+BLOCK, DISTINCT = 1 << 14, 1 << 20
 THRESHOLDS, SAME = (0.28, 0.34, 0.4), 0.9999
-MARK = bytes(16)
 BARE = "import numpy, cv2, onnxruntime, faiss"
-COLD = f"{BARE}; import sys; sys.path.insert(0, sys.argv[1]); import search_scale; search_scale.ask_once(sys.argv[2:])"
+COLD = f"{BARE}; import sys; sys.path.insert(0, sys.argv[1]); import search_once; search_once.ask_once(sys.argv[2:])"
 
 
 @dataclass(frozen=True)
@@ -77,19 +71,6 @@ class Row:
     process: tuple[float, ...]
     """A new process that searches with a first pass: wall and processor time, in milliseconds."""
     bare_imports: tuple[float, ...]
-
-
-class NoCatalogue:
-    """Stands in for the catalogue: face n is in slot n - 1, five to a photo, and there are no holes."""
-
-    def __init__(self, file: VectorFile, slots: int) -> None:
-        self.file, self.slots, self.set_id, self.path = file, slots, 1, file.directory
-
-    def holes(self, _: int) -> list[int]:
-        return []
-
-    def rows(self, _: str, parameters: tuple[int, ...]) -> list[tuple[int, int, int]]:
-        return [(slot, slot + 1, slot // PHOTO) for slot in parameters[1:] or range(self.slots)]
 
 
 def faces_like(real: FloatArray | None, chance: np.random.Generator) -> Callable[[int], FloatArray]:
@@ -156,59 +137,9 @@ def drop_cached(folder: Path) -> None:
         os.close(descriptor)
 
 
-def before(file: VectorFile, faces: int) -> Callable[[FloatArray], object]:
-    """The scan of facecli 0.1: FAISS over the whole mapped file, on one processor a query; numpy in a small one."""
-    if faces < vector_writer.COMPACT_FROM:
-        return asking(file, faces, None)
-    faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))
-    index: Any = faiss.read_index(str(file.path), faiss.IO_FLAG_MMAP_IFC)
-    read_ahead(int(index.codes.data()), int(index.codes.size()))
-    catalogue = NoCatalogue(file, faces)
-
-    def ask(queries: FloatArray) -> object:
-        rough, labels = index.search(queries, 64)
-        return [catalogue.rows("", (1, *row.tolist())) for row in labels], rough
-
-    return ask
-
-
-def asking(file: VectorFile, faces: int, error: float | None) -> Callable[[FloatArray], object]:
-    """The scan of this facecli, with a first pass if there is an `error`."""
-    catalogue: Any = NoCatalogue(file, faces)
-    scan = open_scan(catalogue, catalogue, file.read(faces))
-    wanted = Wanted(TOP, THRESHOLD, By.FACE, Scope(first_pass=error))
-    return lambda queries: find_nearest(scan, queries, wanted)
-
-
-def ask_once(arguments: list[str]) -> None:
-    """Search once in a new process, and print the milliseconds.
-
-    The folder, the number of faces, the way to search and the number of faces for short codes are given.
-    """
-    folder, faces, way = Path(arguments[0]), int(arguments[1]), arguments[2]
-    make_compact_from(int(arguments[3]))
-    file = VectorFile(folder, 1, MARK, DIMENSION)
-    query = np.load(folder / "query.npy")
-    began = time.perf_counter()
-    ways_of(file, faces)[WAYS.index(way)]()(query)
-    sys.stdout.write(f"{(time.perf_counter() - began) * 1000}")
-
-
 def make_compact_from(faces: int) -> None:
     """Let short codes begin with so many faces."""
     vector_writer.COMPACT_FROM = backends.FAISS_FROM = faces
-
-
-WAYS = ("before", "exact", "first pass")
-
-
-def ways_of(file: VectorFile, faces: int) -> tuple[Callable[[], Callable[[FloatArray], object]], ...]:
-    """What opens each of the three ways to search."""
-    return (
-        lambda: before(file, faces),
-        lambda: asking(file, faces, None),
-        lambda: asking(file, faces, ERROR),
-    )
 
 
 def in_new_process(folder: Path, faces: int, way: str, *, cold: bool) -> tuple[float, float, float]:

@@ -36,6 +36,19 @@ def test_the_person_comes_first_and_nobody_else_passes(search: Callable[..., Any
     assert "threshold 0.28 (auto): about 1 false match in 2,100 comparisons (measured on 24 people)" in ran.errors
 
 
+def test_a_query_by_a_face_loads_nothing_that_reads_photos(
+    album_home: Path, find_sample: Callable[[str], Path]
+) -> None:
+    def loaded(query: str) -> set[str]:
+        command = [sys.executable, "-X", "importtime", "-m", "facecli", "search", query, "-t", "none"]
+        done = subprocess.run(command, cwd=album_home, capture_output=True, text=True, check=True)
+        modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+        return {"cv2", "facecli.photos.decode", "facecli.vision.models"} & modules
+
+    assert loaded("face:1") == set()
+    assert len(loaded(str(find_sample("yaoming.jpg")))) == 3
+
+
 def test_without_vectors_the_catalogue_answers_and_says_so(shell: Shell, album_home: Path) -> None:
     shutil.copytree(album_home, shell.work / "copy")
     wanted = shell("search", YAO, "-t", "none", cwd=shell.work / "copy").text
