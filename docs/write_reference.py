@@ -193,6 +193,7 @@ def _roff(text: str) -> str:
 def completions() -> dict[str, str]:
     """The scripts for the shells by the names of their files."""
     shells = import_module("click.shell_completion")
+    import_module("facecli.cli.fish").keep_commas()
     made = {name: shells.get_completion_class(name)(facecli, {}, "facecli", "_FACECLI_COMPLETE") for name in SHELLS}
     return {f"{name}/{file}": made[name].source().strip() + "\n" for name, file in SHELLS.items()}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +16,7 @@ from msgspec import Struct, field
 from facecli.errors import IndexMissing, UsageError
 from facecli.indexing.prune_policy import outermost
 from facecli.reporting import Reporter, SilentReporter
-from facecli.store.locate import MAKE_ONE, belongs_to_another, is_index, named_directory
+from facecli.store.locate import belongs_to_another, is_index, named_directory
 from facecli.store.merging.merge import Merge
 from facecli.store.reader import IndexReader, open_reader
 from facecli.store.records import EmbeddingKind
@@ -109,7 +110,9 @@ def _ask_shards(target: Path, named: Sequence[str]) -> list[Path]:
         raise UsageError("nothing to merge", target, hint="facecli merge DEST SHARD…")
     for shard in shards:
         if not is_index(shard):
-            raise IndexMissing("there is no index", shard, hint=MAKE_ONE)
+            raise IndexMissing(
+                "there is no index", shard, hint=f"facecli index -i {shlex.quote(str(shard))} PHOTOS makes one"
+            )
         if target.exists() and target.samefile(shard):
             raise UsageError("an index cannot be merged into itself", shard)
     return shards

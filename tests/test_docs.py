@@ -113,7 +113,7 @@ def test_every_command_is_real(path: Path) -> None:
 def test_the_commands_are_seen() -> None:
     """The parser of commands handles pipes, substitutions and comments."""
     assert len(list(calls_of(README))) >= 8
-    assert ["search", "--top", "0", "--paths", "$1"] in list(calls_of(ROOT / "examples/recipes/together.sh"))
+    assert ["search", "--top", "0", "--json", "$1"] in list(calls_of(ROOT / "examples/recipes/folders.sh"))
     assert unknown_words(["search", "--no-such", "x"]) == ["--no-such"]
     assert unknown_words(["nonsense"]) == ["nonsense"]
 

@@ -105,7 +105,8 @@ def _write_sidecars(common: Common, file: str | None, given: dict[str, Any]) -> 
         if given["into_photos"] and not given["dry_run"]:
             console.warn("photos that get names change, so that the next facecli index reads them again")
         done = writer.write(limits, person_id)
-    said = f"{counted(done.written, 'sidecar')} written, {done.merged} merged, {done.unchanged} as they were"
+    verb = "would be written" if given["dry_run"] else "written"
+    said = f"{counted(done.written, 'sidecar')} {verb}, {done.merged} merged, {done.unchanged} as they were"
     console.warn(f"{said}, {done.failed} left out" if done.failed else said)
     return SOME_FAILED if done.failed else 0
 

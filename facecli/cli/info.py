@@ -112,7 +112,9 @@ def _summary(reader: IndexReader, style: PathStyle) -> Iterator[bytes]:
     if about.pending:
         rows["pending"] = "an erasure; the next index, remove or check --repair finishes it"
     if about.migrating_to is not None:
-        rows["migration"] = f"to {about.migrating_to.model}, not finished; facecli index --migrate continues"
+        rows["migration"] = (
+            f"to {about.migrating_to.fingerprint.model}, not finished; facecli index --migrate continues"
+        )
     for name, value in rows.items():
         yield encoded(f"{name:<11} {_one_line(value)}\n")
 
@@ -273,7 +275,7 @@ def _record(about: IndexInfo, style: PathStyle) -> dict[str, JsonValue]:
         "slots": about.slots,
         "holes": about.holes,
         "pending": about.pending,
-        "migrating_to": about.migrating_to.model if about.migrating_to else None,
+        "migrating_to": about.migrating_to.fingerprint.model if about.migrating_to else None,
         "schema": about.schema,
         "bytes": dict(about.sizes),
     }

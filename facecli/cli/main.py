@@ -88,6 +88,10 @@ def _run(arguments: "Sequence[str] | None", interruption: Interruption) -> int:
         raise UsageError("native Windows is not supported", sys.platform, hint="run facecli inside WSL")
     interruption.become_an_exception()
     end_at_second_signal()
+    if os.environ.get("_FACECLI_COMPLETE", "").startswith("fish"):
+        from facecli.cli.fish import keep_commas  # noqa: PLC0415 (only for fish)
+
+        keep_commas()
     code = facecli.main(
         args=list(arguments) if arguments is not None else None, prog_name="facecli", standalone_mode=False
     )

@@ -27,8 +27,8 @@ class Common(Struct, frozen=True):
 
     @property
     def colour(self) -> bool:
-        """Whether to colour stdout: it is a terminal, and NO_COLOR is not set."""
-        return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        """Whether to colour stdout: it is a terminal that knows colours, and NO_COLOR is not set."""
+        return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
 
     def console(self) -> Console:
         """What the command says on stderr while it works."""

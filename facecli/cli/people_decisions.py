@@ -97,7 +97,7 @@ def not_command(common: Common, person: str, faces: tuple[int, ...]) -> None:
 def assign(common: Common, name: str, faces: tuple[int, ...], *, force: bool) -> None:
     """Say that faces are a person's; an unknown name makes a new person."""
     found = album_of(common).assign(name, faces, force=force)
-    _tell(common, f"{counted(len(faces), 'face')} belong to person {found}")
+    _tell(common, f"{counted(len(faces), 'face')} of {name} now, person {found}")
 
 
 @click.command()

@@ -97,7 +97,9 @@ def remove(common: Common, **given: Any) -> int:
         raise UsageError(
             "no photo, directory or face to remove",
             "facecli remove",
-            hint="name photos, directories or face:ID, or use --missing or --root",
+            hint="--forget PATH, or --forget-all"
+            if request.forget
+            else "name photos, directories or face:ID, or use --missing or --root",
         )
     if request.root == "":
         raise UsageError("an empty name", "--root")

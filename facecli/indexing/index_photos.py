@@ -72,7 +72,7 @@ def index_photos(
         kind = None if settings.migrates else settings.kind
         wait = request.options.wait_seconds
         with open_writer(Path(request.directory), kind, create=before.info is None, wait_seconds=wait) as store:
-            if settings.migrates:
+            if request.options.migrate:
                 store.begin_migration(settings.kind)
             store.keep_excludes(request.options.scan.exclude)
             store.set_part(part)

@@ -76,21 +76,25 @@ class Settings(Struct, frozen=True):
 def settle(options: IndexOptions, info: IndexInfo | None) -> Settings:
     """The settings of a run: the given options, else those of the index, else the defaults.
 
-    Raises IndexMismatch if an option differs from the index and no migration was requested.
+    A migration that was begun goes on with the settings that it was begun with. Raises IndexMismatch if an option
+    differs from the index and no migration was requested.
     """
     if info is None:
         default = find_pack(options.model)
         return Settings(_kind_of(default, DetectionOptions(), Precision.EXACT, options), default, migrates=False)
     recorded = info.fingerprint
-    pack = find_pack(options.model) if options.model is not None else None
+    begun = info.migrating_to if options.migrate else None
+    base = begun or EmbeddingKind(recorded, info.licence, info.model_directory)
+    made, pack = base.fingerprint, find_pack(options.model) if options.model is not None else None
     if pack is not None:
-        kind = _kind_of(pack, recorded.detection, recorded.precision, options)
+        kind = _kind_of(pack, made.detection, made.precision, options)
     else:
-        precision = options.precision or recorded.precision
         wanted = replace(
-            recorded.as_made_here(), detection=_detection(recorded.detection, options), precision=precision
+            made.as_made_here(),
+            detection=_detection(made.detection, options),
+            precision=options.precision or made.precision,
         )
-        kind = EmbeddingKind(wanted, info.licence, info.model_directory)
+        kind = replace(base, fingerprint=wanted)
     if not options.migrate:
         recorded.ask_same(
             kind.fingerprint, info.directory, "use another index with -i, or embed everything again with --migrate"

@@ -23,7 +23,7 @@ class PeopleLayout:
         Column("name"),
         Column("faces", right=True),
         Column("photos", right=True),
-        Column("alike", right=True),
+        Column("cohesion", right=True),
         Column("cover"),
     )
 

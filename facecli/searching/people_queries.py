@@ -16,12 +16,20 @@ from facecli.types import Match, QueryFace
 
 
 def as_person(reader: IndexReader, query: Query) -> Query:
-    """A query by a name: of a photo that is no file, where somebody of the index is called so."""
+    """A query by a name: of a photo that is no file, where somebody of the index is called so.
+
+    Raises QueryError where nobody is, and the name does not look like that of a file.
+    """
     if not isinstance(query, PhotoQuery) or query.is_photo or query.content is not None or query.path == STDIN:
         return query
-    if not is_name(query.query) or os.path.lexists(query.path) or reader.people.standing().named(query.query) is None:
+    if not is_name(query.query) or os.path.lexists(query.path):
         return query
-    return PersonQuery(query.query, query.query)
+    if reader.people.standing().named(query.query) is not None:
+        return PersonQuery(query.query, query.query)
+    if not {".", "/"} & set(query.query):
+        what = "no such photo, and nobody in the index is called so"
+        raise QueryError(what, query.query, hint="facecli people --named lists the names")
+    return query
 
 
 def may_ask_for_people(queries: Sequence[str], working_directory: str) -> bool:

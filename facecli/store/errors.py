@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import sqlite3
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from facecli.config import CATALOGUE_NAME
 from facecli.errors import IndexDamaged, IndexLocked, StoreError
 
-REPAIR = "facecli check --repair repairs what it can"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def repair_hint(path: object) -> str:
+    """The command that repairs the index of a catalogue or a directory, to the letter: a merge reads several."""
+    place = Path(str(path))
+    directory = place.parent if place.name == CATALOGUE_NAME else place
+    return f"facecli check --repair -i {shlex.quote(str(directory))} repairs what it can"
 
 
 @contextmanager
@@ -27,7 +36,7 @@ def explained(path: object) -> Iterator[None]:
             raise KeyboardInterrupt from error
         raise _from_sqlite(error, path) from error
     except (UnicodeDecodeError, OverflowError) as error:
-        raise IndexDamaged("the catalogue holds something that cannot be read", path, hint=REPAIR) from error
+        raise IndexDamaged("the catalogue holds something that cannot be read", path, hint=repair_hint(path)) from error
     except OSError as error:
         raise _from_system(error, path) from error
 
@@ -38,7 +47,9 @@ def trusted(path: object) -> Iterator[None]:
     try:
         yield
     except (struct.error, ValueError, TypeError, KeyError, OverflowError, IndexError, RecursionError) as error:
-        raise IndexDamaged("the index holds a value that facecli did not write", path, hint=REPAIR) from error
+        raise IndexDamaged(
+            "the index holds a value that facecli did not write", path, hint=repair_hint(path)
+        ) from error
 
 
 def _from_sqlite(error: sqlite3.Error, path: object) -> StoreError:
@@ -62,9 +73,9 @@ def _from_sqlite(error: sqlite3.Error, path: object) -> StoreError:
         return IndexDamaged(
             f"the catalogue is damaged ({error})",
             path,
-            hint=f"{REPAIR}; otherwise move the index away and index the photos again",
+            hint=f"{repair_hint(path)}; otherwise move the index away and index the photos again",
         )
-    return IndexDamaged(f"the catalogue cannot be used ({error})", path, hint=REPAIR)
+    return IndexDamaged(f"the catalogue cannot be used ({error})", path, hint=repair_hint(path))
 
 
 def _from_system(error: OSError, path: object) -> StoreError:

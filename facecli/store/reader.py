@@ -28,6 +28,7 @@ from facecli.store.locate import named_directory
 from facecli.store.people.reading import StoredPeople
 from facecli.store.records import (
     EVERYTHING,
+    EmbeddingKind,
     IndexInfo,
     Moment,
     Problem,
@@ -116,7 +117,7 @@ class IndexReader(Catalogue):
                 fingerprint=row.fingerprint,
                 licence=row.licence,
                 model_directory=row.model_directory,
-                migrating_to=other.fingerprint if other else None,
+                migrating_to=EmbeddingKind(other.fingerprint, other.licence, other.model_directory) if other else None,
                 schema=self.number("PRAGMA user_version"),
                 sizes=_sizes(self.directory),
                 part=self.part(),

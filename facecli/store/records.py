@@ -140,7 +140,8 @@ class IndexInfo(Struct, frozen=True):
     fingerprint: Fingerprint
     licence: str
     model_directory: str | None
-    migrating_to: Fingerprint | None
+    migrating_to: EmbeddingKind | None
+    """What a migration that is not finished makes."""
     schema: int
     sizes: Mapping[str, int]
     """Bytes of each file of the index."""

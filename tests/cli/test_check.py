@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ def test_sound_damaged_mended(shell: Shell, index: Path) -> None:
     with file.open("r+b") as vectors:
         vectors.seek(81 + 1024 * 3)
         vectors.write(b"damage")
-    with sqlite3.connect(index / "catalog.db") as database:
+    with closing(sqlite3.connect(index / "catalog.db", isolation_level=None)) as database:
         database.execute("UPDATE embeddings SET embedding = zeroblob(1024) WHERE face_id = 9")
         database.execute("UPDATE faces SET score = 0.25 WHERE face_id = 12")
     ran = shell("check", code=1)

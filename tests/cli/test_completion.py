@@ -146,7 +146,9 @@ def test_tab_completes_the_names_of_people(shell: Shell, name: str) -> None:
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
 @pytest.mark.parametrize("typed", OF_PEOPLE)
 def test_fish_completes_the_names_of_people(shell: Shell, typed: str) -> None:
-    assert any(word.endswith("Anna Meier") for word in fish_offers(shell, typed))
+    shell("people", "assign", "Andersen, Lars", "face:2")
+    words = {offered.removeprefix("person:") for offered in fish_offers(shell, typed)}
+    assert {"Anna Meier", "Andersen, Lars"} <= words
 
 
 @pytest.mark.usefixtures("_photos")
@@ -157,8 +159,14 @@ def test_fish_completes(shell: Shell, typed: str, wanted: str) -> None:
     assert any(word.startswith(wanted.rpartition(" ")[2]) for word in offered), offered
 
 
-def fish_offers(shell: Shell, typed: str) -> list[str]:
-    """What Tab offers: `complete -C` asks fish for it."""
+@pytest.mark.usefixtures("_photos")
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_says_what_comes_after_a_comma(shell: Shell) -> None:
+    assert fish_offers(shell, "facecli model")["models"].startswith("List, download and verify model packs")
+
+
+def fish_offers(shell: Shell, typed: str) -> dict[str, str]:
+    """What Tab offers, and what is said about it: `complete -C` asks fish for it."""
     script = f'_FACECLI_COMPLETE=fish_source facecli | source; complete -C "{typed}"'
     done = subprocess.run(
         ["fish", "--no-config", "-c", script],
@@ -169,4 +177,4 @@ def fish_offers(shell: Shell, typed: str) -> list[str]:
         timeout=PATIENCE,
         check=True,
     )
-    return [line.partition("\t")[0] for line in done.stdout.splitlines()]
+    return dict(line.partition("\t")[::2] for line in done.stdout.splitlines())

@@ -184,6 +184,9 @@ def test_a_person_is_verified(party: Shell) -> None:
 
 def test_a_search_for_nobody_and_an_index_without_faces(party: Shell) -> None:
     assert "no such person in the index: Nobody" in party("search", "person:Nobody", code=2).errors
+    nobody = party("search", "Nobody", code=2).errors
+    assert nobody.startswith("facecli: error: no such photo, and nobody in the index is called so: Nobody\nhint: ")
+    assert party("search", "gone.jpg", code=2).errors == "facecli: error: no such photo: gone.jpg\n"
     assert "not a person: person:" in party("search", "person:", code=2).errors
     (party.work / "empty").mkdir()
     cv2.imwrite(str(party.work / "empty/gray.png"), np.full((64, 64), 99, np.uint8))

@@ -254,6 +254,8 @@ def test_a_terminal_gets_a_table_with_the_confidence_in_each_match(shell: Shell,
     assert [line.split()[2] for line in lines] == ["likely", "unlikely", "unlikely", "unlikely"]
     assert "\x1b" not in shown
     assert "\t" not in shown
+    assert "\x1b" in on_a_terminal(shell, album_home, YAO)
+    assert "\x1b" not in on_a_terminal(shell, album_home, YAO, TERM="dumb")
 
 
 def test_a_terminal_that_can_gets_colours_and_links(shell: Shell, album_home: Path) -> None:

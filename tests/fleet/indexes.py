@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 TABLES = {
@@ -19,7 +20,7 @@ TABLES = {
 
 def contents(index: Path) -> dict[str, list[tuple[object, ...]]]:
     """All rows that a run makes, and the codes for searches."""
-    with sqlite3.connect(f"file:{index / 'catalog.db'}?mode=ro", uri=True) as base:
+    with closing(sqlite3.connect(f"file:{index / 'catalog.db'}?mode=ro", uri=True)) as base:
         base.text_factory = bytes
         found = {
             table: base.execute(f"SELECT {columns} FROM {table} ORDER BY 1").fetchall()
@@ -32,7 +33,7 @@ def contents(index: Path) -> dict[str, list[tuple[object, ...]]]:
 def count_photos(index: Path) -> int:
     """The committed photos; 0 while there is no index."""
     try:
-        with sqlite3.connect(f"file:{index / 'catalog.db'}?mode=ro", uri=True) as base:
+        with closing(sqlite3.connect(f"file:{index / 'catalog.db'}?mode=ro", uri=True)) as base:
             return int(base.execute("SELECT count(*) FROM photos").fetchone()[0])
     except sqlite3.Error:
         return 0

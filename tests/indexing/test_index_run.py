@@ -534,10 +534,23 @@ def test_a_migration_that_was_stopped_goes_on_while_the_old_set_answers(
     stopped = album.run(stop=request.getfixturevalue("stopping"), batch_size=1, migrate=True, det_size=320)
     assert stopped.interrupted_by == 15
     assert album.bits() == before
-    report = album.run(migrate=True, det_size=320)
+    report = album.run(migrate=True)
     assert 0 < report.photos.new < 12
     with open_reader(album.index) as store:
         assert store.info.fingerprint.detection.det_size == 320
+
+
+def test_a_migration_back_to_what_the_index_has_gives_up_the_one_that_was_stopped(
+    album: Album, stopping: Callable[[], int]
+) -> None:
+    album.run()
+    before = album.bits()
+    assert album.run(stop=stopping, batch_size=1, migrate=True, det_size=320).interrupted_by == 15
+    report = album.run(migrate=True, det_size=640)
+    assert report.photos.unchanged == report.photos.total == 12
+    with open_reader(album.index) as store:
+        assert store.info.migrating_to is None
+    assert album.bits() == before
 
 
 def test_photos_that_cannot_be_reached_hold_the_switch_back(album: Album) -> None:

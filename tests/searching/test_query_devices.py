@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def test_several_devices_find_what_one_finds_in_order_and_the_slow_one_does_less
     crowd: Path, expected: list[QueryPhoto], behave: Behave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "GROUP", 2)
-    used = behave({"test:1": slow})
+    used = behave({"test:1": lambda _feed, _before: time.sleep(0.5)})
     assert same(read(crowd, "test:0,1"), expected)
     assert used["test:0"] > used["test:1"] > 0
 

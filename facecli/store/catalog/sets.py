@@ -17,7 +17,7 @@ from facecli.store.catalog.connection import CATALOGUE, snapshot
 from facecli.store.catalog.rows import as_bytes, as_count, as_int
 from facecli.store.catalog.schema import MIGRATIONS
 from facecli.store.catalog.stored_paths import StoredPaths
-from facecli.store.errors import REPAIR, explained, trusted
+from facecli.store.errors import explained, repair_hint, trusted
 from facecli.store.vector_file import VectorFile
 
 PAGE = 4096
@@ -71,7 +71,9 @@ class SetQueries:
         most = min(int(size), (1 << 31) - 1)
         found = cursor.fetchmany(most)
         if len(found) == most:
-            raise IndexDamaged("the catalogue holds more rows than it has bytes", self.path, hint=REPAIR)
+            raise IndexDamaged(
+                "the catalogue holds more rows than it has bytes", self.path, hint=repair_hint(self.path)
+            )
         return found
 
     def number(self, query: str, parameters: Sequence[object] = ()) -> int:
@@ -95,7 +97,7 @@ class SetQueries:
         with trusted(self.path):
             found = {bool(row[0]): self._set(row) for row in rows}
         if True not in found:
-            raise IndexDamaged("the catalogue has no current set of embeddings", self.path, hint=REPAIR)
+            raise IndexDamaged("the catalogue has no current set of embeddings", self.path, hint=repair_hint(self.path))
         return found
 
     def _set(self, row: Row) -> SetRow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -15,7 +16,6 @@ from facecli.store.merging.order import Arriving
 from facecli.types import Skipped
 
 _WRITTEN = ("new", "changed")
-SAME = "model and settings of merged indexes must be the same; facecli index --migrate embeds one again"
 
 
 def refuse(target: Catalogue | None, shards: Sequence[Catalogue]) -> None:
@@ -24,18 +24,24 @@ def refuse(target: Catalogue | None, shards: Sequence[Catalogue]) -> None:
     for one in everyone:
         sets = one.sets()
         if False in sets:
-            hint = f"facecli index --migrate -i {one.directory} finishes it"
+            hint = f"{_of(one, 'index --migrate')} finishes it"
             raise StoreError("a migration of the index is under way", one.directory, hint=hint)
         first = everyone[0]
-        hint = f"unlike {first.directory}; {SAME}"
+        hint = f"unlike {first.directory}; {_of(one, 'index --migrate')} with the options of that makes them the same"
         sets[True].fingerprint.ask_same(first.sets()[True].fingerprint, one.directory, hint)
     for shard in shards:
         if (marks := shard.marks_of_removal()) and (target is None or not _knows(target, shard, marks)):
             raise StoreError(
                 f"{len(marks)} photos and faces were removed from the index, which another index cannot tell",
                 shard.directory,
-                hint="facecli remove --forget lets them back in; remove them from the merged index then",
+                hint=f"{_of(shard, 'remove --forget-all')} and {_of(shard, 'index')} let them back in; "
+                "remove them from the merged index then",
             )
+
+
+def _of(index: Catalogue, command: str) -> str:
+    """A command for one of the indexes, whose name no command would guess."""
+    return f"facecli {command} -i {shlex.quote(str(index.directory))}"
 
 
 def _knows(target: Catalogue, shard: Catalogue, marks: set[tuple[bytes, bytes]]) -> bool:

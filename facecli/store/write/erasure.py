@@ -13,7 +13,7 @@ from facecli.store.catalog.connection import transaction
 from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.sets import SetRow
 from facecli.store.disk.durable import Disk
-from facecli.store.errors import REPAIR, explained
+from facecli.store.errors import explained, repair_hint
 from facecli.store.vector_writer import VectorWriter
 from facecli.store.write.residue import Residue, file_size
 
@@ -66,7 +66,9 @@ def _refuse_endless(catalogue: Catalogue) -> None:
     (said,) = catalogue.rows("PRAGMA quick_check(1)")[0]
     if said != "ok":
         raise IndexDamaged(
-            "the catalogue is damaged, so that the erasure cannot be proved", catalogue.path, hint=REPAIR
+            "the catalogue is damaged, so that the erasure cannot be proved",
+            catalogue.path,
+            hint=repair_hint(catalogue.path),
         )
 
 

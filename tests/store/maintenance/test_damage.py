@@ -342,7 +342,7 @@ def test_a_place_that_is_no_number_is_damage_that_check_names_and_a_repair_mends
     with open_reader(tmp_path / ".facecli") as reader:
         with pytest.raises(IndexDamaged, match="did not write") as caught:
             reader.face(2)
-        assert "check --repair" in caught.value.hint
+        assert f"facecli check --repair -i {tmp_path / '.facecli'} " in caught.value.hint
         if part == "boxes":
             with pytest.raises(IndexDamaged, match="did not write"):
                 reader.nearest(photo.embeddings[1:2], top=1, minimum=None, by=By.FACE)

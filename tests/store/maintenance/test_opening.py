@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import sqlite3
@@ -11,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -247,8 +247,8 @@ def test_a_journal_left_by_a_killed_writer_is_rolled_back(index: Path, monkeypat
     """On a network file system a process dies in its transaction, after it wrote to the catalogue."""
     monkeypatch.setattr(connection, "is_network", lambda _: True)
     open_writer(index).close()
-    with contextlib.closing(sqlite3.connect(index / "catalog.db")) as database:
-        assert database.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    with closing(sqlite3.connect(index / "catalog.db")) as base:
+        assert base.execute("PRAGMA journal_mode").fetchone() == ("delete",)
     child = os.fork()
     if not child:
         writer = open_writer(index)
@@ -315,7 +315,7 @@ def test_an_index_of_an_older_facecli_is_brought_up_to_date_after_a_copy(
 
     def at(step: str) -> None:
         if step == "after commit migration":
-            with contextlib.closing(sqlite3.connect(index / f"catalog.before-{len(schema.MIGRATIONS)}")) as copy:
+            with closing(sqlite3.connect(index / f"catalog.before-{len(schema.MIGRATIONS)}")) as copy:
                 copies.append(copy.execute("SELECT count(*) FROM faces").fetchone()[0])
 
     with open_writer(index, at=at) as writer:
@@ -357,7 +357,7 @@ def test_an_index_of_0_1_0_is_read_as_it_is_and_written_after_it_is_brought_up_t
 def make_first(index: Path) -> None:
     """Turn an index back into one that 0.1.0 made: its tables, and the columns that they had."""
     old, first = index / "catalog.db", index / "catalog.first"
-    with contextlib.closing(sqlite3.connect(first, isolation_level=None)) as base:
+    with closing(sqlite3.connect(first, isolation_level=None)) as base:
         schema.migrate(base, 1, schema.FIRST)
         base.execute("ATTACH ? AS late", (str(old),))
         tables = [

@@ -252,8 +252,9 @@ def test_marks_of_removal_that_the_index_does_not_have_are_refused(tmp_path: Pat
         with open_writer(index) as writer:
             writer.remove(writer.plan_removal([photos[1].file.path]))
         if index != target:
-            with pytest.raises(StoreError, match="1 photos and faces were removed"):
+            with pytest.raises(StoreError, match="1 photos and faces were removed") as caught:
                 merge(target, index)
+            assert f"facecli remove --forget-all -i {index} " in caught.value.hint
     assert merge(target, tmp_path / "copy").photos.unchanged == 3, "a copy whose marks the index has"
     with pytest.raises(StoreError, match="removed"):
         merge(tmp_path / "new", target)
@@ -286,6 +287,7 @@ def test_what_cannot_be_merged_is_refused_before_anything_is_changed(
         with pytest.raises(error) as caught:
             merge(target, part, bad)
         assert str(bad) in f"{caught.value} {caught.value.hint}"
+        assert any(f" -i {index} " in caught.value.hint for index in (bad, part)), "the command for one of them"
         assert (state_of(target) if target.exists() else None) == before
 
 
@@ -330,7 +332,7 @@ def test_a_damaged_row_is_named_and_never_written(tmp_path: Path, what: str) -> 
     with pytest.raises(IndexDamaged) as caught:
         merge(tmp_path / "all", part)
     assert str(part) in str(caught.value)
-    assert "check --repair" in caught.value.hint
+    assert f"facecli check --repair -i {part} " in caught.value.hint
     ask_sound(tmp_path / "all")
 
 

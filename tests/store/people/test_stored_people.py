@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +33,9 @@ def index(tmp_path: Path) -> Path:
 
 
 def alter(index: Path, *statements: str) -> None:
-    database = sqlite3.connect(index / "catalog.db")
-    for statement in statements:
-        database.execute(statement)
-    database.commit()
-    database.close()
+    with closing(sqlite3.connect(index / "catalog.db", isolation_level=None)) as database:
+        for statement in statements:
+            database.execute(statement)
 
 
 DECISIONS = [
@@ -116,7 +115,7 @@ def test_rows_of_another_type_are_refused(index: Path) -> None:
 
 def test_an_index_of_before_has_nobody_until_it_is_written(index: Path) -> None:
     base = index / "catalog.old"
-    with sqlite3.connect(base, isolation_level=None) as old:
+    with closing(sqlite3.connect(base, isolation_level=None)) as old:
         for number, script in enumerate(schema.MIGRATIONS[: schema.PEOPLE_FROM - 1], 1):
             schema.migrate(old, number, script)
         old.execute("ATTACH ? AS late", (str(index / "catalog.db"),))

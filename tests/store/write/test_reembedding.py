@@ -54,7 +54,7 @@ def test_the_old_set_answers_until_the_switch(index: Path, photos: list[IndexedP
         writer.commit(Batch(photos=tuple(map(anew, photos[:4]))))
         assert [known.file.path for known in known_under(writer, "/")] == [photo.file.path for photo in photos[:4]]
     with open_reader(index) as reader:
-        assert (reader.info.fingerprint, reader.info.migrating_to) == (KIND.fingerprint, WIDER.fingerprint)
+        assert (reader.info.fingerprint, reader.info.migrating_to) == (KIND.fingerprint, WIDER)
         assert (reader.info.photos, reader.info.faces) == (6, 18)
         assert (
             reader.nearest(photos[5].embeddings[:1], top=1, minimum=None, by=By.FACE)[0][0].path == photos[5].file.path
@@ -108,7 +108,7 @@ def test_another_kind_starts_over(index: Path, photos: list[IndexedPhoto]) -> No
     with open_writer(index) as writer:
         writer.begin_migration(OTHER_KIND)
         assert len(list(writer.unmigrated())) == 6
-        assert writer.info.migrating_to == OTHER_KIND.fingerprint
+        assert writer.info.migrating_to == OTHER_KIND
         assert list(writer.check()) == []
     assert sorted(path.name for path in index.glob("vectors-*")) == ["vectors-1.faiss", "vectors-3.faiss"]
 
