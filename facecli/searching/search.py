@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeAlias
@@ -32,9 +33,14 @@ if TYPE_CHECKING:  # see gathering
 
 MANY = 10
 """The number of queries from which on progress is reported."""
-MOST_TOGETHER = 64
-"""The most queries that are compared with the index at once. The first is answered alone, then twice as many each time:
-the first rows come at once, and many queries share a scan."""
+TOGETHER, MOST_TOGETHER = 64, 1024
+"""The most queries that are compared with the index at once: many only where they come fast and have few matches. The
+first is answered alone, then GROWTH times as many each time: the first rows come at once, and many share a scan."""
+GROWTH = 8
+MOST_MATCHES = 1 << 16
+"""The most matches of queries that are compared at once, beyond TOGETHER of them."""
+FAST_SECONDS = 0.5
+"""In which queries come fast: faces and people of the index do, photos mostly don't."""
 MOST_COUNTED = 10_000
 """Matches beyond this number are not counted."""
 OTHER_VERSION = "search with the facecli that made it, or let `facecli index --migrate` embed everything again"
@@ -141,13 +147,20 @@ class IndexSearch:
 
     def _in_order(self, gathered: Iterator[Gathered]) -> Iterator[Answered]:
         waiting: list[Gathered] = []
-        size = 1
+        size, began = 1, time.monotonic()
         for found in gathered:
             waiting.append(found)
             if len(waiting) == size:
+                are_fast = time.monotonic() - began < FAST_SECONDS
                 yield from self._answers(waiting)
-                waiting, size = [], min(2 * size, MOST_TOGETHER)
+                waiting, size = [], min(GROWTH * size, self._most_together() if are_fast else TOGETHER)
+                began = time.monotonic()
         yield from self._answers(waiting)
+
+    def _most_together(self) -> int:
+        """The most queries to compare at once, by the matches that each may have."""
+        top = 0 if self._options.bursts else self._options.top
+        return min(MOST_TOGETHER, max(TOGETHER, MOST_MATCHES // top)) if top else TOGETHER
 
     def _answers(self, gathered: Sequence[Gathered]) -> Iterator[Answered]:
         """The answers to some queries; their faces are compared with the index at once."""

@@ -18,7 +18,8 @@ import pytest
 from facecli.config import SearchOptions
 from facecli.searching import search as search_module
 from facecli.searching.search import IndexSearch
-from facecli.store.reader import open_reader
+from facecli.store.reader import IndexReader, open_reader
+from facecli.types import FloatArray, Match, SearchResult
 
 if TYPE_CHECKING:
     from conftest import Shell
@@ -162,6 +163,29 @@ def test_the_first_answer_needs_the_first_query_only(album_home: Path, monkeypat
             next(answers)
             assert len(search.photos) == 1
             assert [a.query.query for a in answers][:3] == ["eileen.png", "group.jpg", "face:1"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("patience", "top", "together"),
+    [(60, 10, [1, 8, 64, 512, 15]), (0, 10, [1, 8, *[64] * 9, 15]), (60, 1000, [1, 8, 64, *[65] * 8, 7])],
+)
+def test_queries_that_come_fast_are_compared_together(
+    album_home: Path, monkeypatch: pytest.MonkeyPatch, patience: float, top: int, together: list[int]
+) -> None:
+    monkeypatch.setattr(search_module, "FAST_SECONDS", patience)
+    sizes: list[int] = []
+    nearest = IndexReader.nearest
+
+    def noting(reader: IndexReader, vectors: FloatArray, **asked: Any) -> list[list[Match]]:
+        sizes.append(len(vectors))
+        return nearest(reader, vectors, **asked)
+
+    monkeypatch.setattr(IndexReader, "nearest", noting)
+    with open_reader(album_home / ".facecli") as reader:
+        search = IndexSearch(reader, SearchOptions(threshold="none", top=top))
+        answers = list(search.answer(["face:1", "face:2"] * 300))
+    assert [isinstance(answer, SearchResult) for answer in answers] == [True] * 600
+    assert sizes == together
 
 
 def test_rows_are_there_before_the_next_query_and_after_ctrl_c(shell: Shell, album_home: Path) -> None:

@@ -18,7 +18,7 @@ from facecli.types import FloatArray
 _PART, _MOST_PARTS = 1 << 15, 64
 _MOST_LAG = 0.1
 """The share of the slots that the compact file may lack where it is used."""
-_MANY_FOR_PASS = 400
+_MANY_FOR_PASS = 128
 """The number of queries from which products of blocks with all of them are faster than a first pass for each."""
 _TRIES = 3
 
