@@ -69,7 +69,7 @@ def test_together(kitchen: Kitchen, shell: Shell) -> None:
             )
     assert kitchen("together.sh", "a.png", "b.png") == "album/party/gdp.jpg\n"
     assert kitchen("together.sh", "a.png", "yaoming.jpg", code=1) == ""
-    kitchen("together.sh", "a.png", "gone.jpg", code=2)
+    assert kitchen("together.sh", "a.png", "gone.jpg", code=2) == ""
 
 
 def test_newest(kitchen: Kitchen, shell: Shell) -> None:

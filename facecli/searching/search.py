@@ -37,8 +37,8 @@ TOGETHER, MOST_TOGETHER = 64, 1024
 """The most queries that are compared with the index at once: many only where they come fast and have few matches. The
 first is answered alone, then GROWTH times as many each time: the first rows come at once, and many share a scan."""
 GROWTH = 8
-MOST_MATCHES = 1 << 16
-"""The most matches of queries that are compared at once, beyond TOGETHER of them."""
+MOST_MATCHES = 1 << 17
+"""The most matches that are held at once, but for those of a single query."""
 FAST_SECONDS = 0.5
 """In which queries come fast: faces and people of the index do, photos mostly don't."""
 MOST_COUNTED = 10_000
@@ -95,6 +95,8 @@ class IndexSearch:
         self.threshold = choose_threshold(self._options.threshold, calibration, reader.info.faces)
         self._scale = None if calibration is None else confidence_scale(calibration, reader.info.faces)
         self._gathering = Gathering(reader, self._options, self._around)
+        self._most_found = 1
+        """The most matches of a face so far."""
 
     @property
     def photos(self) -> tuple[QueryPhoto, ...]:
@@ -153,14 +155,15 @@ class IndexSearch:
             if len(waiting) == size:
                 are_fast = time.monotonic() - began < FAST_SECONDS
                 yield from self._answers(waiting)
-                waiting, size = [], min(GROWTH * size, self._most_together() if are_fast else TOGETHER)
+                waiting, size = [], min(GROWTH * size, self._most_together(are_fast=are_fast))
                 began = time.monotonic()
         yield from self._answers(waiting)
 
-    def _most_together(self) -> int:
-        """The most queries to compare at once, by the matches that each may have."""
-        top = 0 if self._options.bursts else self._options.top
-        return min(MOST_TOGETHER, max(TOGETHER, MOST_MATCHES // top)) if top else TOGETHER
+    def _most_together(self, *, are_fast: bool) -> int:
+        """The most queries to compare at once, by the matches that each may have, or those before have had."""
+        bounded = self._options.top and not self._options.bursts
+        most = MOST_TOGETHER if are_fast and bounded else TOGETHER
+        return min(most, max(1, MOST_MATCHES // (self._options.top if bounded else self._most_found)))
 
     def _answers(self, gathered: Sequence[Gathered]) -> Iterator[Answered]:
         """The answers to some queries; their faces are compared with the index at once."""
@@ -174,12 +177,15 @@ class IndexSearch:
 
     def _as_one(self, gathered: Iterator[Gathered]) -> Iterator[Answered]:
         faces: list[QueryFace] = []
+        failed = False
         for found in gathered:
             if isinstance(found, QueryFailure):
+                failed = True
                 yield found
             else:
                 faces += found
-        yield from self._match(combine_faces(faces, self._options.combine))
+        if not (failed and self._options.combine is Combine.ALL):  # of no photo is it known that it shows everybody
+            yield from self._match(combine_faces(faces, self._options.combine))
 
     def _match(self, blocks: Sequence[Block]) -> Iterator[SearchResult]:
         """The result of each block; all blocks are compared with the index at once."""
@@ -206,7 +212,9 @@ class IndexSearch:
             among = self.selected.slots if self.selected is not None else None
             leave_out = [np.array(left_out, np.int64) for _, left_out in asked]
             scope = Scope(leave_out, among, self._first_pass())
-            nearest = iter(self._reader.nearest(vectors, top=most, minimum=minimum, by=by, scope=scope))
+            found = self._reader.nearest(vectors, top=most, minimum=minimum, by=by, scope=scope)
+            self._most_found = max(self._most_found, *map(len, found))
+            nearest = iter(found)
         for block in blocks:
             yield (
                 block,

@@ -123,6 +123,14 @@ def test_photos_that_show_two_people(party: Shell) -> None:
         assert party("search", "-l", *again, "--combine", "all").out == once
 
 
+def test_of_no_photo_is_it_known_that_it_shows_all_if_a_query_fails(party: Shell) -> None:
+    party("people", "name", "1", "Anna")
+    for combine, shown in (("all", 0), ("any", 4)):
+        found = party("search", "-l", "Anna", "Bem", "--combine", combine, code=2)
+        assert "nobody in the index is called so: Bem" in found.errors
+        assert len(found.text.splitlines()) == shown
+
+
 def test_queries_that_match_all_are_the_photos_of_each(party: Shell) -> None:
     photo = party.work / "album/0.jpg"
     each = records(party("search", "--json", "-k", "0", "--face", "all", photo))

@@ -165,14 +165,8 @@ def test_the_first_answer_needs_the_first_query_only(album_home: Path, monkeypat
             assert [a.query.query for a in answers][:3] == ["eileen.png", "group.jpg", "face:1"]  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize(
-    ("patience", "top", "together"),
-    [(60, 10, [1, 8, 64, 512, 15]), (0, 10, [1, 8, *[64] * 9, 15]), (60, 1000, [1, 8, 64, *[65] * 8, 7])],
-)
-def test_queries_that_come_fast_are_compared_together(
-    album_home: Path, monkeypatch: pytest.MonkeyPatch, patience: float, top: int, together: list[int]
-) -> None:
-    monkeypatch.setattr(search_module, "FAST_SECONDS", patience)
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many queries each scan will be for."""
     sizes: list[int] = []
     nearest = IndexReader.nearest
 
@@ -181,11 +175,42 @@ def test_queries_that_come_fast_are_compared_together(
         return nearest(reader, vectors, **asked)
 
     monkeypatch.setattr(IndexReader, "nearest", noting)
+    return sizes
+
+
+@pytest.mark.parametrize(
+    ("patience", "top", "together"),
+    [
+        (60, 10, [1, 8, 64, 512, 15]),
+        (0, 10, [1, 8, *[64] * 9, 15]),
+        (60, 1000, [1, 8, 64, *[131] * 4, 3]),
+        (60, 1 << 15, [1, *[4] * 149, 3]),
+        (60, 0, [1, 8, *[64] * 9, 15]),
+    ],
+)
+def test_queries_that_come_fast_are_compared_together(
+    album_home: Path, monkeypatch: pytest.MonkeyPatch, patience: float, top: int, together: list[int]
+) -> None:
+    monkeypatch.setattr(search_module, "FAST_SECONDS", patience)
+    sizes = noted(monkeypatch)
     with open_reader(album_home / ".facecli") as reader:
         search = IndexSearch(reader, SearchOptions(threshold="none", top=top))
         answers = list(search.answer(["face:1", "face:2"] * 300))
     assert [isinstance(answer, SearchResult) for answer in answers] == [True] * 600
     assert sizes == together
+
+
+@pytest.mark.parametrize("options", [{"top": 0}, {"top": 10, "bursts": True}])
+def test_queries_with_many_matches_are_compared_one_by_one(
+    album_home: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    """Where each may have as many as there are faces, they would not fit into the memory together."""
+    monkeypatch.setattr(search_module, "MOST_MATCHES", 5)
+    sizes = noted(monkeypatch)
+    with open_reader(album_home / ".facecli") as reader:
+        search = IndexSearch(reader, SearchOptions(threshold="none", **options))
+        assert all(isinstance(answer, SearchResult) for answer in search.answer([f"face:{n}" for n in range(1, 13)]))
+    assert sizes == [1] * 12
 
 
 def test_rows_are_there_before_the_next_query_and_after_ctrl_c(shell: Shell, album_home: Path) -> None:
