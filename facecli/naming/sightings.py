@@ -18,8 +18,8 @@ Votes = dict[str, list[int]]
 def apply_sightings(editor: PeopleEditor, seen: Mapping[str, Sequence[int]]) -> Applied:
     """Name people by the faces at which names were seen, as one step.
 
-    A person gets the name that most of its faces have. A face with another name goes to whom that name is of, alone: it
-    was given to the face, and the person may be named rightly. A face with two names gets none.
+    A person gets the name that was seen at most of its faces. A face with another name goes to whom that name is of,
+    alone: it was given to the face, and the person may be named rightly. A face with two names gets none.
     """
     spelled: dict[str, str] = {}
     names: dict[int, set[str]] = {}
@@ -61,9 +61,12 @@ def _votes(editor: PeopleEditor, names: Mapping[int, set[str]]) -> dict[int, Vot
 def _shared_out(editor: PeopleEditor, votes: Mapping[int, Votes]) -> tuple[list[tuple[int, str, list[int]]], Votes]:
     """The people who get a name, with the faces that have it, and single faces by the names of others."""
     lines, single = [], Votes()
+    owners = {same_name(one.name): person for person, one in editor.standing.people.items() if one.name}
+    known = {person: name for name, person in owners.items()}
     for person, by_name in sorted(votes.items()):
-        known = editor.standing.people.get(person)
-        best = _most(by_name, known.name if known is not None else "") if person else None
+        best = _most(by_name, known.get(person, "")) if person else None
+        if best in owners and person in known:
+            best = _most(_with_unseen(by_name, known[person], editor.faces_of(person)), known[person])
         for one, faces in sorted(by_name.items()):
             if one == best:
                 lines.append((person, one, faces))
@@ -72,6 +75,15 @@ def _shared_out(editor: PeopleEditor, votes: Mapping[int, Votes]) -> tuple[list[
     return lines, single
 
 
+def _with_unseen(votes: Votes, known: str, faces: Sequence[int]) -> Votes:
+    """The faces of a person by their names, at which none was seen by the name that the person has.
+
+    They count where the name most seen is another person's: a single one must not make two people with names one.
+    """
+    seen = {face for them in votes.values() for face in them}
+    return votes | {known: [*votes.get(known, ()), *(face for face in faces if face not in seen)]}
+
+
 def _most(votes: Votes, known: str) -> str:
     """The name at most faces; of several, the one that the person has, else the first."""
-    return min(votes, key=lambda one: (-len(votes[one]), one != same_name(known), one))
+    return min(votes, key=lambda one: (-len(votes[one]), one != known, one))

@@ -47,6 +47,27 @@ def test_a_name_at_several_people_makes_them_one(people: IndexPeople) -> None:
     assert (done.complaints, listed(people)) == ((), [("Ann", 9), ("Cleo", 3)])
 
 
+def test_one_face_does_not_make_two_people_with_names_one(people: IndexPeople) -> None:
+    ann, ben = faces(people, 1), faces(people, 2)
+    people.name(1, "Ann")
+    people.name(2, "Ben")
+    done = people.apply_sightings({"ben": ann[:1]})
+    assert (done.complaints, listed(people)) == ((), [("Ben", 5), ("Ann", 4), (None, 3)])
+    people.undo()
+    assert people.apply_sightings({"Ben": ann[:3]}).complaints == ()
+    assert listed(people) == [("Ben", 9), (None, 3)]
+    people.undo()
+    people.apply_sightings({"Ben": ann, "Ann": ben})
+    assert [face.face_id for face in people.faces("Ann") if face.face_id not in ben] == []
+    assert listed(people) == [("Ben", 5), ("Ann", 4), (None, 3)]
+
+
+def test_a_new_name_at_one_face_is_the_persons(people: IndexPeople) -> None:
+    people.name(1, "Ann")
+    people.apply_sightings({"Ann Smith": faces(people, 1)[:1]})
+    assert listed(people)[0] == ("Ann Smith", 5)
+
+
 def test_a_face_with_two_names_gets_none(people: IndexPeople) -> None:
     face = faces(people, 1)[0]
     done = people.apply_sightings({"Ann": [face], "Ben": [face]})
