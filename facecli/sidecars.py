@@ -18,7 +18,7 @@ from facecli.limits import PhotoLimits
 from facecli.photos.captured import orientation_of_file
 from facecli.photos.embedded import embedded_xmp
 from facecli.photos.files import read_photo
-from facecli.regions import SAME, Area, Region, RegionSet, overlap, turned, upright, write_items, write_xmp
+from facecli.regions import RDF, SAME, Area, Region, RegionSet, overlap, turned, upright, write_items, write_xmp
 from facecli.reporting import Reporter
 from facecli.sidecar_files import SharedFile
 from facecli.store.reader import IndexReader
@@ -26,12 +26,14 @@ from facecli.store.records import StoredPhoto
 from facecli.types import Skipped
 from facecli.whole_files import Part, clear_parts
 from facecli.wording import counted
-from facecli.xmp import read_xmp
+from facecli.xmp import names_used, parse_xmp, read_xmp
 from facecli.xmp_merging import put_names
 
 OWN = "facecli "
 """The beginning of the name that facecli leaves in its sidecars; its version and the tag of the index follow."""
 _SECONDS = 120
+_COPIED = ("-XMP-mwg-rs:all", "-XMP-iptcExt:PersonInImage", "-XMP-MP:all")
+"""What exiftool takes over from what facecli made."""
 
 
 class Named(Struct, frozen=True):
@@ -171,8 +173,17 @@ class SidecarWriter:
         """Put the names into a file by exiftool, which keeps everything else."""
         with Part(os.path.dirname(target)) as part:
             part.fill([made])
-            tags = ("-XMP-mwg-rs:all", "-XMP-iptcExt:PersonInImage", "-XMP-MP:all")
-            self._run("-overwrite_original", "-tagsFromFile", part.path, *tags, target)
+            if not read_xmp(made, target).plain:
+                self._ask_whole(made, part.path, target)
+            self._run("-overwrite_original", "-tagsFromFile", part.path, *_COPIED, target)
+
+    def _ask_whole(self, made: bytes, path: str, target: str) -> None:
+        """Raise FacecliError if exiftool would leave out a property of a region, as those that it does not know."""
+        kept = self._run("-XMP:all=", "-tagsFromFile", "@", *_COPIED, "-o", "-", path)
+        lost = names_used(parse_xmp(made, target)) - names_used(parse_xmp(kept, target))
+        named = ", ".join(sorted(name.rpartition("}")[2] for name in lost if RDF not in name))
+        if named:
+            raise FacecliError(f"exiftool would lose {named} of its regions", target)
 
     def _run(self, *arguments: str) -> bytes:
         assert self._tool is not None

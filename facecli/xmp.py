@@ -23,7 +23,7 @@ def read_xmp(data: bytes, where: str) -> RegionSet:
     mwg = [_mwg_region(item) for item in mwg_items(root)]
     regions = tuple(filter(None, mwg)) or tuple(filter(None, map(_mp_region, mp_items(root))))
     toolkit = next((node.get("{adobe:ns:meta/}xmptk") or "" for node in root.iter("{adobe:ns:meta/}xmpmeta")), "")
-    plain = None not in mwg and _names_used(root) <= _names_used(_parsed(_SAMPLE))
+    plain = None not in mwg and names_used(root) <= names_used(_parsed(_SAMPLE))
     return RegionSet(regions, people_named(root), toolkit, _size(root), plain)
 
 
@@ -126,7 +126,8 @@ def _size(root: ET.Element) -> tuple[float, float] | None:
     return None
 
 
-def _names_used(root: ET.Element) -> set[str]:
+def names_used(root: ET.Element) -> set[str]:
+    """The names of all elements and attributes."""
     return {name for node in root.iter() for name in (node.tag, *node.attrib)}
 
 

@@ -100,6 +100,23 @@ def test_another_programs_sidecar_keeps_what_it_has(shell: Shell, named: int) ->
     assert named == 3
 
 
+def test_a_sidecar_that_exiftool_would_not_keep_whole_is_left(shell: Shell, named: int) -> None:
+    """It leaves out what it does not know of a region, without a word."""
+    shell("export", "--xmp")
+    path = shell.work / "album/o1.jpg.xmp"
+    known = path.read_text().replace("facecli ", "Other ")
+    path.write_text(known.replace("<mwg-rs:Area", "<mwg-rs:Rotation>0.2</mwg-rs:Rotation><mwg-rs:Area"))
+    shell("people", "name", "Carla & Región", "Carla")
+    assert "1 merged" in shell("export", "--xmp").errors
+    assert exiftool("-s3", "-RegionRotation", str(path)) == "0.2\n"
+    own = 'xmlns:my="http://example.org/" my:thing="x" '
+    path.write_text(known.replace("<mwg-rs:Area ", f"<mwg-rs:Area {own}"))
+    before = path.read_text()
+    assert "exiftool would lose thing" in shell("export", "--xmp", code=3).errors
+    assert path.read_text() == before
+    assert named == 3
+
+
 def test_without_exiftool_another_programs_sidecar_is_left_with_a_line(shell: Shell, named: int) -> None:
     path = shell.work / "album/o1.jpg.xmp"
     path.write_text('<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="Other"/>')
