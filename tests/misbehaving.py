@@ -91,7 +91,7 @@ def add_test_devices(patch: pytest.MonkeyPatch) -> None:
 
 
 def slow(_feed: NDArray[Any], _before: int) -> None:
-    time.sleep(0.05)
+    time.sleep(0.25)  # much more than a run takes, also on a busy machine
 
 
 def lost_after(runs: int) -> Behaviour:
