@@ -30,14 +30,20 @@ def wall_time(moment: datetime) -> int:
     return (moment.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
 
 
+_FIRST_MS = wall_time(datetime(1, 1, 1, tzinfo=UTC))
+_LAST_MS = wall_time(datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC))
+
+
+def is_time(taken_ms: int) -> bool:
+    """Whether a number of milliseconds since 1970 is in the years 1 to 9999, which are all that can be shown."""
+    return _FIRST_MS <= taken_ms <= _LAST_MS
+
+
 def iso_time(taken_ms: int | None) -> str | None:
     """A time as 2004-07-14T12:00:00, with milliseconds if it has any; None for None and beyond the years 1 to 9999."""
-    if taken_ms is None:
+    if taken_ms is None or not is_time(taken_ms):
         return None
-    try:
-        moment = _EPOCH + timedelta(milliseconds=taken_ms)
-    except OverflowError:
-        return None
+    moment = _EPOCH + timedelta(milliseconds=taken_ms)
     return moment.replace(tzinfo=None).isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
 
 

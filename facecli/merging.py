@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from msgspec import Struct, field
@@ -90,7 +91,7 @@ def merge_indexes(
                     report.photos.total, report.faces.total = known.info.photos, known.info.faces
                 _rehearse(Merge(known, shards), report, reporter)
             else:
-                with _open_target(target, shards, request.wait_seconds) as writer:
+                with _open_target(target, shards, request.wait_seconds) as writer, _no_garbage_collection():
                     _Merging(writer, shards, report, reporter).run(stop)
         finally:
             reporter.stop()
@@ -132,6 +133,21 @@ def _open_target(target: Path, shards: Sequence[IndexReader], wait_seconds: floa
     named = None if belongs_to_another(Path(about.directory)) else about.model_directory
     kind = EmbeddingKind(about.fingerprint, about.licence, named)
     return open_writer(target, kind, create=True, wait_seconds=wait_seconds)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep the collector of cycles from going through millions of rows, none of which is in a cycle.
+
+    It would take a tenth of the time of a merge.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class _Merging:

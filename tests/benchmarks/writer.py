@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from scale import KIND, make_file, some_embeddings
 
+from facecli.captures import Capture
 from facecli.config import IndexOptions, ScanOptions
 from facecli.indexing.batch_writer import BatchWriter
 from facecli.indexing.change_detector import ChangeDetector
@@ -52,7 +53,9 @@ class Engine:
         number = file.mtime_ns % 10**18
         digest = np.random.default_rng(number).bytes(16)
         first = number % 63 * self._faces
-        return IndexedPhoto(file, digest, 4000, 3000, self._found, self._embeddings[first : first + self._faces])
+        capture = Capture(1_000_000 * number, 120, 48.2, 16.4, "Canon", "Canon EOS 5D Mark III")
+        embeddings = self._embeddings[first : first + self._faces]
+        return IndexedPhoto(file, digest, 4000, 3000, self._found, embeddings, capture)
 
 
 def make_files(folder: Path, count: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from functools import cache
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 import numpy as np
 import xxhash
@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from facecli.captures import LONGEST_NAME, Capture, iso_time
+from facecli.captures import LONGEST_NAME, Capture, is_time
 from facecli.store.vector_file import Codes
 from facecli.types import Box, FloatArray, IndexedPhoto, PhotoFile
 
@@ -78,15 +78,20 @@ def read_capture(values: Sequence[object]) -> Capture | None:
     looked, taken, offset, latitude, longitude, make, model = values
     if looked is None:
         return None
-    place = [
-        one if isinstance(one, float) and abs(one) <= most else None for one, most in ((latitude, 90), (longitude, 180))
-    ]
+    if not (_is_degrees(latitude, 90) and _is_degrees(longitude, 180)):
+        latitude = longitude = None
     return Capture(
-        taken if isinstance(taken, int) and iso_time(taken) is not None else None,
+        taken if isinstance(taken, int) and is_time(taken) else None,
         offset if isinstance(offset, int) and abs(offset) <= _MOST_OFFSET else None,
-        *(place if None not in place else (None, None)),
-        *(name[:LONGEST_NAME] if isinstance(name, str) else "" for name in (make, model)),
+        latitude,
+        longitude,
+        make[:LONGEST_NAME] if isinstance(make, str) else "",
+        model[:LONGEST_NAME] if isinstance(model, str) else "",
     )
+
+
+def _is_degrees(value: object, most: int) -> TypeGuard[float]:
+    return isinstance(value, float) and abs(value) <= most
 
 
 def face_rows(photo: IndexedPhoto) -> list[FaceRow]:
@@ -135,9 +140,9 @@ def _finite(numbers: Numbers) -> Numbers:
     return numbers
 
 
-def read_codes(blobs: list[bytes], dimension: int) -> Codes:
+def read_codes(blobs: Sequence[bytes], dimension: int) -> Codes:
     """Read embeddings as float16 (n, `dimension`); raises ValueError where a blob has another length."""
-    if any(len(blob) != 2 * dimension for blob in blobs):
+    if not {2 * dimension}.issuperset(map(len, blobs)):
         raise ValueError("an embedding of another length")
     return np.frombuffer(b"".join(blobs), "<f2").reshape(len(blobs), dimension)
 
@@ -162,7 +167,7 @@ def _squares() -> NDArray[np.float32]:
         return numbers * numbers
 
 
-def read_boxes(blobs: list[bytes]) -> FloatArray:
+def read_boxes(blobs: Sequence[bytes]) -> FloatArray:
     """Read boxes as float32 (n, 4): x1, y1, x2, y2 in pixels; damaged ones may hold NaN or infinity.
 
     Raises ValueError where a blob does not have 16 bytes.
@@ -170,7 +175,7 @@ def read_boxes(blobs: list[bytes]) -> FloatArray:
     return _read_numbers(blobs, _BOX.size).reshape(len(blobs), 4)
 
 
-def read_all_landmarks(blobs: list[bytes]) -> FloatArray:
+def read_all_landmarks(blobs: Sequence[bytes]) -> FloatArray:
     """Read landmarks as float32 (n, 5, 2): x, y in pixels; damaged ones may hold NaN or infinity.
 
     Raises ValueError where a blob does not have 40 bytes.
@@ -178,8 +183,8 @@ def read_all_landmarks(blobs: list[bytes]) -> FloatArray:
     return _read_numbers(blobs, _LANDMARKS.size).reshape(len(blobs), 5, 2)
 
 
-def _read_numbers(blobs: list[bytes], size: int) -> FloatArray:
-    if any(len(blob) != size for blob in blobs):
+def _read_numbers(blobs: Sequence[bytes], size: int) -> FloatArray:
+    if not {size}.issuperset(map(len, blobs)):
         raise ValueError("a blob of another length")
     return np.frombuffer(b"".join(blobs), "<f4").astype(np.float32)
 

@@ -120,12 +120,12 @@ class WholeRows(FileQueries):
                 f"WHERE f.photo_id IN ({_marks(some)}) AND f.set_id = ? ORDER BY f.photo_id, f.face_id"
             )
             with trusted(self.path):
-                for photo_id, face in self._faces_in(self.rows(query, (*some, self.set_id))):
+                for photo_id, face in zip(*self._faces_in(self.rows(query, (*some, self.set_id))), strict=True):
                     found.setdefault(photo_id, []).append(face)
         return found
 
-    def _faces_in(self, rows: list[Row]) -> Iterator[tuple[int, FaceRow]]:
-        """Each face with the id of its photo; raises TypeError or ValueError where one is damaged."""
+    def _faces_in(self, rows: list[Row]) -> tuple[Sequence[int], list[FaceRow]]:
+        """The ids of photos and their faces; raises TypeError or ValueError where one is damaged."""
         photos, ids, boxes, scores, passes, marks, checksums, codes = _columns(rows, _FACE_TYPES)
         numbers = np.concatenate([read_boxes(boxes).ravel(), read_all_landmarks(marks).ravel()])
         if (
@@ -136,11 +136,10 @@ class WholeRows(FileQueries):
             raise ValueError("not the numbers of a face")
         if not are_unit(read_codes(codes, self.dimension)).all():
             raise ValueError("not an embedding")
-        faces = map(FaceRow, boxes, scores, passes, marks, codes)
-        for face, number, photo_id, checksum in zip(faces, ids, photos, checksums, strict=True):
-            if face.checksum(number, photo_id) != checksum:
-                raise ValueError("not the face that was written")
-            yield photo_id, face
+        faces = list(map(FaceRow, boxes, scores, passes, marks, codes))
+        if tuple(map(FaceRow.checksum, faces, ids, photos)) != checksums:
+            raise ValueError("not the face that was written")
+        return photos, faces
 
     @property
     def dimension(self) -> int:
@@ -193,12 +192,12 @@ class WholeRows(FileQueries):
             }
 
 
-def _columns(rows: list[Row], types: tuple[Types, ...]) -> Iterator[list[Any]]:
+def _columns(rows: list[Row], types: tuple[Types, ...]) -> Iterator[tuple[Any, ...]]:
     """The columns of rows; raises TypeError where a value is not of its column's type."""
     for column, wanted in zip(zip(*rows, strict=True) if rows else [()] * len(types), types, strict=True):
         if not wanted.issuperset(map(type, column)):
             raise TypeError("a value of another type")
-        yield list(column)
+        yield column
 
 
 def _portions(values: list[object]) -> Iterator[list[object]]:

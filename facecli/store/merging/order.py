@@ -45,8 +45,11 @@ def arriving(shards: Sequence[Catalogue]) -> Iterator[Arriving]:
 
     merged = heapq.merge(*map(of, range(len(shards))), key=lambda one: one.photo.place)
     for same in _groups(merged, lambda one: one.photo.place):
+        if len(same) == 1:
+            yield same[0]
+            continue
         best = max(same, key=lambda one: (not one.photo.again, one.photo.file.mtime_ns))
-        yield best if len(same) == 1 else Arriving(best.photo, best.shard, len(same) - 1)
+        yield Arriving(best.photo, best.shard, len(same) - 1)
 
 
 def chunks(photos: Iterable[Arriving]) -> Iterator[list[Arriving]]:
