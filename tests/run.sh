@@ -81,7 +81,8 @@ check "ruff check" "$bin/ruff" check .
 check "ruff format" "$bin/ruff" format --check .
 check "mypy --strict" "$bin/mypy" --strict
 check "the wheel, built, installed elsewhere and used" eval '(try_wheel)'
-check "pytest" "$bin/python" -m pytest "$@"
+# Each worker has neighbouring tests, which share fixtures, and takes over some of another's at its end; `-n 0` is for one process.
+check "pytest" "$bin/python" -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal "$@"
 check "a GPU machine without its GPU" bash tests/gpu/dry_run.sh
 # Last, since with OpenVINO in the environment every long run would be free to take it.
 install "$place/.venv-tests" "openvino>=2025.0"

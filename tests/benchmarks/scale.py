@@ -105,12 +105,13 @@ def timed(action: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def best(action: Callable[[], object], tries: int = 5) -> float:
+def best(action: Callable[[], object], tries: int) -> float:
     return min(timed(action) for _ in range(tries))
 
 
-def measure(home: Path, faces: int) -> Row:
-    """Make an index of a number of faces and measure it."""
+def measure(home: Path, faces: int, tries: int) -> Row:
+    """Make an index of a number of faces and measure it; `tries` are of calls, and new processes have half as many."""
+    processes = (tries + 1) // 2
     index, album, chance = home / ".facecli", home / "album", np.random.default_rng(faces)
     with open_writer(index, KIND, create=True) as writer:
         writer.set_roots([str(album)], {})
@@ -120,16 +121,16 @@ def measure(home: Path, faces: int) -> Row:
         assert reader.info.faces == faces
         photos = reader.info.photos
     before = memory_mb()
-    opening = best(lambda: open_reader(index).close(), 20)
+    opening = best(lambda: open_reader(index).close(), 4 * tries)
     growth = memory_mb() - before
     query = some_embeddings(chance, 1)
-    cold = min(float(run([sys.executable, "-c", COLD, str(index)], query.tobytes())) for _ in range(3))
+    cold = min(float(run([sys.executable, "-c", COLD, str(index)], query.tobytes())) for _ in range(processes))
     with open_reader(index) as reader:
-        warm = best(lambda: reader.nearest(query, top=10, minimum=None, by=By.PHOTO))
+        warm = best(lambda: reader.nearest(query, top=10, minimum=None, by=By.PHOTO), tries)
         scope = Scope(first_pass=0.12)
-        over = best(lambda: reader.nearest(query, top=10, minimum=0.34, by=By.PHOTO, scope=scope))
-    no_op = best(lambda: run([sys.executable, "-m", "facecli", "index", "-q", "-i", str(index), str(album)]), 2)
-    find = best(lambda: run(["find", str(album), "-printf", r"%p %s %T@\n"]), 2)
+        over = best(lambda: reader.nearest(query, top=10, minimum=0.34, by=By.PHOTO, scope=scope), tries)
+    no_op = best(lambda: run([sys.executable, "-m", "facecli", "index", "-q", "-i", str(index), str(album)]), processes)
+    find = best(lambda: run(["find", str(album), "-printf", r"%p %s %T@\n"]), processes)
     size = sum(path.stat().st_size for path in index.iterdir()) / 1e6
     with open_writer(index) as writer:
         adding = sum(
@@ -189,6 +190,7 @@ def table(rows: list[Row]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--faces", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--tries", type=int, default=5, help="of which the best counts")
     parser.add_argument("--json", action="store_true")
     parser.add_argument(
         "--work", type=Path, help="where the indexes are made, and taken away again (2.5 GB for a million faces)"
@@ -197,7 +199,7 @@ def main() -> None:
     rows = []
     for faces in asked.faces:
         with tempfile.TemporaryDirectory(dir=asked.work) as home:
-            rows.append(measure(Path(home), faces))
+            rows.append(measure(Path(home), faces, asked.tries))
     sys.stdout.write((json.dumps([asdict(row) for row in rows]) if asked.json else table(rows)) + "\n")
 
 

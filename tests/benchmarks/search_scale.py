@@ -159,13 +159,13 @@ def _run(command: list[str]) -> tuple[float, float, float]:
     return float(out or 0), wall * 1000, cpu * 1000
 
 
-def measure(folder: Path, faces: int, real: FloatArray | None) -> Row:
+def measure(folder: Path, faces: int, real: FloatArray | None, tries: int) -> Row:
     file, encoding = make_files(folder, faces, real)
     one, many = queries_of(file, 1, faces), queries_of(file, 100, faces)
     np.save(folder / "query.npy", one)
-    cold = [_cold(folder, faces, way) for way in WAYS]
-    processes = [in_new_process(folder, faces, WAYS[-1], cold=False) for _ in range(5)]
-    bare = [_run([sys.executable, "-c", BARE]) for _ in range(5)]
+    cold = [_cold(folder, faces, way, (tries + 1) // 2) for way in WAYS]
+    processes = [in_new_process(folder, faces, WAYS[-1], cold=False) for _ in range(tries)]
+    bare = [_run([sys.executable, "-c", BARE]) for _ in range(tries)]
     ways = [opening() for opening in ways_of(file, faces)]
     for way in ways:
         way(one)
@@ -177,11 +177,11 @@ def measure(folder: Path, faces: int, real: FloatArray | None) -> Row:
     return Row(faces, *sizes, encoding, *times, _candidates(file, many), ours, imports)
 
 
-def _cold(folder: Path, faces: int, way: str) -> float:
+def _cold(folder: Path, faces: int, way: str, tries: int) -> float:
     """The milliseconds of a search with a cold disk cache; not measured where it would read gigabytes."""
     if faces > DISTINCT and way != WAYS[-1]:
         return float("nan")
-    return min(in_new_process(folder, faces, way, cold=True)[0] for _ in range(2))
+    return min(in_new_process(folder, faces, way, cold=True)[0] for _ in range(tries))
 
 
 def _candidates(file: VectorFile, queries: FloatArray) -> float:
@@ -246,6 +246,7 @@ def main() -> None:
     parser.add_argument("--compact-from", type=int, default=vector_writer.COMPACT_FROM, help="for a quick trial")
     parser.add_argument("--real", metavar="INDEX", help="an index of real faces")
     parser.add_argument("--hard", metavar="INDEX", help="an index of worse photos of the same people")
+    parser.add_argument("--tries", type=int, default=5, help="processes of which the best counts")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--work", type=Path, help="where the files are made, and taken away again")
     asked = parser.parse_args()
@@ -254,7 +255,7 @@ def main() -> None:
     rows = []
     for faces in asked.faces:
         with tempfile.TemporaryDirectory(dir=asked.work) as folder:
-            rows.append(measure(Path(folder), faces, real))
+            rows.append(measure(Path(folder), faces, real, asked.tries))
     recalls = {} if real is None else {"all pairs": recall(real, real)}
     if real is not None and asked.hard:
         recalls["hard queries"] = recall(read_faces(asked.hard), real)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 def test_smoke(tmp_path: Path) -> None:
     script = Path(__file__).with_name("scale.py")
-    command = [sys.executable, str(script), "--faces", "600", "1500", "--json", "--work", str(tmp_path)]
+    command = [sys.executable, str(script), "--faces", "600", "1500", "--tries", "1", "--json", "--work", str(tmp_path)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = json.loads(done.stdout)

@@ -46,6 +46,8 @@ def test_smoke(tmp_path: Path) -> None:
         "6000",
         "--compact-from",
         "3000",
+        "--tries",
+        "1",
         "--json",
         "--work",
         str(work),

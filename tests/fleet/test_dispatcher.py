@@ -295,19 +295,21 @@ def test_a_photo_that_only_a_worker_cannot_find_is_the_fault_of_the_worker() -> 
 
 def test_slow_workers_get_less() -> None:
     engine = FakeEngine(2)
-    free = {1: 0.0, 2: 0.0}
-    waiting: list[tuple[float, Event]] = []
+    now = 0
+    free = {1: 0, 2: 0}
+    waiting: list[tuple[int, Event]] = []
 
     def behave(worker: int, chunk: PhotoChunk) -> list[Event]:
-        """The first worker takes 1 ms for a photo, the second 10 ms."""
-        free[worker] = max(free[worker], time.monotonic()) + len(chunk.tasks) * (0.001 if worker == 1 else 0.01)
+        """The first worker takes 1 ms for a photo, the second 10 ms, of a clock that goes on while the driver waits."""
+        free[worker] = max(free[worker], now) + len(chunk.tasks) * (1 if worker == 1 else 10)
         waiting.append((free[worker], (worker, answer(chunk))))
         return []
 
     def wait(_seconds: float) -> list[Event]:
+        nonlocal now
         began, engine.events[:] = engine.events[:], []
-        time.sleep(0.001)
-        ready = [event for due, event in waiting if due <= time.monotonic()]
+        now += 1
+        ready = [event for due, event in waiting if due <= now]
         waiting[:] = [(due, event) for due, event in waiting if event not in ready]
         return [*began, *ready]
 

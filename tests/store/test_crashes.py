@@ -7,6 +7,8 @@ an uninterrupted run.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import shutil
 import sys
@@ -36,6 +38,13 @@ from facecli.store.writer import IndexWriter, open_writer, repair_index
 from facecli.types import IndexedPhoto, PhotoFile, Skipped, SkipReason
 
 KILLED = 9
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_process() -> None:
+    """Give back what earlier tests have left in memory: each of a thousand forks copies the tables of all of it."""
+    gc.collect()
+    getattr(ctypes.CDLL(None), "malloc_trim", int)(0)  # where the C library is glibc
 
 
 @dataclass(frozen=True)

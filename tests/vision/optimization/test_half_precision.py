@@ -1,9 +1,8 @@
-"""Half precision for a recogniser: converted, compared, timed, cached; the CPU stands in for the accelerator."""
+"""Half precision for a recogniser: converted, compared, timed (by a counter), cached; the CPU is the accelerator."""
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,15 +37,28 @@ from facecli.vision.runtime.session import OnnxSession, Session, open_session
 PROCESSOR = Device("cpu", CPU)
 
 
+class Clock:
+    """Goes on by a millisecond when it is read, and by what slow sessions take."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 0.001
+        return self.now
+
+
+CLOCK = Clock()
+
+
 class Slow:
-    """A slow session."""
+    """A session that is slow by the clock."""
 
     def __init__(self, session: Session, seconds: float = 0.1) -> None:
         self.provider, self.input, self.outputs = session.provider, session.input, session.outputs
         self.session, self.seconds = session, seconds
 
     def run(self, feed: NDArray[Any]) -> list[NDArray[Any]]:
-        time.sleep(self.seconds)
+        CLOCK.now += self.seconds
         return self.session.run(feed)
 
 
@@ -55,6 +67,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(half_precision, "ROUNDS", 2)
     monkeypatch.setattr(half_precision, "ROWS", (4, 2, 1))
+    monkeypatch.setattr(equivalence.timings, "__defaults__", (CLOCK,))
     return tmp_path / "facecli" / "graphs"
 
 
