@@ -54,22 +54,23 @@ class Insertions:
     def add_faces(self, faces: Sequence[FaceRow], photo_id: int) -> int:
         """Add faces to a photo; returns the id of the first, which the others follow."""
         first, set_id, first_slot = self._next_face, self._row.set_id, self._row.slots + len(self.codes)
+        # Python's sqlite3 asks for an adapter of each bytes but not of a bytearray, which takes longer than the copy.
         self._faces += [
             (
                 face_id,
                 set_id,
                 photo_id,
                 slot,
-                face.box,
+                bytearray(face.box),
                 face.score,
                 face.found_by,
-                face.landmarks,
+                bytearray(face.landmarks),
                 face.checksum(face_id, photo_id),
             )
             for face_id, slot, face in zip(itertools.count(first), itertools.count(first_slot), faces)
         ]
         codes = [face.embedding for face in faces]
-        self._embeddings += zip(itertools.count(first), codes)
+        self._embeddings += zip(itertools.count(first), map(bytearray, codes))
         self.codes += codes
         self._next_face += len(faces)
         self.faces += len(faces)
