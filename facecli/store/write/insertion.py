@@ -38,7 +38,7 @@ class Insertions:
         """The embeddings of new slots, in the order of the slots."""
         self._photos: list[tuple[object, ...]] = []
         self._faces: list[tuple[object, ...]] = []
-        self._embeddings: list[tuple[int, bytes]] = []
+        self._embeddings: list[tuple[int, bytearray]] = []
 
     def add_photo(self, photo: PhotoRow, stored: bytes) -> int:
         """Add a photo without its faces under a stored path; returns its id."""
