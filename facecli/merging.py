@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +21,7 @@ from facecli.store.reader import IndexReader, open_reader
 from facecli.store.records import EmbeddingKind
 from facecli.store.writer import IndexWriter, open_writer
 from facecli.types import FaceCounts
+from facecli.wording import command_on
 
 
 class MergeRequest(Struct, frozen=True):
@@ -110,9 +110,7 @@ def _ask_shards(target: Path, named: Sequence[str]) -> list[Path]:
         raise UsageError("nothing to merge", target, hint="facecli merge DEST SHARD…")
     for shard in shards:
         if not is_index(shard):
-            raise IndexMissing(
-                "there is no index", shard, hint=f"facecli index -i {shlex.quote(str(shard))} PHOTOS makes one"
-            )
+            raise IndexMissing("there is no index", shard, hint=f"{command_on(shard, 'index')} PHOTOS makes one")
         if target.exists() and target.samefile(shard):
             raise UsageError("an index cannot be merged into itself", shard)
     return shards

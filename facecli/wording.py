@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 _JOINER = re.compile("(?<=[^\0-\x7f\u200c\u200d])[\u200c\u200d](?=[^\0-\x7f\u200c\u200d])")
 """A zero-width joiner or non-joiner between two letters, as Persian and Indian names and emoji have it; not between
@@ -17,6 +18,11 @@ def without_joiners(text: str) -> str:
 def is_shown(text: str) -> bool:
     """Whether a text has nothing that a terminal would obey, or that would not be seen."""
     return text.isprintable() or without_joiners(text).isprintable()
+
+
+def command_on(index: object, command: str) -> str:
+    """A command as typed for an index that it would not find by itself, by the index's directory."""
+    return f"facecli {command} -i {shlex.quote(str(index))}"
 
 
 def counted(count: int, noun: str) -> str:

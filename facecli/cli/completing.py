@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 
-PERSON = "person:"
-
-
 def complete_packs(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
     """The packs that `pull` downloads."""
     from facecli.vision.packs.known import PACKS  # noqa: PLC0415
@@ -54,6 +51,7 @@ def _beginning(incomplete: str, names: list[str] | tuple[str, ...]) -> list[Comp
 def complete_people(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
     """The names of the people of the index."""
     from facecli.errors import FacecliError  # noqa: PLC0415
+    from facecli.searching.query_parser import PERSON_PREFIX  # noqa: PLC0415
     from facecli.store.locate import find_index  # noqa: PLC0415
     from facecli.store.reader import open_reader  # noqa: PLC0415
 
@@ -63,7 +61,7 @@ def complete_people(ctx: click.Context, _param: click.Parameter, incomplete: str
     except (FacecliError, OSError):
         return []
     # Bash passes on only what follows the last colon, and the colon itself where nothing does.
-    begun = PERSON if incomplete.startswith(PERSON) else ""
+    begun = PERSON_PREFIX if incomplete.startswith(PERSON_PREFIX) else ""
     names = sorted(f"{begun}{person.name}" for person in people if person.name)
     return [_quoted(item) for item in _beginning("" if incomplete == ":" else incomplete, names)]
 

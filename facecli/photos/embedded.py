@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
-from facecli.photos.captured import is_jpeg
+from facecli.photos.captured import HEAD, is_jpeg
 
-_JPEG_HEAD = 1 << 18
-"""The bytes at the beginning of a JPEG that hold it: four segments."""
 _MOST_BYTES = 256 << 20
 """The largest file of another kind that is searched."""
 _BEGIN, _END = b"<x:xmpmeta", b"</x:xmpmeta>"
@@ -24,7 +22,7 @@ def embedded_xmp(path: str) -> bytes:
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return b""
-            data = file.read(_JPEG_HEAD)
+            data = file.read(HEAD)
             if not is_jpeg(data):
                 data += file.read(_MOST_BYTES)
         except OSError:

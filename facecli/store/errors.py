@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 import sqlite3
 import struct
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from facecli.config import CATALOGUE_NAME
 from facecli.errors import IndexDamaged, IndexLocked, StoreError
+from facecli.wording import command_on
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -22,7 +22,7 @@ def repair_hint(path: object) -> str:
     """The command that repairs the index of a catalogue or a directory, to the letter: a merge reads several."""
     place = Path(str(path))
     directory = place.parent if place.name == CATALOGUE_NAME else place
-    return f"facecli check --repair -i {shlex.quote(str(directory))} repairs what it can"
+    return f"{command_on(directory, 'check --repair')} repairs what it can"
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -14,6 +13,7 @@ from facecli.store.catalog.rows import FaceRow, PhotoRow
 from facecli.store.catalog.whole_rows import Standing
 from facecli.store.merging.order import Arriving
 from facecli.types import Skipped
+from facecli.wording import command_on
 
 _WRITTEN = ("new", "changed")
 
@@ -22,26 +22,21 @@ def refuse(target: Catalogue | None, shards: Sequence[Catalogue]) -> None:
     """Raise IndexMismatch or StoreError where these indexes cannot be merged."""
     everyone = [*([target] if target is not None else []), *shards]
     for one in everyone:
-        sets = one.sets()
+        sets, migrate = one.sets(), command_on(one.directory, "index --migrate")
         if False in sets:
-            hint = f"{_of(one, 'index --migrate')} finishes it"
+            hint = f"{migrate} finishes it"
             raise StoreError("a migration of the index is under way", one.directory, hint=hint)
         first = everyone[0]
-        hint = f"unlike {first.directory}; {_of(one, 'index --migrate')} with the options of that makes them the same"
+        hint = f"unlike {first.directory}; {migrate} with the options of that makes them the same"
         sets[True].fingerprint.ask_same(first.sets()[True].fingerprint, one.directory, hint)
     for shard in shards:
         if (marks := shard.marks_of_removal()) and (target is None or not _knows(target, shard, marks)):
+            let_back, index = (command_on(shard.directory, one) for one in ("remove --forget-all", "index"))
             raise StoreError(
                 f"{len(marks)} photos and faces were removed from the index, which another index cannot tell",
                 shard.directory,
-                hint=f"{_of(shard, 'remove --forget-all')} and {_of(shard, 'index')} let them back in; "
-                "remove them from the merged index then",
+                hint=f"{let_back} and {index} let them back in; remove them from the merged index then",
             )
-
-
-def _of(index: Catalogue, command: str) -> str:
-    """A command for one of the indexes, whose name no command would guess."""
-    return f"facecli {command} -i {shlex.quote(str(index.directory))}"
 
 
 def _knows(target: Catalogue, shard: Catalogue, marks: set[tuple[bytes, bytes]]) -> bool:
