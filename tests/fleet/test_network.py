@@ -52,10 +52,17 @@ def net() -> Iterator[str]:
 
 
 @contextmanager
-def started(space: str, environment: dict[str, str], *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program in a namespace; it and all below it are ended after the block."""
+def started(
+    space: str, environment: dict[str, str], *command: str, private: str = ""
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run Python in a namespace; it and all below it are ended after the block.
+
+    A machine has a disk of its own: with `private` the namespace sees an empty folder there. Ray names the sockets of
+    two nodes in one folder alike, and that which starts a moment later dies of it.
+    """
+    mounted = ("sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', private) if private else ()
     process = subprocess.Popen(
-        ["ip", "netns", "exec", space, sys.executable, *command],
+        ["ip", "netns", "exec", space, *mounted, sys.executable, *command],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -83,7 +90,7 @@ def test_a_machine_whose_link_is_cut_costs_time_and_nothing_else(shell: Shell, c
         wait_for(lambda: reached(net))
         for number, name in ((2, "one"), (3, "two")):
             joined = (f"--address={HEAD}:{PORT}", f"--node-ip-address=10.213.77.{number}", "--num-cpus=1")
-            stack.enter_context(started(net + name, environment, *ray, *joined))
+            stack.enter_context(started(net + name, environment, *ray, *joined, private=folder))
         place = ("-P", "-m", "facecli", *run, "--worker-cpus", "1", "--batch-size", "2", str(crowd))
         process = stack.enter_context(started(net + "head", environment, *place))
         reach(process, lambda: count_photos(shell.work / "fleet") >= 4, 300)
