@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from facecli.vision.runtime.session import Session
 FACES = [(110, 330), (320, 210), (520, 340), (795, 410), (955, 130), (1170, 340)]
 """The positions of the faces in t1.jpg: x, y in pixels."""
 PHOTOS = 24
+PATIENCE = 60.0
 PROCESSOR = Device("cpu", CPU)
 Behaviour = Callable[[NDArray[Any], int], None]
 """Called with the input of a device and the number of its earlier runs; may wait or raise."""
@@ -55,7 +57,7 @@ def let_behave(patch: pytest.MonkeyPatch, behaviours: dict[str, Behaviour]) -> d
     open_detector, open_recogniser = models.open_detector, models.open_recogniser
 
     def behaved(inner: Session, name: str) -> Session:
-        return Behaved(inner, behaviours.get(name, lambda _, __: None), counts, name)
+        return Behaved(inner, behaviours.get(name, fine), counts, name)
 
     def detector(file: ModelFile, device: Device, report: Any) -> FaceNetwork:
         network = open_detector(file, device, report)
@@ -90,17 +92,62 @@ def add_test_devices(patch: pytest.MonkeyPatch, kind: str = "test") -> None:
         patch.setattr(half_precision, name, value)
 
 
+def fine(_feed: NDArray[Any], _before: int) -> None:
+    """Nothing is the matter."""
+
+
 def slow(_feed: NDArray[Any], _before: int) -> None:
     time.sleep(0.3)  # much longer than a batch takes, even on a busy machine
 
 
-def lost_after(runs: int) -> Behaviour:
+def lost_after(runs: int, lost: threading.Event | None = None) -> Behaviour:
+    """A device that fails, and says so first."""
+
     def behave(_feed: NDArray[Any], before: int) -> None:
         time.sleep(0.002)
         if before >= runs:
+            if lost is not None:
+                lost.set()
             raise RuntimeError("fell off the bus")
 
     return behave
+
+
+def begins_after(event: threading.Event) -> Behaviour:
+    """A device whose first run lasts until something has happened."""
+
+    def behave(_feed: NDArray[Any], before: int) -> None:
+        if before == 0:
+            assert event.wait(PATIENCE)
+
+    return behave
+
+
+def together(first: Behaviour = fine, second: Behaviour = fine) -> dict[str, Behaviour]:
+    """The devices test:0 and test:1, of which the first waits until the second is used: else it might do all alone."""
+    used = threading.Event()
+    begin = begins_after(used)
+
+    def behave_first(feed: NDArray[Any], before: int) -> None:
+        begin(feed, before)
+        first(feed, before)
+
+    def behave_second(feed: NDArray[Any], before: int) -> None:
+        used.set()
+        second(feed, before)
+
+    return {"test:0": behave_first, "test:1": behave_second}
+
+
+def quick_and_slow(runs: int) -> dict[str, Behaviour]:
+    """Two devices: for its first run the second takes as long as the first for so many."""
+    enough = threading.Event()
+
+    def quick(_feed: NDArray[Any], before: int) -> None:
+        if before == runs:
+            enough.set()
+
+    return together(quick, begins_after(enough))
 
 
 def small(feed: NDArray[Any], _before: int) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from misbehaving import PHOTOS, lost_after, slow, small
+from misbehaving import PHOTOS, begins_after, lost_after, quick_and_slow, small, together
 from notes import Notes
 from numpy.typing import NDArray
 
@@ -81,7 +82,7 @@ def test_the_processor_named_twice_finds_what_it_finds_once_to_the_bit(
 def test_several_devices_find_what_the_processor_finds_and_the_slow_one_does_less(
     tmp_path: Path, crowd: Path, expected: Any, behave: Any
 ) -> None:
-    used = behave({"test:1": slow})
+    used = behave(quick_and_slow(30))
     report = index(tmp_path / "index", crowd, "test:0,1", batch_size=2, chunk=2)
     assert alike(faces_of(tmp_path / "index"), expected)
     assert (report.device, report.devices, report.photos.new) == ("test:0,1", 2, PHOTOS)
@@ -94,7 +95,8 @@ def test_a_device_that_is_lost_costs_a_line_and_nothing_else(
     tmp_path: Path, crowd: Path, expected: Any, behave: Any
 ) -> None:
     notes = Notes()
-    behave({"test:1": lost_after(3)})
+    lost = threading.Event()
+    behave({"test:0": begins_after(lost), "test:1": lost_after(3, lost)})
     report = index(tmp_path / "index", crowd, "test:0,1", notes, batch_size=2, chunk=2)
     assert alike(faces_of(tmp_path / "index"), expected)
     [line] = of_devices(notes)
@@ -107,7 +109,7 @@ def test_a_device_with_little_memory_takes_less_at_once_and_it_is_said_once(
     tmp_path: Path, crowd: Path, expected: Any, behave: Any
 ) -> None:
     notes = Notes()
-    behave({"test:0": small, "test:1": small})
+    behave(together(small, small))
     index(tmp_path / "index", crowd, "test:0,1", notes, batch_size=4, chunk=4)
     assert alike(faces_of(tmp_path / "index"), expected)
     assert sorted(of_devices(notes)) == [

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
 import numpy as np
 import pytest
-from misbehaving import PHOTOS, Behaviour, lost_after, slow, small
+from misbehaving import PHOTOS, Behaviour, begins_after, lost_after, quick_and_slow, slow, small, together
 from notes import Notes
 
 from facecli.cli.group import facecli
@@ -27,7 +26,6 @@ from facecli.searching.query_parser import PhotoQuery
 from facecli.searching.reading import QueryPhoto, Read, ReadingOptions, read_photos
 from facecli.searching.search import search_index
 from facecli.store.reader import open_reader
-from facecli.system import count_processors
 from facecli.vision.packs.resolve import find_pack
 
 Behave = Callable[[dict[str, Behaviour]], dict[str, int]]
@@ -36,6 +34,12 @@ OF_RUNS = ("worker-",)
 
 def threads_of_runs() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith(OF_RUNS)]
+
+
+@pytest.fixture(autouse=True)
+def _two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each device needs a thread that brings it photos, and there is one for a processor."""
+    monkeypatch.setattr(reading, "count_processors", lambda: 2)
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +104,7 @@ def test_several_devices_find_what_one_finds_in_order_and_the_slow_one_does_less
     crowd: Path, expected: list[QueryPhoto], behave: Behave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "GROUP", 2)
-    used = behave({"test:1": lambda _feed, _before: time.sleep(0.5)})
+    used = behave(quick_and_slow(20))
     assert same(read(crowd, "test:0,1"), expected)
     assert used["test:0"] > used["test:1"] > 0
 
@@ -109,7 +113,8 @@ def test_a_device_that_is_lost_costs_a_line_and_nothing_else(
     crowd: Path, expected: list[QueryPhoto], behave: Behave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "GROUP", 2)
-    behave({"test:1": lost_after(5)})
+    lost = threading.Event()
+    behave({"test:0": begins_after(lost), "test:1": lost_after(5, lost)})
     notes = Notes()
     assert same(read(crowd, "test:0,1", notes), expected)
     assert notes.warnings == ["test:1 failed and is left out; its photos are done by the others: fell off the bus"]
@@ -119,7 +124,7 @@ def test_a_device_with_little_memory_takes_less_at_once(
     crowd: Path, expected: list[QueryPhoto], behave: Behave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "GROUP", 2)
-    behave({"test:0": small, "test:1": small})
+    behave(together(small, small))
     notes = Notes()
     assert same(read(crowd, "test:0,1", notes), expected)
     assert sorted(notes.warnings) == [
@@ -141,7 +146,7 @@ def test_a_group_is_no_larger_than_the_memory(
     largest: list[int] = []
     behave({"test:0": lambda feed, _: largest.append(len(feed)) if feed.shape[1] == 640 else None})
     three_photos = 3 * 630 * 230 * 3
-    monkeypatch.setattr(reading, "default_budget", lambda: PixelBudget(three_photos * count_processors() * 4 // 3))
+    monkeypatch.setattr(reading, "default_budget", lambda: PixelBudget(three_photos * 2 * 4 // 3))
     assert same(read(crowd, "test:0"), expected)
     assert max(largest) <= 8, "as many of the smallest photos as three of the largest need"
 
@@ -209,7 +214,7 @@ def test_a_search_with_many_queries_answers_as_on_one_device(
 ) -> None:
     monkeypatch.setattr(reading, "GROUP", 2)
     index_photos(IndexRequest(str(tmp_path / "index"), (str(crowd),), None, IndexOptions(device="cpu")))
-    used = behave({})
+    used = behave(together())
     queries = [str(path) for path in sorted(crowd.iterdir())]
     with open_reader(tmp_path / "index") as reader:
         one, two = (
