@@ -95,8 +95,8 @@ def test_photos_of_changing_size_come_whole_out_of_one_helper(
 def test_crash_and_hang_are_values(fresh: PhotoReader, step: str, deed: str, said: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         sabotage(patch, "h." + step.format(deed))
-        patch.setattr(isolation, "HEADER_SECONDS", 1.0 if "open" in step else 30.0)
-        patch.setattr(isolation, "PIXEL_SECONDS", 1.0)
+        if "took" in said:
+            patch.setattr(isolation, "HEADER_SECONDS" if "open" in step else "PIXEL_SECONDS", 1.0)
         outcome = fresh.decode(contents(GIF))
     assert isinstance(outcome, Skipped)
     assert (outcome.reason, outcome.detail) == (SkipReason.UNREADABLE, said)
@@ -262,13 +262,17 @@ def test_a_working_directory_that_shadows_modules_is_not_imported(
 
 def test_an_orphan_ends(tmp_path: Path) -> None:
     """The helper of a killed worker ends by itself, both while it waits and while its decoder hangs."""
-    for hang in ("", "h.open_picture = lambda *a, **k: time.sleep(100); h._ORPHAN_SECONDS = 0.5"):
+    busy = tmp_path / "busy"
+    # The worker would wait for ten minutes, and the helper's alarm comes after two seconds.
+    hanging = f"lambda *_, **__: open({str(busy)!r}, 'w').close() or time.sleep(600); h._ORPHAN_SECONDS = -598.0"
+    for hang in ("", f"h.open_picture = {hanging}"):
         code = (
             "import sys, time\nfrom facecli.photos import isolation as i\nfrom facecli.photos.sniff import ImageFormat\n"  # noqa: E501
             "start = i._START.removesuffix('main()').replace('; ', '\\n') + 'import time, facecli.photos.helper as h\\n'\n"  # noqa: E501
             f"i._START = start + {hang!r} + '\\nmain()'\n"
-            "i.HEADER_SECONDS = 2.0\nhelper = i.Helper()\nhelper._start()\nprint(helper._process.pid, flush=True)\n"
-            "helper.open_picture(ImageFormat.GIF, sys.stdin.buffer.read(), accept_truncated=False)\ntime.sleep(100)\n"
+            "i.HEADER_SECONDS = 600.0\nhelper = i.Helper()\nhelper._start()\nprint(helper._process.pid, flush=True)\n"
+            "helper.open_picture(ImageFormat.GIF, sys.stdin.buffer.read(), accept_truncated=False)\n"
+            "open('busy', 'w').close()\ntime.sleep(600)\n"
         )
         worker = subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path
@@ -279,9 +283,11 @@ def test_an_orphan_ends(tmp_path: Path) -> None:
             worker.stdin.write(GIF)
             worker.stdin.close()
             helper = psutil.Process(int(worker.stdout.readline()))
-            time.sleep(0.5)
+            while not busy.exists() and worker.poll() is None:
+                time.sleep(0.01)
             worker.send_signal(signal.SIGKILL)
-        assert psutil.wait_procs([helper], timeout=10)[1] == []
+        busy.unlink()
+        assert psutil.wait_procs([helper], timeout=60)[1] == []
 
 
 def test_nothing_is_left_in_the_directory_for_temporary_files(
