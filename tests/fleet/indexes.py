@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+PATIENCE = 180.0
+"""Seconds after which what should happen in a few counts as never: a busy machine is slow."""
 TABLES = {
     "photos": "photo_id, set_id, digest, path, size, mtime_ns, ctime_ns, inode, width, height, again, checksum",
     "faces": "face_id, set_id, photo_id, slot, box, score, found_by, landmarks, checksum",
@@ -39,7 +41,7 @@ def count_photos(index: Path) -> int:
         return 0
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 180.0) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Wait until something is so; fails after a while."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -47,7 +49,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 180.0) -> None:
         time.sleep(0.02)
 
 
-def reach(process: subprocess.Popen[bytes], condition: Callable[[], object], seconds: float = 180.0) -> None:
+def reach(process: subprocess.Popen[bytes], condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Wait until a command has come so far; fails with what it says, if it ends before."""
     wait_for(lambda: condition() or process.poll() is not None, seconds)
     assert condition(), process.communicate()[1].decode("utf-8", "replace")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import Shell
-from indexes import command_of, contents, count_photos, is_alive, reach, wait_for
+from indexes import PATIENCE, command_of, contents, count_photos, is_alive, reach, wait_for
 from notes import Notes
 from PIL import Image
 
@@ -174,7 +174,7 @@ def test_a_worker_that_is_killed_costs_time_and_nothing_else(shell: Shell) -> No
     reach(process, lambda: count_photos(shell.work / "index") >= 8)
     victim = workers_of(process)[0]
     os.kill(victim, signal.SIGKILL)
-    out, errors = process.communicate(timeout=120)
+    out, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (0, b"")
     assert b"was lost, and another takes its place: the process was ended by signal 9" in errors
     shell("index", "-i", "other", "--processes", "0", "photos")
@@ -189,7 +189,7 @@ def test_no_worker_outlives_a_driver_that_is_killed_and_the_next_run_goes_on(she
     process.kill()
     process.communicate()
     assert len(workers) == 2
-    wait_for(lambda: not any(map(is_alive, workers)), 5)
+    wait_for(lambda: not any(map(is_alive, workers)))
     assert sorted(entry.name for entry in shell.work.iterdir()) == ["index", "photos"], "nothing is left in TMPDIR"
     shell("index", "-i", "index", "--processes", "2", "photos")
     shell("index", "-i", "other", "--processes", "0", "photos")
@@ -207,8 +207,8 @@ def test_a_signal_to_the_whole_group_finishes_photos_and_two_end_it_at_once(
         reach(process, lambda: count_photos(shell.work / "index"))
     for _ in range(signals):
         os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
-    wait_for(lambda: not any(map(is_alive, workers)), 5)
+    _, errors = process.communicate(timeout=PATIENCE)
+    wait_for(lambda: not any(map(is_alive, workers)))
     assert process.returncode == 130
     if signals == 1:
         assert b"was lost" not in errors
@@ -224,7 +224,7 @@ def test_a_worker_is_told_by_its_driver_alone_when_to_end(shell: Shell) -> None:
     process = start(shell, "--processes", "2", "--chunk", "4", "--batch-size", "4", "photos")
     reach(process, lambda: count_photos(shell.work / "index"))
     os.killpg(process.pid, signal.SIGTERM)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, b"was lost" in errors) == (143, False)
 
 
@@ -234,7 +234,7 @@ def test_a_ctrl_c_while_a_worker_starts_is_none_for_it(shell: Shell) -> None:
     process = start(shell, "--processes", "1", "album")
     reach(process, lambda: workers_of(process))
     os.kill(workers_of(process)[0], signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, b"Traceback" in errors, b"was lost" in errors) == (0, False, False), errors
 
 

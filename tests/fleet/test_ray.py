@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Shell, put_album
-from indexes import command_of, contents, count_photos, is_alive, reach, wait_for
+from indexes import PATIENCE, command_of, contents, count_photos, is_alive, reach, wait_for
 from PIL import Image
 
 pytest.importorskip("ray", reason="the extra [ray] is not installed")
@@ -25,6 +24,9 @@ from facecli.errors import WorkerError
 from facecli.fleet.ray_cluster import Machine
 from facecli.fleet.ray_engine import Reservation, plan_workers
 from facecli.fleet.ray_guard import processes_below
+
+FREE_PORTS = ("port", "min-worker-port", "max-worker-port", "dashboard-agent-listen-port")
+"""Ports that Ray chooses itself if they are 0; by default they are the same for each cluster on a machine."""
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +64,13 @@ def test_one_of_two_workers_is_killed_then_the_driver_and_the_index_is_that_of_o
     family = processes_below(first.pid)
     first.kill()
     first.communicate()
-    wait_for(lambda: not any(map(is_alive, family)), 30)
+    wait_for(lambda: not any(map(is_alive, family)))
     done = count_photos(shell.work / "fleet")
 
     second = start(shell, photos, *small)
     reach(second, lambda: count_photos(shell.work / "fleet") >= done + 8)
     os.kill(actors_below(second.pid)[0], signal.SIGKILL)
-    out, errors = second.communicate(timeout=120)
+    out, errors = second.communicate(timeout=PATIENCE)
     assert second.returncode == 0, errors
     assert b"was lost, and another takes its place" in errors
     report = json.loads(out)  # Ray prints there that a worker died
@@ -87,10 +89,10 @@ def test_nothing_is_left_behind_and_a_signal_keeps_what_is_done(
     reach(process, lambda: count_photos(shell.work / "fleet"))
     family = processes_below(process.pid)
     process.send_signal(number)
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, errors
     assert json.loads(out)["photos"]["total"] > 0
-    wait_for(lambda: not any(map(is_alive, family)), 30)
+    wait_for(lambda: not any(map(is_alive, family)))
     caches = [
         Path(os.environ["XDG_CACHE_HOME"]) / "facecli/ray",
         Path(shell.environment["HOME"]) / ".cache/facecli/ray",
@@ -102,34 +104,28 @@ def test_nothing_is_left_behind_and_a_signal_keeps_what_is_done(
 def head(shell: Shell) -> Iterator[tuple[str, dict[str, str]]]:
     """A cluster that needs a token: its address, and the environment of those who have it."""
     folder = Path("/tmp") / f"fc{secrets.token_hex(4)}"  # a socket's name must be short
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    place = folder / "ray_current_cluster"
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     environment = shell.environment | token
     ray = [sys.executable, "-m", "ray.scripts.scripts"]
     begin = [
-        *(*ray, "start", "--head", f"--port={port}", "--node-ip-address=127.0.0.1", "--num-cpus=2", "--num-gpus=0"),
+        *(*ray, "start", "--head", "--node-ip-address=127.0.0.1", "--num-cpus=2", "--num-gpus=0"),
         *("--include-dashboard=false", f"--temp-dir={folder}", "--object-store-memory=100000000", "--block"),
+        *(f"--{which}=0" for which in FREE_PORTS),
     ]
-    process = subprocess.Popen(begin, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=shell.work)
+    process = subprocess.Popen(
+        begin, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=shell.work
+    )
     try:
-        wait_for(lambda: answers(port), 60)
-        yield f"ray://127.0.0.1:{port}", token
+        reach(process, lambda: place.exists() and place.read_text("utf-8"))
+        yield f"ray://{place.read_text('utf-8').strip()}", token
     finally:
         family = processes_below(process.pid)
         process.terminate()
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
         for pid in filter(is_alive, family):
             os.kill(pid, signal.SIGKILL)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
 
 
 def test_a_cluster_is_joined_with_its_token_and_not_without(shell: Shell, head: tuple[str, dict[str, str]]) -> None:
