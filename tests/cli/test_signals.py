@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from conftest import Shell
 
 SIGINT, SIGTERM = signal.SIGINT, signal.SIGTERM
+PENDING = re.compile(r"^S(?:ig|hd)Pnd:\t(\w+)$", re.MULTILINE)
 BEGIN = """
 import hashlib, sys, time
 from pathlib import Path
@@ -91,6 +93,13 @@ def command(shell: Shell, patch: str, *arguments: str | Path) -> Iterator[subpro
         process.communicate()
 
 
+def wait_until_taken(process: subprocess.Popen[bytes]) -> None:
+    """Wait until no signal is on its way: a second one of the same number would be one with it."""
+    status = Path(f"/proc/{process.pid}/status")
+    while process.poll() is None and any(int(mask, 16) for mask in PENDING.findall(status.read_text("utf-8"))):
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM])
 @pytest.mark.parametrize(
     ("patch", "options"),
@@ -148,7 +157,7 @@ def test_two_signals_end_any_command_whatever_it_does(
     with command(shell, COMPUTING, *arguments) as process:
         for number in signals:
             process.send_signal(number)
-            time.sleep(0.1)
+            wait_until_taken(process)
         _, errors = process.communicate(timeout=60)
     assert process.returncode in [128 + number for number in signals] or process.returncode == -SIGTERM
     assert b"Traceback" not in errors
