@@ -77,17 +77,24 @@ def watching(shell: Shell, *arguments: str) -> Iterator[Watcher]:
         process.wait()
 
 
+def put(photo: Path, place: Path) -> None:
+    """Copy a photo into the album, where it appears whole: a copy that waits for a processor is a broken photo."""
+    copy = place.parents[1] / "copy"
+    shutil.copyfile(photo, copy)
+    copy.rename(place)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_changes_are_indexed_until_a_signal(shell: Shell, album: Path, number: int) -> None:
     with watching(shell, "album") as watcher:
         assert len(watcher.photos()) == 4
-        shutil.copyfile(album / "party/t1.jpg", album / "new.jpg")
+        put(album / "party/t1.jpg", album / "new.jpg")
         watcher.wait("a new photo", lambda: "new.jpg" in watcher.photos())
         (album / "party/gdp.jpg").rename(album / "moved.jpg")
         watcher.wait("a moved photo", lambda: "moved.jpg" in watcher.photos())
         (album / "new.jpg").unlink()
         watcher.wait("a deleted photo", lambda: "new.jpg" not in watcher.photos())
-        (album / os.fsdecode(b"odd-\xff.jpg")).write_bytes((album / "party/t1.jpg").read_bytes())
+        put(album / "party/t1.jpg", album / os.fsdecode(b"odd-\xff.jpg"))
         watcher.wait("a name that is not UTF-8", lambda: len(watcher.photos()) == 5)
         (album / ".facecliignore").write_text("space/\n")
         watcher.wait("an exclude", lambda: "astronaut.png" not in watcher.photos())
@@ -106,7 +113,7 @@ def test_the_same_trouble_is_named_once(shell: Shell, album: Path) -> None:
         (album / "bad.jpg").write_text("no image")
         watcher.wait("a bad file", lambda: "bad.jpg" in watcher.errors.read_text())
         for number in range(2):
-            shutil.copyfile(album / "party/t1.jpg", album / f"new-{number}.jpg")
+            put(album / "party/t1.jpg", album / f"new-{number}.jpg")
             watcher.wait("a new photo", lambda n=number: f"new-{n}.jpg" in watcher.photos())  # type: ignore[misc]
         watcher.end(signal.SIGTERM)
         said = watcher.errors.read_text()
@@ -117,7 +124,7 @@ def test_the_same_trouble_is_named_once(shell: Shell, album: Path) -> None:
 def test_another_writer_is_waited_for(shell: Shell, album: Path) -> None:
     with watching(shell, "album") as watcher:
         with open_writer(shell.work / ".facecli"):
-            shutil.copyfile(album / "party/t1.jpg", album / "new.jpg")
+            put(album / "party/t1.jpg", album / "new.jpg")
             watcher.wait("the lock", lambda: "another process" in watcher.errors.read_text())
         watcher.wait("a new photo", lambda: "new.jpg" in watcher.photos())
         watcher.end(signal.SIGTERM)
