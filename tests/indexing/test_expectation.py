@@ -64,7 +64,7 @@ def test_the_count_ends_with_the_run() -> None:
 
     expectation = Expectation(watcher, count)
     expectation.begin()
-    assert hangs.wait(10)
+    assert hangs.wait(60)
     expectation.end()
     assert watcher.totals == [], "what it found is of no more use"
 

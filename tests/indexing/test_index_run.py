@@ -590,7 +590,7 @@ def test_as_many_workers_as_were_asked_for_have_work(tmp_path: Path, monkeypatch
     read = PhotoReader.read
 
     def reading(self: PhotoReader, file: PhotoFile) -> FileContents | Skipped:
-        together.wait(timeout=20)
+        together.wait(timeout=120)
         return read(self, file)
 
     monkeypatch.setattr(PhotoReader, "read", reading)
@@ -622,7 +622,7 @@ def test_a_root_that_vanishes_while_its_photos_are_counted_costs_the_count(
     monkeypatch.setattr("facecli.indexing.index_photos._open_scan", vanished)
     monkeypatch.setattr(Notes, "watched", True)
     assert album.run().photos.total == 6
-    assert counted.wait(10)
+    assert counted.wait(60)
     for thread in threading.enumerate():
         if thread is not threading.main_thread() and "expect" in thread.name:
-            thread.join(10)
+            thread.join(60)
