@@ -56,8 +56,7 @@ def export(common: Common, file: str | None, **given: Any) -> int:
     FILE is readable by its owner only, and appears when it is complete. With --xmp, names go into sidecars, which photo
     managers read: MWG regions, Microsoft's regions, and IPTC's names of those in the picture.
     """
-    from facecli.cli.interrupt import tidy_when_terminated  # noqa: PLC0415 (not for --help)
-    from facecli.exporting import Export, ExportRequest  # noqa: PLC0415
+    from facecli.exporting import Export, ExportRequest  # noqa: PLC0415 (not for --help)
     from facecli.limits import read_limits  # noqa: PLC0415
     from facecli.store.locate import find_index  # noqa: PLC0415
     from facecli.store.reader import open_reader  # noqa: PLC0415
@@ -73,7 +72,7 @@ def export(common: Common, file: str | None, **given: Any) -> int:
     limits = read_limits(given["under"], given["after"], given["before"], given["near"])
     request = ExportRequest(given["photos"], given["person"], limits, not given["no_embeddings"])
     console = common.console()
-    with open_reader(find_index(common.index, os.getcwd())) as reader, tidy_when_terminated():
+    with open_reader(find_index(common.index, os.getcwd())) as reader:
         made = Export(reader, request)
         if limits:
             tell_left_out(reader.select(limits), console)
