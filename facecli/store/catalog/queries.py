@@ -113,12 +113,10 @@ class Catalogue(WholeRows):
         """The photos at and below a path, ascending by path, with their faces, ascending by id; read in pages."""
         photos = self.photos(root)
         while page := list(itertools.islice(photos, PHOTO_PAGE)):
-            marks = ",".join("?" * len(page))
-            rows = self.rows(
-                f"{_FACES} WHERE f.photo_id IN ({marks}) ORDER BY f.face_id", [photo.photo_id for photo in page]
-            )
             faces: dict[int, list[StoredFace]] = {photo.photo_id: [] for photo in page}
-            for row in rows:
+            for row in itertools.chain.from_iterable(
+                self.rows_in(f"{_FACES} WHERE f.photo_id IN ? ORDER BY f.face_id", list(faces))
+            ):
                 faces[as_int(row[-1])].append(self._face(row))
             yield from ((photo, faces[photo.photo_id]) for photo in page)
 

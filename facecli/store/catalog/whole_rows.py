@@ -32,8 +32,6 @@ Types = frozenset[type]
 _INT, _BYTES, _KNOWN = Types((int,)), Types((bytes,)), Types((int, type(None)))
 _PHOTO_TYPES = (_BYTES, _INT, _INT, _INT, _KNOWN, _KNOWN, _BYTES, _INT, _INT, _INT, _INT, _INT)
 _FACE_TYPES = (_INT, _INT, _BYTES, Types((float,)), _INT, _BYTES, _INT, _BYTES)
-_MANY = 500
-"""The most values that one statement looks up."""
 
 
 class WholePhoto(Struct, frozen=True):
@@ -112,15 +110,15 @@ class WholeRows(FileQueries):
     def whole_faces(self, photo_ids: Iterable[int]) -> dict[int, list[FaceRow]]:
         """The faces of photos, ascending by id; photos without faces are left out."""
         found: dict[int, list[FaceRow]] = {}
-        for some in _portions(list(photo_ids)):
-            query = (
-                "SELECT f.photo_id, f.face_id, box, score, found_by, landmarks, checksum, embedding "
-                # Without the hint SQLite would go through all faces of the set for each statement.
-                "FROM faces f INDEXED BY faces_by_photo LEFT JOIN embeddings USING (face_id) "
-                f"WHERE f.photo_id IN ({_marks(some)}) AND f.set_id = ? ORDER BY f.photo_id, f.face_id"
-            )
+        query = (
+            "SELECT f.photo_id, f.face_id, box, score, found_by, landmarks, checksum, embedding "
+            # Without the hint SQLite would go through all faces of the set for each statement.
+            "FROM faces f INDEXED BY faces_by_photo LEFT JOIN embeddings USING (face_id) "
+            "WHERE f.set_id = ? AND f.photo_id IN ? ORDER BY f.photo_id, f.face_id"
+        )
+        for rows in self.rows_in(query, list(photo_ids), self.set_id):
             with trusted(self.path):
-                for photo_id, face in zip(*self._faces_in(self.rows(query, (*some, self.set_id))), strict=True):
+                for photo_id, face in zip(*self._faces_in(rows), strict=True):
                     found.setdefault(photo_id, []).append(face)
         return found
 
@@ -149,39 +147,31 @@ class WholeRows(FileQueries):
     def standing(self, paths: Sequence[str]) -> dict[str, Standing]:
         """What stands at these paths; paths without a photo are left out."""
         found: dict[str, Standing] = {}
-        for some in _portions([self.paths.pack(path) for path in paths]):
-            query = (
-                "SELECT path, photo_id, mtime_ns, digest, again FROM photos "
-                f"WHERE set_id = ? AND path IN ({_marks(some)})"
-            )
+        query = "SELECT path, photo_id, mtime_ns, digest, again FROM photos WHERE set_id = ? AND path IN ?"
+        for rows in self.rows_in(query, [self.paths.pack(path) for path in paths], self.set_id):
             with trusted(self.path):
-                for path, number, mtime_ns, digest, again in self.rows(query, (self.set_id, *some)):
+                for path, number, mtime_ns, digest, again in rows:
                     entry = Standing(as_int(number), as_int(mtime_ns), as_bytes(digest), bool(again))
                     found[self.paths.unpack(as_bytes(path))] = entry
         return found
 
     def contents(self, digests: Sequence[bytes]) -> dict[bytes, int]:
         """The first photo of each of these contents; contents that no photo has are left out."""
-        found: dict[bytes, int] = {}
-        for some in _portions(list(digests)):
-            query = (
-                "SELECT digest, min(photo_id) FROM photos INDEXED BY photos_by_digest "
-                f"WHERE digest IN ({_marks(some)}) AND set_id = ? AND NOT again GROUP BY digest"
-            )
-            with trusted(self.path):
-                found |= {as_bytes(digest): as_int(n) for digest, n in self.rows(query, (*some, self.set_id))}
-        return found
+        return self._numbers_by_digest("min(photo_id)", digests, "AND NOT again")
 
     def count_copies(self, digests: Iterable[bytes]) -> dict[bytes, int]:
         """How many photos have each of these contents."""
+        return self._numbers_by_digest("count(*)", digests)
+
+    def _numbers_by_digest(self, number: str, digests: Iterable[bytes], condition: str = "") -> dict[bytes, int]:
         found: dict[bytes, int] = {}
-        for some in _portions(list(digests)):
-            query = (
-                "SELECT digest, count(*) FROM photos INDEXED BY photos_by_digest "
-                f"WHERE digest IN ({_marks(some)}) AND set_id = ? GROUP BY digest"
-            )
+        query = (
+            f"SELECT digest, {number} FROM photos INDEXED BY photos_by_digest "
+            f"WHERE set_id = ? AND digest IN ? {condition} GROUP BY digest"
+        )
+        for rows in self.rows_in(query, list(digests), self.set_id):
             with trusted(self.path):
-                found |= {as_bytes(digest): as_int(n) for digest, n in self.rows(query, (*some, self.set_id))}
+                found |= {as_bytes(digest): as_int(n) for digest, n in rows}
         return found
 
     def marks_of_removal(self) -> set[tuple[bytes, bytes]]:
@@ -198,11 +188,3 @@ def _columns(rows: list[Row], types: tuple[Types, ...]) -> Iterator[tuple[Any, .
         if not wanted.issuperset(map(type, column)):
             raise TypeError("a value of another type")
         yield column
-
-
-def _portions(values: list[object]) -> Iterator[list[object]]:
-    return (values[i : i + _MANY] for i in range(0, len(values), _MANY))
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ",".join("?" * len(values))
