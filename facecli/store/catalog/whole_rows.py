@@ -4,34 +4,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
-import numpy as np
 from msgspec import Struct
 
 from facecli.captures import Capture
+from facecli.store.catalog.face_columns import (
+    BYTES,
+    FACE_COLUMNS,
+    FACE_TYPES,
+    INT,
+    INT_OR_NULL,
+    read_faces,
+    typed_columns,
+)
 from facecli.store.catalog.known_files import FileQueries
 from facecli.store.catalog.rows import (
     DIGEST_SIZE,
     FaceRow,
-    are_unit,
     as_bytes,
     as_int,
     photo_checksum,
-    read_all_landmarks,
-    read_boxes,
     read_capture,
-    read_codes,
 )
 from facecli.store.catalog.sets import Row
 from facecli.store.errors import trusted
-from facecli.types import FoundBy, PhotoFile
+from facecli.types import PhotoFile
 
-_PASSES = frozenset(FoundBy)
-Types = frozenset[type]
-_INT, _BYTES, _KNOWN = Types((int,)), Types((bytes,)), Types((int, type(None)))
-_PHOTO_TYPES = (_BYTES, _INT, _INT, _INT, _KNOWN, _KNOWN, _BYTES, _INT, _INT, _INT, _INT, _INT)
-_FACE_TYPES = (_INT, _INT, _BYTES, Types((float,)), _INT, _BYTES, _INT, _BYTES)
+_PHOTO_TYPES = (BYTES, INT, INT, INT, INT_OR_NULL, INT_OR_NULL, BYTES, INT, INT, INT, INT, INT)
 
 
 class WholePhoto(Struct, frozen=True):
@@ -84,7 +83,7 @@ class WholeRows(FileQueries):
     def _whole_photos(self, rows: list[Row]) -> Iterator[WholePhoto]:
         """Each row as a photo; raises TypeError or ValueError where one is damaged."""
         captures = [read_capture(row[len(_PHOTO_TYPES) :]) for row in rows]
-        columns = _columns([row[: len(_PHOTO_TYPES)] for row in rows], _PHOTO_TYPES)
+        columns = typed_columns([row[: len(_PHOTO_TYPES)] for row in rows], _PHOTO_TYPES)
         for (
             path,
             number,
@@ -111,33 +110,16 @@ class WholeRows(FileQueries):
         """The faces of photos, ascending by id; photos without faces are left out."""
         found: dict[int, list[FaceRow]] = {}
         query = (
-            "SELECT f.photo_id, f.face_id, box, score, found_by, landmarks, checksum, embedding "
             # Without the hint SQLite would go through all faces of the set for each statement.
-            "FROM faces f INDEXED BY faces_by_photo LEFT JOIN embeddings USING (face_id) "
+            f"SELECT {FACE_COLUMNS} FROM faces f INDEXED BY faces_by_photo LEFT JOIN embeddings e USING (face_id) "
             "WHERE f.set_id = ? AND f.photo_id IN ? ORDER BY f.photo_id, f.face_id"
         )
         for rows in self.rows_in(query, list(photo_ids), self.set_id):
             with trusted(self.path):
-                for photo_id, face in zip(*self._faces_in(rows), strict=True):
+                columns = tuple(typed_columns(rows, FACE_TYPES))
+                for photo_id, face in zip(columns[0], read_faces(columns, self.dimension), strict=True):
                     found.setdefault(photo_id, []).append(face)
         return found
-
-    def _faces_in(self, rows: list[Row]) -> tuple[Sequence[int], list[FaceRow]]:
-        """The ids of photos and their faces; raises TypeError or ValueError where one is damaged."""
-        photos, ids, boxes, scores, passes, marks, checksums, codes = _columns(rows, _FACE_TYPES)
-        numbers = np.concatenate([read_boxes(boxes).ravel(), read_all_landmarks(marks).ravel()])
-        if (
-            not (np.abs(numbers) < 1e38).all()
-            or not np.isfinite(np.array(scores)).all()
-            or not _PASSES.issuperset(passes)
-        ):
-            raise ValueError("not the numbers of a face")
-        if not are_unit(read_codes(codes, self.dimension)).all():
-            raise ValueError("not an embedding")
-        faces = list(map(FaceRow, boxes, scores, passes, marks, codes))
-        if tuple(map(FaceRow.checksum, faces, ids, photos)) != checksums:
-            raise ValueError("not the face that was written")
-        return photos, faces
 
     @property
     def dimension(self) -> int:
@@ -180,11 +162,3 @@ class WholeRows(FileQueries):
             return {
                 (as_bytes(token), as_bytes(box or b"")) for token, box in self.rows("SELECT token, box FROM kept_out")
             }
-
-
-def _columns(rows: list[Row], types: tuple[Types, ...]) -> Iterator[tuple[Any, ...]]:
-    """The columns of rows; raises TypeError where a value is not of its column's type."""
-    for column, wanted in zip(zip(*rows, strict=True) if rows else [()] * len(types), types, strict=True):
-        if not wanted.issuperset(map(type, column)):
-            raise TypeError("a value of another type")
-        yield column
