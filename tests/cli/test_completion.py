@@ -35,6 +35,7 @@ ASKED = [
     ("facecli info -i al", "facecli info -i album/"),
     ("facecli index --files-from li", "facecli index --files-from list.txt"),
     ("facecli search x.jpg -t bal", "facecli search x.jpg -t balanced"),
+    ("facecli verify a.jpg b.jpg -t bal", "facecli verify a.jpg b.jpg -t balanced"),
     ("facecli models pull ante", "facecli models pull antelopev2"),
     ("facecli index -m buffalo_", "facecli index -m buffalo_sc"),
     ("facecli index -m al", "facecli index -m album/"),

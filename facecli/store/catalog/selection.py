@@ -20,7 +20,7 @@ from facecli.store.catalog.rows import (
     read_codes,
     read_landmarks,
 )
-from facecli.store.catalog.schema import CAPTURES_FROM, PEOPLE_FROM
+from facecli.store.catalog.schema import CAPTURES_FROM
 from facecli.store.catalog.sets import Row
 from facecli.store.errors import trusted
 from facecli.store.records import Selected, StoredPhoto
@@ -67,12 +67,10 @@ class Selection:
     ) -> Iterator[ExportedFace]:
         """The faces of the photos, ascending by id, or those of one person; `names` are people's by their ids."""
         where, values = self.condition()
-        person = "(SELECT m.person_id FROM members m WHERE m.face_id = f.face_id)"
-        person = person if self._catalogue.version >= PEOPLE_FROM else "NULL"
         code = "e.embedding" if embeddings else "NULL"
         query = (
             "SELECT f.face_id, f.box, f.landmarks, f.score, f.found_by, p.photo_id, p.path, p.digest, p.width, "
-            f"p.height, {person} AS person, {code}, {self._catalogue.capture_columns} "
+            f"p.height, {self._catalogue.person_column} AS person, {code}, {self._catalogue.capture_columns} "
             "FROM faces f CROSS JOIN photos p USING (photo_id) JOIN embeddings e USING (face_id) "
             f"WHERE f.face_id > ? AND {where}{'' if person_id is None else ' AND person = ?'} "
             f"ORDER BY f.face_id LIMIT {_PAGE}"
