@@ -76,6 +76,26 @@ def test_index_has_sorted_the_faces_already(party: Shell) -> None:
     assert after["catalog.db"] == before["catalog.db"]
 
 
+def test_who_is_not_listed_is_told_so_that_the_counts_agree(party: Shell) -> None:
+    assert party("people").errors == ""
+    party("people", "hide", "6")
+    party("people", "name", "1", "Anna")
+    (party.work / "album/3.jpg").unlink()
+    (party.work / "album/2.jpg").unlink()
+    party("index")
+    ran = party("people")
+    further = "5 further people not listed, hidden or in fewer than 3 photos; facecli people --all lists everybody\n"
+    assert (len(ran.out.splitlines()), ran.errors) == (1, further)
+    assert len(party("people", "--all").out.splitlines()) == records(party("info", "--json"))[0]["people"] == 6
+    assert party("people", "--min-photos", "3").errors.startswith("nobody to list among 6 people")
+    assert party("people", "--named").errors == ""
+    for photo in (party.work / "album").iterdir():
+        party("remove", photo)
+    # Without faces, the people about whom something is decided are left, and counted with those who have a name.
+    assert "people      2, 1 of them named" in party("info").text
+    assert len(party("people", "--all").out.splitlines()) == 2
+
+
 def test_rows_in_a_pipe(party: Shell) -> None:
     rows = [line.split("\t") for line in party("people").text.splitlines()]
     assert [(row[1:4], row[5].startswith("face:")) for row in rows] == [(["-", "4", "4"], True)] * 6
