@@ -214,6 +214,15 @@ def test_a_search_for_nobody_and_an_index_without_faces(party: Shell) -> None:
     assert "no such person in the index: Nobody" in party("search", "person:Nobody", code=2).errors
     nobody = party("search", "Nobody", code=2).errors
     assert nobody.startswith("facecli: error: no such photo, and nobody in the index is called so: Nobody\nhint: ")
+    party("people", "name", "1", "J. Smith")
+    meant = "hint: did you mean J. Smith? facecli people --all lists everybody\n"
+    for misspelt in ("J. Smth", "j smith", "J.Smith"):
+        ran = party("search", misspelt, code=2)
+        what = "no such photo, and nobody in the index is called so"
+        assert ran.errors == f"facecli: error: {what}: {misspelt}\n{meant}"
+    for command in (("search", "person:J Smith"), ("people", "hide", "J Smith"), ("export", "-", "--person", "J Smith")):
+        assert party(*command, code=2).errors == f"facecli: error: no such person in the index: J Smith\n{meant}"
+    assert party("people", "forget", "J Smith", code=2).errors.endswith(meant)
     assert party("search", "gone.jpg", code=2).errors == "facecli: error: no such photo: gone.jpg\n"
     assert "not a person: person:" in party("search", "person:", code=2).errors
     (party.work / "empty").mkdir()

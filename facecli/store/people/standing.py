@@ -70,7 +70,15 @@ class DecidedPeople(Struct):
             person = self.named(asked)
             if person is not None:
                 return person.person_id
-        raise QueryError("no such person in the index", quoted(asked), hint="facecli people --all lists them")
+        raise QueryError("no such person in the index", quoted(asked), hint=self.advice(asked))
+
+    def advice(self, asked: str) -> str:
+        """What somebody who asked for nobody may have meant."""
+        import difflib  # noqa: PLC0415 (rare)
+
+        names = {same_name(person.name): person.name for person in self.people.values() if person.name}
+        near = [f"did you mean {names[one]}? " for one in difflib.get_close_matches(same_name(asked), names, n=1)]
+        return "".join(near) + "facecli people --all lists everybody"
 
 
 def stand(log: Iterable[Decision]) -> DecidedPeople:
