@@ -220,7 +220,11 @@ def test_a_search_for_nobody_and_an_index_without_faces(party: Shell) -> None:
         ran = party("search", misspelt, code=2)
         what = "no such photo, and nobody in the index is called so"
         assert ran.errors == f"facecli: error: {what}: {misspelt}\n{meant}"
-    for command in (("search", "person:J Smith"), ("people", "hide", "J Smith"), ("export", "-", "--person", "J Smith")):
+    for command in (
+        ("search", "person:J Smith"),
+        ("people", "hide", "J Smith"),
+        ("export", "-", "--person", "J Smith"),
+    ):
         assert party(*command, code=2).errors == f"facecli: error: no such person in the index: J Smith\n{meant}"
     assert party("people", "forget", "J Smith", code=2).errors.endswith(meant)
     assert party("search", "gone.jpg", code=2).errors == "facecli: error: no such photo: gone.jpg\n"

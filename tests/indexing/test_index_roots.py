@@ -327,7 +327,7 @@ def test_an_unplugged_disk_whose_backup_is_indexed_has_not_moved(shelf: Shelf, m
         disk.mkdir()
     assert not_moved(shelf, shelf.put("backup")).photos.new == 4
     assert any(
-        "4 of its 4 photos were found elsewhere, but its disk may be away" in w and "remove --root" in w
+        "4 of its 4 photos found elsewhere, but its disk may be away" in w and "remove --root" in w
         for w in shelf.notes.warnings
     )
     with pytest.raises(PhotoError, match="no such file or directory") as caught:
