@@ -21,6 +21,7 @@ from facecli.wording import counted
 
 if TYPE_CHECKING:
     from facecli.naming.editing import Change
+    from facecli.naming.sheets import Applied
 
 SOME_LEFT_OUT = 3
 FORCE = click.option("--force", is_flag=True, help="Allow two faces of one photo, as in mirrors and collages.")
@@ -213,8 +214,15 @@ def apply(common: Common, file: str) -> int:
     done = album_of(common).apply(lines)
     for complaint in done.complaints:
         _tell(common, f"left out: {complaint}")
+    _tell_renamed(common, done)
     _tell(common, f"{counted(done.people, 'person')} changed")
     return SOME_LEFT_OUT if done.complaints else 0
+
+
+def _tell_renamed(common: Common, done: Applied) -> None:
+    for before, now in done.renamed:
+        said = f"{before} is {now} now" if now else f"{before} has no name now"
+        _tell(common, f"{said}; facecli people undo takes all of it back")
 
 
 @click.command("import")
@@ -232,6 +240,7 @@ def import_command(common: Common, *, xmp: bool) -> int:  # noqa: ARG001 (the on
     done = album.apply_sightings(found)
     for complaint in (*left, *(f"left out: {one}" for one in done.complaints)):
         _tell(common, complaint)
+    _tell_renamed(common, done)
     _tell(common, f"{counted(len(found), 'name')} found, {counted(done.people, 'person')} changed")
     return SOME_LEFT_OUT if left or done.complaints else 0
 

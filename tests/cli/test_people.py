@@ -257,6 +257,9 @@ def test_the_page_and_the_sheet(party: Shell) -> None:
     assert [one["name"] for one in records(party("people", "--json", "--named"))] == ["Berta"]
     party("people", "export", "names.jsonl", "--force")
     assert party("people", "apply", "names.jsonl").errors == "0 people changed\n"
+    for name, said in (("Berta B.", "Berta is Berta B. now"), ("", "Berta B. has no name now")):
+        ran = party("people", "apply", "-", stdin=json.dumps({**lines[0], "name": name}).encode())
+        assert ran.errors == f"{said}; facecli people undo takes all of it back\n1 person changed\n"
 
 
 def test_a_photo_that_is_gone_has_no_picture_on_the_page(party: Shell) -> None:
