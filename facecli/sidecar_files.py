@@ -39,7 +39,7 @@ class SharedFile:
             raise FacecliError("it is read-only", self.path, hint="chmod u+w makes it writable")
 
     def replace(self, content: bytes) -> None:
-        """Write the whole file: a new one for those to whom the umask leaves it, an earlier one for whom it was before."""
+        """Write the whole file: a new one for whom the umask leaves it, an earlier one for whom it was before."""
         try:
             with Part(os.path.dirname(self.path)) as part:
                 part.fill([content])
