@@ -97,7 +97,7 @@ class Run:
                     reporter.skip(result)
                 if result is not None:
                     writer.take(result, dispatcher.again)
-                    self._show_progress(reporter, dispatcher.crew)
+                    self._show_progress(reporter, writer, dispatcher.crew)
             writer.commit()
         except Withdrawn:
             writer.commit()
@@ -120,8 +120,8 @@ class Run:
         crew = Crew(lambda: self._choice.open(reporter), reporter)
         return Dispatcher(crew, translation, reporter, force=self._options.force, chunk=self._options.chunk)
 
-    def _show_progress(self, reporter: Reporter, crew: Crew) -> None:
-        counts = {"faces": self._report.faces.added, "skipped": self._report.photos.skipped}
+    def _show_progress(self, reporter: Reporter, writer: BatchWriter, crew: Crew) -> None:
+        counts = {"faces": writer.faces_found, "skipped": self._report.photos.skipped}
         workers = len(crew.members)
         reporter.advance(1, **counts, **({"workers": workers} if workers > 1 else {}))
 
