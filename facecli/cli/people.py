@@ -172,5 +172,4 @@ class _People:
             self.console.detail(f"{counted(others, 'further person')} not listed; facecli people --all lists everybody")
         elif others:
             which = f"hidden or in fewer than {FEW_PHOTOS} photos"
-            said = f"{counted(others, 'further person')} not listed, {which}; facecli people --all lists everybody"
-            self.console.warn(said)
+            self.console.warn(f"{counted(others, 'further person')}, {which}: facecli people --all")

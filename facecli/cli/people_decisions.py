@@ -31,6 +31,11 @@ def _tell(common: Common, message: str) -> None:
     common.console().warn(message)
 
 
+def _called(person: str) -> str:
+    """What a message calls a person that was given by id or name."""
+    return f"person {person}" if person.isdecimal() else person
+
+
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Print what would change, change nothing.")
 @click.option("--threshold", metavar="X", type=number("link"), help="Group with this similarity from now on.")
@@ -77,7 +82,7 @@ def merge(common: Common, people: tuple[str, ...], *, force: bool) -> None:
 def split(common: Common, person: str, faces: tuple[int, ...]) -> None:
     """Make some faces of a person a new person."""
     found = album_of(common).split(person, faces)
-    _tell(common, f"{counted(len(faces), 'face')} of {person} became person {found}")
+    _tell(common, f"{counted(len(faces), 'face')} of {_called(person)} became person {found}")
 
 
 @click.command("not")
@@ -87,7 +92,7 @@ def split(common: Common, person: str, faces: tuple[int, ...]) -> None:
 def not_command(common: Common, person: str, faces: tuple[int, ...]) -> None:
     """Say that faces are not this person's; they never come back to it."""
     album_of(common).reject(person, faces)
-    _tell(common, f"{counted(len(faces), 'face')} will not be of {person} again")
+    _tell(common, f"{counted(len(faces), 'face')} will not be of {_called(person)} again")
 
 
 @click.command()
@@ -107,7 +112,7 @@ def assign(common: Common, name: str, faces: tuple[int, ...], *, force: bool) ->
 def hide(common: Common, person: str) -> None:
     """Leave a person out of lists and pages; a search for it still answers."""
     album_of(common).hide(person)
-    _tell(common, f"{person} is hidden; facecli people --hidden lists hidden people")
+    _tell(common, f"{_called(person)} is hidden; facecli people --hidden lists hidden people")
 
 
 @click.command()
@@ -116,7 +121,7 @@ def hide(common: Common, person: str) -> None:
 def show(common: Common, person: str) -> None:
     """List a hidden person again."""
     album_of(common).show(person)
-    _tell(common, f"{person} is listed again")
+    _tell(common, f"{_called(person)} is listed again")
 
 
 @click.command()
@@ -126,7 +131,7 @@ def show(common: Common, person: str) -> None:
 def cover(common: Common, person: str, face: int) -> None:
     """Choose the face that stands for a person."""
     album_of(common).set_cover(person, face)
-    _tell(common, f"face:{face} stands for {person}")
+    _tell(common, f"face:{face} stands for {_called(person)}")
 
 
 @click.command()
