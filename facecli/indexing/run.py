@@ -158,13 +158,13 @@ class Run:
                 census.miss(photo.file.path, photo.photo_id)
                 census.known[census.root_of(photo.file.path) or ""] += 1
         verdict = find_gone(census, prune=self._options.prune)
-        for line in explain(census, verdict) if self._options.prune is not False else ():
-            reporter.warn(line)
         gone, skips = [*verdict.gone, *writer.replaced], verdict.gone_skips
         if gone or skips:
             with self._clock.busy("write"):
                 self._report.faces.removed += self._store.prune(gone, skips)
             self._report.photos.removed = len(gone)
+        for line in explain(census, verdict) if self._options.prune is not False else ():
+            reporter.warn(line)
 
     def _switch(self, reporter: Reporter) -> None:
         """Replace the old embeddings by the new ones, unless photos would be lost."""
