@@ -46,7 +46,9 @@ ASKED = [
 
 OF_PEOPLE = (
     *("facecli search An", "facecli people hide An", "facecli export --person An"),
-    *("facecli search person:An", "facecli search person:"),
+    *("facecli search person:An", "facecli search person:", "facecli search x.jpg person:An"),
+    *("facecli export --person person:An", "facecli export --person person:", "facecli people merge person:1 An"),
+    "facecli search --after 2004-07-14T12:30 person:An",
 )
 
 
