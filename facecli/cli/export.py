@@ -37,7 +37,7 @@ SOME_FAILED = 3
     "--format",
     "form",
     type=click.Choice(["jsonl", "csv", "npz", "parquet"]),
-    help="The format; default by the ending of FILE, else jsonl.",
+    help="The format; default by the ending of FILE, jsonl without one.",
 )
 @click.option("--photos", is_flag=True, help="One record per photo instead of per face.")
 @click.option(
@@ -77,8 +77,9 @@ def export(common: Common, file: str | None, **given: Any) -> int:
         if limits:
             tell_left_out(reader.select(limits), console)
         count = _write(made, form, file, force=given["force"])
-    what = counted(count, "photo" if request.photos else "face")
-    console.warn(f"wrote {what}" + ("" if is_stdout(file) else f" to {file}"))
+    if count is not None:
+        what = counted(count, "photo" if request.photos else "face")
+        console.warn(f"wrote {what}" + ("" if is_stdout(file) else f" to {file}"))
     return 0
 
 
@@ -120,13 +121,15 @@ def _format(named: str | None, file: str) -> ExportFormat:
     return form
 
 
-def _write(made: Export, form: ExportFormat, file: str, *, force: bool) -> int:
-    """Write the export; returns the number of records."""
+def _write(made: Export, form: ExportFormat, file: str, *, force: bool) -> int | None:
+    """Write the export; returns the number of records, None where the reader of a pipe has closed it."""
     from facecli.output.export.files import write_export_file  # noqa: PLC0415 (not for --help)
     from facecli.output.export.formats import write_export  # noqa: PLC0415
 
     if not takes_stream(file):
         return write_export_file(form, made.table, made.records(), file, force=force)
-    with results(lasting=True) if is_stdout(file) else opened_stream(file) as out:
-        return write_export(form, made.table, made.records(), out)
-    return 0  # the reader has closed it
+    with results() if is_stdout(file) else opened_stream(file) as out:
+        count = write_export(form, made.table, made.records(), out)
+        out.flush()
+        return count
+    return None

@@ -100,10 +100,15 @@ def _run(arguments: "Sequence[str] | None", interruption: Interruption) -> int:
         raise UsageError("native Windows is not supported", sys.platform, hint="run facecli inside WSL")
     end_at_second_signal()
     interruption.become_an_exception()
-    if os.environ.get("_FACECLI_COMPLETE", "").startswith("fish"):
-        from facecli.cli.fish import keep_commas  # noqa: PLC0415 (only for fish)
+    match os.environ.get("_FACECLI_COMPLETE", "").partition("_")[0]:
+        case "fish":
+            from facecli.cli.fish import keep_commas  # noqa: PLC0415 (only for fish)
 
-        keep_commas()
+            keep_commas()
+        case "bash":
+            from facecli.cli.bash import join_at_colons  # noqa: PLC0415 (only for bash)
+
+            join_at_colons()
     code = facecli.main(
         args=list(arguments) if arguments is not None else None, prog_name="facecli", standalone_mode=False
     )

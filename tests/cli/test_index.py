@@ -153,7 +153,7 @@ def test_what_was_removed_is_counted_as_kept_out(shell: Shell, album: Path) -> N
     shell("index", "-q", album)
     shell("remove", "album/party/gdp.jpg")
     ran = shell("index", album)
-    assert "1 of the photos and faces were removed earlier" in ran.errors
+    assert "1 photo or face removed earlier left out again" in ran.errors
     assert report(shell, album)["photos"] == {
         "seen": 4,
         "new": 0,

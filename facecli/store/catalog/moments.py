@@ -6,17 +6,14 @@ from collections.abc import Sequence
 
 from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.rows import as_int, read_capture
-from facecli.store.catalog.schema import PEOPLE_FROM
 from facecli.store.errors import trusted
 from facecli.store.records import Moment
 
 
 def read_moments(catalogue: Catalogue, face_ids: Sequence[int]) -> dict[int, Moment]:
     """The moment of each face, by its id."""
-    person = "(SELECT m.person_id FROM members m WHERE m.face_id = f.face_id)"
-    person = person if catalogue.version >= PEOPLE_FROM else "NULL"
     query = (
-        f"SELECT f.face_id, {person}, {catalogue.capture_columns} "
+        f"SELECT f.face_id, {catalogue.person_column}, {catalogue.capture_columns} "
         "FROM faces f JOIN photos p USING (photo_id) WHERE f.face_id IN ?"
     )
     found: dict[int, Moment] = {}

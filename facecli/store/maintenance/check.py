@@ -18,6 +18,7 @@ from facecli.store.maintenance.checked_faces import PAGE, CheckedFace, face_page
 from facecli.store.records import Problem
 from facecli.store.short_codes import encode
 from facecli.store.vector_file import Codes, StoredCodes, VectorFile
+from facecli.wording import counted
 
 _PHOTOS = (
     "SELECT photo_id, digest, path, checksum, set_id, size, mtime_ns, width, height FROM photos "
@@ -44,9 +45,11 @@ def _check_structure(catalogue: Catalogue) -> Iterator[Problem]:
     loose += catalogue.number("SELECT count(*) FROM faces WHERE set_id NOT IN (SELECT set_id FROM sets)")
     loose += catalogue.number("SELECT count(*) FROM photos WHERE set_id NOT IN (SELECT set_id FROM sets)")
     if loose:
-        yield Problem(f"{loose} rows are orphaned", str(catalogue.path))
+        yield Problem(counted(loose, "orphaned row"), str(catalogue.path))
     if unreadable := sum(1 for _ in catalogue.unreadable()):
-        yield Problem(f"{unreadable} records of skipped files, roots and excludes are damaged", str(catalogue.path))
+        yield Problem(
+            f"{counted(unreadable, 'damaged record')} of skipped files, roots and excludes", str(catalogue.path)
+        )
 
 
 def _check_photos(catalogue: Catalogue) -> Iterator[Problem]:
@@ -73,10 +76,8 @@ def check_set(catalogue: Catalogue, row: SetRow) -> Iterator[Problem]:
     photos = catalogue.number("SELECT count(*) FROM photos WHERE set_id = ?", (row.set_id,))
     faces = catalogue.number("SELECT count(*) FROM faces WHERE set_id = ?", (row.set_id,))
     if (photos, faces) != (row.photos, row.faces):
-        yield Problem(
-            f"the catalogue has {photos} photos and {faces} faces, but records {row.photos} and {row.faces}",
-            str(catalogue.path),
-        )
+        has = f"{counted(photos, 'photo')} and {counted(faces, 'face')}"
+        yield Problem(f"the catalogue has {has}, but records {row.photos} and {row.faces}", str(catalogue.path))
     codes = yield from _open(row.file, row.slots, needed=bool(faces))
     short = yield from _open(row.file.compact, row.slots, needed=False)
     for page in face_pages(catalogue, row):

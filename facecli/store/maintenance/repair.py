@@ -18,6 +18,7 @@ from facecli.store.maintenance.check_people import mend_people
 from facecli.store.maintenance.checked_faces import CheckedFace, face_pages, shown
 from facecli.store.records import Problem
 from facecli.store.vector_file import StoredCodes
+from facecli.wording import counted
 
 
 def mend_rows(catalogue: Catalogue, disk: Disk) -> list[str]:
@@ -91,7 +92,8 @@ def _drop_unreadable(catalogue: Catalogue) -> list[str]:
     found = list(catalogue.unreadable())
     for table, column, value in found:
         catalogue.connection.execute(f"DELETE FROM {table} WHERE {column} IS ?", (value,))
-    return [f"{len(found)} records of skipped files, roots and excludes are dropped: {catalogue.path}"] if found else []
+    dropped = f"dropped {counted(len(found), 'record')} of skipped files, roots and excludes: {catalogue.path}"
+    return [dropped] if found else []
 
 
 def _mend_photo(catalogue: Catalogue, problem: Problem) -> str:
