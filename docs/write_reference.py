@@ -31,7 +31,7 @@ EXITS = (
     ("1", "search, verify: nothing matched; check: damage found; doctor: a problem found"),
     ("2", "wrong usage, or it failed"),
     ("3", "done, but some inputs could not be read"),
-    ("130, 143", "ended by Ctrl-C or SIGTERM; finished work is kept"),
+    ("129, 130, 143", "ended by a closed terminal, Ctrl-C or SIGTERM; finished work is kept"),
 )
 """The exit codes, as the manual lists them."""
 SHELLS = {"bash": "facecli", "zsh": "_facecli", "fish": "facecli.fish"}

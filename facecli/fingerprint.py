@@ -100,13 +100,16 @@ class Fingerprint(Struct, frozen=True):
 
     def ask_same(self, wanted: Fingerprint, index: object, hint: str) -> None:
         """Raise IndexMismatch if this fingerprint differs from the wanted one; the message lists both values."""
-        differences = self.differences(wanted)
-        said = [
-            f"{_CALLED.get(name, name.replace('_', '-'))} {_shown(mine)}, not {_shown(theirs)}"
-            for name, mine, theirs in differences
-        ]
+        said = self.describe_differences(wanted, ", not ")
         if said:
-            raise IndexMismatch(f"the index was made with {', '.join(said)}", index, hint=hint)
+            raise IndexMismatch(f"the index was made with {said}", index, hint=hint)
+
+    def describe_differences(self, other: Fingerprint, between: str) -> str:
+        """List the settings that differ, by the names of their options: name, value here, `between`, value there."""
+        return ", ".join(
+            f"{_CALLED.get(name, name.replace('_', '-'))} {_shown(mine)}{between}{_shown(theirs)}"
+            for name, mine, theirs in self.differences(other)
+        )
 
 
 def _shown(value: object) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from facecli.types import Skipped
@@ -33,6 +35,16 @@ class Reporter(Protocol):
 
     def stop(self) -> None:
         """Stop counting."""
+
+
+@contextmanager
+def counting(report: Reporter, what: str, total: int | None) -> Iterator[None]:
+    """Count `what` until the end, however it comes: a bar that stays would share its line with what is said next."""
+    report.start(what, total)
+    try:
+        yield
+    finally:
+        report.stop()
 
 
 class SilentReporter:

@@ -39,11 +39,13 @@ class SharedFile:
             raise FacecliError("it is read-only", self.path, hint="chmod u+w makes it writable")
 
     def replace(self, content: bytes) -> None:
-        """Write the whole file: a new one readable by its owner only, an earlier one for whom it was before."""
+        """Write the whole file: a new one for whom the umask leaves it, an earlier one for whom it was before."""
         try:
             with Part(os.path.dirname(self.path)) as part:
                 part.fill([content])
-                if self._before is not None:
+                if self._before is None:
+                    os.chmod(part.path, _mode_of_new_files())
+                else:
                     with contextlib.suppress(PermissionError):
                         os.chown(part.path, self._before.st_uid, self._before.st_gid)
                     os.chmod(part.path, self._before.st_mode & 0o777)
@@ -51,6 +53,13 @@ class SharedFile:
                 part.become(self.path) if self._before is None else part.replace(self.path)
         except OSError as error:
             raise OutputError(f"cannot be written ({error.strerror})", self.path) from error
+
+
+def _mode_of_new_files() -> int:
+    """What the umask leaves; it can be read only by setting it, here to what lets nobody else read anything."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return 0o666 & ~umask
 
 
 def _state(path: str) -> os.stat_result | None:

@@ -175,7 +175,13 @@ class SidecarWriter:
             part.fill([made])
             if not read_xmp(made, target).plain:
                 self._ask_whole(made, part.path, target)
-            self._run("-overwrite_original", "-tagsFromFile", part.path, *_COPIED, target)
+            try:
+                self._run("-overwrite_original", "-tagsFromFile", part.path, *_COPIED, target)
+            except KeyboardInterrupt:
+                # exiftool was killed, and would refuse the photo as long as its own temporary file is there.
+                with contextlib.suppress(OSError):
+                    os.unlink(f"{target}_exiftool_tmp")
+                raise
 
     def _ask_whole(self, made: bytes, path: str, target: str) -> None:
         """Raise FacecliError if exiftool would leave out a property of a region, as those that it does not know."""

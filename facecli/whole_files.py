@@ -33,13 +33,14 @@ class Part:
         if self._path:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)
+        if self._descriptor >= 0:
             os.close(self._descriptor)
 
     def fill(self, pieces: Iterable[bytes], mtime_ns: int | None = None) -> None:
         """Write the content, readable by its owner only; a second call does nothing."""
         if self._path:
             return
-        self._descriptor, self._path = _begin(self._directory)
+        self._begin()
         with open(self._descriptor, "wb", closefd=False) as file:
             file.writelines(pieces)
         if mtime_ns is not None:
@@ -53,8 +54,21 @@ class Part:
 
     def open(self) -> IO[bytes]:
         """The file, to be written and then closed, before it gets its name; readable by its owner only."""
-        self._descriptor, self._path = _begin(self._directory)
+        self._begin()
         return open(self._path, "r+b")
+
+    def _begin(self) -> None:
+        """Create the file. It is locked while it is open, so that `clear_parts` leaves it alone."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        while True:
+            # The name is set before the file is there, so that a signal in between leaves none.
+            name = f"{BEGUN}{os.urandom(8).hex()}{UNFINISHED}"
+            self._path = os.path.join(os.path.abspath(self._directory), name)
+            self._descriptor = os.open(self._path, flags, 0o600)
+            if _is_locked(self._descriptor) and os.fstat(self._descriptor).st_nlink:
+                return
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def become(self, place: str) -> None:
         """Give the file its final name; raises FileExistsError if the name is taken."""
@@ -70,27 +84,13 @@ class Part:
         os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         try:
             os.replace(self._path, place)
-        except OSError:
+        except BaseException:
             os.unlink(place)
             raise
 
     def replace(self, place: str) -> None:
         """Give the file its final name and replace an earlier file."""
         os.replace(self._path, place)
-
-
-def _begin(directory: str) -> tuple[int, str]:
-    """Create a temporary file; returns its descriptor and path.
-
-    It is locked while it is open, so that `clear_parts` leaves it alone.
-    """
-    import tempfile  # noqa: PLC0415 (most commands write no file)
-
-    while True:
-        descriptor, path = tempfile.mkstemp(UNFINISHED, BEGUN, os.path.abspath(directory))
-        if _is_locked(descriptor) and os.fstat(descriptor).st_nlink:
-            return descriptor, path
-        os.close(descriptor)
 
 
 def _is_locked(descriptor: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -115,6 +116,16 @@ def test_keywords(kitchen: Kitchen, shell: Shell) -> None:
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "Yao Ming\n"
     shell("index", "-q")
     assert shell("search", "yaoming.jpg").out == before
+
+
+@pytest.mark.parametrize(
+    "script", [*RECIPES.iterdir(), *(RECIPES.parent / "fleet").glob("[mp]*.sh")], ids=lambda p: p.name
+)
+def test_without_arguments_it_is_one_line_of_usage(script: Path) -> None:
+    said = re.search(rf"^# .*: ({script.name} .*)$", script.read_text("utf-8"), re.MULTILINE)
+    assert said is not None
+    done = subprocess.run(["bash", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"usage: {said[1]}\n")
 
 
 def test_every_recipe_is_tested() -> None:

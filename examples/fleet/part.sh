@@ -3,6 +3,7 @@
 # Any number of machines can do this at once, each with another I of N; none needs to know of the others. What was done
 # when it was killed is kept: run it again. merge.sh unites the parts.
 set -euo pipefail
+[ $# -ge 4 ] || { echo "usage: part.sh I N PHOTOS SHARDS" >&2; exit 2; }
 part=$1 parts=$2 photos=$3 shards=$4
 mkdir -p "$shards"
 code=0

@@ -60,10 +60,9 @@ def complete_people(ctx: click.Context, _param: click.Parameter, incomplete: str
             people = reader.people.standing().people.values()
     except (FacecliError, OSError):
         return []
-    # Bash passes on only what follows the last colon, and the colon itself where nothing does.
     begun = PERSON_PREFIX if incomplete.startswith(PERSON_PREFIX) else ""
     names = sorted(f"{begun}{person.name}" for person in people if person.name)
-    return [_quoted(item) for item in _beginning("" if incomplete == ":" else incomplete, names)]
+    return [_quoted(item) for item in _beginning(incomplete, names)]
 
 
 def complete_queries(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:

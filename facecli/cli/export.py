@@ -37,7 +37,7 @@ SOME_FAILED = 3
     "--format",
     "form",
     type=click.Choice(["jsonl", "csv", "npz", "parquet"]),
-    help="The format; default by the ending of FILE, else jsonl.",
+    help="The format; default by the ending of FILE, jsonl without one.",
 )
 @click.option("--photos", is_flag=True, help="One record per photo instead of per face.")
 @click.option(
@@ -56,8 +56,7 @@ def export(common: Common, file: str | None, **given: Any) -> int:
     FILE is readable by its owner only, and appears when it is complete. With --xmp, names go into sidecars, which photo
     managers read: MWG regions, Microsoft's regions, and IPTC's names of those in the picture.
     """
-    from facecli.cli.interrupt import tidy_when_terminated  # noqa: PLC0415 (not for --help)
-    from facecli.exporting import Export, ExportRequest  # noqa: PLC0415
+    from facecli.exporting import Export, ExportRequest  # noqa: PLC0415 (not for --help)
     from facecli.limits import read_limits  # noqa: PLC0415
     from facecli.store.locate import find_index  # noqa: PLC0415
     from facecli.store.reader import open_reader  # noqa: PLC0415
@@ -73,13 +72,14 @@ def export(common: Common, file: str | None, **given: Any) -> int:
     limits = read_limits(given["under"], given["after"], given["before"], given["near"])
     request = ExportRequest(given["photos"], given["person"], limits, not given["no_embeddings"])
     console = common.console()
-    with open_reader(find_index(common.index, os.getcwd())) as reader, tidy_when_terminated():
+    with open_reader(find_index(common.index, os.getcwd())) as reader:
         made = Export(reader, request)
         if limits:
             tell_left_out(reader.select(limits), console)
         count = _write(made, form, file, force=given["force"])
-    what = counted(count, "photo" if request.photos else "face")
-    console.warn(f"wrote {what}" + ("" if is_stdout(file) else f" to {file}"))
+    if count is not None:
+        what = counted(count, "photo" if request.photos else "face")
+        console.warn(f"wrote {what}" + ("" if is_stdout(file) else f" to {file}"))
     return 0
 
 
@@ -121,13 +121,15 @@ def _format(named: str | None, file: str) -> ExportFormat:
     return form
 
 
-def _write(made: Export, form: ExportFormat, file: str, *, force: bool) -> int:
-    """Write the export; returns the number of records."""
+def _write(made: Export, form: ExportFormat, file: str, *, force: bool) -> int | None:
+    """Write the export; returns the number of records, None where the reader of a pipe has closed it."""
     from facecli.output.export.files import write_export_file  # noqa: PLC0415 (not for --help)
     from facecli.output.export.formats import write_export  # noqa: PLC0415
 
     if not takes_stream(file):
         return write_export_file(form, made.table, made.records(), file, force=force)
-    with results(lasting=True) if is_stdout(file) else opened_stream(file) as out:
-        return write_export(form, made.table, made.records(), out)
-    return 0  # the reader has closed it
+    with results() if is_stdout(file) else opened_stream(file) as out:
+        count = write_export(form, made.table, made.records(), out)
+        out.flush()
+        return count
+    return None

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import Struct
 
-from facecli.cli.choices import FACE
 from facecli.cli.context import info_nearby, path_style
 from facecli.cli.names import Name
-from facecli.cli.options import Common, ExampleCommand, common_options, model_options
+from facecli.cli.options import Common, ExampleCommand, common_options, face_option, model_options
 from facecli.cli.printing import choose_format, format_options, list_writer
 from facecli.cli.streams import Results, results, say_error
 from facecli.directories import absolute
@@ -56,14 +55,7 @@ class FacesArguments(Struct, frozen=True):
 
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
 @click.argument("photos", metavar="PHOTO...", nargs=-1, required=True, type=Name())
-@click.option(
-    "--face",
-    metavar="largest|all|N",
-    type=FACE,
-    default="all",
-    show_default=True,
-    help="Which faces of each photo to list.",
-)
+@face_option("all", "Which faces of each photo to list.")
 @format_options("json", "csv")
 @click.option("--embeddings", is_flag=True, help="With --json: also print the embedding of each face.")
 @click.option(

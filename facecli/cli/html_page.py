@@ -133,9 +133,11 @@ class PageMaker:
 
     def _card(self, match: Match) -> Card:
         picture = self._picture(self._pictures.of_match(match), match.box)
-        time = match.taken_at or self._pictures.time_of(match)
+        taken = match.taken_at
+        time = taken or self._pictures.time_of(match)
+        sure = match.confidence or ""
         return Card(
-            picture, match.rank, match.similarity, match.face_id, match.confidence or "", time, others_of(match)
+            picture, match.rank, match.similarity, match.face_id, sure, time, taken is not None, others_of(match)
         )
 
     def _picture(self, made: FacePicture, box: Box) -> GalleryPicture:

@@ -112,9 +112,8 @@ def _summary(reader: IndexReader, style: PathStyle) -> Iterator[bytes]:
     if about.pending:
         rows["pending"] = "an erasure; the next index, remove or check --repair finishes it"
     if about.migrating_to is not None:
-        rows["migration"] = (
-            f"to {about.migrating_to.fingerprint.model}, not finished; facecli index --migrate continues"
-        )
+        changes = kind.describe_differences(about.migrating_to.fingerprint, " to ")
+        rows["migration"] = f"{changes}, not finished; facecli index --migrate continues"
     for name, value in rows.items():
         yield encoded(f"{name:<11} {_one_line(value)}\n")
 

@@ -1,4 +1,4 @@
-"""Handling of SIGINT and SIGTERM, and the start time of the process."""
+"""Handling of the signals that end a command, and the start time of the process."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from facecli.errors import FacecliError, Interrupted
 if TYPE_CHECKING:
     from facecli.pipeline.stopping import Stop
 
-ENDS = (signal.SIGINT, signal.SIGTERM)
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def end_at_second_signal() -> None:
-    """Make the second SIGINT or SIGTERM end the process at once.
+    """Make a SIGINT or SIGTERM after the first signal end the process at once.
+
+    SIGHUP doesn't: a terminal that closes may send it twice, once by itself and once by its shell.
 
     Python runs signal handlers in the main thread only between bytecodes, so never while a library computes or waits
     there. But it also writes each signal's number to a pipe, which a thread reads here. Ending at once is safe: the
@@ -37,19 +39,21 @@ def _count_signals(reader: int) -> None:
     asked = False
     while number := os.read(reader, 1):
         if number[0] in ENDS:
-            if asked:
+            if asked and number[0] != signal.SIGHUP:
                 os._exit(128 + number[0])
             asked = True
 
 
 @contextmanager
 def catching_signals(console: Console) -> Iterator[Stop]:
-    """Make SIGINT and SIGTERM stop a run within the block; without photos in progress it raises Interrupted at once."""
+    """Make a signal stop a run within the block; without photos in progress it raises Interrupted at once."""
     from facecli.pipeline.stopping import Stop  # noqa: PLC0415 (other commands need none)
 
     stop = Stop()
 
     def handle(number: int, _frame: FrameType | None) -> None:
+        if stop():
+            return  # SIGHUP again; another signal would end the process
         if stop.finishes:
             # Printing fails if the signal interrupts another print; then the run stops without this message.
             with suppress(RuntimeError, OSError):
@@ -70,22 +74,6 @@ def catching_signals(console: Console) -> Iterator[Stop]:
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def tidy_when_terminated() -> Iterator[None]:
-    """Make SIGTERM end the process as Ctrl-C does, so that a file that is being written is removed."""
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    earlier = signal.getsignal(signal.SIGTERM)
-    if earlier != signal.SIG_IGN:
-        signal.signal(signal.SIGTERM, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, earlier)
 
 
 def process_began() -> float:

@@ -1,6 +1,6 @@
-"""Start and end of every command: streams, Ctrl-C, and the mapping of errors to messages and exit codes.
+"""Start and end of every command: streams, signals, and the mapping of errors to messages and exit codes.
 
-Before the Ctrl-C handler is set, nothing is imported that Python has not already loaded, not even `__future__`.
+Before the handlers of signals are set, nothing is imported that Python has not already loaded, not even `__future__`.
 """
 
 # _signal is built in; the module `signal` first creates enums, which Ctrl-C may interrupt.
@@ -10,7 +10,7 @@ import sys
 
 TYPE_CHECKING = False  # typing.TYPE_CHECKING without importing typing, which takes longer than the rest
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import FrameType
     from typing import NoReturn
 
@@ -19,40 +19,52 @@ if TYPE_CHECKING:
     from facecli.cli.streams import Stdout
 
 FAILED = 2
-INTERRUPTED: int = 128 + signal.SIGINT
 
 
 class Interruption:
-    """Handles Ctrl-C: during imports it ends the process; later the first raises KeyboardInterrupt, the second ends."""
+    """Handles SIGINT, SIGTERM and SIGHUP: during imports they end the process; later the first is a KeyboardInterrupt.
+
+    A second one ends the process from a thread (`end_at_second_signal`) and raises nothing, since the command may be
+    removing its files.
+    """
 
     def __init__(self) -> None:
-        self.came = False
+        self.came = 0
+        """The number of the signal that came, or 0."""
+        ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else ()  # else Windows
         # If a shell or nohup ignores the signal, it stays ignored.
-        self._heard = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
-        if self._heard:
-            signal.signal(signal.SIGINT, _end_at_once)
-            sys.unraisablehook = _not_in_vain
+        self._heard = [number for number in ends if signal.getsignal(number) is not signal.SIG_IGN]
+        self._handle_by(_end_at_once)
+        sys.unraisablehook = self._not_in_vain
 
     def become_an_exception(self) -> None:
         """Raise KeyboardInterrupt from now on, so that a command can clean up."""
-        if self._heard:
-            signal.signal(signal.SIGINT, self._raise)
+        self._handle_by(self._raise)
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of a command that a signal has ended; of Ctrl-C where a prompt has read it as a character."""
+        code: int = 128 + (self.came or signal.SIGINT)
+        return code
+
+    def _handle_by(self, handle: "Callable[[int, FrameType | None], None]") -> None:
+        for number in self._heard:
+            signal.signal(number, handle)
 
     def _raise(self, number: int, _frame: "FrameType | None") -> None:
-        self.came = True
-        signal.signal(number, _end_at_once)
-        raise KeyboardInterrupt
+        if not self.came:
+            self.came = number
+            raise KeyboardInterrupt
+
+    def _not_in_vain(self, unraisable: "sys.UnraisableHookArgs") -> None:
+        """End the process on a KeyboardInterrupt in code whose exceptions Python only prints, such as `__del__`."""
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):
+            os._exit(self.exit_code)
+        sys.__unraisablehook__(unraisable)
 
 
 def _end_at_once(number: int, _frame: "FrameType | None") -> None:
     os._exit(128 + number)
-
-
-def _not_in_vain(unraisable: "sys.UnraisableHookArgs") -> None:
-    """End the process on a KeyboardInterrupt in code whose exceptions Python only prints, such as `__del__`."""
-    if isinstance(unraisable.exc_value, KeyboardInterrupt):
-        os._exit(INTERRUPTED)
-    sys.__unraisablehook__(unraisable)
 
 
 def refuse_old_python() -> None:
@@ -68,7 +80,7 @@ def main(arguments: "Sequence[str] | None" = None) -> "NoReturn":
     """Run a command and exit; every exit of the process goes through here."""
     refuse_old_python()
     interruption = Interruption()
-    # Imports are here and below, after the Ctrl-C handler is set.
+    # Imports are here and below, after the handlers are set.
     from facecli.cli.streams import open_streams  # noqa: PLC0415
 
     stdout = open_streams()
@@ -86,12 +98,17 @@ def _run(arguments: "Sequence[str] | None", interruption: Interruption) -> int:
 
     if sys.platform == "win32":
         raise UsageError("native Windows is not supported", sys.platform, hint="run facecli inside WSL")
-    interruption.become_an_exception()
     end_at_second_signal()
-    if os.environ.get("_FACECLI_COMPLETE", "").startswith("fish"):
-        from facecli.cli.fish import keep_commas  # noqa: PLC0415 (only for fish)
+    interruption.become_an_exception()
+    match os.environ.get("_FACECLI_COMPLETE", "").partition("_")[0]:
+        case "fish":
+            from facecli.cli.fish import keep_commas  # noqa: PLC0415 (only for fish)
 
-        keep_commas()
+            keep_commas()
+        case "bash":
+            from facecli.cli.bash import join_at_colons  # noqa: PLC0415 (only for bash)
+
+            join_at_colons()
     code = facecli.main(
         args=list(arguments) if arguments is not None else None, prog_name="facecli", standalone_mode=False
     )
@@ -122,7 +139,7 @@ def _report(error: BaseException, interruption: Interruption, stdout: "Stdout") 
         _show_traceback(error)
     # An interrupted import can raise any error.
     if interruption.came or isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
-        return INTERRUPTED
+        return interruption.exit_code
     return _explain(error)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import click
 from msgspec import Struct
 
-from facecli.cli.completing import complete_devices, complete_models
+from facecli.cli.choices import FACE
+from facecli.cli.completing import complete_devices, complete_models, complete_thresholds
 from facecli.cli.console import Console
 from facecli.cli.names import Name, NameOption
 from facecli.errors import UsageError
@@ -80,6 +81,26 @@ def _ask_working_directory() -> None:
         raise UsageError(
             f"the working directory cannot be used ({error.strerror})", ".", hint="cd to an existing one"
         ) from error
+
+
+def threshold_option(help_text: str) -> Callable[..., Any]:
+    """Add --threshold."""
+    return click.option(
+        "-t",
+        "--threshold",
+        metavar="X|NAME",
+        default="auto",
+        show_default=True,
+        shell_complete=complete_thresholds,
+        help=help_text,
+    )
+
+
+def face_option(default: str, help_text: str) -> Callable[..., Any]:
+    """Add --face."""
+    return click.option(
+        "--face", metavar="largest|all|N", type=FACE, default=default, show_default=True, help=help_text
+    )
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -21,6 +21,8 @@ from facecli.errors import UsageError
 from facecli.wording import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from facecli.naming.listing import Choice
     from facecli.persons import PersonInfo
     from facecli.store.people.reading import StoredPeople
@@ -130,7 +132,7 @@ class _People:
                 self._write(shown, found, lasting=page is not None)
             if page is not None:
                 page.make(reader, found, shown)
-            self._sum_up(shown, found)
+            self._sum_up(shown.counts().keys() if limits else shown.ids(), found)
 
     def _choice(self) -> Choice:
         from facecli.naming.listing import Choice, Which  # noqa: PLC0415
@@ -159,10 +161,15 @@ class _People:
                 people.write(found)
                 people.end()
 
-    def _sum_up(self, stored: StoredPeople, found: list[PersonInfo]) -> None:
-        """Tell how many people there are beside those of the list."""
-        others = len(stored.counts().keys() - {person.person_id for person in found})
+    def _sum_up(self, everybody: AbstractSet[int], found: list[PersonInfo]) -> None:
+        """Tell how many people there are beside those of the list; in detail where the list was chosen."""
+        from facecli.naming.listing import FEW_PHOTOS  # noqa: PLC0415 (not for --help)
+
+        others, asked = len(everybody - {person.person_id for person in found}), self.request
         if not found:
             self.console.warn(f"nobody to list among {counted(others, 'person')}; facecli people --all lists everybody")
-        elif others:
+        elif others and (asked.named or asked.unnamed or asked.hidden or asked.min_photos is not None):
             self.console.detail(f"{counted(others, 'further person')} not listed; facecli people --all lists everybody")
+        elif others:
+            which = f"hidden or in fewer than {FEW_PHOTOS} photos"
+            self.console.warn(f"{counted(others, 'further person')}, {which}: facecli people --all")

@@ -21,6 +21,7 @@ from facecli.wording import counted
 
 if TYPE_CHECKING:
     from facecli.naming.editing import Change
+    from facecli.naming.sheets import Applied
 
 SOME_LEFT_OUT = 3
 FORCE = click.option("--force", is_flag=True, help="Allow two faces of one photo, as in mirrors and collages.")
@@ -28,6 +29,11 @@ FORCE = click.option("--force", is_flag=True, help="Allow two faces of one photo
 
 def _tell(common: Common, message: str) -> None:
     common.console().warn(message)
+
+
+def _called(person: str) -> str:
+    """What a message calls a person that was given by id or name."""
+    return f"person {person}" if person.isdecimal() else person
 
 
 @click.command()
@@ -76,7 +82,7 @@ def merge(common: Common, people: tuple[str, ...], *, force: bool) -> None:
 def split(common: Common, person: str, faces: tuple[int, ...]) -> None:
     """Make some faces of a person a new person."""
     found = album_of(common).split(person, faces)
-    _tell(common, f"{counted(len(faces), 'face')} of {person} became person {found}")
+    _tell(common, f"{counted(len(faces), 'face')} of {_called(person)} became person {found}")
 
 
 @click.command("not")
@@ -86,7 +92,7 @@ def split(common: Common, person: str, faces: tuple[int, ...]) -> None:
 def not_command(common: Common, person: str, faces: tuple[int, ...]) -> None:
     """Say that faces are not this person's; they never come back to it."""
     album_of(common).reject(person, faces)
-    _tell(common, f"{counted(len(faces), 'face')} will not be of {person} again")
+    _tell(common, f"{counted(len(faces), 'face')} will not be of {_called(person)} again")
 
 
 @click.command()
@@ -106,7 +112,7 @@ def assign(common: Common, name: str, faces: tuple[int, ...], *, force: bool) ->
 def hide(common: Common, person: str) -> None:
     """Leave a person out of lists and pages; a search for it still answers."""
     album_of(common).hide(person)
-    _tell(common, f"{person} is hidden; facecli people --hidden lists hidden people")
+    _tell(common, f"{_called(person)} is hidden; facecli people --hidden lists hidden people")
 
 
 @click.command()
@@ -115,7 +121,7 @@ def hide(common: Common, person: str) -> None:
 def show(common: Common, person: str) -> None:
     """List a hidden person again."""
     album_of(common).show(person)
-    _tell(common, f"{person} is listed again")
+    _tell(common, f"{_called(person)} is listed again")
 
 
 @click.command()
@@ -125,7 +131,7 @@ def show(common: Common, person: str) -> None:
 def cover(common: Common, person: str, face: int) -> None:
     """Choose the face that stands for a person."""
     album_of(common).set_cover(person, face)
-    _tell(common, f"face:{face} stands for {person}")
+    _tell(common, f"face:{face} stands for {_called(person)}")
 
 
 @click.command()
@@ -213,8 +219,15 @@ def apply(common: Common, file: str) -> int:
     done = album_of(common).apply(lines)
     for complaint in done.complaints:
         _tell(common, f"left out: {complaint}")
+    _tell_renamed(common, done)
     _tell(common, f"{counted(done.people, 'person')} changed")
     return SOME_LEFT_OUT if done.complaints else 0
+
+
+def _tell_renamed(common: Common, done: Applied) -> None:
+    for before, now in done.renamed:
+        said = f"{before} is {now} now" if now else f"{before} has no name now"
+        _tell(common, f"{said}; facecli people undo takes all of it back")
 
 
 @click.command("import")
@@ -232,6 +245,7 @@ def import_command(common: Common, *, xmp: bool) -> int:  # noqa: ARG001 (the on
     done = album.apply_sightings(found)
     for complaint in (*left, *(f"left out: {one}" for one in done.complaints)):
         _tell(common, complaint)
+    _tell_renamed(common, done)
     _tell(common, f"{counted(len(found), 'name')} found, {counted(done.people, 'person')} changed")
     return SOME_LEFT_OUT if left or done.complaints else 0
 

@@ -14,6 +14,7 @@ from facecli.output.paths import printable_path
 from facecli.output.people_page import PeopleSheet, ShownFace, ShownPerson, people_page
 from facecli.output.placing import replace_file
 from facecli.photos.recorded import Recorded
+from facecli.reporting import counting
 from facecli.searching.thumbnails import PictureTask, make_pictures
 from facecli.wording import counted
 
@@ -67,12 +68,11 @@ class PeoplePage:
             by_photo.setdefault(Recorded(face.file, face.key[0]), []).append(face)
         tasks = [PictureTask(photo, tuple(face.box for face in some)) for photo, some in by_photo.items()]
         found: dict[int, bytes | str] = {}
-        self._console.start("photos", len(tasks))
-        for some, made in zip(by_photo.values(), make_pictures(tasks, ReadOptions()), strict=True):
-            for number, face in enumerate(some):
-                found[face.face_id] = made.what if isinstance(made, PhotoError) else made.faces[number]
-            self._console.advance(1)
-        self._console.stop()
+        with counting(self._console, "photos", len(tasks)):
+            for some, made in zip(by_photo.values(), make_pictures(tasks, ReadOptions()), strict=True):
+                for number, face in enumerate(some):
+                    found[face.face_id] = made.what if isinstance(made, PhotoError) else made.faces[number]
+                self._console.advance(1)
         return found
 
     def _person(

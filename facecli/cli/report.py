@@ -83,10 +83,8 @@ def tell_report(report: IndexReport, console: Console, *, dry_run: bool) -> None
             f"{counted(known, 'photo')} could not be read by an earlier run, unchanged since: facecli info --skipped"
         )
     if report.kept_out:
-        console.warn(
-            f"{report.kept_out} of the photos and faces were removed earlier and stay removed: "
-            "facecli remove --forget lets them back in"
-        )
+        what = "1 photo or face" if report.kept_out == 1 else f"{report.kept_out:,} photos and faces"
+        console.warn(f"{what} removed earlier left out again: facecli remove --forget lets them back in")
 
 
 def _rehearsed(photos: PhotoCounts) -> str:

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from facecli.cli.choices import FACE, number
-from facecli.cli.completing import complete_queries, complete_thresholds
+from facecli.cli.choices import number
+from facecli.cli.completing import complete_queries
 from facecli.cli.limiting import limit_options
 from facecli.cli.names import Name
-from facecli.cli.options import Common, ExampleCommand, common_options, model_options
+from facecli.cli.options import Common, ExampleCommand, common_options, face_option, model_options, threshold_option
 from facecli.cli.printing import format_options
 
 EXAMPLES = """
@@ -44,24 +44,11 @@ curl -s URL | facecli search -              an image on stdin
     type=number("top"),
     help="Maximum rows per query; 0 for all; default 10. Pages, links and copies take all unless it is given.",
 )
-@click.option(
-    "-t",
-    "--threshold",
-    metavar="X|NAME",
-    default="auto",
-    show_default=True,
-    shell_complete=complete_thresholds,
-    help="Minimum similarity: a number, loose, balanced, strict, none, or auto: depends on the index size, with a "
-    "chance of one in ten that any stranger passes.",
+@threshold_option(
+    "Minimum similarity: a number, loose, balanced, strict, none, or auto: depends on the index size, with a chance of "
+    "one in ten that any stranger passes."
 )
-@click.option(
-    "--face",
-    metavar="largest|all|N",
-    type=FACE,
-    default="largest",
-    show_default=True,
-    help="Which face of a query photo to search for.",
-)
+@face_option("largest", "Which face of a query photo to search for.")
 @click.option(
     "--combine",
     type=click.Choice(["any", "mean", "separate", "all"]),

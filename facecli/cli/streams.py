@@ -28,6 +28,8 @@ PATIENCE = 10.0
 """Seconds that a message waits for a stderr that is not writable."""
 BUFFER = 1 << 16
 """Bytes of results that are written at once."""
+CLEAR = b"\r\x1b[K"
+"""Clears the line of a terminal."""
 ROWS = "\n\t"
 """The control characters of rows, which are not escaped."""
 
@@ -142,6 +144,8 @@ class Stderr(Descriptor):
 class Text(io.TextIOBase):
     """A text stream for libraries (click's help and prompts, tqdm's bars, Python's warnings), in any locale."""
 
+    on_bar = False
+    """Whether a progress bar stands on the line."""
     encoding: str = "utf-8" if sys.getfilesystemencoding() == "utf-8" else "iso8859-1"
     """The encoding that libraries see; never ASCII, for which click would write UTF-8 by itself."""
 
@@ -150,6 +154,7 @@ class Text(io.TextIOBase):
 
     def write(self, text: str, /) -> int:
         self.buffer.write(encoded(text))
+        self.on_bar = text.startswith("\r") and not text.endswith(("\r", "\n"))
         return len(text)
 
     def flush(self) -> None:
@@ -255,10 +260,11 @@ def results(*, lasting: bool = False) -> Iterator[Results]:
 
 
 def tell(message: str) -> None:
-    """Write one line to stderr; errors are ignored."""
+    """Write one line to stderr, in place of a progress bar that stands there; errors are ignored."""
     shown = printable(message) if sys.stderr.isatty() else message.replace("\n", "\\n").replace("\r", "\\r")
     with contextlib.suppress(OSError):
-        sys.stderr.buffer.write(encoded(shown) + b"\n")
+        clear = CLEAR if getattr(sys.stderr, "on_bar", False) else b""
+        sys.stderr.buffer.write(clear + encoded(shown) + b"\n")
         sys.stderr.buffer.flush()
 
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import Struct
 
-from facecli.cli.choices import FACE
 from facecli.cli.context import info_nearby
 from facecli.cli.names import Name
-from facecli.cli.options import Common, ExampleCommand, common_options, model_options
+from facecli.cli.options import Common, ExampleCommand, common_options, face_option, model_options, threshold_option
 from facecli.cli.streams import results
 from facecli.output.layout import Column, PlainLayout
 
@@ -43,22 +42,8 @@ class VerifyArguments(Struct, frozen=True):
 @click.command(cls=ExampleCommand, epilog=EXAMPLES)
 @click.argument("one", metavar="A", type=Name())
 @click.argument("other", metavar="B", type=Name())
-@click.option(
-    "-t",
-    "--threshold",
-    metavar="X|NAME",
-    default="auto",
-    show_default=True,
-    help="Minimum similarity: a number, loose, balanced, strict, auto, none.",
-)
-@click.option(
-    "--face",
-    metavar="largest|all|N",
-    type=FACE,
-    default="largest",
-    show_default=True,
-    help="Which face of each photo; all: the best pair.",
-)
+@threshold_option("Minimum similarity: a number, loose, balanced, strict, auto, none.")
+@face_option("largest", "Which face of each photo; all: the best pair.")
 @click.option("--json", is_flag=True, help="Print one JSON object.")
 @model_options
 @common_options

@@ -39,6 +39,8 @@ class BatchWriter:
         """Ids of photos that have moved to another path."""
         self.replaced: list[int] = []
         """Ids of photos whose path now holds a content that was removed earlier."""
+        self.faces_found = 0
+        """The faces in the photos taken so far, for the progress; they are added when they are committed."""
         self._gone: dict[bytes, list[int]] = {}
         """For each recognised content, the ids of photos whose file is gone and that have not moved yet, in reverse
         order."""
@@ -157,6 +159,7 @@ class BatchWriter:
     def _gather(self, photo: IndexedPhoto) -> None:
         self._photos.append(photo)
         self._faces += len(photo.detections)
+        self.faces_found += len(photo.detections)
         self._contents[photo.digest] = photo
 
     def commit_if_due(self) -> None:

@@ -65,7 +65,7 @@ def explain(census: Census, verdict: Pruning) -> Iterator[str]:
     """Messages about missing photos that are kept, how to drop them, and about photos that are excluded now."""
     for root in verdict.emptied:
         yield (
-            f"{root} contains none of its photos now; the {census.known[root]} photos in the index are kept: "
+            f"{root} contains none of its photos now; {counted(census.known[root], 'photo')} kept in the index: "
             f"{removal_hint(root)}"
         )
     for root, count in verdict.spared.items():

@@ -62,16 +62,19 @@ def index_photos(
     settings = settle(request.options, before.info)
     if request.options.device != "auto":
         find_devices(request.options.device)
-    if before.info is None:
-        reporter.warn(f"a new index{' would be made' if request.options.dry_run else ''}: {request.directory}")
+    is_new = before.info is None
     report = IndexReport(request.directory, settings.kind.fingerprint.model, missing_roots=list(scan.missing_roots))
     if request.options.dry_run:
-        with open_reader(Path(request.directory)) if before.info is not None else nullcontext() as reader:
+        if is_new:
+            reporter.warn(f"a new index would be made: {request.directory}")
+        with nullcontext() if is_new else open_reader(Path(request.directory)) as reader:
             Rehearsal(request.options, scan, reader, report).run(reporter, stop, migrates=settings.migrates)
     else:
         kind = None if settings.migrates else settings.kind
         wait = request.options.wait_seconds
-        with open_writer(Path(request.directory), kind, create=before.info is None, wait_seconds=wait) as store:
+        with open_writer(Path(request.directory), kind, create=is_new, wait_seconds=wait) as store:
+            if is_new:
+                reporter.warn(f"a new index: {request.directory}")
             if request.options.migrate:
                 store.begin_migration(settings.kind)
             store.keep_excludes(request.options.scan.exclude)

@@ -11,6 +11,7 @@ from facecli.photos.captured import HEAD, capture_of, is_jpeg
 from facecli.reporting import Reporter
 from facecli.store.writer import IndexWriter
 from facecli.types import PhotoFile
+from facecli.wording import counted
 
 MOST_BYTES = 256 << 20
 """The largest file that is read, unless it is a JPEG, of which the beginning is enough."""
@@ -30,7 +31,7 @@ def look_back(store: IndexWriter, reporter: Reporter, stop: Callable[[], int]) -
             store.note_captures(found)
         count += len(found)
     if count:
-        reporter.detail(f"read when and where {count} photos were taken that an earlier version indexed")
+        reporter.detail(f"read the time and place of {counted(count, 'photo')} that an earlier version indexed")
     return count
 
 

@@ -17,6 +17,7 @@ from facecli.store.reader import IndexReader
 from facecli.store.records import Batch, StoredPhoto
 from facecli.store.writer import IndexWriter
 from facecli.types import IndexReport
+from facecli.wording import counted
 
 BATCH = 1000
 """The number of photos moved by one commit."""
@@ -54,11 +55,11 @@ def tell_moves(root: str, found: int, total: int, reporter: Reporter, *, left: b
     """Report a missing root with photos found elsewhere; `left` is the result of `has_left`."""
     if left and is_enough(found, total):
         reporter.warn(
-            f"{root} has moved: {found} of its {total} photos were found in their new place and keep their faces"
+            f"{root} has moved: {found} of its {counted(total, 'photo')} found in the new place, with their faces"
         )
     elif found:
         why = "too few to count as a move" if left else "but its disk may be away"
-        said = f"{root} is missing; {found} of its {total} photos were found elsewhere, {why}"
+        said = f"{root} is missing; {found} of its {counted(total, 'photo')} found elsewhere, {why}"
         reporter.warn(f"{said}; both are kept; if it is gone for good, {removal_hint(root)}")
 
 
@@ -215,7 +216,7 @@ def _name_left(found: Relocation, reporter: Reporter) -> None:
     count = found.total - len(found.old)
     if count:
         more = (
-            f"{count - len(found.left)} more such photos are listed by facecli info --photos; "
+            f"{counted(count - len(found.left), 'more such photo')}: facecli info --photos; "
             if count > len(found.left)
             else ""
         )

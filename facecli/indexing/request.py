@@ -12,7 +12,9 @@ from facecli.directories import absolute
 from facecli.errors import UsageError
 from facecli.fingerprint import Fingerprint
 from facecli.store.records import EmbeddingKind, IndexInfo
-from facecli.vision.packs.resolve import ModelPack, find_pack, find_recorded_pack
+from facecli.vision.packs.resolve import ModelPack, find_pack, find_pack_for, find_recorded_pack
+
+OTHER_SETTINGS = "use another index with -i, or embed everything again with --migrate"
 
 
 class IndexRequest(Struct, frozen=True):
@@ -85,7 +87,7 @@ def settle(options: IndexOptions, info: IndexInfo | None) -> Settings:
     recorded = info.fingerprint
     begun = info.migrating_to if options.migrate else None
     base = begun or EmbeddingKind(recorded, info.licence, info.model_directory)
-    made, pack = base.fingerprint, find_pack(options.model) if options.model is not None else None
+    made, pack = base.fingerprint, _named_pack(options, info)
     if pack is not None:
         kind = _kind_of(pack, made.detection, made.precision, options)
     else:
@@ -96,10 +98,17 @@ def settle(options: IndexOptions, info: IndexInfo | None) -> Settings:
         )
         kind = replace(base, fingerprint=wanted)
     if not options.migrate:
-        recorded.ask_same(
-            kind.fingerprint, info.directory, "use another index with -i, or embed everything again with --migrate"
-        )
+        recorded.ask_same(kind.fingerprint, info.directory, OTHER_SETTINGS)
     return Settings(kind, pack, migrates=bool(recorded.differences(kind.fingerprint)))
+
+
+def _named_pack(options: IndexOptions, info: IndexInfo) -> ModelPack | None:
+    """The pack that was named, if one was."""
+    if options.model is None:
+        return None
+    if options.migrate:
+        return find_pack(options.model)
+    return find_pack_for(options.model, info.fingerprint, info.directory, OTHER_SETTINGS)
 
 
 def _kind_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from facecli.errors import DeviceError, PackError, UsageError, WorkerError
 from facecli.fleet.backlog import Slot
@@ -17,7 +17,7 @@ from facecli.indexing.expectation import Count, Expectation
 from facecli.indexing.looking_back import look_back
 from facecli.indexing.outcomes import FileOutcome, FileTask, give_up, is_doubtful, read_result, task_record
 from facecli.indexing.prune_policy import outermost
-from facecli.indexing.relocation import Relocations
+from facecli.indexing.relocation import Relocations, not_visited
 from facecli.indexing.request import IndexRequest, Settings
 from facecli.photos.scan import Scan
 from facecli.pipeline.clock import StageClock
@@ -63,6 +63,7 @@ class Run:
         writer.may_move = self._may_move
         writer.reads_again = self._options.force
         writer.follows_looked_at = self._options.force and not self._settings.migrates
+        self._note_roots()
         with stop.finishing():
             self._look(writer, reporter, stop, count)
         if self._scan.ignored:
@@ -72,7 +73,9 @@ class Run:
         if not stop():
             look_back(self._store, reporter, stop)
         self._report.interrupted_by = stop()
-        if not self._report.interrupted_by:
+        if self._report.interrupted_by:
+            self._note_roots()
+        else:
             self._drop_what_is_gone(writer, reporter)
             self._settle_roots(reporter)
             if self._settings.migrates:
@@ -94,7 +97,7 @@ class Run:
                     reporter.skip(result)
                 if result is not None:
                     writer.take(result, dispatcher.again)
-                    self._show_progress(reporter, dispatcher.crew)
+                    self._show_progress(reporter, writer, dispatcher.crew)
             writer.commit()
         except Withdrawn:
             writer.commit()
@@ -117,8 +120,8 @@ class Run:
         crew = Crew(lambda: self._choice.open(reporter), reporter)
         return Dispatcher(crew, translation, reporter, force=self._options.force, chunk=self._options.chunk)
 
-    def _show_progress(self, reporter: Reporter, crew: Crew) -> None:
-        counts = {"faces": self._report.faces.added, "skipped": self._report.photos.skipped}
+    def _show_progress(self, reporter: Reporter, writer: BatchWriter, crew: Crew) -> None:
+        counts = {"faces": writer.faces_found, "skipped": self._report.photos.skipped}
         workers = len(crew.members)
         reporter.advance(1, **counts, **({"workers": workers} if workers > 1 else {}))
 
@@ -155,13 +158,13 @@ class Run:
                 census.miss(photo.file.path, photo.photo_id)
                 census.known[census.root_of(photo.file.path) or ""] += 1
         verdict = find_gone(census, prune=self._options.prune)
-        for line in explain(census, verdict) if self._options.prune is not False else ():
-            reporter.warn(line)
         gone, skips = [*verdict.gone, *writer.replaced], verdict.gone_skips
         if gone or skips:
             with self._clock.busy("write"):
                 self._report.faces.removed += self._store.prune(gone, skips)
             self._report.photos.removed = len(gone)
+        for line in explain(census, verdict) if self._options.prune is not False else ():
+            reporter.warn(line)
 
     def _switch(self, reporter: Reporter) -> None:
         """Replace the old embeddings by the new ones, unless photos would be lost."""
@@ -177,8 +180,20 @@ class Run:
         """Follow moved roots, and store the roots and mount points for later runs."""
         with self._clock.busy("write"):
             moved = self._relocations.settle(reporter, force=self._options.force)
+        self._store_roots(root for root in self._store.roots() if root not in moved)
+
+    def _note_roots(self) -> None:
+        """Store the roots and the mount points seen so far, so that a run which is cut off goes on without a path.
+
+        Not where the photos of another root may have moved to them, which only the end of a run can tell.
+        """
+        roots = self._store.roots()
+        if not not_visited(roots, self._agenda.census):
+            self._store_roots(roots)
+
+    def _store_roots(self, kept: Iterable[str]) -> None:
         census = self._agenda.census
-        roots = outermost({root for root in self._store.roots() if root not in moved} | {*census.roots})
+        roots = outermost({*kept, *census.roots})
         self._store.set_roots(roots, mounts_to_remember(self._store.mounts(), self._scan.mounts, roots, census))
 
     def _finish(self, reporter: Reporter) -> None:

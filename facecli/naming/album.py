@@ -86,7 +86,9 @@ def adopt_all(directory: Path, others: Iterable[str], report: Reporter) -> None:
         for complaint in done.complaints[:MOST_TOLD]:
             report.warn(f"about people in {other}: {complaint}")
         if len(done.complaints) > MOST_TOLD:
-            report.warn(f"about people in {other}: {len(done.complaints) - MOST_TOLD} more lines of this kind")
+            report.warn(
+                f"about people in {other}: {counted(len(done.complaints) - MOST_TOLD, 'more line')} of this kind"
+            )
         report.detail(f"{counted(done.people, 'person')} changed by what was decided in {other}")
 
 

@@ -257,7 +257,7 @@ class PeopleEditor:
         else:
             taken = [one for one in self._log if one.name and same_name(one.name) == same_name(name)]
         if not taken:
-            raise QueryError("no person has this name", name, hint="facecli people --named lists the names")
+            raise QueryError("no person has this name", name, hint=self.standing.advice(name))
         self._take_out(taken, Wish())
         return len(taken)
 

@@ -73,7 +73,7 @@ def list_people(
     groups = {one.person_id: one for one in people.persons()}
     chosen = _covers(people, now.people.values())
     found = []
-    for person_id in sorted(counts.keys() | now.people.keys() if within is None else counts.keys()):
+    for person_id in sorted(people.ids() if within is None else counts.keys()):
         known, group = now.people.get(person_id, Person(person_id)), groups.get(person_id)
         faces, photos = counts.get(person_id, (0, 0))
         cover = chosen.get(person_id, group.cover if group is not None and faces else None)

@@ -101,6 +101,8 @@ class Applied(Struct, frozen=True):
     """How many people were changed."""
     complaints: tuple[str, ...]
     """What no longer applies."""
+    renamed: tuple[tuple[str, str], ...] = ()
+    """The names that people had, each with the one that they have now, or an empty one."""
 
 
 def apply_sheet(
@@ -127,9 +129,10 @@ def apply_sheet(
         work.take(line)
     for name, faces in (placed or {}).items():
         work.place(name, faces)
+    renamed = tuple(work.renamed())
     if work.decisions:
         editor.decide(work.decisions)
-    return Applied(len(work.decisions), len(work.people), tuple(work.complaints))
+    return Applied(len(work.decisions), len(work.people), tuple(work.complaints), renamed)
 
 
 def _title(line: SheetLine) -> str:
@@ -194,6 +197,13 @@ class _Applying:
             self._set_name(person, name)
         self._members[person] = [*self._members.get(person, ()), *moving]
         self._decide(person, Decision(DecisionKind.PLACE, person, faces=self._editor.anchors(moving)))
+
+    def renamed(self) -> Iterator[tuple[str, str]]:
+        """The names that people had before, each with the one that they have now, where that is another."""
+        for one in self._editor.standing.people.values():
+            now = self._names.get(self._resolve(one.person_id), "")
+            if one.name and now != one.name:
+                yield one.name, now
 
     def _fitting(self, name: str, members: list[int], faces: list[int]) -> list[int]:
         """Those of the faces that are not a person's yet, and can be; the others are told."""

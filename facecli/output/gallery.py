@@ -47,6 +47,8 @@ class Card(Struct, frozen=True):
     """likely, possible or unlikely; empty if unknown."""
     time: str = ""
     """When the photo was taken, else when its file was written, ISO 8601; empty if unknown."""
+    is_taken: bool = True
+    """Whether `time` is that of the photo, not of its file."""
     others: str = ""
     """What else the card stands for: 3 copies; empty for one photo."""
 
@@ -128,6 +130,7 @@ def _card(card: Card) -> str:
     picture, path = card.picture, escaped(card.picture.path)
     confidence = f'<span class="confidence {card.confidence}">{card.confidence}</span>' if card.confidence else ""
     others = f'<span class="others">{escaped(card.others)}</span>' if card.others else ""
+    date = card.time[:10] if card.is_taken or not card.time else f"file of {card.time[:10]}"
     return (
         f'<article tabindex="0" data-similarity="{card.similarity:.6f}" data-path="{escaped(picture.full_path)}" '
         f'data-time="{escaped(card.time)}" '
@@ -135,7 +138,7 @@ def _card(card: Card) -> str:
         f'<div class="facts"><span class="rank">{card.rank}</span>'
         f'<span class="similarity">{_number(card.similarity, 4)}</span>{confidence}'
         f'</div>\n<p class="path">{_breakable(path)}</p>\n'
-        f'<p class="more"><span>{escaped(card.time[:10])}</span>{others}'
+        f'<p class="more"><span>{escaped(date)}</span>{others}'
         f'<span class="face-id">face {card.face_id}</span></p>\n'
         f'<div class="doing"><a href="{escaped(picture.url)}">Open</a>'
         f'<button type="button" class="copy">Copy path</button>'

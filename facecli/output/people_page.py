@@ -15,6 +15,7 @@ from msgspec import Struct
 from facecli.output.offline_page import escaped, offline_page
 from facecli.output.paths import printable_path
 from facecli.persons import PersonFace, PersonInfo
+from facecli.wording import counted
 
 
 class ShownFace(Struct, frozen=True):
@@ -62,7 +63,7 @@ def _body(sheet: PeopleSheet) -> Iterator[str]:
     options = "".join(f'<option value="{escaped(name)}">' for name in sheet.names)
     yield (
         f'<header>\n<p class="name">facecli</p>\n'
-        f'<p class="summary">{sheet.count:,} people in {escaped(sheet.place)}<br>'
+        f'<p class="summary">{counted(sheet.count, "person")} in {escaped(sheet.place)}<br>'
         f'<span id="changed" aria-live="polite">Nothing changed yet</span></p>\n<div class="tools">\n'
         f'<input id="find" type="search" placeholder="Find a name or number" aria-label="Find a name or number">\n'
         f'<button id="save" type="button" disabled>Save names.jsonl</button>\n'
@@ -85,7 +86,7 @@ def _card(shown: ShownPerson) -> str:
     person = shown.person
     title = escaped(person.title)
     name = escaped(person.name or "")
-    facts = f"person {person.person_id} · {person.photos:,} photos · alike {person.cohesion:.2f}"
+    facts = f"person {person.person_id} · {counted(person.photos, 'photo')} · alike {person.cohesion:.2f}"
     pictures = json.dumps([_text(one.picture) for one in (shown.cover, *shown.doubtful)])
     return (
         f'<article class="person{" hidden-person" if person.hidden else ""}" data-person="{person.person_id}" '

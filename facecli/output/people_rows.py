@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from facecli.output.layout import Column
+from facecli.output.layout import Column, PlainLayout
 from facecli.output.paths import path_record
 from facecli.output.records import PathStyle, box_record, box_text, similarity_text
 from facecli.persons import AlikePeople, PersonFace, PersonInfo
@@ -14,7 +14,7 @@ NONE = "-"
 """What stands for no name, and for no cover."""
 
 
-class PeopleLayout:
+class PeopleLayout(PlainLayout[PersonInfo]):
     """The layout of people."""
 
     fields = ("person", "name", "hidden", "faces", "photos", "cover", "cohesion", "first", "last")
@@ -27,7 +27,7 @@ class PeopleLayout:
         Column("cover"),
     )
 
-    def record(self, person: PersonInfo) -> dict[str, JsonValue]:
+    def record(self, person: PersonInfo, /) -> dict[str, JsonValue]:
         """Convert a person to plain values."""
         return {
             "person": person.person_id,
@@ -41,26 +41,18 @@ class PeopleLayout:
             "last": person.last,
         }
 
-    def cells(self, person: PersonInfo) -> tuple[str, ...]:
+    def cells(self, person: PersonInfo, /) -> tuple[str, ...]:
         """The cells of a person."""
         cover = NONE if person.cover is None else f"face:{person.cover}"
         name = (person.name or NONE) + (" (hidden)" if person.hidden else "")
         counts = str(person.faces), str(person.photos), f"{person.cohesion:.2f}"
         return str(person.person_id), name, *counts, cover
 
-    def path(self, person: PersonInfo) -> str:
-        """None: a person is in many photos."""
-        return ""
-
-    def colour(self, person: PersonInfo) -> str:
-        """None."""
-        return ""
-
 
 FaceOfPerson: TypeAlias = tuple[PersonInfo, PersonFace]
 
 
-class PersonFaceLayout:
+class PersonFaceLayout(PlainLayout[FaceOfPerson]):
     """The layout of the faces of people."""
 
     fields = ("person", "name", "face", "face_id", "path", "box", "similarity", "by")
@@ -77,7 +69,7 @@ class PersonFaceLayout:
     def __init__(self, style: PathStyle) -> None:
         self._style = style
 
-    def record(self, item: FaceOfPerson) -> dict[str, JsonValue]:
+    def record(self, item: FaceOfPerson, /) -> dict[str, JsonValue]:
         """Convert a face of a person to plain values."""
         person, face = item
         return {
@@ -91,26 +83,22 @@ class PersonFaceLayout:
             "by": _by(face),
         }
 
-    def cells(self, item: FaceOfPerson) -> tuple[str, ...]:
+    def cells(self, item: FaceOfPerson, /) -> tuple[str, ...]:
         """The cells of a face."""
         person, face = item
         whose = str(person.person_id), person.name or NONE, similarity_text(face.similarity)
         return *whose, self._style.show(face.path), str(face.face_id), box_text(face.box), _by(face)
 
-    def path(self, item: FaceOfPerson) -> str:
+    def path(self, item: FaceOfPerson, /) -> str:
         """The photo of a face."""
         return item[1].path
-
-    def colour(self, item: FaceOfPerson) -> str:
-        """None."""
-        return ""
 
 
 def _by(face: PersonFace) -> str:
     return "user" if face.decided else "auto"
 
 
-class AlikeLayout:
+class AlikeLayout(PlainLayout[AlikePeople]):
     """The layout of pairs of people who may be one."""
 
     fields = ("person", "name", "other", "other_name", "similarity")
@@ -122,7 +110,7 @@ class AlikeLayout:
         Column("name"),
     )
 
-    def record(self, pair: AlikePeople) -> dict[str, JsonValue]:
+    def record(self, pair: AlikePeople, /) -> dict[str, JsonValue]:
         """Convert a pair to plain values."""
         return {
             "person": pair.person.person_id,
@@ -132,15 +120,7 @@ class AlikeLayout:
             "similarity": round(pair.similarity, 6),
         }
 
-    def cells(self, pair: AlikePeople) -> tuple[str, ...]:
+    def cells(self, pair: AlikePeople, /) -> tuple[str, ...]:
         """The cells of a pair."""
         one, other = ((str(person.person_id), person.name or NONE) for person in (pair.person, pair.other))
         return similarity_text(pair.similarity), *one, *other
-
-    def path(self, pair: AlikePeople) -> str:
-        """None."""
-        return ""
-
-    def colour(self, pair: AlikePeople) -> str:
-        """None."""
-        return ""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from facecli.config import ReadOptions, ScanOptions
 from facecli.errors import PhotoError, UsageError
 from facecli.photos.scan import Scan
+from facecli.reporting import counting
 from facecli.searching.opening import ModelSource
 from facecli.searching.query_parser import PhotoQuery, refusal
 from facecli.searching.reading import ReadingOptions, read_photos
@@ -50,20 +51,17 @@ def read_people(directory: str, source: ModelSource) -> Sample:
     queries, people, failures = _list_photos(directory)
     embeddings, whose = [], []
     report = source.report
-    report.start("photos", len(queries))
-    try:
-        with closing(read_photos(source, queries, ReadingOptions(ReadOptions()))) as photos:
-            for person, photo in zip(people, photos, strict=True):
-                if isinstance(photo, PhotoError):
-                    failures.append(photo)
-                elif photo.faces:
-                    embeddings.append(photo.faces[0].embedding)
-                    whose.append(person)
-                else:
-                    report.warn(f"{photo.query}: no face found")
-                report.advance(1, faces=len(whose))
-    finally:
-        report.stop()
+    reading = closing(read_photos(source, queries, ReadingOptions(ReadOptions())))
+    with counting(report, "photos", len(queries)), reading as photos:
+        for person, photo in zip(people, photos, strict=True):
+            if isinstance(photo, PhotoError):
+                failures.append(photo)
+            elif photo.faces:
+                embeddings.append(photo.faces[0].embedding)
+                whose.append(person)
+            else:
+                report.warn(f"{photo.query}: no face found")
+            report.advance(1, faces=len(whose))
     stacked = np.stack(embeddings) if embeddings else np.zeros((0, source.pack.dimension), np.float32)
     return Sample(stacked, np.array(whose, np.int32), tuple(failures))
 

@@ -10,11 +10,13 @@ from facecli.reporting import Reporter
 from facecli.store.records import IndexInfo
 from facecli.vision.devices.select import find_devices
 from facecli.vision.models import FaceModels, Needs, Serving, is_batched, open_served
-from facecli.vision.packs.resolve import ModelPack, find_pack, find_recorded_pack
+from facecli.vision.packs.resolve import ModelPack, find_pack, find_pack_for, find_recorded_pack
 
 MANY_PHOTOS = 16
 """The number of photos from which on all devices are opened; with fewer, the first device would be done while a second
 one starts."""
+
+OTHER_PACK = "leave out -m, or use another index with -i"
 
 
 class ModelSource(Struct, frozen=True):
@@ -94,9 +96,9 @@ def choose_pack(named: str | None, info: IndexInfo | None) -> ModelPack:
         return find_recorded_pack(
             recorded.model, info.model_directory or "", recorded.detector_sha256, recorded.recogniser_sha256
         )
-    pack = find_pack(named)
+    pack = find_pack_for(named, recorded, info.directory, OTHER_PACK)
     chosen = replace(
         recorded, model=pack.name, detector_sha256=pack.detector.sha256, recogniser_sha256=pack.recogniser.sha256
     )
-    recorded.ask_same(chosen, info.directory, "leave out -m, or use another index with -i")
+    recorded.ask_same(chosen, info.directory, OTHER_PACK)
     return pack

@@ -9,6 +9,7 @@ import numpy as np
 
 from facecli.config import By
 from facecli.errors import QueryError
+from facecli.photos.kinds import kind_by_name
 from facecli.searching.query_parser import PERSON_PREFIX, STDIN, PersonQuery, PhotoQuery, Query
 from facecli.store.people.names import is_name
 from facecli.store.reader import IndexReader
@@ -24,12 +25,13 @@ def as_person(reader: IndexReader, query: Query) -> Query:
         return query
     if not is_name(query.query) or os.path.lexists(query.path):
         return query
-    if reader.people.standing().named(query.query) is not None:
+    standing = reader.people.standing()
+    if standing.named(query.query) is not None:
         return PersonQuery(query.query, query.query)
-    if not {".", "/"} & set(query.query):
-        what = "no such photo, and nobody in the index is called so"
-        raise QueryError(what, query.query, hint="facecli people --named lists the names")
-    return query
+    if "/" in query.query or kind_by_name(os.fsencode(query.query)) is not None:
+        return query
+    what = "no such photo, and nobody in the index is called so"
+    raise QueryError(what, query.query, hint=standing.advice(query.query))
 
 
 def may_ask_for_people(queries: Sequence[str], working_directory: str) -> bool:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from facecli.config import ReadOptions
 from facecli.errors import PhotoError
 from facecli.photos.recorded import Recorded
-from facecli.reporting import Reporter
+from facecli.reporting import Reporter, counting
 from facecli.searching.originals import original_of, originals_of
 from facecli.searching.query_parser import STDIN
 from facecli.searching.search import SearchAnswer
@@ -47,11 +47,10 @@ class AnswerPictures:
     def make(self, options: ReadOptions, report: Reporter) -> None:
         """Read all photos and make their pictures."""
         tasks = list(self._tasks())
-        report.start("photos", len(tasks))
-        for task, made in zip(tasks, make_pictures(tasks, options), strict=True):
-            self._made[task.original] = made
-            report.advance(1)
-        report.stop()
+        with counting(report, "photos", len(tasks)):
+            for task, made in zip(tasks, make_pictures(tasks, options), strict=True):
+                self._made[task.original] = made
+                report.advance(1)
 
     def _tasks(self) -> Iterator[PictureTask]:
         for original, boxes in self._boxes.items():

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from facecli.calibrating import find_calibration
 from facecli.config import By, Combine, SearchOptions
 from facecli.errors import FacecliError, UsageError
-from facecli.reporting import SilentReporter
+from facecli.reporting import SilentReporter, counting
 from facecli.searching.bursts import one_a_burst
 from facecli.searching.combining import Block, combine_faces, match_everyone, merge_matches
 from facecli.searching.gathering import Gathered, Gathering, QueryFailure, Surroundings, check_stdin
@@ -138,14 +138,11 @@ class IndexSearch:
             if queries < MANY or not report.watched:
                 yield from gathered
                 return
-            report.start("queries", queries)
-            try:
+            with counting(report, "queries", queries):
                 for found in gathered:
                     failed += isinstance(found, QueryFailure)
                     report.advance(1, failed=failed)
                     yield found
-            finally:
-                report.stop()
 
     def _in_order(self, gathered: Iterator[Gathered]) -> Iterator[Answered]:
         waiting: list[Gathered] = []

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from msgspec import Struct
 
-from facecli.reporting import Reporter
+from facecli.reporting import Reporter, counting
 from facecli.similarity.best import Best, Pairs, joined
 from facecli.similarity.codes import HalfArray, RowNumbers, pair_similarities
 from facecli.similarity.products import choose_products
@@ -53,16 +53,15 @@ def find_neighbours(space: Neighbourhood, known: Known, report: Reporter) -> Pai
     products = choose_products(new * total)
     surely = space.count + int(np.unique(space.apart, return_counts=True)[1].max(initial=1))
     left = np.ones(total, bool)
-    report.start("faces", new)
-    for stripe in stripes(known.new, space.codes[known.new], products, STRIPE):
-        rows = np.flatnonzero(left)
-        search = _Search(space, stripe, (best, surely), rows)
-        with ThreadPoolExecutor(stripe.way.threads) as workers:
-            for pairs in workers.map(search, range(0, len(rows), BLOCK)):
-                best.add(pairs)
-        left[stripe.rows] = False
-        _advance(report, (total - len(rows), len(stripe.rows)), (new, total))
-    report.stop()
+    with counting(report, "faces", new):
+        for stripe in stripes(known.new, space.codes[known.new], products, STRIPE):
+            rows = np.flatnonzero(left)
+            search = _Search(space, stripe, (best, surely), rows)
+            with ThreadPoolExecutor(stripe.way.threads) as workers:
+                for pairs in workers.map(search, range(0, len(rows), BLOCK)):
+                    best.add(pairs)
+            left[stripe.rows] = False
+            _advance(report, (total - len(rows), len(stripe.rows)), (new, total))
     return best.pairs()
 
 

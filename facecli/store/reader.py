@@ -171,10 +171,8 @@ class IndexReader(Catalogue):
         found: dict[int, tuple[object, ...]] = {}
         taken = "taken_ms" if self.version >= CAPTURES_FROM else "NULL"
         columns = f"face_id, box, score, path, {taken}, digest"
-        query = f"SELECT {columns} FROM faces JOIN photos USING (photo_id) WHERE face_id IN"
-        for i in range(0, len(hits), 500):
-            ids = [hit.face_id for hit in hits[i : i + 500]]
-            rows = self.rows(f"{query} ({','.join('?' * len(ids))})", ids)
+        query = f"SELECT {columns} FROM faces JOIN photos USING (photo_id) WHERE face_id IN ?"
+        for rows in self.rows_in(query, [hit.face_id for hit in hits]):
             found |= {as_int(row[0]): row for row in rows}
         with trusted(self.path):
             copies = self.count_copies({as_bytes(row[-1]) for row in found.values()})

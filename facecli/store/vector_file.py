@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -177,12 +178,14 @@ class StoredCodes:
     def at(self, slots: NDArray[np.int64]) -> Codes:
         """The codes of `slots`, int64 (n,).
 
-        Few are read one by one; for many the whole file is read. Raises VectorsDamaged where the file is truncated.
+        Few are read one by one, neighbours together; for many the whole file is read. Raises VectorsDamaged where the
+        file is truncated.
         """
         found = self._room(len(slots))
         if len(slots) * 8 < self._slots:
-            for i, slot in enumerate(slots.tolist()):
-                self._fill(found[i : i + 1], slot)
+            starts = np.flatnonzero(np.diff(slots, prepend=-2) != 1).tolist()
+            for start, end in pairwise([*starts, len(slots)]):
+                self._fill(found[start:end], int(slots[start]))
             return found
         order = np.argsort(slots, kind="stable")
         for first, codes in self.blocks():

@@ -11,58 +11,35 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
 from gpu_choices import open_devices
+from random_faces import make_index, make_photo, random_faces
 
 from facecli.config import By, SearchOptions
-from facecli.fingerprint import Fingerprint
 from facecli.reporting import SilentReporter
 from facecli.searching.gathering import Surroundings
 from facecli.searching.search import IndexSearch
 from facecli.store.reader import IndexReader, open_reader
-from facecli.store.records import Batch, EmbeddingKind
 from facecli.store.search import backends, gpu
-from facecli.store.writer import open_writer
-from facecli.types import Detections, FloatArray, IndexedPhoto, PhotoFile
+from facecli.types import FloatArray, IndexedPhoto, PhotoFile
 
-DIMENSION, OF_A_PHOTO, OF_A_COMMIT, DISTINCT = 512, 100, 64, 1 << 16
+OF_A_PHOTO, DISTINCT = 100, 1 << 16
 TOP, SEARCHES, AT_ONCE = 10, 1000, (64, 256, 1000)
 NEVER = 1 << 62
-KIND = EmbeddingKind(Fingerprint("chance", "d" * 64, "e" * 64, DIMENSION), "made by chance")
 
 
-def make_index(target: Path, faces: int) -> None:
-    """Write an index of random faces, a hundred to a photo; each of 65,536 vectors comes again with turned axes."""
-    chance = np.random.default_rng(1)
-    pool = chance.standard_normal((min(faces, DISTINCT), DIMENSION), np.float32)
-    pool /= np.linalg.norm(pool, axis=1, keepdims=True)
-    numbers = range(0, faces, OF_A_PHOTO)
-    with open_writer(target, KIND, create=True) as writer:
-        for start in range(0, len(numbers), OF_A_COMMIT):
-            some = numbers[start : start + OF_A_COMMIT]
-            writer.commit(Batch(photos=tuple(make_photo(pool, n, min(OF_A_PHOTO, faces - n)) for n in some)))
-        writer.finish()
-
-
-def make_photo(pool: FloatArray, first: int, count: int) -> IndexedPhoto:
-    """A photo with the faces from the number `first` on."""
-    numbers = np.arange(first, first + count)
-    turns = numbers[0] // len(pool)
-    corners = np.stack([(numbers - first) * 70.0, np.zeros(count)], axis=1).astype(np.float32)
-    found = Detections(
-        np.concatenate([corners, corners + 60], axis=1),
-        np.full(count, 0.8, np.float32),
-        np.zeros((count, 5, 2), np.float32),
-        np.zeros(count, np.uint8),
-    )
-    file = PhotoFile(f"/made/by/chance/{first:08d}.jpg", 1, 2)
-    vectors = np.roll(pool[numbers % len(pool)], turns, axis=1)
-    return IndexedPhoto(file, first.to_bytes(16, "big"), 7000, 60, found, vectors)
+def photos_of(faces: int) -> Iterator[IndexedPhoto]:
+    """Photos of random faces, a hundred to a photo; each of 65,536 vectors comes again with turned axes."""
+    pool = random_faces(np.random.default_rng(1), min(faces, DISTINCT))
+    for first in range(0, faces, OF_A_PHOTO):
+        numbers = np.arange(first, min(first + OF_A_PHOTO, faces))
+        vectors = np.roll(pool[numbers % len(pool)], first // len(pool), axis=1)
+        yield make_photo(PhotoFile(f"/made/by/chance/{first:08d}.jpg", 1, 2), vectors)
 
 
 def timed(action: Callable[[], Any]) -> tuple[float, Any]:
@@ -120,9 +97,8 @@ def compare(reader: IndexReader, queries: FloatArray, done: list[int]) -> dict[s
 
 def measure(index: Path, faces: int) -> dict[str, Any]:
     """All figures of an index."""
-    making = 0.0 if index.exists() else timed(lambda: make_index(index, faces))[0]
-    queries = np.random.default_rng(2).standard_normal((max(AT_ONCE), DIMENSION)).astype(np.float32)
-    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    making = 0.0 if index.exists() else timed(lambda: make_index(index, photos_of(faces)))[0]
+    queries = random_faces(np.random.default_rng(2), max(AT_ONCE))
     record: dict[str, Any] = {"faces": faces, "making_seconds": making}
     with open_reader(index) as reader:
         seconds, answers = timed(lambda: search_as_users_do(reader, faces))
@@ -139,7 +115,7 @@ def main() -> None:
     """Make the index, or measure and print."""
     what, place, faces = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     if what == "make":
-        make_index(place, faces)
+        make_index(place, photos_of(faces))
         return
     open_devices(sys.argv[4])
     sys.stdout.write(json.dumps(measure(place, faces)) + "\n")

@@ -22,16 +22,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from random_faces import KIND, batches, make_files, make_photo, random_faces
 
 from facecli.config import By
-from facecli.fingerprint import Fingerprint
 from facecli.store.reader import open_reader
-from facecli.store.records import Batch, EmbeddingKind, Scope
+from facecli.store.records import Batch, Scope
 from facecli.store.writer import IndexWriter, open_writer
-from facecli.types import Detections, FloatArray, IndexedPhoto, PhotoFile
 
-DIMENSION, FACES, BATCH, FOLDER = 512, 5, 64, 1000
-KIND = EmbeddingKind(Fingerprint("scale", "d" * 64, "e" * 64, DIMENSION), "made by chance")
+FACES = 5
 COLD = """
 import sys, time; began = time.perf_counter()
 import numpy; from pathlib import Path; from facecli.config import By; from facecli.store.reader import open_reader
@@ -65,38 +63,9 @@ class Row:
     check: float
 
 
-def some_embeddings(chance: np.random.Generator, count: int) -> FloatArray:
-    found = chance.standard_normal((count, DIMENSION), dtype=np.float32)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
-
-
-def photo_at(file: PhotoFile, chance: np.random.Generator) -> IndexedPhoto:
-    """A photo with five random faces."""
-    corners = chance.uniform(0, 900, (FACES, 2)).astype(np.float32)
-    boxes = np.concatenate([corners, corners + 60], axis=1)
-    marks = chance.uniform(0, 900, (FACES, 5, 2)).astype(np.float32)
-    found = Detections(boxes, np.full(FACES, 0.8, np.float32), marks, np.zeros(FACES, np.uint8))
-    return IndexedPhoto(file, chance.bytes(16), 4000, 3000, found, some_embeddings(chance, FACES))
-
-
-def make_file(path: Path, number: int) -> PhotoFile:
-    """A sparse file of a photo's size with its own mtime; it is never read."""
-    with path.open("wb") as file:
-        file.truncate(2_000_000 + number)
-    os.utime(path, ns=(10**18 + number, 10**18 + number))
-    return PhotoFile(str(path), 2_000_000 + number, 10**18 + number)
-
-
-def batches(folder: Path, count: int, chance: np.random.Generator, size: int = BATCH) -> Iterator[Batch]:
-    """Photos in batches, a thousand per folder."""
-    photos: list[IndexedPhoto] = []
-    for number in range(count):
-        place = folder / f"{number // FOLDER:04}"
-        place.mkdir(parents=True, exist_ok=True)
-        photos.append(photo_at(make_file(place / f"IMG_{number:07}.jpg", number), chance))
-        if len(photos) == size or number == count - 1:
-            yield Batch(photos=tuple(photos))
-            photos = []
+def some_batches(folder: Path, count: int, chance: np.random.Generator) -> Iterator[Batch]:
+    """Photos of five random faces each."""
+    return batches(make_photo(file, random_faces(chance, FACES)) for file in make_files(folder, count))
 
 
 def timed(action: Callable[[], object]) -> float:
@@ -115,7 +84,9 @@ def measure(home: Path, faces: int, tries: int) -> Row:
     index, album, chance = home / ".facecli", home / "album", np.random.default_rng(faces)
     with open_writer(index, KIND, create=True) as writer:
         writer.set_roots([str(album)], {})
-        commits = [timed(lambda batch=batch: writer.commit(batch)) for batch in batches(album, faces // FACES, chance)]
+        commits = [
+            timed(lambda batch=batch: writer.commit(batch)) for batch in some_batches(album, faces // FACES, chance)
+        ]
         writer.finish()
     with open_reader(index) as reader:
         assert reader.info.faces == faces
@@ -123,7 +94,7 @@ def measure(home: Path, faces: int, tries: int) -> Row:
     before = memory_mb()
     opening = best(lambda: open_reader(index).close(), 4 * tries)
     growth = memory_mb() - before
-    query = some_embeddings(chance, 1)
+    query = random_faces(chance, 1)
     cold = min(float(run([sys.executable, "-c", COLD, str(index)], query.tobytes())) for _ in range(processes))
     with open_reader(index) as reader:
         warm = best(lambda: reader.nearest(query, top=10, minimum=None, by=By.PHOTO), tries)
@@ -134,7 +105,8 @@ def measure(home: Path, faces: int, tries: int) -> Row:
     size = sum(path.stat().st_size for path in index.iterdir()) / 1e6
     with open_writer(index) as writer:
         adding = sum(
-            timed(lambda batch=batch: writer.commit(batch)) for batch in batches(home / "more", 1000 // FACES, chance)
+            timed(lambda batch=batch: writer.commit(batch))
+            for batch in some_batches(home / "more", 1000 // FACES, chance)
         )
         removing = timed(lambda: remove_some(writer, photos))
     check = timed(lambda: ask_sound(index))

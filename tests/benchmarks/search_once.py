@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,15 @@ class NoCatalogue:
     def holes(self, _: int) -> list[int]:
         return []
 
-    def rows(self, _: str, parameters: tuple[int, ...]) -> list[tuple[int, int, int]]:
-        return [(slot, slot + 1, slot // PHOTO) for slot in parameters[1:] or range(self.slots)]
+    def rows(self, _: str, __: tuple[int]) -> list[tuple[int, int, int]]:
+        return self._faces_in(range(self.slots))
+
+    def rows_in(self, _: str, slots: list[int], __: int) -> list[list[tuple[int, int, int]]]:
+        return [self._faces_in(slots)]
+
+    @staticmethod
+    def _faces_in(slots: Iterable[int]) -> list[tuple[int, int, int]]:
+        return [(slot, slot + 1, slot // PHOTO) for slot in slots]
 
 
 def before(file: VectorFile, faces: int) -> Callable[[FloatArray], object]:
@@ -54,7 +61,7 @@ def before(file: VectorFile, faces: int) -> Callable[[FloatArray], object]:
 
     def ask(queries: FloatArray) -> object:
         rough, labels = index.search(queries, 64)
-        return [catalogue.rows("", (1, *row.tolist())) for row in labels], rough
+        return [catalogue.rows_in("", row.tolist(), 1) for row in labels], rough
 
     return ask
 

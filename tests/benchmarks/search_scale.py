@@ -26,6 +26,7 @@ from typing import Any
 
 import faiss
 import numpy as np
+from random_faces import random_faces, unit
 from search_once import DIMENSION, ERROR, MARK, THRESHOLD, WAYS, ways_of
 
 from facecli.store import vector_writer
@@ -76,13 +77,9 @@ class Row:
 def faces_like(real: FloatArray | None, chance: np.random.Generator) -> Callable[[int], FloatArray]:
     """A source of random faces: unit vectors with the mean and covariance of real ones, or of any direction."""
     if real is None:
-        return lambda count: unit(chance.standard_normal((count, DIMENSION), np.float32))
+        return lambda count: random_faces(chance, count)
     mean, spread = real.mean(axis=0), np.linalg.cholesky(np.cov(real.T) + 1e-6 * np.eye(DIMENSION)).astype(np.float32)
     return lambda count: unit(mean + chance.standard_normal((count, DIMENSION), np.float32) @ spread.T)
-
-
-def unit(numbers: FloatArray) -> FloatArray:
-    return numbers / np.linalg.norm(numbers, axis=1, keepdims=True)
 
 
 def blocks(source: Callable[[int], FloatArray], real: FloatArray | None, count: int) -> Iterator[Any]:

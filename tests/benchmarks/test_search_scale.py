@@ -8,30 +8,19 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from random_faces import make_index, make_photo, random_faces, unit
 
-from facecli.fingerprint import Fingerprint
-from facecli.store.records import Batch, EmbeddingKind
-from facecli.store.writer import open_writer
-from facecli.types import Detections, IndexedPhoto, PhotoFile
+from facecli.types import PhotoFile
 
-WIDE, PEOPLE = 512, 20
+PEOPLE = 20
 
 
 def write_faces(index: Path, count: int) -> None:
     """An index of one photo with so many faces, of some people."""
     chance = np.random.default_rng(2)
-    people = chance.standard_normal((PEOPLE, WIDE), np.float32)
-    faces = people[np.arange(count) % PEOPLE] + np.float32(0.9) * chance.standard_normal((count, WIDE), np.float32)
-    faces /= np.linalg.norm(faces, axis=1, keepdims=True)
-    boxes = np.tile(np.array([0, 0, 60, 60], np.float32), (count, 1)) + np.arange(count, dtype=np.float32)[:, None] * 70
-    found = Detections(
-        boxes, np.full(count, 0.8, np.float32), np.zeros((count, 5, 2), np.float32), np.zeros(count, np.uint8)
-    )
-    kind = EmbeddingKind(Fingerprint("made up", "d" * 64, "e" * 64, WIDE), "made by chance")
-    photo = IndexedPhoto(PhotoFile("/crowd.jpg", 1, 2), bytes(16), 50_000, 50_000, found, faces)
-    with open_writer(index, kind, create=True) as writer:
-        writer.commit(Batch(photos=(photo,)))
-        writer.finish()
+    people = random_faces(chance, PEOPLE)[np.arange(count) % PEOPLE]
+    faces = unit(people + np.float32(0.9) * random_faces(chance, count))
+    make_index(index, [make_photo(PhotoFile("/crowd.jpg", 1, 2), faces)])
 
 
 def test_smoke(tmp_path: Path) -> None:

@@ -14,12 +14,13 @@ import resource
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scale import KIND, make_file, some_embeddings
+from random_faces import KIND, make_files, make_photo, random_faces
 
 from facecli.captures import Capture
 from facecli.config import IndexOptions, ScanOptions
@@ -32,37 +33,21 @@ from facecli.merging import MergeRequest, merge_indexes
 from facecli.photos.scan import Scan
 from facecli.pipeline.clock import StageClock
 from facecli.store.writer import open_writer
-from facecli.types import Detections, IndexedPhoto, IndexReport, PhotoFile
-
-FOLDER = 1000
+from facecli.types import IndexedPhoto, IndexReport, PhotoFile
 
 
 class Engine:
     """Answers at once: a photo of random faces, the same in every index."""
 
     def __init__(self, faces: int) -> None:
-        chance = np.random.default_rng(5)
-        corners = chance.uniform(0, 900, (faces, 2)).astype(np.float32)
-        boxes = np.concatenate([corners, corners + 60], axis=1)
-        marks = chance.uniform(0, 900, (faces, 5, 2)).astype(np.float32)
-        self._found = Detections(boxes, np.full(faces, 0.8, np.float32), marks, np.zeros(faces, np.uint8))
-        self._embeddings = some_embeddings(chance, max(1, faces) * 64)
+        self._embeddings = random_faces(np.random.default_rng(5), max(1, faces) * 64)
         self._faces = faces
 
     def photo(self, file: PhotoFile) -> IndexedPhoto:
         number = file.mtime_ns % 10**18
-        digest = np.random.default_rng(number).bytes(16)
         first = number % 63 * self._faces
         capture = Capture(1_000_000 * number, 120, 48.2, 16.4, "Canon", "Canon EOS 5D Mark III")
-        embeddings = self._embeddings[first : first + self._faces]
-        return IndexedPhoto(file, digest, 4000, 3000, self._found, embeddings, capture)
-
-
-def make_files(folder: Path, count: int) -> None:
-    for number in range(count):
-        place = folder / f"{number // FOLDER:04}"
-        place.mkdir(parents=True, exist_ok=True)
-        make_file(place / f"IMG_{number:07}.jpg", number)
+        return make_photo(file, self._embeddings[first : first + self._faces], capture)
 
 
 def no_second_look(task: FileTask) -> FileOutcome:
@@ -86,10 +71,6 @@ def index_all(album: Path, index: Path, engine: Engine, part: str = "") -> None:
         store.finish()
 
 
-def file_at(album: Path, number: int) -> PhotoFile:
-    return PhotoFile(str(album), 1, 10**18 + number)
-
-
 def cpu(action: Callable[[], object]) -> float:
     """The CPU seconds of this process for an action."""
     began = time.process_time()
@@ -99,8 +80,8 @@ def cpu(action: Callable[[], object]) -> float:
 
 def measure(work: Path, photos: int, faces: int, parts: int) -> dict[str, Any]:
     album, engine = work / "album", Engine(faces)
-    make_files(album, photos)
-    engine_alone = cpu(lambda: [len(engine.photo(file_at(album, n)).embeddings) for n in range(photos)])
+    files = list(make_files(album, photos))
+    engine_alone = cpu(lambda: deque(map(engine.photo, files), maxlen=0))
     whole = cpu(lambda: index_all(album, work / "whole", engine)) - engine_alone
     shards = [work / f"part-{number}" for number in range(1, parts + 1)]
     for number, shard in enumerate(shards, 1):

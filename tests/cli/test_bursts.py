@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +94,9 @@ def test_the_page_has_one_card_for_copies(shell: Shell, made: Path, tmp_path: Pa
     text = page.read_text("utf-8")
     assert text.count("<article") == 7
     assert 'data-time="2005-07-14T12:00:06"' in text
+    dates = re.findall(r'<p class="more"><span>(.*?)</span>', text)
+    assert set(dates) == {"2005-07-14", *(date for date in dates if date.startswith("file of 20"))}
+    assert 0 < dates.count("2005-07-14") < 7, "a photo without a date does not show its file's as its own"
     assert text.count('<span class="others">2 copies</span>') == 1
     shell("search", "query.png", "--html", str(page), "--bursts", cwd=made)
     text = page.read_text("utf-8")

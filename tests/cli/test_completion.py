@@ -35,6 +35,7 @@ ASKED = [
     ("facecli info -i al", "facecli info -i album/"),
     ("facecli index --files-from li", "facecli index --files-from list.txt"),
     ("facecli search x.jpg -t bal", "facecli search x.jpg -t balanced"),
+    ("facecli verify a.jpg b.jpg -t bal", "facecli verify a.jpg b.jpg -t balanced"),
     ("facecli models pull ante", "facecli models pull antelopev2"),
     ("facecli index -m buffalo_", "facecli index -m buffalo_sc"),
     ("facecli index -m al", "facecli index -m album/"),
@@ -45,7 +46,9 @@ ASKED = [
 
 OF_PEOPLE = (
     *("facecli search An", "facecli people hide An", "facecli export --person An"),
-    *("facecli search person:An", "facecli search person:"),
+    *("facecli search person:An", "facecli search person:", "facecli search x.jpg person:An"),
+    *("facecli export --person person:An", "facecli export --person person:", "facecli people merge person:1 An"),
+    "facecli search --after 2004-07-14T12:30 person:An",
 )
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 
 import pytest
+import tqdm
 
 from facecli.cli.console import LINE_SECONDS, Console
+from facecli.cli.streams import Descriptor, Text, say_error
+from facecli.reporting import SilentReporter, counting
 from facecli.types import PhotoFile, Skipped, SkipReason
 
 
@@ -117,3 +121,33 @@ def test_on_a_terminal_a_bar_is_drawn_and_taken_away(monkeypatch: pytest.MonkeyP
     assert "photo" in said
     assert "a line above the bar\n" in said
     assert "\r" in said
+
+
+def test_an_error_takes_the_place_of_a_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A query that fails is told while the others are counted."""
+    with open(tmp_path / "terminal", "w+b") as file:
+        monkeypatch.setattr(sys, "stderr", Text(Descriptor(file.fileno())))
+        bar = tqdm.tqdm(total=9, file=sys.stderr, ncols=40, leave=False, mininterval=0)
+        bar.update(1)
+        say_error("no such photo: gone.jpg", "another")
+        bar.update(1)
+        bar.close()
+        say_error("the last", "")
+        file.seek(0)
+        lines = file.read().split(b"\n")
+    assert lines[0].endswith(b"]\r\x1b[Kfacecli: error: no such photo: gone.jpg")
+    assert lines[1].endswith(b"hint: another")
+    assert lines[2].endswith(b" \rfacecli: error: the last")
+
+
+def test_counting_ends_with_an_error() -> None:
+    class Bar(SilentReporter):
+        stopped = 0
+
+        def stop(self) -> None:
+            self.stopped += 1
+
+    bar = Bar()
+    with pytest.raises(ValueError, match="broken"), counting(bar, "photos", 3):
+        raise ValueError("broken")
+    assert bar.stopped == 1

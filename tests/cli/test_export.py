@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -26,6 +27,7 @@ from facecli import Index
 if TYPE_CHECKING:
     from conftest import Shell
 
+FULL = os.strerror(errno.ENOSPC)
 FIELDS = [
     *("face_id", "photo_id", "path", "path_bytes", "digest", "width", "height", "taken_at", "offset", "lat", "lon"),
     *("box", "landmarks", "score", "found_by", "person_id", "person", "embedding"),
@@ -186,6 +188,28 @@ def test_a_pipe_is_written_into_and_not_replaced(shell: Shell, work: Path, comma
     assert "pipe" in shell("export", "--format", "npz", "pipe", code=2).errors
 
 
+@pytest.mark.parametrize("ending", ["", ".json", ".NDJSON", ".pdf"])
+def test_json_lines_without_an_ending_by_their_endings_or_if_named(shell: Shell, work: Path, ending: str) -> None:
+    named = ("--format", "jsonl") if ending == ".pdf" else ()
+    shell("export", "--no-embeddings", *named, f"faces{ending}")
+    assert (work / f"faces{ending}").read_bytes() == shell("export", "--no-embeddings", "-").out
+
+
+@pytest.mark.parametrize("file", ["-", "/dev/full", "/dev/stdout"])
+def test_nothing_is_said_to_be_written_that_was_not(shell: Shell, work: Path, file: str) -> None:
+    command = f"{sys.executable} -m facecli export {file}"
+    for stdout, code, said in ((">/dev/full", 2, 1), ("| true; exit ${PIPESTATUS[0]}", 0, 0)):
+        done = subprocess.run(
+            ["bash", "-c", f"{command} {stdout}"], cwd=work, env=shell.environment, check=False, capture_output=True
+        )
+        lines = done.stderr.decode().splitlines()
+        if file == "/dev/full":
+            assert (done.returncode, lines) == (2, [f"facecli: error: cannot be written ({FULL}): {file}"])
+        else:
+            assert (done.returncode, len(lines)) == (code, said), lines
+            assert all(line.startswith("facecli: error: cannot be written") for line in lines)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_no_part_of_a_file(shell: Shell, work: Path, number: signal.Signals) -> None:
     """The export waits in the middle of its records."""
@@ -227,6 +251,8 @@ def test_a_full_disk_leaves_nothing(shell: Shell, work: Path, form: str) -> None
     ("arguments", "said"),
     [
         (["no/such/f.jsonl"], "no such directory"),
+        (["faces.pdf"], "no format of an export ends in .pdf: faces.pdf\nhint: end it in jsonl, csv, npz, parquet, or"),
+        (["faces.csv.gz"], "no format of an export ends in .gz: faces.csv.gz\n"),
         (["--format", "npz", "-"], "pipe"),
         (["--format", "parquet", "-"], "pipe"),
         ([""], "empty name"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from facecli.fingerprint import Fingerprint
 from facecli.store.records import Batch, EmbeddingKind
@@ -82,6 +83,24 @@ def test_json(index: Shell) -> None:
     assert whole["photo_list"][0] == {**known, "taken_at": None, "lat": None, "lon": None}
     assert whole["photo_list"][1]["path_base64"] == "YWxidW0vdGFiCf8uanBn"
     assert whole["skipped_list"] == [{"path": "album/b.jpg", "reason": "truncated", "detail": "it ends early"}]
+
+
+def test_a_migration_that_is_not_finished_is_named_by_what_changes(index: Shell) -> None:
+    found = KIND.fingerprint
+    others = (
+        replace(found, detection=replace(found.detection, det_size=960, rotate=False)),
+        replace(found, model="big", detector_sha256="e" * 64),
+    )
+    said = []
+    for fingerprint in others:
+        with open_writer(index.work / ".facecli", KIND) as writer:
+            writer.begin_migration(EmbeddingKind(fingerprint, "none"))
+        said += [line for line in index("info").text.splitlines() if line.startswith("migration")]
+    goes_on = ", not finished; facecli index --migrate continues"
+    assert said == [
+        f"migration   det-size 640 to 960, rotate yes to no{goes_on}",
+        f"migration   model buffalo_sc to big{goes_on}",
+    ]
 
 
 def test_no_index_is_one_line_with_a_hint(shell: Shell) -> None:

@@ -76,6 +76,26 @@ def test_index_has_sorted_the_faces_already(party: Shell) -> None:
     assert after["catalog.db"] == before["catalog.db"]
 
 
+def test_who_is_not_listed_is_told_so_that_the_counts_agree(party: Shell) -> None:
+    assert party("people").errors == ""
+    party("people", "hide", "6")
+    party("people", "name", "1", "Anna")
+    (party.work / "album/3.jpg").unlink()
+    (party.work / "album/2.jpg").unlink()
+    party("index")
+    ran = party("people")
+    further = "5 further people, hidden or in fewer than 3 photos: facecli people --all\n"
+    assert (len(ran.out.splitlines()), ran.errors) == (1, further)
+    assert len(party("people", "--all").out.splitlines()) == records(party("info", "--json"))[0]["people"] == 6
+    assert party("people", "--min-photos", "3").errors.startswith("nobody to list among 6 people")
+    assert party("people", "--named").errors == ""
+    for photo in (party.work / "album").iterdir():
+        party("remove", photo)
+    # Without faces, the people about whom something is decided are left, and counted with those who have a name.
+    assert "people      2, 1 of them named" in party("info").text
+    assert len(party("people", "--all").out.splitlines()) == 2
+
+
 def test_rows_in_a_pipe(party: Shell) -> None:
     rows = [line.split("\t") for line in party("people").text.splitlines()]
     assert [(row[1:4], row[5].startswith("face:")) for row in rows] == [(["-", "4", "4"], True)] * 6
@@ -194,6 +214,19 @@ def test_a_search_for_nobody_and_an_index_without_faces(party: Shell) -> None:
     assert "no such person in the index: Nobody" in party("search", "person:Nobody", code=2).errors
     nobody = party("search", "Nobody", code=2).errors
     assert nobody.startswith("facecli: error: no such photo, and nobody in the index is called so: Nobody\nhint: ")
+    party("people", "name", "1", "J. Smith")
+    meant = "hint: did you mean J. Smith? facecli people --all lists everybody\n"
+    for misspelt in ("J. Smth", "j smith", "J.Smith", "smith"):
+        ran = party("search", misspelt, code=2)
+        what = "no such photo, and nobody in the index is called so"
+        assert ran.errors == f"facecli: error: {what}: {misspelt}\n{meant}"
+    for command in (
+        ("search", "person:J Smith"),
+        ("people", "hide", "J Smith"),
+        ("export", "-", "--person", "J Smith"),
+    ):
+        assert party(*command, code=2).errors == f"facecli: error: no such person in the index: J Smith\n{meant}"
+    assert party("people", "forget", "J Smith", code=2).errors.endswith(meant)
     assert party("search", "gone.jpg", code=2).errors == "facecli: error: no such photo: gone.jpg\n"
     assert "not a person: person:" in party("search", "person:", code=2).errors
     (party.work / "empty").mkdir()
@@ -224,6 +257,9 @@ def test_the_page_and_the_sheet(party: Shell) -> None:
     assert [one["name"] for one in records(party("people", "--json", "--named"))] == ["Berta"]
     party("people", "export", "names.jsonl", "--force")
     assert party("people", "apply", "names.jsonl").errors == "0 people changed\n"
+    for name, said in (("Berta B.", "Berta is Berta B. now"), ("", "Berta B. has no name now")):
+        ran = party("people", "apply", "-", stdin=json.dumps({**lines[0], "name": name}).encode())
+        assert ran.errors == f"{said}; facecli people undo takes all of it back\n1 person changed\n"
 
 
 def test_a_photo_that_is_gone_has_no_picture_on_the_page(party: Shell) -> None:

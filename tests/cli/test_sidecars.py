@@ -293,6 +293,16 @@ def test_links_modes_and_read_only_sidecars_are_respected(shell: Shell, named: i
     assert named == 3
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_a_new_sidecar_has_the_permissions_of_any_new_file(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        SharedFile(str(tmp_path / "new.xmp")).replace(b"new")
+    finally:
+        assert os.umask(before) == umask
+    assert (tmp_path / "new.xmp").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
 def test_a_sidecar_that_somebody_else_writes_meanwhile_is_left(tmp_path: Path) -> None:
     path = tmp_path / "a.xmp"
     path.write_text("before")

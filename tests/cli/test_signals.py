@@ -1,9 +1,10 @@
-"""Ctrl-C and SIGTERM: one ends a command with nothing in progress at once; two end any command."""
+"""Ctrl-C, SIGTERM and SIGHUP: one ends a command with nothing in progress at once, and tidily; two end any command."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,13 +16,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from facecli.config import OUTPUT_NAME
 from facecli.store.disk.lock import WriterLock
 
 if TYPE_CHECKING:
     from conftest import Shell
 
-SIGINT, SIGTERM = signal.SIGINT, signal.SIGTERM
+SIGINT, SIGTERM, SIGHUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 PENDING = re.compile(r"^S(?:ig|hd)Pnd:\t(\w+)$", re.MULTILINE)
+MARKS = {f"{folder}/{OUTPUT_NAME}" for folder in ("copies", "crops")}
 BEGIN = """
 import hashlib, sys, time
 from pathlib import Path
@@ -38,6 +41,7 @@ def compute_for_ever(*_):
     hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
 """
 LOCK = """
+from facecli.config import OUTPUT_NAME
 from facecli.store.disk.lock import WriterLock
 acquire = WriterLock.acquire
 def noted(self, seconds):
@@ -67,6 +71,26 @@ COMPUTING = """
 import facecli.store.locate
 import facecli.indexing.index_photos
 facecli.store.locate.find_index = facecli.indexing.index_photos._ask_index = compute_for_ever
+"""
+PART = """
+from facecli.whole_files import Part
+fill, begin = Part.fill, Part.open
+def half(pieces):
+    yield next(iter(pieces))
+    wait_for_ever()
+def filled(self, pieces, mtime_ns=None):
+    fill(self, half(pieces), mtime_ns)
+def begun(self):
+    begin(self).write(b"half")
+    wait_for_ever()
+Part.fill, Part.open = filled, begun
+"""
+EXIFTOOL = """#!/bin/sh
+test "$1" = -overwrite_original || exit 0
+for target; do :; done
+echo half > "${target}_exiftool_tmp"
+echo $$ > waiting
+exec sleep 1000
 """
 END = """
 from facecli.cli.main import main
@@ -100,7 +124,7 @@ def wait_until_taken(process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("number", [SIGINT, SIGTERM])
+@pytest.mark.parametrize("number", [SIGINT, SIGTERM, SIGHUP])
 @pytest.mark.parametrize(
     ("patch", "options"),
     [(LOCK, ("--wait", "600")), (WALK, ("--dry-run",)), (STATEMENT, ())],
@@ -163,16 +187,94 @@ def test_two_signals_end_any_command_whatever_it_does(
     assert b"Traceback" not in errors
 
 
-def test_a_signal_that_a_shell_has_a_command_ignore_stays_ignored(shell: Shell, album: Path) -> None:
-    """As for `facecli index &` in a script: Ctrl-C for the foreground command must not end it."""
-    patch = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + LOCK
+@pytest.mark.parametrize("number", [SIGINT, SIGHUP])
+def test_a_signal_that_a_shell_has_a_command_ignore_stays_ignored(
+    shell: Shell, album: Path, number: signal.Signals
+) -> None:
+    """Ctrl-C must not end `facecli index &` in a script, nor a closed terminal `nohup facecli index`."""
+    patch = f"import signal\nsignal.signal({int(number)}, signal.SIG_IGN)\n" + LOCK
     shell("index", "-q", album)
     lock = WriterLock(shell.work / ".facecli")
     lock.acquire(0)
     with command(shell, patch, "index", "--wait", "60", album) as process:
         for _ in range(2):
-            process.send_signal(SIGINT)
+            process.send_signal(number)
             time.sleep(0.1)
         lock.release()
         process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+@pytest.fixture
+def named(shell: Shell, album_home: Path) -> Shell:
+    """An index in which a person has a name."""
+    shutil.copytree(album_home, shell.work, dirs_exist_ok=True)
+    shell("people", "assign", "Carla", "face:1")
+    return shell
+
+
+def files_of(shell: Shell) -> set[str]:
+    """All files outside of the index."""
+    every = {str(path.relative_to(shell.work)) for path in shell.work.rglob("*") if path.is_file()}
+    return {name for name in every if not name.startswith(".facecli/")}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("search", "face:1", "--html", "page.html", "--threshold", "none"),
+        ("search", "face:1", "--copy-to", "copies", "--threshold", "none"),
+        ("people", "--html", "page.html", "--all", "--min-photos", "1"),
+        ("people", "export", "people.jsonl"),
+        ("faces", "yao.jpg", "--crops", "crops"),
+        ("export", "faces.npz"),
+        ("export", "--xmp"),
+    ],
+    ids=" ".join,
+)
+def test_a_signal_leaves_no_part_of_a_file(named: Shell, arguments: tuple[str, ...]) -> None:
+    before = files_of(named)
+    with command(named, PART, *arguments) as process:
+        assert len(files_of(named) - before - MARKS) == 2, "it waits in the middle of a file"
+        process.send_signal(SIGTERM)
+        assert process.communicate(timeout=60)[1] == b""
+    assert process.returncode == 128 + SIGTERM
+    assert files_of(named) - before <= MARKS | {"waiting"}
+
+
+@pytest.mark.parametrize("number", [SIGTERM, SIGHUP])
+def test_a_signal_ends_exiftool_and_leaves_its_photo_as_it_was(named: Shell, number: signal.Signals) -> None:
+    before = files_of(named)
+    folder = named.work.parent / "bin"
+    folder.mkdir()
+    (folder / "exiftool").write_text(EXIFTOOL)
+    (folder / "exiftool").chmod(0o755)
+    named.environment["PATH"] = f"{folder}:{named.environment['PATH']}"
+    with command(named, "", "export", "--xmp", "--into-photos") as process:
+        assert any(name.endswith("_exiftool_tmp") for name in files_of(named))
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert files_of(named) == before | {"waiting"}
+    child = Path("/proc", (named.work / "waiting").read_text().strip(), "cmdline")
+    assert not child.exists() or not child.read_bytes(), "it is gone, or waits for its parent to hear of it"
+
+
+def test_a_terminal_that_says_twice_that_it_closes_is_heard_once(shell: Shell, album: Path) -> None:
+    """The second signal comes while the run ends."""
+    shell("index", "-q", album)
+    twice = """
+from facecli.errors import Interrupted
+begin = Interrupted.__init__
+def noted(self, number, what):
+    begin(self, number, what)
+    os.kill(os.getpid(), signal.SIGHUP)
+    time.sleep(0.2)
+    print("it goes on", file=sys.stderr)
+Interrupted.__init__ = noted
+"""
+    with command(shell, "import os, signal\n" + twice + WALK, "index", "--dry-run", album) as process:
+        process.send_signal(SIGHUP)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + SIGHUP
+    assert errors.decode().splitlines()[0] == "it goes on"

@@ -219,13 +219,14 @@ def test_a_signal_to_the_whole_group_finishes_photos_and_two_end_it_at_once(
 
 
 @pytest.mark.usefixtures("many")
-def test_a_worker_is_told_by_its_driver_alone_when_to_end(shell: Shell) -> None:
-    """A service manager sends SIGTERM to every process of a service."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_worker_is_told_by_its_driver_alone_when_to_end(shell: Shell, number: signal.Signals) -> None:
+    """A service manager sends SIGTERM to every process of a service, and a terminal that closes SIGHUP."""
     process = start(shell, "--processes", "2", "--chunk", "4", "--batch-size", "4", "photos")
     reach(process, lambda: count_photos(shell.work / "index"))
-    os.killpg(process.pid, signal.SIGTERM)
+    os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, b"was lost" in errors) == (143, False)
+    assert (process.returncode, b"was lost" in errors) == (128 + number, False)
 
 
 @pytest.mark.usefixtures("album")

@@ -24,6 +24,7 @@ class Watcher(SilentReporter):
     def __init__(self) -> None:
         self.totals: list[int] = []
         self.done, self.unchanged = 0, 0
+        self.faces: list[int] = []
         self.told = threading.Event()
 
     def expect(self, total: int) -> None:
@@ -33,6 +34,7 @@ class Watcher(SilentReporter):
     def advance(self, done: int, **counts: int) -> None:
         self.done += done
         self.unchanged = max(self.unchanged, counts.get("unchanged", 0))
+        self.faces += [counts["faces"]] if "faces" in counts else []
 
 
 def test_only_what_is_read_is_expected(make_album: Callable[[Path], Path], tmp_path: Path) -> None:
@@ -52,6 +54,17 @@ def test_only_what_is_read_is_expected(make_album: Callable[[Path], Path], tmp_p
     assert (report.photos.new, report.photos.changed, report.photos.unchanged) == (2, 1, 3)
     assert watcher.done == 3, "what is unchanged is no progress"
     assert watcher.totals in ([3], []), "a short run may end before the count"
+
+
+def test_faces_are_told_when_they_are_found_not_when_they_are_committed(
+    make_album: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    watcher, album = Watcher(), make_album(tmp_path / "album")
+    options = IndexOptions(jobs=1)
+    report = index_photos(IndexRequest(str(tmp_path / "index"), (str(album),), options=options), watcher)
+    assert (report.faces.added, watcher.faces) == (34, [5, 11, 12, 34])
+    index_photos(IndexRequest(str(tmp_path / "index"), options=IndexOptions(jobs=1, force=True)), watcher)
+    assert watcher.faces[4:] == watcher.faces[:4], "those that stay are found, too"
 
 
 def test_the_count_ends_with_the_run() -> None:

@@ -202,6 +202,24 @@ def test_a_run_that_was_cut_off_is_followed_by_the_next(shelf: Shelf) -> None:
     assert shelf.ids() == under(ids, "old", "new")
 
 
+def test_a_first_run_that_was_cut_off_goes_on_without_a_path(shelf: Shelf, mounted: set[str]) -> None:
+    during: list[list[str]] = []
+    album = shelf.put("album")
+    mounted.add(str(album / "deep"))
+
+    def stop() -> int:
+        during.append(shelf.roots())
+        return 15 * (len(shelf.ids()) == 4)
+
+    assert shelf.run(album, batch_size=1, stop=stop).interrupted_by == 15
+    assert during[0] == shelf.roots() == ["album"]
+    mounted.remove(str(album / "deep"))
+    shutil.rmtree(album / "deep")
+    report = shelf.run()
+    assert (report.photos.unchanged, report.photos.removed, report.photos.total) == (3, 0, 4)
+    assert any("was a mount point and is not one now" in warning for warning in shelf.notes.warnings)
+
+
 def test_force_and_migrate_follow_a_root(shelf: Shelf, counted: list[int]) -> None:
     shelf.run(shelf.put("old"))
     ids = shelf.ids()
@@ -309,7 +327,7 @@ def test_an_unplugged_disk_whose_backup_is_indexed_has_not_moved(shelf: Shelf, m
         disk.mkdir()
     assert not_moved(shelf, shelf.put("backup")).photos.new == 4
     assert any(
-        "4 of its 4 photos were found elsewhere, but its disk may be away" in w and "remove --root" in w
+        "4 of its 4 photos found elsewhere, but its disk may be away" in w and "remove --root" in w
         for w in shelf.notes.warnings
     )
     with pytest.raises(PhotoError, match="no such file or directory") as caught:

@@ -18,13 +18,14 @@ from notes import Notes
 from PIL import Image
 
 from facecli.config import By, IndexOptions, ScanOptions
-from facecli.errors import IndexMismatch, PhotoError, StoreError, UsageError
+from facecli.errors import IndexMismatch, PackError, PhotoError, StoreError, UsageError
 from facecli.indexing.engines import EngineChoice
 from facecli.indexing.index_photos import Before, _open_scan, index_photos
 from facecli.indexing.request import IndexRequest
 from facecli.photos import mounts
 from facecli.photos.decode import PhotoReader
 from facecli.photos.scan import Scan
+from facecli.searching.opening import choose_pack
 from facecli.store.reader import open_reader
 from facecli.types import FileContents, IndexReport, PhotoFile, Skipped
 from facecli.vision.detection.detector import Detector
@@ -474,6 +475,19 @@ def test_other_settings_are_refused_with_both_values(album: Album) -> None:
     with pytest.raises(IndexMismatch, match="rotate yes, not no, thorough no, not yes"):
         album.run(thorough=True, rotate=False)
     assert album.run().photos.unchanged == 6, "what is not named takes the index's value"
+
+
+def test_another_pack_is_refused_before_it_is_asked_for(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A download would not help; only a migration needs the files."""
+    monkeypatch.setenv("HOME", str(album.folder.parent))
+    album.run()
+    with pytest.raises(IndexMismatch, match="model buffalo_sc, not antelopev2") as caught:
+        album.run(model="antelopev2")
+    assert "--migrate" in caught.value.hint
+    with pytest.raises(PackError, match="not on this machine"):
+        album.run(model="antelopev2", migrate=True)
+    with open_reader(album.index) as store, pytest.raises(IndexMismatch, match="model buffalo_sc, not antelopev2"):
+        choose_pack("antelopev2", store.info)
 
 
 def test_a_dry_run_changes_nothing(album: Album) -> None:

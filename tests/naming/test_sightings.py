@@ -57,6 +57,8 @@ def test_one_face_does_not_make_two_people_with_names_one(people: IndexPeople) -
     assert people.apply_sightings({"Ben": ann[:3]}).complaints == ()
     assert listed(people) == [("Ben", 9), (None, 3)]
     people.undo()
+    assert people.apply_sightings({"Ben": ann[:3]}).renamed == (("Ann", "Ben"),)
+    people.undo()
     people.apply_sightings({"Ben": ann, "Ann": ben})
     assert [face.face_id for face in people.faces("Ann") if face.face_id not in ben] == []
     assert listed(people) == [("Ben", 5), ("Ann", 4), (None, 3)]
@@ -64,8 +66,10 @@ def test_one_face_does_not_make_two_people_with_names_one(people: IndexPeople) -
 
 def test_a_new_name_at_one_face_is_the_persons(people: IndexPeople) -> None:
     people.name(1, "Ann")
-    people.apply_sightings({"Ann Smith": faces(people, 1)[:1]})
+    done = people.apply_sightings({"Ann Smith": faces(people, 1)[:1]})
     assert listed(people)[0] == ("Ann Smith", 5)
+    assert done.renamed == (("Ann", "Ann Smith"),)
+    assert people.apply_sightings({"Ann Smith": faces(people, 1)[:1]}).renamed == ()
 
 
 def test_a_face_with_two_names_gets_none(people: IndexPeople) -> None:

@@ -16,11 +16,15 @@ from facecli.whole_files import Part, clear_parts
 def choose_export_format(named: str | None, file: str) -> ExportFormat:
     """The format, by its name or by the ending of the file; raises UsageError where there is no such format."""
     ending = os.path.splitext(check_name(file, "FILE"))[1].removeprefix(".").lower()
-    known = {"ndjson": "jsonl", "json": "jsonl"} | {form.value: form.value for form in ExportFormat}
+    known = {"": "jsonl", "ndjson": "jsonl", "json": "jsonl"} | {form.value: form.value for form in ExportFormat}
+    formats = ", ".join(ExportFormat)
     try:
-        return ExportFormat(named or known.get(ending, "jsonl"))
+        return ExportFormat(named or known[ending])
+    except KeyError:
+        hint = f"end it in {formats}, or name one with --format"
+        raise UsageError(f"no format of an export ends in .{ending}", quoted(file), hint=hint) from None
     except ValueError:
-        raise UsageError("no format of an export", quoted(named), hint=", ".join(ExportFormat)) from None
+        raise UsageError("no format of an export", quoted(named), hint=formats) from None
 
 
 def write_export_file(

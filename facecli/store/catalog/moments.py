@@ -6,25 +6,18 @@ from collections.abc import Sequence
 
 from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.rows import as_int, read_capture
-from facecli.store.catalog.schema import PEOPLE_FROM
 from facecli.store.errors import trusted
 from facecli.store.records import Moment
-
-_PAGE = 500
 
 
 def read_moments(catalogue: Catalogue, face_ids: Sequence[int]) -> dict[int, Moment]:
     """The moment of each face, by its id."""
-    person = "(SELECT m.person_id FROM members m WHERE m.face_id = f.face_id)"
-    person = person if catalogue.version >= PEOPLE_FROM else "NULL"
     query = (
-        f"SELECT f.face_id, {person}, {catalogue.capture_columns} "
-        "FROM faces f JOIN photos p USING (photo_id) WHERE f.face_id IN"
+        f"SELECT f.face_id, {catalogue.person_column}, {catalogue.capture_columns} "
+        "FROM faces f JOIN photos p USING (photo_id) WHERE f.face_id IN ?"
     )
     found: dict[int, Moment] = {}
-    for i in range(0, len(face_ids), _PAGE):
-        some = face_ids[i : i + _PAGE]
-        rows = catalogue.rows(f"{query} ({','.join('?' * len(some))})", some)
+    for rows in catalogue.rows_in(query, face_ids):
         with trusted(catalogue.path):
             found |= {as_int(face_id): _moment(person_id, capture) for face_id, person_id, *capture in rows}
     return found

@@ -18,6 +18,7 @@ from facecli.store.catalog.rows import (
     read_codes,
     read_landmarks,
 )
+from facecli.store.catalog.schema import PEOPLE_FROM
 from facecli.store.catalog.sets import Row
 from facecli.store.catalog.whole_rows import WholeRows
 from facecli.store.errors import trusted
@@ -38,6 +39,12 @@ class Catalogue(WholeRows):
         """The columns of a StoredPhoto, for a table `photos p`."""
         faces = "(SELECT count(*) FROM faces f WHERE f.photo_id = p.photo_id)"
         return f"path, photo_id, size, mtime_ns, digest, width, height, {faces}, {self.capture_columns}"
+
+    @property
+    def person_column(self) -> str:
+        """The id of the person whose face it is, for a table `faces f`."""
+        person = "(SELECT m.person_id FROM members m WHERE m.face_id = f.face_id)"
+        return person if self.version >= PEOPLE_FROM else "NULL"
 
     @property
     def _photos(self) -> str:
@@ -113,12 +120,10 @@ class Catalogue(WholeRows):
         """The photos at and below a path, ascending by path, with their faces, ascending by id; read in pages."""
         photos = self.photos(root)
         while page := list(itertools.islice(photos, PHOTO_PAGE)):
-            marks = ",".join("?" * len(page))
-            rows = self.rows(
-                f"{_FACES} WHERE f.photo_id IN ({marks}) ORDER BY f.face_id", [photo.photo_id for photo in page]
-            )
             faces: dict[int, list[StoredFace]] = {photo.photo_id: [] for photo in page}
-            for row in rows:
+            for row in itertools.chain.from_iterable(
+                self.rows_in(f"{_FACES} WHERE f.photo_id IN ? ORDER BY f.face_id", list(faces))
+            ):
                 faces[as_int(row[-1])].append(self._face(row))
             yield from ((photo, faces[photo.photo_id]) for photo in page)
 

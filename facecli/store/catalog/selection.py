@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from facecli.store.catalog.rows import (
     read_codes,
     read_landmarks,
 )
-from facecli.store.catalog.schema import CAPTURES_FROM, PEOPLE_FROM
+from facecli.store.catalog.schema import CAPTURES_FROM
 from facecli.store.catalog.sets import Row
 from facecli.store.errors import trusted
 from facecli.store.records import Selected, StoredPhoto
@@ -67,12 +67,10 @@ class Selection:
     ) -> Iterator[ExportedFace]:
         """The faces of the photos, ascending by id, or those of one person; `names` are people's by their ids."""
         where, values = self.condition()
-        person = "(SELECT m.person_id FROM members m WHERE m.face_id = f.face_id)"
-        person = person if self._catalogue.version >= PEOPLE_FROM else "NULL"
         code = "e.embedding" if embeddings else "NULL"
         query = (
             "SELECT f.face_id, f.box, f.landmarks, f.score, f.found_by, p.photo_id, p.path, p.digest, p.width, "
-            f"p.height, {person} AS person, {code}, {self._catalogue.capture_columns} "
+            f"p.height, {self._catalogue.person_column} AS person, {code}, {self._catalogue.capture_columns} "
             "FROM faces f CROSS JOIN photos p USING (photo_id) JOIN embeddings e USING (face_id) "
             f"WHERE f.face_id > ? AND {where}{'' if person_id is None else ' AND person = ?'} "
             f"ORDER BY f.face_id LIMIT {_PAGE}"
@@ -81,11 +79,12 @@ class Selection:
         while rows := self._catalogue.rows(query, (last, *values, *([] if person_id is None else [person_id]))):
             with trusted(self._catalogue.path):
                 last = as_int(rows[-1][0])
-                for row in rows:
-                    yield self._exported(row, names)
+                codes = self._embeddings([row[11] for row in rows]) if embeddings else [None] * len(rows)
+                for row, code in zip(rows, codes, strict=True):
+                    yield self._exported(row, code, names)
 
-    def _exported(self, row: Row, names: Mapping[int, str]) -> ExportedFace:
-        face_id, box, marks, score, found_by, number, path, digest, width, height, person, code, *capture = row
+    def _exported(self, row: Row, code: Codes | None, names: Mapping[int, str]) -> ExportedFace:
+        face_id, box, marks, score, found_by, number, path, digest, width, height, person, _, *capture = row
         photo = ExportedPhoto(
             as_int(number),
             self._catalogue.paths.unpack(as_bytes(path)),
@@ -105,17 +104,14 @@ class Selection:
             FoundBy(as_int(found_by)).name.lower(),
             person_id,
             names.get(person_id) if person_id is not None else None,
-            self._embedding(code),
+            code,
         )
 
-    def _embedding(self, stored: object) -> Codes | None:
-        if stored is None:
-            return None
-        numbers = read_codes([as_bytes(stored)], self._catalogue.dimension)
+    def _embeddings(self, stored: Sequence[object]) -> Codes:
+        numbers = read_codes([as_bytes(code) for code in stored], self._catalogue.dimension)
         if not are_unit(numbers).all():
             raise ValueError("not an embedding")
-        (code,) = numbers
-        return np.ascontiguousarray(code)
+        return numbers
 
     def undated(self) -> int:
         """How many photos are left out because they have no date; some of them have no place, either."""

@@ -24,6 +24,8 @@ PAGE = 4096
 MANY = 1_000_000
 """The number of rows from which a result is checked against the size of the file."""
 LONGEST_LICENCE = 500
+PORTION = 500
+"""The most values that one statement looks up."""
 Row = tuple[object, ...]
 
 
@@ -75,6 +77,12 @@ class SetQueries:
                 "the catalogue holds more rows than it has bytes", self.path, hint=repair_hint(self.path)
             )
         return found
+
+    def rows_in(self, query: str, values: Sequence[object], *first: object) -> Iterator[list[Row]]:
+        """The rows of a query whose `IN ?` looks up values, a portion of them at a time; the other parameters first."""
+        for i in range(0, len(values), PORTION):
+            some = values[i : i + PORTION]
+            yield self.rows(query.replace("IN ?", f"IN ({','.join('?' * len(some))})"), (*first, *some))
 
     def number(self, query: str, parameters: Sequence[object] = ()) -> int:
         """The single number that a query returns; 0 where it returns no row or NULL."""

@@ -4,36 +4,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
-import numpy as np
 from msgspec import Struct
 
 from facecli.captures import Capture
+from facecli.store.catalog.face_columns import (
+    BYTES,
+    FACE_COLUMNS,
+    FACE_TYPES,
+    INT,
+    INT_OR_NULL,
+    read_faces,
+    typed_columns,
+)
 from facecli.store.catalog.known_files import FileQueries
 from facecli.store.catalog.rows import (
     DIGEST_SIZE,
     FaceRow,
-    are_unit,
     as_bytes,
     as_int,
     photo_checksum,
-    read_all_landmarks,
-    read_boxes,
     read_capture,
-    read_codes,
 )
 from facecli.store.catalog.sets import Row
 from facecli.store.errors import trusted
-from facecli.types import FoundBy, PhotoFile
+from facecli.types import PhotoFile
 
-_PASSES = frozenset(FoundBy)
-Types = frozenset[type]
-_INT, _BYTES, _KNOWN = Types((int,)), Types((bytes,)), Types((int, type(None)))
-_PHOTO_TYPES = (_BYTES, _INT, _INT, _INT, _KNOWN, _KNOWN, _BYTES, _INT, _INT, _INT, _INT, _INT)
-_FACE_TYPES = (_INT, _INT, _BYTES, Types((float,)), _INT, _BYTES, _INT, _BYTES)
-_MANY = 500
-"""The most values that one statement looks up."""
+_PHOTO_TYPES = (BYTES, INT, INT, INT, INT_OR_NULL, INT_OR_NULL, BYTES, INT, INT, INT, INT, INT)
 
 
 class WholePhoto(Struct, frozen=True):
@@ -86,7 +83,7 @@ class WholeRows(FileQueries):
     def _whole_photos(self, rows: list[Row]) -> Iterator[WholePhoto]:
         """Each row as a photo; raises TypeError or ValueError where one is damaged."""
         captures = [read_capture(row[len(_PHOTO_TYPES) :]) for row in rows]
-        columns = _columns([row[: len(_PHOTO_TYPES)] for row in rows], _PHOTO_TYPES)
+        columns = typed_columns([row[: len(_PHOTO_TYPES)] for row in rows], _PHOTO_TYPES)
         for (
             path,
             number,
@@ -112,34 +109,17 @@ class WholeRows(FileQueries):
     def whole_faces(self, photo_ids: Iterable[int]) -> dict[int, list[FaceRow]]:
         """The faces of photos, ascending by id; photos without faces are left out."""
         found: dict[int, list[FaceRow]] = {}
-        for some in _portions(list(photo_ids)):
-            query = (
-                "SELECT f.photo_id, f.face_id, box, score, found_by, landmarks, checksum, embedding "
-                # Without the hint SQLite would go through all faces of the set for each statement.
-                "FROM faces f INDEXED BY faces_by_photo LEFT JOIN embeddings USING (face_id) "
-                f"WHERE f.photo_id IN ({_marks(some)}) AND f.set_id = ? ORDER BY f.photo_id, f.face_id"
-            )
+        query = (
+            # Without the hint SQLite would go through all faces of the set for each statement.
+            f"SELECT {FACE_COLUMNS} FROM faces f INDEXED BY faces_by_photo LEFT JOIN embeddings e USING (face_id) "
+            "WHERE f.set_id = ? AND f.photo_id IN ? ORDER BY f.photo_id, f.face_id"
+        )
+        for rows in self.rows_in(query, list(photo_ids), self.set_id):
             with trusted(self.path):
-                for photo_id, face in zip(*self._faces_in(self.rows(query, (*some, self.set_id))), strict=True):
+                columns = tuple(typed_columns(rows, FACE_TYPES))
+                for photo_id, face in zip(columns[0], read_faces(columns, self.dimension), strict=True):
                     found.setdefault(photo_id, []).append(face)
         return found
-
-    def _faces_in(self, rows: list[Row]) -> tuple[Sequence[int], list[FaceRow]]:
-        """The ids of photos and their faces; raises TypeError or ValueError where one is damaged."""
-        photos, ids, boxes, scores, passes, marks, checksums, codes = _columns(rows, _FACE_TYPES)
-        numbers = np.concatenate([read_boxes(boxes).ravel(), read_all_landmarks(marks).ravel()])
-        if (
-            not (np.abs(numbers) < 1e38).all()
-            or not np.isfinite(np.array(scores)).all()
-            or not _PASSES.issuperset(passes)
-        ):
-            raise ValueError("not the numbers of a face")
-        if not are_unit(read_codes(codes, self.dimension)).all():
-            raise ValueError("not an embedding")
-        faces = list(map(FaceRow, boxes, scores, passes, marks, codes))
-        if tuple(map(FaceRow.checksum, faces, ids, photos)) != checksums:
-            raise ValueError("not the face that was written")
-        return photos, faces
 
     @property
     def dimension(self) -> int:
@@ -149,39 +129,31 @@ class WholeRows(FileQueries):
     def standing(self, paths: Sequence[str]) -> dict[str, Standing]:
         """What stands at these paths; paths without a photo are left out."""
         found: dict[str, Standing] = {}
-        for some in _portions([self.paths.pack(path) for path in paths]):
-            query = (
-                "SELECT path, photo_id, mtime_ns, digest, again FROM photos "
-                f"WHERE set_id = ? AND path IN ({_marks(some)})"
-            )
+        query = "SELECT path, photo_id, mtime_ns, digest, again FROM photos WHERE set_id = ? AND path IN ?"
+        for rows in self.rows_in(query, [self.paths.pack(path) for path in paths], self.set_id):
             with trusted(self.path):
-                for path, number, mtime_ns, digest, again in self.rows(query, (self.set_id, *some)):
+                for path, number, mtime_ns, digest, again in rows:
                     entry = Standing(as_int(number), as_int(mtime_ns), as_bytes(digest), bool(again))
                     found[self.paths.unpack(as_bytes(path))] = entry
         return found
 
     def contents(self, digests: Sequence[bytes]) -> dict[bytes, int]:
         """The first photo of each of these contents; contents that no photo has are left out."""
-        found: dict[bytes, int] = {}
-        for some in _portions(list(digests)):
-            query = (
-                "SELECT digest, min(photo_id) FROM photos INDEXED BY photos_by_digest "
-                f"WHERE digest IN ({_marks(some)}) AND set_id = ? AND NOT again GROUP BY digest"
-            )
-            with trusted(self.path):
-                found |= {as_bytes(digest): as_int(n) for digest, n in self.rows(query, (*some, self.set_id))}
-        return found
+        return self._numbers_by_digest("min(photo_id)", digests, "AND NOT again")
 
     def count_copies(self, digests: Iterable[bytes]) -> dict[bytes, int]:
         """How many photos have each of these contents."""
+        return self._numbers_by_digest("count(*)", digests)
+
+    def _numbers_by_digest(self, number: str, digests: Iterable[bytes], condition: str = "") -> dict[bytes, int]:
         found: dict[bytes, int] = {}
-        for some in _portions(list(digests)):
-            query = (
-                "SELECT digest, count(*) FROM photos INDEXED BY photos_by_digest "
-                f"WHERE digest IN ({_marks(some)}) AND set_id = ? GROUP BY digest"
-            )
+        query = (
+            f"SELECT digest, {number} FROM photos INDEXED BY photos_by_digest "
+            f"WHERE set_id = ? AND digest IN ? {condition} GROUP BY digest"
+        )
+        for rows in self.rows_in(query, list(digests), self.set_id):
             with trusted(self.path):
-                found |= {as_bytes(digest): as_int(n) for digest, n in self.rows(query, (*some, self.set_id))}
+                found |= {as_bytes(digest): as_int(n) for digest, n in rows}
         return found
 
     def marks_of_removal(self) -> set[tuple[bytes, bytes]]:
@@ -190,19 +162,3 @@ class WholeRows(FileQueries):
             return {
                 (as_bytes(token), as_bytes(box or b"")) for token, box in self.rows("SELECT token, box FROM kept_out")
             }
-
-
-def _columns(rows: list[Row], types: tuple[Types, ...]) -> Iterator[tuple[Any, ...]]:
-    """The columns of rows; raises TypeError where a value is not of its column's type."""
-    for column, wanted in zip(zip(*rows, strict=True) if rows else [()] * len(types), types, strict=True):
-        if not wanted.issuperset(map(type, column)):
-            raise TypeError("a value of another type")
-        yield column
-
-
-def _portions(values: list[object]) -> Iterator[list[object]]:
-    return (values[i : i + _MANY] for i in range(0, len(values), _MANY))
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ",".join("?" * len(values))

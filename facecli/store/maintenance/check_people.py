@@ -10,6 +10,7 @@ from facecli.store.people.log import MOST_PEOPLE
 from facecli.store.people.reading import StoredPeople
 from facecli.store.people.writing import drop_groups, drop_idle
 from facecli.store.records import Problem
+from facecli.wording import counted
 
 _DERIVED = {
     "members of people": "members WHERE face_id NOT IN (SELECT face_id FROM faces)",
@@ -70,7 +71,7 @@ def mend_people(catalogue: Catalogue) -> list[str]:
         for (row,) in rows:
             connection.execute(f"DELETE FROM {table} WHERE rowid = ?", (row,))
         if rows:
-            said.append(f"{len(rows)} records of decisions about people are dropped: {catalogue.path}")
+            said.append(f"dropped {counted(len(rows), 'record')} of decisions about people: {catalogue.path}")
     for which in _DECIDED.values():
         connection.execute(f"DELETE FROM {which}")
     drop_idle(connection)

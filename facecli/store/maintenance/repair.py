@@ -13,10 +13,12 @@ from facecli.store.catalog.rows import as_bytes, as_int, photo_checksum
 from facecli.store.catalog.sets import SetRow
 from facecli.store.disk.durable import Disk
 from facecli.store.errors import trusted
-from facecli.store.maintenance.check import CheckedFace, check_all, face_pages
+from facecli.store.maintenance.check import check_all
 from facecli.store.maintenance.check_people import mend_people
+from facecli.store.maintenance.checked_faces import CheckedFace, face_pages, shown
 from facecli.store.records import Problem
 from facecli.store.vector_file import StoredCodes
+from facecli.wording import counted
 
 
 def mend_rows(catalogue: Catalogue, disk: Disk) -> list[str]:
@@ -72,16 +74,17 @@ def _mend_faces(catalogue: Catalogue, row: SetRow) -> list[str]:
 def _mend_face(catalogue: Catalogue, face: CheckedFace, codes: StoredCodes | None) -> str:
     """Restore a face's embedding from the vector file, or drop the face."""
     connection = catalogue.connection
-    if codes is not None and 0 <= face.slot < len(codes) and face.row is not None and face.has_photo:
-        healed = replace(face, row=replace(face.row, embedding=codes.code(face.slot)))
-        if healed.is_whole and healed.row is not None:
+    where = shown(catalogue, face.path)
+    if codes is not None and 0 <= face.slot < len(codes) and face.row is not None and face.path is not None:
+        healed = replace(face.row, embedding=codes.code(face.slot))
+        if face.matches(healed):
             connection.execute(
-                "UPDATE embeddings SET embedding = ? WHERE face_id = ?", (healed.row.embedding, face.face_id)
+                "UPDATE embeddings SET embedding = ? WHERE face_id = ?", (healed.embedding, face.face_id)
             )
-            return f"face:{face.face_id} has its embedding restored from the vector file: {face.where}"
+            return f"face:{face.face_id} has its embedding restored from the vector file: {where}"
     connection.execute("DELETE FROM faces WHERE face_id = ?", (face.face_id,))
     connection.execute("UPDATE photos SET again = 1 WHERE photo_id = ?", (face.photo_id,))
-    return f"face:{face.face_id} is dropped, the next index run embeds its photo again: {face.where}"
+    return f"face:{face.face_id} is dropped, the next index run embeds its photo again: {where}"
 
 
 def _drop_unreadable(catalogue: Catalogue) -> list[str]:
@@ -89,7 +92,8 @@ def _drop_unreadable(catalogue: Catalogue) -> list[str]:
     found = list(catalogue.unreadable())
     for table, column, value in found:
         catalogue.connection.execute(f"DELETE FROM {table} WHERE {column} IS ?", (value,))
-    return [f"{len(found)} records of skipped files, roots and excludes are dropped: {catalogue.path}"] if found else []
+    dropped = f"dropped {counted(len(found), 'record')} of skipped files, roots and excludes: {catalogue.path}"
+    return [dropped] if found else []
 
 
 def _mend_photo(catalogue: Catalogue, problem: Problem) -> str:

@@ -13,7 +13,7 @@ from facecli.store.catalog.rows import FaceRow, PhotoRow
 from facecli.store.catalog.whole_rows import Standing
 from facecli.store.merging.order import Arriving
 from facecli.types import Skipped
-from facecli.wording import command_on
+from facecli.wording import command_on, counted
 
 _WRITTEN = ("new", "changed")
 
@@ -33,7 +33,7 @@ def refuse(target: Catalogue | None, shards: Sequence[Catalogue]) -> None:
         if (marks := shard.marks_of_removal()) and (target is None or not _knows(target, shard, marks)):
             let_back, index = (command_on(shard.directory, one) for one in ("remove --forget-all", "index"))
             raise StoreError(
-                f"{len(marks)} photos and faces were removed from the index, which another index cannot tell",
+                f"the index has {counted(len(marks), 'removal')}, which another index cannot tell",
                 shard.directory,
                 hint=f"{let_back} and {index} let them back in; remove them from the merged index then",
             )

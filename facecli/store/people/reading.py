@@ -131,11 +131,15 @@ class StoredPeople(DecisionLog):
             rows = self._catalogue.rows(query, (self._catalogue.set_id, *self._ends))
             return {_person_id(person): (as_int(faces), as_int(photos)) for person, faces, photos in rows}
 
+    def ids(self) -> set[int]:
+        """Everybody: the people who have faces, and those about whom there is a decision."""
+        rows = self._catalogue.rows("SELECT DISTINCT person_id FROM members") if self.exists else []
+        with trusted(self._catalogue.path):
+            return {_person_id(person) for (person,) in rows} | self.standing().people.keys()
+
     def totals(self) -> tuple[int, int]:
-        """How many people have faces, and how many people have a name."""
-        query = "SELECT count(*) FROM (SELECT DISTINCT person_id FROM members) WHERE true"
-        people = self._catalogue.number(query) if self.exists else 0
-        return people, sum(bool(person.name) for person in self.standing().people.values())
+        """How many people there are, and how many of them have a name."""
+        return len(self.ids()), sum(bool(person.name) for person in self.standing().people.values())
 
     def tag(self) -> str:
         """What tells this index from others; it says nothing else, and a copy of the index has the same."""

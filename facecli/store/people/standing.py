@@ -11,6 +11,8 @@ from facecli.errors import QueryError, quoted
 from facecli.store.people.names import same_name
 from facecli.store.people.records import Anchor, Decision, DecisionKind, FaceKey
 
+MOST_NAMED = 3
+"""How many people are named to somebody who asked for nobody."""
 LARGEST_PERSON = (1 << 40) - 1
 
 
@@ -70,7 +72,17 @@ class DecidedPeople(Struct):
             person = self.named(asked)
             if person is not None:
                 return person.person_id
-        raise QueryError("no such person in the index", quoted(asked), hint="facecli people --all lists them")
+        raise QueryError("no such person in the index", quoted(asked), hint=self.advice(asked))
+
+    def advice(self, asked: str) -> str:
+        """What somebody who asked for nobody may have meant."""
+        import difflib  # noqa: PLC0415 (rare)
+
+        names = {same_name(person.name): person.name for person in self.people.values() if person.name}
+        wanted = same_name(asked)
+        near = [one for one in names if wanted and wanted in one] or difflib.get_close_matches(wanted, names, n=1)
+        meant = " or ".join(names[one] for one in sorted(near)[:MOST_NAMED])
+        return (f"did you mean {meant}? " if meant else "") + "facecli people --all lists everybody"
 
 
 def stand(log: Iterable[Decision]) -> DecidedPeople:

@@ -105,10 +105,7 @@ class FileScan:
         if len(slots) * FEW > self.total:
             parts = [self._catalogue.rows(query, (set_id,))]
         else:
-            chunks = [slots[i : i + 500] for i in range(0, len(slots), 500)]
-            parts = [
-                self._catalogue.rows(f"{query} AND slot IN ({','.join('?' * len(c))})", (set_id, *c)) for c in chunks
-            ]
+            parts = list(self._catalogue.rows_in(f"{query} AND slot IN ?", slots, set_id))
         with trusted(self._catalogue.path):
             for rows in parts:
                 yield from ((as_int(slot), as_int(face_id), as_int(photo_id)) for slot, face_id, photo_id in rows)
@@ -149,9 +146,8 @@ class CatalogueScan:
         return pick_best(rough, count)
 
     def identify(self, labels: Labels) -> Identified:
-        parts = [self._read(self._faces[labels[i : i + 500]]) for i in range(0, len(labels), 500)]
-        codes = np.concatenate(parts) if parts else np.zeros((0, self._row.file.dimension), "<f2")
-        return _sane(Identified(self._faces[labels], self._photos[labels], codes))
+        faces = self._faces[labels]
+        return _sane(Identified(faces, self._photos[labels], self._read(faces)))
 
     def _blocks(self) -> Iterator[tuple[int, Codes]]:
         step = max(1, BLOCK // self._row.file.code_size)
@@ -160,11 +156,7 @@ class CatalogueScan:
 
     def _read(self, faces: Labels) -> Codes:
         """The codes float16 (n, d) of faces, int64 (n,); raises IndexDamaged where one is missing."""
-        found: dict[object, object] = {}
-        for i in range(0, len(faces), 500):
-            ids = faces[i : i + 500].tolist()
-            marks = ",".join("?" * len(ids))
-            rows = self._catalogue.rows(f"SELECT face_id, embedding FROM embeddings WHERE face_id IN ({marks})", ids)
-            found.update((face, code) for face, code in rows)
+        query, ids = "SELECT face_id, embedding FROM embeddings WHERE face_id IN ?", faces.tolist()
+        found = {face: code for rows in self._catalogue.rows_in(query, ids) for face, code in rows}
         with trusted(self._catalogue.path):
-            return read_codes([as_bytes(found[face]) for face in faces.tolist()], self._row.file.dimension)
+            return read_codes([as_bytes(found[face]) for face in ids], self._row.file.dimension)

@@ -22,7 +22,7 @@ from facecli.store.catalog.rows import (
     read_boxes,
     read_codes,
 )
-from facecli.store.catalog.sets import SetRow
+from facecli.store.catalog.sets import PORTION, SetRow
 from facecli.store.errors import trusted
 from facecli.store.people.following import follow_edit
 from facecli.store.records import Batch, Committed, KeptOut
@@ -31,9 +31,6 @@ from facecli.store.write.face_matching import KEPT_OUT_IOU, match_faces, overlap
 from facecli.store.write.insertion import STAT, Insertions, stat_values
 from facecli.store.write.residue import Residue
 from facecli.types import PhotoFile, Skipped
-
-_PAGE = 500
-"""The number of photos whose paths one statement looks up."""
 
 
 class _OldFace(Struct, frozen=True):
@@ -144,23 +141,17 @@ class BatchCommit:
     def store(self, photos: Iterable[PhotoRow]) -> None:
         """Add photos, or replace those at their paths; what was removed earlier stays removed."""
         rest = iter(photos)
-        while page := list(itertools.islice(rest, _PAGE)):
-            stored = [self._catalogue.paths.pack(photo.file.path) for photo in page]
-            standing = self._standing(stored)
-            for path, photo in zip(stored, page, strict=True):
-                self._store(photo, path, standing)
+        while page := list(itertools.islice(rest, PORTION)):
+            there = self._catalogue.standing([photo.file.path for photo in page])
+            standing = {path: (one.photo_id, one.digest) for path, one in there.items()}
+            for photo in page:
+                self._store(photo, standing)
         self._new.flush()
 
-    def _standing(self, stored: list[bytes]) -> dict[bytes, tuple[int, bytes]]:
-        """The id and the content of the photo at each path that has one."""
-        marks = ",".join("?" * len(stored))
-        query = f"SELECT path, photo_id, digest FROM photos WHERE set_id = ? AND path IN ({marks})"
-        rows = self._connection.execute(query, (self._row.set_id, *stored)).fetchall()
-        with trusted(self._catalogue.path):
-            return {as_bytes(path): (as_int(number), as_bytes(digest)) for path, number, digest in rows}
-
-    def _store(self, photo: PhotoRow, stored: bytes, standing: dict[bytes, tuple[int, bytes]]) -> None:
-        earlier, faces = standing.get(stored), photo.faces
+    def _store(self, photo: PhotoRow, standing: dict[str, tuple[int, bytes]]) -> None:
+        """Add or replace a photo; `standing` has the id and the content at each path that has a photo."""
+        path, faces = photo.file.path, photo.faces
+        earlier, stored = standing.get(path), self._catalogue.paths.pack(path)
         if self._has_skips:
             self._forget_skip(stored)
         if self._keeps_out:
@@ -177,7 +168,7 @@ class BatchCommit:
             self._match_faces(earlier[0], faces)
             return
         photo_id = self._new.add_photo(photo, stored)
-        standing[stored] = photo_id, photo.digest
+        standing[path] = photo_id, photo.digest
         self._new.add_faces(faces, photo_id)
 
     def _without(self, faces: list[FaceRow], kept_out: KeptOut) -> list[FaceRow]:

@@ -9,10 +9,12 @@ import shlex
 import sys
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from facecli.config import DEFAULT_PACK
 from facecli.directories import insightface_directory
 from facecli.errors import PackError, check_name
+from facecli.fingerprint import Fingerprint
 from facecli.installation import Command, pip
 from facecli.vision.packs.hashes import file_sha256
 from facecli.vision.packs.inspection import ModelReading, has_manifest, read_manifest, read_model, recall_reading
@@ -106,6 +108,21 @@ def find_pack(named: str | None) -> ModelPack:
     raise PackError(
         "there is no model pack of this name, and no such directory", named, hint="`facecli models` lists the packs"
     )
+
+
+def find_pack_for(named: str, recorded: Fingerprint, index: object, hint: str) -> ModelPack:
+    """The pack of a name or in a directory, for an index; raises PackError, and IndexMismatch with this hint.
+
+    The hashes of a published pack tell without its files that it is not the index's, which no download would change.
+    """
+    try:
+        return find_pack(named)
+    except PackError:
+        known = known_pack(named)
+        if known is not None:
+            hashes = {"detector_sha256": known.detector.sha256, "recogniser_sha256": known.recogniser.sha256}
+            recorded.ask_same(replace(recorded, model=known.name, **hashes), index, hint)
+        raise
 
 
 def find_recorded_pack(name: str, directory: str, detector_sha256: str, recogniser_sha256: str) -> ModelPack:

@@ -18,6 +18,7 @@ from synthetic import DIMENSION, contents, known_under, make_photo, make_photos,
 
 from facecli.config import By
 from facecli.errors import FacecliError, IndexDamaged, StoreError
+from facecli.store.maintenance import checked_faces
 from facecli.store.reader import open_reader
 from facecli.store.records import Batch
 from facecli.store.writer import IndexWriter, open_writer, repair_index
@@ -182,6 +183,33 @@ def test_rows_that_do_not_agree_are_found_and_mended(index: Path, damage: str) -
     repair_index(index)
     assert problems(index) == []
     assert len(answer(index)) in (21, 23, 24)
+
+
+@pytest.mark.parametrize("page", [1, 2, 7, 2048])
+def test_each_damaged_face_among_sound_ones_is_named_whatever_the_page(
+    index: Path, page: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checked_faces, "PAGE", page)
+    assert not problems(index)
+    (file,) = index.glob("vectors-*")
+    with open_reader(index) as reader:
+        faces = [reader.rows("SELECT face_id, slot FROM faces WHERE slot = ?", (slot,))[0] for slot in (0, 8, 26)]
+    overwrite(file, HEADER + CODE * int(str(faces[0][1])) + 1, b"\x33")
+    change_catalogue(index, f"UPDATE faces SET score = 0.125 WHERE face_id = {faces[1][0]}")
+    change_catalogue(index, f"UPDATE embeddings SET embedding = zeroblob({CODE}) WHERE face_id = {faces[2][0]}")
+    named = sorted(line.partition(" ")[0].rstrip(":") for line in problems(index))
+    assert named == sorted(f"face:{face}" for face, _ in faces)
+
+
+@pytest.mark.parametrize("slots", [[], [5], [3, 4, 5], [9, 2, 2, 3, 0, 119, 118], [119, 0]])
+@pytest.mark.parametrize("times", [1, 20])
+def test_codes_of_some_slots_are_those_of_a_read_of_each(tmp_path: Path, slots: list[int], times: int) -> None:
+    write(tmp_path / ".facecli", make_photos(tmp_path, 40))
+    wanted = np.array(slots * times, np.int64)
+    with open_reader(tmp_path / ".facecli") as reader:
+        (row,) = reader.sets().values()
+        stored = row.file.read(row.slots)
+        assert stored.at(wanted).tobytes() == b"".join(map(stored.code, wanted.tolist()))
 
 
 def test_foreign_tables_and_triggers_are_refused(index: Path) -> None:
