@@ -89,7 +89,8 @@ EXIFTOOL = """#!/bin/sh
 test "$1" = -overwrite_original || exit 0
 for target; do :; done
 echo half > "${target}_exiftool_tmp"
-echo $$ > waiting
+echo $$ > ../number
+mv ../number waiting
 exec sleep 1000
 """
 END = """
