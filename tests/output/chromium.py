@@ -56,7 +56,7 @@ class Browser:
     def __exit__(self, *_: object) -> None:
         self._session = None
         self.call("Browser.close")
-        self._process.wait(30)
+        self._process.wait(PATIENCE)
         os.close(self._commands)
         os.close(self._answers)
 
