@@ -66,11 +66,13 @@ def read_stream(
 ) -> FileContents | Skipped:
     """The bytes of a pipe: at most as many as a photo may have, and only the beginning if it is not an image."""
     data = bytearray()
+    # One call of the system at a time where the stream can: between two that C makes in a row, a Ctrl-C is not heard.
+    read = getattr(stream, "read1", stream.read)
     try:
         data += stream.read(HEAD)
         format_of(bytes(data))
         take(_most_bytes(options))  # the size is not known in advance
-        while piece := stream.read(_PIECE):
+        while piece := read(_PIECE):
             data += piece
             _check_size(len(data), options)
     except (OSError, MemoryError) as error:

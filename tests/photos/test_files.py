@@ -286,6 +286,22 @@ def test_what_comes_through_a_pipe_is_bounded(reader: PhotoReader) -> None:
     assert skipped(reader.read_stream(io.BytesIO(), "-")).reason is SkipReason.TRUNCATED
 
 
+def test_a_pipe_is_read_a_call_at_a_time(reader: PhotoReader) -> None:
+    """Ctrl-C is heard between two calls, and not within one that goes on until it has as much as it was asked for."""
+    calls: list[int] = []
+
+    class Pipe(io.BytesIO):
+        def read1(self, size: int | None = -1, /) -> bytes:
+            calls.append(self.tell())
+            return super().read1(1000)
+
+    photo = JPEG + bytes(5000)
+    contents = reader.read_stream(Pipe(photo), "-")
+    assert isinstance(contents, FileContents)
+    assert contents.data == photo
+    assert len(calls) > 4
+
+
 def test_the_budget_covers_the_bytes_of_files(tmp_path: Path) -> None:
     """A second worker reads only after the first has given back its budget."""
     path = tmp_path / "photo"
