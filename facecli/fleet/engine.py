@@ -11,6 +11,9 @@ from facecli.errors import DeviceError, FacecliError
 from facecli.installation import explain_import_error
 from facecli.pipeline.messages import Answer, Hello, PhotoChunk, Trouble
 
+AT_ONCE = 2
+"""Chunks that a worker does at once: while the last photos of one are done, those of the next are begun."""
+
 
 class Failure(Struct, frozen=True):
     """A worker failed, or could not do a chunk."""

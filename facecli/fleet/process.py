@@ -18,9 +18,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from facecli.fleet.engine import trouble_of
-from facecli.pipeline.chunk_worker import ChunkWorker, Ties
+from facecli.fleet.engine import AT_ONCE, trouble_of
+from facecli.pipeline.chunk_worker import ChunkWorker
 from facecli.pipeline.messages import Answer, Finish, Hello, Note, PhotoChunk, Spec, Trouble
+from facecli.pipeline.ties import Ties
 from facecli.reporting import SilentReporter
 
 HEADER = struct.Struct("<I")
@@ -28,8 +29,6 @@ HEADER = struct.Struct("<I")
 PR_SET_PDEATHSIG = 1
 NOT_OURS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals for the whole group of processes that are the driver's alone; blocked until a worker can ignore them."""
-AT_ONCE = 2
-"""Chunks that a worker does at once: while the last photos of one are done, those of the next are begun."""
 
 
 class NoteBook(SilentReporter):

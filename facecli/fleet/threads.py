@@ -8,12 +8,10 @@ import threading
 from collections.abc import Sequence
 
 from facecli.errors import FacecliError
-from facecli.fleet.engine import Event, Failure
-from facecli.pipeline.chunk_worker import ChunkWorker, Ties
+from facecli.fleet.engine import AT_ONCE, Event, Failure
+from facecli.pipeline.chunk_worker import ChunkWorker
 from facecli.pipeline.messages import PhotoChunk, Spec
-
-AT_ONCE = 2
-"""Chunks that a worker does at once: while the last photos of one are done, those of the next are begun."""
+from facecli.pipeline.ties import Ties
 
 
 class ThreadEngine:

@@ -56,7 +56,7 @@ class EngineChoice:
 
     def _open_threads(self, devices: Sequence[Device], reporter: Reporter) -> Engine:
         from facecli.fleet.threads import ThreadEngine  # noqa: PLC0415
-        from facecli.pipeline.chunk_worker import Ties  # noqa: PLC0415
+        from facecli.pipeline.ties import Ties  # noqa: PLC0415
 
         journal = self._store.open_journal()
 

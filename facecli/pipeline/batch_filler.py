@@ -9,10 +9,11 @@ from facecli.photos.decode import PhotoReader
 from facecli.photos.frames import PartOfBatch
 from facecli.pipeline.clock import StageClock
 from facecli.pipeline.device_batch import ChunkProgress, DeviceBatch
-from facecli.pipeline.messages import PhotoResult, ResultKind
-from facecli.pipeline.results import file_of, known, skipped
-from facecli.pipeline.ties import DEATHS, Ties
-from facecli.types import FileContents, Photo, Skipped
+from facecli.pipeline.messages import PhotoResult
+from facecli.pipeline.reading import decode_contents, read_task
+from facecli.pipeline.results import skipped
+from facecli.pipeline.ties import Ties
+from facecli.types import Photo, Skipped
 
 
 class BatchFiller:
@@ -46,24 +47,13 @@ class BatchFiller:
     def _read(self, number: int, progress: ChunkProgress, clock: StageClock) -> PhotoResult | Photo | None:
         """A file's photo, or its result without one; None for a copy of another file of the chunk."""
         chunk = progress.chunk
-        task = chunk.tasks[number]
+
         with clock.busy("read"):
-            contents = self._reader.read(file_of(task))
-        if isinstance(contents, Skipped):
-            return skipped(contents)
-        if not chunk.force and contents.digest == task.digest:
-            return known(ResultKind.UNALTERED, contents)
-        if self._ties.knows(contents.digest, chunk.force):
-            return known(ResultKind.RECOGNISED, contents)
+            contents = read_task(self._reader, chunk.tasks[number], chunk, self._ties)
+        if isinstance(contents, PhotoResult):
+            return contents
         if progress.is_copy(number, contents.digest, contents.file):
             return None
         with clock.busy("decode"):
-            photo = self._decode(contents, isolated=chunk.isolated)
+            photo = decode_contents(self._reader, contents, chunk, self._ties)
         return skipped(photo) if isinstance(photo, Skipped) else photo
-
-    def _decode(self, contents: FileContents, *, isolated: bool) -> Photo | Skipped:
-        with self._ties.journal.in_flight(contents.digest) as deaths:
-            photo = self._reader.decode(contents, isolated=isolated or deaths >= DEATHS)
-        if self._reader.warning:
-            self._ties.report.detail(f"{contents.file.path}: {self._reader.warning}")
-        return photo

@@ -19,18 +19,16 @@ from facecli.vision.devices.select import find_devices
 from facecli.vision.models import FaceModels, Needs, Serving, is_batched, open_served
 from facecli.vision.packs.resolve import find_recorded_pack
 
-__all__ = ["ChunkWorker", "Ties"]
-
 
 class ChunkWorker:
     """Does chunks, several at once where several threads call `work`, so that none waits at the end of one."""
 
-    def __init__(self, spec: Spec, ties: Ties | None = None) -> None:
+    def __init__(self, spec: Spec, ties: Ties) -> None:
         """Find the device and begin to open the models in the background.
 
         Raises DeviceError if there is no such device and PackError if there is no such pack.
         """
-        self._spec, ties = spec, ties or Ties()
+        self._spec = spec
         self._device = find_devices(spec.device)[0]
         pack = find_recorded_pack(
             spec.pack.model, spec.pack.directory, spec.pack.detector_sha256, spec.pack.recogniser_sha256

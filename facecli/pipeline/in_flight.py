@@ -8,9 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeAlias
 
-from msgspec.structs import replace
-
-from facecli.types import IndexedPhoto, PhotoFile, Skipped
+from facecli.types import IndexedPhoto, Skipped
 
 Outcome: TypeAlias = IndexedPhoto | Skipped
 RECENT = 512
@@ -77,8 +75,3 @@ class Claims:
         with self._lock:
             if self._claims.get(claim.digest) is claim:
                 del self._claims[claim.digest]
-
-
-def under_name(outcome: Outcome, file: PhotoFile) -> Outcome:
-    """The outcome for a copy: the same faces or the same reason to skip, for another file."""
-    return replace(outcome, file=file)

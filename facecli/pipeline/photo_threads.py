@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from facecli.photos.budget import PixelBudget
 from facecli.photos.decode import PhotoReader
 from facecli.pipeline.clock import StageClock
-from facecli.pipeline.in_flight import Claim, Claims, Outcome, under_name
-from facecli.pipeline.messages import PhotoChunk, PhotoResult, PhotoTask, ResultKind, Spec
-from facecli.pipeline.results import file_of, fresh, known, skipped
+from facecli.pipeline.in_flight import Claim, Claims, Outcome
+from facecli.pipeline.messages import PhotoChunk, PhotoResult, PhotoTask, Spec
+from facecli.pipeline.reading import decode_contents, read_task
+from facecli.pipeline.results import fresh, skipped
 from facecli.pipeline.runner import ThreadPool
 from facecli.pipeline.stages import embed_photos
-from facecli.pipeline.ties import DEATHS, Ties
+from facecli.pipeline.ties import Ties
 from facecli.types import FileContents, PhotoFile, Skipped
 from facecli.vision.models import FaceModels
 
@@ -100,13 +102,9 @@ class _PhotoWorker:
 
     def _take(self, job: _Job) -> PhotoResult:
         with job.clock.busy("read"):
-            contents = self._reader.read(file_of(job.task))
-        if isinstance(contents, Skipped):
-            return skipped(contents)
-        if not job.chunk.force and contents.digest == job.task.digest:
-            return known(ResultKind.UNALTERED, contents)
-        if self._ties.knows(contents.digest, job.chunk.force):
-            return known(ResultKind.RECOGNISED, contents)
+            contents = read_task(self._reader, job.task, job.chunk, self._ties)
+        if isinstance(contents, PhotoResult):
+            return contents
         claim, is_first = self._claims.claim(contents.digest)
         job.claims.append(claim)
         outcome = self._look(contents, claim, job) if is_first else self._wait(contents.file, claim)
@@ -125,13 +123,11 @@ class _PhotoWorker:
     def _wait(self, file: PhotoFile, claim: Claim) -> Outcome:
         """Wait for the outcome of the first copy, after giving back the memory budget that it may need."""
         self._reader.release()
-        return under_name(claim.outcome(), file)
+        return replace(claim.outcome(), file=file)
 
     def _find(self, contents: FileContents, job: _Job) -> Outcome:
-        with self._ties.journal.in_flight(contents.digest) as deaths, job.clock.busy("decode"):
-            photo = self._reader.decode(contents, isolated=job.chunk.isolated or deaths >= DEATHS)
-        if self._reader.warning:
-            self._ties.report.detail(f"{contents.file.path}: {self._reader.warning}")
+        with job.clock.busy("decode"):
+            photo = decode_contents(self._reader, contents, job.chunk, self._ties)
         return photo if isinstance(photo, Skipped) else embed_photos(self._models(), [photo], job.clock)[0]
 
     def close(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
@@ -27,14 +26,8 @@ class Worker(Protocol[TaskIn_contra, ResultOut_co]):
 class ThreadPool(Generic[Task, Result]):
     """Threads, each with its own worker, that take tasks from one queue."""
 
-    def __init__(
-        self,
-        make: Callable[[], Worker[Task, Result]],
-        size: int,
-        waited: Callable[[float], None] = lambda _: None,
-        now: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        self._make, self._waited, self._now = make, waited, now
+    def __init__(self, make: Callable[[], Worker[Task, Result]], size: int) -> None:
+        self._make = make
         self._tasks: queue.SimpleQueue[tuple[Task, Future[Result]] | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._work, name=f"worker-{i}", daemon=True) for i in range(size)]
         for thread in self._threads:
@@ -56,9 +49,7 @@ class ThreadPool(Generic[Task, Result]):
     def _work(self) -> None:
         """Run one thread; its worker is created at its first task, so that an error in creating it is the task's."""
         worker: Worker[Task, Result] | None = None
-        began = self._now()
         while (entry := self._tasks.get()) is not None:
-            self._waited(self._now() - began)
             task, future = entry
             if future.set_running_or_notify_cancel():
                 try:
@@ -66,7 +57,6 @@ class ThreadPool(Generic[Task, Result]):
                     future.set_result(worker(task))
                 except BaseException as error:  # noqa: BLE001 (raised again by the consumer)
                     future.set_exception(error)
-            began = self._now()
         if worker is not None:
             worker.close()
 

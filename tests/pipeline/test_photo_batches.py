@@ -72,7 +72,7 @@ def spec_for(device: str, **changes: Any) -> Spec:
 
 @contextmanager
 def worker_on(device: str, ties: Ties | None = None, **changes: Any) -> Iterator[ChunkWorker]:
-    worker = ChunkWorker(spec_for(device, **changes), ties)
+    worker = ChunkWorker(spec_for(device, **changes), ties or Ties())
     try:
         yield worker
     finally:

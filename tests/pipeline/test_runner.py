@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -37,7 +36,7 @@ def crew_of(size: int, make: Callable[[], Doubler] = Doubler) -> tuple[ThreadPoo
         made.append(make())
         return made[-1]
 
-    return ThreadPool(make_and_keep, size, lambda _: None, time.perf_counter), made
+    return ThreadPool(make_and_keep, size), made
 
 
 @pytest.mark.parametrize("window", [1, 2, 7, 2000])
@@ -72,7 +71,7 @@ def test_an_exception_while_a_worker_is_made_reaches_the_consumer() -> None:
     def make() -> Doubler:
         raise OSError("no model")
 
-    crew: ThreadPool[int, int] = ThreadPool(make, 2, lambda _: None, time.perf_counter)
+    crew: ThreadPool[int, int] = ThreadPool(make, 2)
     with pytest.raises(OSError, match="no model"):
         list(run_in_order(map(crew.submit, range(4)), window=lambda: 4, stop=lambda: False))
     crew.close()
@@ -138,12 +137,3 @@ def test_a_consumer_that_leaves_cancels_what_has_not_begun() -> None:
     left.set()
     crew.close()
     assert ran in ([0], [0, 1])
-
-
-def test_waiting_is_counted() -> None:
-    waits: list[float] = []
-    clock = itertools.count()
-    crew: ThreadPool[int, int] = ThreadPool(Doubler, 1, waits.append, lambda: float(next(clock)))
-    list(run_in_order(map(crew.submit, (1, 2)), window=lambda: 1, stop=lambda: False))
-    crew.close()
-    assert waits == [1, 1], "the clock is asked when a wait begins and when it ends"
