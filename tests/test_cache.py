@@ -23,7 +23,7 @@ from facecli.reporting import SilentReporter
 from facecli.scratch import PREFIX, scratch_folder, sweep
 from facecli.vision.devices import benchmark
 from facecli.vision.devices.select import Device
-from facecli.vision.models import open_models
+from facecli.vision.models import Needs, Serving, open_served
 from facecli.vision.packs.resolve import find_pack
 from facecli.vision.runtime.providers import CPU
 
@@ -81,7 +81,7 @@ def test_a_run_removes_leftovers_of_any_kind_and_nothing_else(cache: Path, tmp_p
     outside.mkdir()
     (outside / "mine").touch()
     (cache / ".new-link").symlink_to(outside)
-    open_models(find_pack(None), Device("cpu", CPU), DetectionOptions())
+    open_served(find_pack(None), Device("cpu", CPU), Needs(DetectionOptions()), Serving())
     assert left_in(cache) == [".new-link"]
     assert (cache / "other").exists()
     assert (cache / "graphs/other").exists()

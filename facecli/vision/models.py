@@ -27,8 +27,8 @@ from facecli.vision.runtime.batches import Batches
 from facecli.vision.runtime.cuda import GPU_KINDS, read_gpu
 from facecli.vision.runtime.io_binding import BoundSession
 from facecli.vision.runtime.pinned_memory import blank_for
-from facecli.vision.runtime.providers import OPENVINO
-from facecli.vision.runtime.session import CPU, OnnxSession, Session
+from facecli.vision.runtime.providers import CPU, OPENVINO
+from facecli.vision.runtime.session import OnnxSession, Session
 
 COARSEST_STRIDE = 32
 CPU_CHUNK = 3
@@ -100,20 +100,6 @@ def is_batched(device: Device) -> bool:
     return device.provider != CPU
 
 
-def open_models(
-    pack: ModelPack,
-    device: Device,
-    detection: DetectionOptions,
-    precision: Precision = Precision.EXACT,
-    report: Reporter | None = None,
-) -> FaceModels:
-    """Open the detector and the recogniser of `pack` on `device`; raises PackError, DeviceError or UsageError.
-
-    Sets OpenCV to one thread in the whole process: facecli's own threads already use all cores.
-    """
-    return open_served(pack, device, Needs(detection, precision), Serving(), report)
-
-
 class Needs(Struct, frozen=True):
     """What the networks must give."""
 
@@ -124,7 +110,11 @@ class Needs(Struct, frozen=True):
 def open_served(
     pack: ModelPack, device: Device, needs: Needs, serving: Serving, report: Reporter | None = None
 ) -> FaceModels:
-    """Open both networks in parallel, for batches where the device needs them; raises as `open_models`."""
+    """Open the detector and the recogniser of `pack` on `device`, for batches where the device needs them.
+
+    Raises PackError, DeviceError or UsageError. Sets OpenCV to one thread in the whole process: facecli's own threads
+    already use all cores.
+    """
     report = report or SilentReporter()
     cv2.setNumThreads(1)
     load_onnxruntime()

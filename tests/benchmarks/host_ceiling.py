@@ -39,7 +39,7 @@ from facecli.pipeline.stages import with_faces
 from facecli.types import FileContents, Photo, PhotoFile
 from facecli.vision.detection import scrfd
 from facecli.vision.detection.letterbox import Letterbox
-from facecli.vision.models import open_models
+from facecli.vision.models import Needs, Serving, open_served
 from facecli.vision.packs.resolve import find_pack
 from facecli.vision.recognition.alignment import align_faces
 
@@ -109,7 +109,7 @@ def measure_floor(photos: list[Path]) -> dict[str, float]:
     contents = [read for file in files if isinstance(read := reader.read(file), FileContents)]
     photo = reader.decode(contents[0])
     assert isinstance(photo, Photo)
-    models = open_models(find_pack(None), canned_device.PROCESSOR, DetectionOptions())
+    models = open_served(find_pack(None), canned_device.PROCESSOR, Needs(DetectionOptions()), Serving())
     [faces] = models.detector.detect([photo.pixels])
     vectors = np.zeros((len(faces), models.embedder.dimension), np.float32)
     return {

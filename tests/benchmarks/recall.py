@@ -30,7 +30,7 @@ from facecli.boxes import overlaps
 from facecli.config import DetectionOptions
 from facecli.types import ByteArray, Detections, FloatArray
 from facecli.vision.devices.select import Device
-from facecli.vision.models import FaceModels, open_models
+from facecli.vision.models import FaceModels, Needs, Serving, open_served
 from facecli.vision.packs.resolve import find_pack
 from facecli.vision.recognition.alignment import align_faces
 
@@ -67,7 +67,7 @@ class Portrait:
 
 
 def open_with(options: DetectionOptions) -> FaceModels:
-    return open_models(find_pack(None), Device("cpu", "CPUExecutionProvider"), options)
+    return open_served(find_pack(None), Device("cpu", "CPUExecutionProvider"), Needs(options), Serving())
 
 
 def read(path: Path) -> ByteArray | None:

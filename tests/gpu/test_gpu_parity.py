@@ -14,7 +14,7 @@ from stand_in import stands_in
 
 from facecli.config import DetectionOptions
 from facecli.vision.devices.benchmark import run_trial
-from facecli.vision.models import FaceModels, Needs, Serving, open_models, open_served
+from facecli.vision.models import FaceModels, Needs, Serving, open_served
 from facecli.vision.packs.resolve import find_pack
 from facecli.vision.recognition.alignment import align_faces
 from facecli.vision.runtime.io_binding import BoundSession
@@ -82,7 +82,7 @@ def test_the_networks_take_pixels_and_normalise_them_on_the_gpu(
 ) -> None:
     assert models.detector.batches.session.input.pixels
     assert models.embedder.batches.session.input.pixels
-    on_cpu = open_models(find_pack(None), PROCESSOR, DetectionOptions())
+    on_cpu = open_served(find_pack(None), PROCESSOR, Needs(DetectionOptions()), Serving())
     photos = [cv2.imread(str(find_sample(name)))[..., ::-1].copy() for name in ("players.jpg", "t1.jpg", "gdp.jpg")]
     photos += [photo[::-1, ::-1] for photo in photos]
     for photo, mine, theirs in zip(photos, models.detector.detect(photos), on_cpu.detector.detect(photos), strict=True):

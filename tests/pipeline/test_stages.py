@@ -12,7 +12,7 @@ import pytest
 from facecli.config import DetectionOptions
 from facecli.pipeline.stages import align_crops, detect_faces, embed_photos, split_by_photo
 from facecli.types import Detections, Photo, PhotoFile
-from facecli.vision.models import open_models
+from facecli.vision.models import Needs, Serving, open_served
 from facecli.vision.packs.resolve import find_pack
 from facecli.vision.recognition.alignment import align_faces
 from facecli.vision.runtime.providers import CPU, Device
@@ -47,7 +47,7 @@ def test_a_face_whose_place_is_no_number_is_none(part: str, number: float) -> No
 
 def test_no_photo_has_no_faces(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(shared_cache))
-    models = open_models(find_pack(None), Device("cpu", CPU), DetectionOptions())
+    models = open_served(find_pack(None), Device("cpu", CPU), Needs(DetectionOptions()), Serving())
     assert embed_photos(models, []) == []
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from facecli.config import DetectionOptions
 from facecli.vision.devices.select import Device
-from facecli.vision.models import FaceModels, open_models
+from facecli.vision.models import FaceModels, Needs, Serving, open_served
 from facecli.vision.packs.resolve import find_pack
 
 PHOTOS = ("players.jpg", "gdp.jpg", "t1.jpg", "astronaut.png", "yaoming.jpg", "Tom_Hanks_54745.png")
@@ -29,7 +29,7 @@ def models(cpu: Device, tmp_path_factory: pytest.TempPathFactory) -> FaceModels:
     """The default pack, with rewritten graphs in a cache of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("models-cache")))
-        return open_models(find_pack(None), cpu, DetectionOptions())
+        return open_served(find_pack(None), cpu, Needs(DetectionOptions()), Serving())
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from facecli.config import DetectionOptions
 from facecli.errors import PackError, UsageError
 from facecli.types import Detections
 from facecli.vision.devices.select import Device
-from facecli.vision.models import FaceModels, open_models
+from facecli.vision.models import FaceModels, Needs, Serving, open_served
 from facecli.vision.packs.resolve import ModelPack, find_pack
 
 
@@ -30,7 +30,7 @@ def test_a_broken_model_file_is_named(role: str, pack: ModelPack, cpu: Device, t
     broken.write_bytes(b"no model at all")
     changed = replace(pack, **{role: replace(getattr(pack, role), path=str(broken), sha256="0" * 64)})
     with pytest.raises(PackError) as told:
-        open_models(changed, cpu, DetectionOptions())
+        open_served(changed, cpu, Needs(DetectionOptions()), Serving())
     assert told.value.where == str(broken)
     assert told.value.hint
 
@@ -38,12 +38,12 @@ def test_a_broken_model_file_is_named(role: str, pack: ModelPack, cpu: Device, t
 def test_a_model_that_gives_no_landmarks_is_refused(pack: ModelPack, cpu: Device) -> None:
     changed = replace(pack, detector=replace(pack.recogniser, sha256="1" * 64, input_size=None))
     with pytest.raises(PackError, match="not an SCRFD with landmarks"):
-        open_models(changed, cpu, DetectionOptions())
+        open_served(changed, cpu, Needs(DetectionOptions()), Serving())
 
 
 def test_an_embedding_of_another_length_is_refused(pack: ModelPack, cpu: Device) -> None:
     with pytest.raises(PackError, match="gives 512 numbers, not 128"):
-        open_models(replace(pack, dimension=128), cpu, DetectionOptions())
+        open_served(replace(pack, dimension=128), cpu, Needs(DetectionOptions()), Serving())
 
 
 @pytest.mark.parametrize("options", [DetectionOptions(det_size=600), DetectionOptions(small_scale=100)])
@@ -51,7 +51,7 @@ def test_a_size_that_the_detector_cannot_divide_is_refused(
     options: DetectionOptions, pack: ModelPack, cpu: Device
 ) -> None:
     with pytest.raises(UsageError, match="multiple of 32"):
-        open_models(pack, cpu, options)
+        open_served(pack, cpu, Needs(options), Serving())
 
 
 def test_faces_that_are_too_small_or_too_weak_are_left_out(
@@ -59,8 +59,8 @@ def test_faces_that_are_too_small_or_too_weak_are_left_out(
 ) -> None:
     photo = read_rgb("players.jpg")
     everything = models.detector.detect([photo])[0]
-    large = open_models(pack, cpu, DetectionOptions(min_face=30)).detector.detect([photo])[0]
-    sure = open_models(pack, cpu, DetectionOptions(min_score=0.8)).detector.detect([photo])[0]
+    large = open_served(pack, cpu, Needs(DetectionOptions(min_face=30)), Serving()).detector.detect([photo])[0]
+    sure = open_served(pack, cpu, Needs(DetectionOptions(min_score=0.8)), Serving()).detector.detect([photo])[0]
     sides = (everything.boxes[:, 2:] - everything.boxes[:, :2]).min(axis=1)
     np.testing.assert_array_equal(large.boxes, everything.boxes[sides >= 30])
     np.testing.assert_array_equal(sure.boxes, everything.boxes[everything.scores >= 0.8])

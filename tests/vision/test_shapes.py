@@ -14,7 +14,7 @@ from facecli.config import DetectionOptions
 from facecli.types import Detections, FoundBy
 from facecli.vision.detection.merge import add_better_read, add_new
 from facecli.vision.devices.select import Device
-from facecli.vision.models import FaceModels, open_models
+from facecli.vision.models import FaceModels, Needs, Serving, open_served
 from facecli.vision.recognition.alignment import align_faces
 
 Read = Callable[[str], NDArray[np.uint8]]
@@ -23,7 +23,7 @@ Open = Callable[[DetectionOptions], FaceModels]
 
 @pytest.fixture(scope="module")
 def thorough(cpu: Device, models: FaceModels) -> FaceModels:
-    return open_models(models.pack, cpu, DetectionOptions(tiles=True))
+    return open_served(models.pack, cpu, Needs(DetectionOptions(tiles=True)), Serving())
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20, 20), (111, 80), (5, 3000), (3000, 5), (1, 40_000), (2, 2)])

@@ -23,8 +23,8 @@ from facecli.vision.optimization import equivalence
 from facecli.vision.optimization.rewrite_cache import HALF, Entry
 from facecli.vision.optimization.variants import RewriteTarget, keep, maker, open_rewrite, recall
 from facecli.vision.runtime.cuda import GPU_KINDS, read_gpu
-from facecli.vision.runtime.providers import plugged_devices
-from facecli.vision.runtime.session import CPU, OnnxSession, Session, open_session
+from facecli.vision.runtime.providers import CPU, plugged_devices
+from facecli.vision.runtime.session import OnnxSession, Session, open_session
 
 NAME = "half precision"
 ROWS = (32, 8, 1)

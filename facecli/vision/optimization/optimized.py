@@ -17,7 +17,8 @@ from facecli.vision.optimization import equivalence
 from facecli.vision.optimization.half_precision import choose_precision
 from facecli.vision.optimization.variants import Maker, Rewrite, RewriteTarget, choose_variant, heads_of, maker, recall
 from facecli.vision.packs.resolve import ModelFile
-from facecli.vision.runtime.session import CPU, Session, open_session
+from facecli.vision.runtime.providers import CPU
+from facecli.vision.runtime.session import Session, open_session
 
 PROVING_SIDE = 320
 OUTPUTS_OF_A_STRIDE = 3

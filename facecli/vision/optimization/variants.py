@@ -24,8 +24,8 @@ from facecli.vision.detection.network import HeadWeights
 from facecli.vision.optimization.rewrite_cache import Entry, load_entry, make_cache_directory, store_entry
 from facecli.vision.packs.resolve import ModelFile
 from facecli.vision.runtime.processor import processor_identity
-from facecli.vision.runtime.providers import Device
-from facecli.vision.runtime.session import CPU, OnnxSession, Session, SessionOptions, lacks_memory, open_session
+from facecli.vision.runtime.providers import CPU, Device
+from facecli.vision.runtime.session import OnnxSession, Session, SessionOptions, lacks_memory, open_session
 
 VERSION = 4
 """Increase when a rewrite gives another graph."""

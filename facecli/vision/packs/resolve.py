@@ -173,12 +173,12 @@ def model_path(directory: str, known: KnownModel) -> str:
     return nested if os.path.exists(nested) and not os.path.exists(path) else path
 
 
-def check_model(directory: str, known: KnownModel, pack: KnownPack, *, afresh: bool = False) -> str:
+def check_model(directory: str, known: KnownModel, pack: KnownPack) -> str:
     """The path of a known pack's file; raises PackError unless its content is the published one."""
     path = model_path(directory, known)
     if not os.path.exists(path):
         raise PackError("a model is missing", path, hint=pack_hint(pack))
-    found = file_sha256(path, afresh=afresh)
+    found = file_sha256(path)
     if found != known.sha256:
         raise PackError(
             f"a model is damaged or not the published one (SHA-256 {found}, expected {known.sha256})",

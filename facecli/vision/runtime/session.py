@@ -12,7 +12,6 @@ from facecli.onnx_loading import load_onnxruntime
 from facecli.system import is_lack
 from facecli.vision.runtime.providers import Device, open_inference
 
-CPU = "CPUExecutionProvider"
 FATAL = 4
 """The only severity that ONNX Runtime may log itself; all errors are also raised as exceptions."""
 

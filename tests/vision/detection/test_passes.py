@@ -17,7 +17,7 @@ from facecli.types import Detections, FoundBy
 from facecli.vision.detection.passes import Tile, place_tile, tile_side, tiles_of, turn, turn_back
 from facecli.vision.detection.scrfd import Candidates
 from facecli.vision.devices.select import Device
-from facecli.vision.models import FaceModels, open_models
+from facecli.vision.models import FaceModels, Needs, Serving, open_served
 from facecli.vision.recognition.alignment import align_faces
 
 Read = Callable[[str], NDArray[np.uint8]]
@@ -138,7 +138,7 @@ def test_how_much_of_a_box_is_covered() -> None:
 
 @pytest.fixture(scope="module")
 def open_with(cpu: Device, models: FaceModels) -> Open:
-    return lambda options: open_models(models.pack, cpu, options)
+    return lambda options: open_served(models.pack, cpu, Needs(options), Serving())
 
 
 def searchable(

@@ -16,7 +16,7 @@ from facecli.config import DetectionOptions
 from facecli.errors import DeviceFull
 from facecli.vision.detection.network import LazyNetwork, PlainNetwork, find
 from facecli.vision.devices.select import Device
-from facecli.vision.models import open_models
+from facecli.vision.models import Needs, Serving, open_served
 from facecli.vision.optimization import optimized, variants
 from facecli.vision.optimization.rewrite_cache import Entry, graph_directory, load_entry, store_entry
 from facecli.vision.packs.resolve import ModelPack, find_pack
@@ -55,9 +55,10 @@ def test_what_is_kept_gives_the_same_faces_without_importing_onnx(pack: ModelPac
     np.testing.assert_array_equal(one.boxes, other.boxes)
     np.testing.assert_array_equal(one.landmarks, other.landmarks)
     script = (
-        "import sys; from facecli.vision.models import open_models; from facecli.vision.packs.resolve import find_pack;"
+        "import sys; from facecli.vision.models import Needs, Serving, open_served;"
+        "from facecli.vision.packs.resolve import find_pack;"
         "from facecli.vision.devices.select import Device; from facecli.config import DetectionOptions;"
-        "open_models(find_pack(None), Device('cpu', 'CPUExecutionProvider'), DetectionOptions());"
+        "open_served(find_pack(None), Device('cpu', 'CPUExecutionProvider'), Needs(DetectionOptions()), Serving());"
         "print(*sorted({'onnx', 'insightface', 'scipy', 'skimage'} & set(sys.modules)))"
     )
     own = os.environ | {"XDG_CACHE_HOME": str(cache.parent.parent)}
@@ -165,7 +166,7 @@ def test_a_full_disk_that_cuts_the_optimised_graph_costs_only_that(
 def test_models_work_with_the_originals(pack: ModelPack, cpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optimized.equivalence, "same_faces", lambda *_: False)
     monkeypatch.setattr(optimized.equivalence, "same_embeddings", lambda *_: False)
-    models = open_models(pack, cpu, DetectionOptions())
+    models = open_served(pack, cpu, Needs(DetectionOptions()), Serving())
     crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)
     np.testing.assert_allclose(np.linalg.norm(models.embedder.embed(crops), axis=1), 1, atol=1e-5)
 

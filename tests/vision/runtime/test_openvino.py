@@ -21,7 +21,7 @@ from facecli.config import DetectionOptions, Precision
 from facecli.errors import DeviceError
 from facecli.reporting import SilentReporter
 from facecli.vision.devices.select import Device
-from facecli.vision.models import open_models
+from facecli.vision.models import Needs, Serving, open_served
 from facecli.vision.optimization import equivalence, openvino_choice
 from facecli.vision.optimization.equivalence import cosines, is_kept
 from facecli.vision.optimization.openvino_choice import ChangingSession, _form, open_by_openvino, with_openvino
@@ -72,7 +72,7 @@ def faces_of_samples() -> NDArray[np.float32]:
     """A recogniser's input: the faces of a photo of the default pack, at two sizes and mirrored."""
     pixels = equivalence._photo()
     assert pixels is not None
-    models = open_models(find_pack(None), Device("cpu", CPU), DetectionOptions())
+    models = open_served(find_pack(None), Device("cpu", CPU), Needs(DetectionOptions()), Serving())
     smaller = cv2.resize(pixels, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
     photos = (pixels, smaller, np.ascontiguousarray(pixels[:, ::-1]))
     crops = [align_faces(photo, models.detector.detect([photo])[0].landmarks) for photo in photos]
