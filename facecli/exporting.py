@@ -38,7 +38,7 @@ class Export:
         self._standing = people.standing()
         self._person = None
         if request.person is not None:
-            self._person = self._standing.find(request.person.removeprefix("person:"), frozenset(people.counts()))
+            self._person = people.find(request.person.removeprefix("person:"))
 
     @property
     def table(self) -> ExportTable:

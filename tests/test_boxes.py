@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from facecli.boxes import covered, overlaps
-from facecli.store.write import face_matching
+from facecli.store.people.following import overlaps_of_numbers
 
 
 @pytest.mark.parametrize("precision", [np.float32, np.float64])
@@ -43,7 +43,7 @@ def test_damaged_boxes_of_an_index_overlap_nothing() -> None:
         np.float32,
     )
     with np.errstate(over="ignore"):
-        shares = face_matching.overlaps_of_numbers(stored, stored[:1])
+        shares = overlaps_of_numbers(stored, stored[:1])
     assert shares.dtype == np.float64
     assert np.isfinite(shares).all()
     assert shares[:3, 0].tolist() == [1, 1, 0], "NaN counts as 0"

@@ -98,9 +98,7 @@ def _write_sidecars(common: Common, file: str | None, given: dict[str, Any]) -> 
     IndexPeople(directory, console).refresh()
     with open_reader(directory) as reader:
         person = given["person"]
-        people = reader.people
-        known = frozenset(people.counts())
-        person_id = None if person is None else people.standing().find(person.removeprefix("person:"), known)
+        person_id = None if person is None else reader.people.find(person.removeprefix("person:"))
         writer = SidecarWriter(reader, console, dry_run=given["dry_run"], into=given["into_photos"])
         if given["into_photos"] and not given["dry_run"]:
             console.warn("photos that get names change, so that the next facecli index reads them again")

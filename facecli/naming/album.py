@@ -14,7 +14,7 @@ import numpy as np
 from facecli.config import BOUNDS, WAIT_READERS
 from facecli.errors import FacecliError, IndexLocked, StoreError, UsageError, quoted
 from facecli.naming.editing import Change, PeopleEditor
-from facecli.naming.listing import Choice, find_person, list_people, list_suggestions
+from facecli.naming.listing import Choice, list_people, list_suggestions
 from facecli.naming.sheets import Applied, SheetLine, apply_sheet, foreign_lines, sheet_records
 from facecli.naming.sightings import apply_sightings
 from facecli.naming.updating import Wish, is_stale
@@ -143,7 +143,7 @@ class IndexPeople:
         """The faces of a person, the most similar to the mean of them first."""
         self.refresh()
         with open_reader(self.directory) as reader:
-            return reader.people.faces([find_person(reader.people, _asked(person))])
+            return reader.people.faces([reader.people.find(_asked(person))])
 
     def suggestions(self) -> list[AlikePeople]:
         """Pairs of people who may be one, the most similar first."""
@@ -235,11 +235,7 @@ class IndexPeople:
 
     def apply(self, lines: Iterable[SheetLine]) -> Applied:
         """Make the decisions of a sheet, as one step; what no longer applies is in the answer."""
-
-        def decide(editor: PeopleEditor) -> Applied:
-            return apply_sheet(editor, lines)
-
-        return self._edit(decide)
+        return self._edit(lambda editor: apply_sheet(editor, lines))
 
     def apply_sightings(self, seen: Mapping[str, Sequence[int]]) -> Applied:
         """Name people by the faces at which names were seen, as one step; what cannot be is in the answer."""

@@ -113,11 +113,6 @@ def list_suggestions(people: StoredPeople) -> list[AlikePeople]:
     ]
 
 
-def find_person(people: StoredPeople, asked: int | str) -> int:
-    """The id of the person that an id or a name stands for; raises QueryError where there is none."""
-    return people.standing().find(str(asked), frozenset(people.counts()))
-
-
 def faces_of(people: StoredPeople, chosen: Sequence[PersonInfo]) -> list[tuple[PersonInfo, PersonFace]]:
     """The faces of people, in the order of the people, the most similar first."""
     known = {one.person_id: one for one in chosen}

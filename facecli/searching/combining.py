@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from facecli.config import By, Combine
 from facecli.searching.everyone import photos_of_everyone
-from facecli.types import Match, QueryFace, SearchResult
+from facecli.types import FloatArray, Match, QueryFace, SearchResult
 
 
 class Block(Struct, frozen=True, eq=False):
@@ -61,13 +61,17 @@ def _different(faces: Sequence[QueryFace]) -> Iterable[QueryFace]:
 def mean_face(faces: Sequence[QueryFace]) -> QueryFace:
     """The mean face of several faces of one person.
 
-    Its embedding is the mean of their unit vectors, normalised again: float32 (d,). Number and box are the first one's.
+    Number and box are the first one's.
     """
-    mean = np.mean([f.embedding for f in faces], axis=0)
+    embedding = mean_of(np.stack([f.embedding for f in faces]))
+    return replace(faces[0], query=_joined(faces), embedding=embedding, face_id=None, person_id=None)
+
+
+def mean_of(embeddings: FloatArray) -> FloatArray:
+    """The mean of unit vectors, float32 (n, d), normalised again: float32 (d,)."""
+    mean: FloatArray = embeddings.mean(axis=0)
     length = max(float(np.linalg.norm(mean)), float(np.finfo(np.float32).tiny))
-    return replace(
-        faces[0], query=_joined(faces), embedding=(mean / length).astype(np.float32), face_id=None, person_id=None
-    )
+    return (mean / length).astype(np.float32)
 
 
 def _joined(faces: Sequence[QueryFace]) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from facecli.config import By
 from facecli.errors import QueryError
 from facecli.photos.kinds import kind_by_name
+from facecli.searching.combining import mean_of
 from facecli.searching.query_parser import PERSON_PREFIX, STDIN, PersonQuery, PhotoQuery, Query
 from facecli.store.people.names import is_name
 from facecli.store.reader import IndexReader
@@ -58,19 +57,15 @@ def _is_free_name(query: str, working_directory: str) -> bool:
 def face_of_person(reader: IndexReader, query: PersonQuery) -> QueryFace:
     """What stands for a person: the mean of the faces, with box and score of the cover.
 
-    The embedding is the mean of the unit vectors, normalised again: float32 (d,). Raises QueryError where there is no
-    such person, or where no photo shows the person.
+    Raises QueryError where there is no such person, or where no photo shows the person.
     """
     people = reader.people
-    person_id = people.standing().find(query.person, frozenset(people.counts()))
+    person_id = people.find(query.person)
     embeddings = people.embeddings(person_id)
     if not len(embeddings):
         raise QueryError("no photo of the index shows this person", query.query)
-    mean = embeddings.mean(axis=0)
-    length = max(float(np.linalg.norm(mean)), float(np.finfo(np.float32).tiny))
     cover = people.faces([person_id])[0]
-    vector = (mean / length).astype(np.float32)
-    return QueryFace(query.query, 1, cover.box, cover.score, vector, cover.face_id, person_id)
+    return QueryFace(query.query, 1, cover.box, cover.score, mean_of(embeddings), cover.face_id, person_id)
 
 
 def matches_of_person(

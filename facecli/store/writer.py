@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from facecli.captures import Capture
+from facecli.config import WAIT_READERS
 from facecli.errors import IndexMissing, StoreError
 from facecli.store.catalog.connection import connect, refuse_links, transaction
 from facecli.store.catalog.rows import CAPTURE, PhotoRow, capture_values
@@ -159,7 +160,7 @@ class IndexWriter(IndexReader):
             self._raise_generation()
         return deletions.faces
 
-    def remove(self, removal: Removal, wait_readers: float = 10.0) -> bool:
+    def remove(self, removal: Removal, wait_readers: float = WAIT_READERS) -> bool:
         """Remove photos and faces for good; returns whether all their data is verified to be erased.
 
         It is not where a reader keeps an older state open for longer than `wait_readers` seconds; the next writer then

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from facecli import boxes
 from facecli.store.catalog.queries import Catalogue
@@ -37,8 +38,15 @@ def match_places(old: FloatArray, new: FloatArray) -> _Matched:
     """Map old boxes, float32 (n, 4) in pixels, to new ones (m, 4) of the same photo: by falling IoU, each once."""
     if not len(old) or not len(new):
         return {}
-    overlap = boxes.overlaps(np.nan_to_num(old.astype(np.float64)), np.nan_to_num(new.astype(np.float64)))
-    return _pairs(overlap, SAME_PLACE)
+    return pair_by_likeness(overlaps_of_numbers(old, new), SAME_PLACE)
+
+
+def overlaps_of_numbers(first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
+    """Intersection over union, float64 (n, m), of boxes float32 (n, 4) and (m, 4): x1, y1, x2, y2 in pixels.
+
+    NaN and infinity, which damaged boxes may hold, are replaced by numbers first.
+    """
+    return boxes.overlaps(np.nan_to_num(first.astype(np.float64)), np.nan_to_num(second.astype(np.float64)))
 
 
 def match_boxes(old: Iterable[bytes], new: Iterable[bytes]) -> dict[bytes, bytes]:
@@ -47,13 +55,16 @@ def match_boxes(old: Iterable[bytes], new: Iterable[bytes]) -> dict[bytes, bytes
     return {first[i]: second[j] for i, j in match_places(read_boxes(first), read_boxes(second)).items()}
 
 
-def _pairs(likeness: np.ndarray[tuple[int, int], np.dtype[np.float64]], least: float) -> _Matched:
+def pair_by_likeness(likeness: NDArray[np.float64], least: float) -> _Matched:
+    """Pair rows with columns by falling likeness, (n, m), as long as that is at least `least`; each once."""
     found: _Matched = {}
-    rows, columns = np.nonzero(likeness >= least)
-    order = np.argsort(-likeness[rows, columns], kind="stable")
-    for i, j in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
-        if i not in found and j not in found.values():
+    taken: set[int] = set()
+    pairs = np.argwhere(likeness >= least)
+    order = np.argsort(-likeness[pairs[:, 0], pairs[:, 1]], kind="stable")
+    for i, j in pairs[order].tolist():
+        if i not in found and j not in taken:
             found[i] = j
+            taken.add(j)
     return found
 
 
@@ -68,7 +79,7 @@ def follow_edit(connection: sqlite3.Connection, dropped: Sequence[FaceCode], add
     if not dropped:
         return
     before, now = (_wide([code for _, code in faces], size // 2) for faces in (dropped, added))
-    for i, j in _pairs(before @ now.T, SAME_FACE).items():
+    for i, j in pair_by_likeness(before @ now.T, SAME_FACE).items():
         connection.execute("UPDATE anchors SET face_id = ? WHERE face_id = ?", (added[j][0], dropped[i][0]))
 
 
@@ -76,7 +87,7 @@ def _has_anchor(connection: sqlite3.Connection, face_id: int) -> bool:
     return connection.execute("SELECT 1 FROM anchors WHERE face_id = ? LIMIT 1", (face_id,)).fetchone() is not None
 
 
-def _wide(codes: list[bytes], dimension: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def _wide(codes: list[bytes], dimension: int) -> NDArray[np.float64]:
     return np.nan_to_num(read_codes(codes, dimension).astype(np.float64), posinf=0, neginf=0)
 
 

@@ -119,6 +119,10 @@ class StoredPeople(DecisionLog):
         with trusted(self._catalogue.path):
             return as_int(rows[0][0]) if rows else None
 
+    def find(self, asked: str) -> int:
+        """The id of the person that an id or a name stands for; raises QueryError where there is none."""
+        return self.standing().find(asked, frozenset(self.counts()))
+
     def counts(self) -> dict[int, tuple[int, int]]:
         """For each person with faces: the number of faces, and of photos; copies of a photo count as one."""
         if not self.exists:

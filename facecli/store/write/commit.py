@@ -24,10 +24,10 @@ from facecli.store.catalog.rows import (
 )
 from facecli.store.catalog.sets import PORTION, SetRow
 from facecli.store.errors import trusted
-from facecli.store.people.following import follow_edit
+from facecli.store.people.following import follow_edit, overlaps_of_numbers
 from facecli.store.records import Batch, Committed, KeptOut
 from facecli.store.write.deletion import Deletions
-from facecli.store.write.face_matching import KEPT_OUT_IOU, match_faces, overlaps_of_numbers
+from facecli.store.write.face_matching import KEPT_OUT_IOU, match_faces
 from facecli.store.write.insertion import STAT, Insertions, stat_values
 from facecli.store.write.residue import Residue
 from facecli.types import PhotoFile, Skipped
@@ -80,19 +80,13 @@ class BatchCommit:
                 self._connection.execute(
                     "UPDATE photos SET path = ? WHERE photo_id = ?", (b"/\0%d" % photo_id, photo_id)
                 )
-        for photo_id, file, (_, digest, width, height) in known:
+        for photo_id, file, (_, digest, *shape) in known:
             stored = self._catalogue.paths.pack(file.path)
             standing = self._connection.execute(at_path, (self._row.set_id, stored)).fetchone()
             if standing and standing[0] not in moving:
                 self._deletions.drop_photo(standing[0])
-            checksum = photo_checksum(
-                photo_id, digest, stored, self._row.set_id, file.size, file.mtime_ns, width, height
-            )
-            query = (
-                "UPDATE photos SET path = ?, size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, checksum = ? "
-                "WHERE photo_id = ?"
-            )
-            self._connection.execute(query, (stored, *stat_values(file), checksum, photo_id))
+            checksum = photo_checksum(photo_id, digest, stored, self._row.set_id, file.size, file.mtime_ns, *shape)
+            self._set_file(photo_id, stored, file, checksum)
             self._forget_skip(stored)
         self._let_follow([(path, digest, file) for _, file, (path, digest, *_) in known])
 
@@ -114,21 +108,13 @@ class BatchCommit:
                 self._deletions.drop_photo(row[0])
                 continue
             with trusted(self._catalogue.path):
-                checksum = photo_checksum(
-                    as_int(row[0]),
-                    digest,
-                    stored,
-                    as_int(begun[0]),
-                    file.size,
-                    file.mtime_ns,
-                    as_int(row[2]),
-                    as_int(row[3]),
-                )
-            query = (
-                "UPDATE photos SET path = ?, size = ?, mtime_ns = ?, ctime_ns = ?, inode = ?, checksum = ? "
-                "WHERE photo_id = ?"
-            )
-            self._connection.execute(query, (stored, *stat_values(file), checksum, row[0]))
+                photo_id, set_id, *shape = map(as_int, (row[0], *begun, *row[2:]))
+                checksum = photo_checksum(photo_id, digest, stored, set_id, file.size, file.mtime_ns, *shape)
+            self._set_file(photo_id, stored, file, checksum)
+
+    def _set_file(self, photo_id: int, stored: bytes, file: PhotoFile, checksum: int) -> None:
+        query = f"UPDATE photos SET path = ?, {' = ?, '.join(STAT)} = ?, checksum = ? WHERE photo_id = ?"
+        self._connection.execute(query, (stored, *stat_values(file), checksum, photo_id))
 
     def _photo_row(self, photo_id: int) -> tuple[bytes, bytes, int, int] | None:
         query = "SELECT path, digest, width, height FROM photos WHERE photo_id = ? AND set_id = ?"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from facecli import boxes
+from facecli.store.people.following import overlaps_of_numbers, pair_by_likeness
 from facecli.store.vector_file import Codes
 from facecli.types import FloatArray
 
@@ -13,14 +13,6 @@ SAME_IOU = 0.9
 SAME_COSINE = 0.98
 KEPT_OUT_IOU = 0.5
 """The IoU from which a face counts as a removed one; low, since other settings may detect it a bit differently."""
-
-
-def overlaps_of_numbers(first: FloatArray, second: FloatArray) -> NDArray[np.float64]:
-    """Intersection over union, float64 (n, m), of boxes float32 (n, 4) and (m, 4): x1, y1, x2, y2 in pixels.
-
-    NaN and infinity, which damaged boxes may hold, are replaced by numbers first.
-    """
-    return boxes.overlaps(np.nan_to_num(first.astype(np.float64)), np.nan_to_num(second.astype(np.float64)))
 
 
 def match_faces(old: tuple[FloatArray, Codes], new: tuple[FloatArray, Codes]) -> dict[int, int]:
@@ -31,17 +23,8 @@ def match_faces(old: tuple[FloatArray, Codes], new: tuple[FloatArray, Codes]) ->
     """
     if not len(old[0]) or not len(new[0]):
         return {}
-    iou = overlaps_of_numbers(new[0], old[0])
     cosine = _unit(new[1]) @ _unit(old[1]).T
-    pairs = np.argwhere((iou >= SAME_IOU) & (cosine >= SAME_COSINE))
-    order = np.argsort(-iou[pairs[:, 0], pairs[:, 1]], kind="stable")
-    found: dict[int, int] = {}
-    taken: set[int] = set()
-    for i, j in pairs[order].tolist():
-        if i not in found and j not in taken:
-            found[i] = j
-            taken.add(j)
-    return found
+    return pair_by_likeness(np.where(cosine >= SAME_COSINE, overlaps_of_numbers(new[0], old[0]), 0), SAME_IOU)
 
 
 def _unit(codes: Codes) -> NDArray[np.float64]:

@@ -12,9 +12,10 @@ from facecli.store.catalog.queries import Catalogue
 from facecli.store.catalog.rows import as_bytes, as_int, pack_box, read_boxes
 from facecli.store.errors import trusted
 from facecli.store.people.erasing import erase_face
+from facecli.store.people.following import overlaps_of_numbers
 from facecli.store.records import Removal, StoredFace, StoredPhoto
 from facecli.store.write.deletion import Deletions
-from facecli.store.write.face_matching import KEPT_OUT_IOU, overlaps_of_numbers
+from facecli.store.write.face_matching import KEPT_OUT_IOU
 
 _AT_PATH = "SELECT digest FROM photos WHERE set_id IN (SELECT set_id FROM sets) AND path = ?"
 
