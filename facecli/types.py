@@ -183,7 +183,7 @@ class IndexedPhoto(Struct, frozen=True, eq=False):
 
 def shown_box(box: Box) -> str:
     """Format a box as x1,y1,x2,y2 in whole pixels."""
-    return ",".join(f"{value:.0f}" for value in box)
+    return ",".join(str(round(edge)) for edge in box)
 
 
 class QueryFace(Struct, frozen=True, eq=False):

@@ -73,7 +73,7 @@ def _items(root: ET.Element, tag: str) -> Iterator[ET.Element]:
 
 def mwg_area(item: ET.Element) -> Area | None:
     """Where an MWG region of a face is; None if it is no face, or nowhere."""
-    area = _child(item, MWG, "Area")
+    area = _area_of(item)
     if area is None or _value(item, MWG, "Type") not in ("Face", ""):
         return None
     numbers = _numbers(_value(area, AREA, key) for key in "xywh")
@@ -136,9 +136,9 @@ def _nodes(node: ET.Element) -> tuple[ET.Element, ...]:
     return (node, *node.findall(f"{{{RDF}}}Description"))
 
 
-def _child(node: ET.Element, space: str, name: str) -> ET.Element | None:
-    found = (one.find(f"{{{space}}}{name}") for one in _nodes(node))
-    return next((child for child in found if child is not None), None)
+def _area_of(item: ET.Element) -> ET.Element | None:
+    found = (one.find(f"{{{MWG}}}Area") for one in _nodes(item))
+    return next((area for area in found if area is not None), None)
 
 
 def _value(node: ET.Element, space: str, name: str) -> str:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from facecli.cli.context import now
 from facecli.cli.streaming import takes_stream, write_into
 from facecli.config import ReadOptions
-from facecli.errors import OutputError, check_name
+from facecli.errors import OutputError
 from facecli.output.gallery import Card, Gallery, GalleryPicture, Section, gallery_page
 from facecli.output.matches import others_of, without_copies
 from facecli.output.paths import printable_path
@@ -45,7 +45,6 @@ def check_page(file: str) -> None:
     The kind of file is checked before it is opened, since opening a pipe may block and opening a device may have side
     effects.
     """
-    check_name(file, "--html")
     if takes_stream(file):
         return
     refuse_index(file)

@@ -101,8 +101,6 @@ def remove(common: Common, **given: Any) -> int:
             if request.forget
             else "name photos, directories or face:ID, or use --missing or --root",
         )
-    if request.root == "":
-        raise UsageError("an empty name", "--root")
     command = _Remove(common, request)
     if request.missing:
         command.drop_missing()

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from facecli.output.offline_page import data_url, escaped, offline_page
+from facecli.output.records import similarity_text
 from facecli.types import Box, JsonValue
 
 MINUS = "\N{MINUS SIGN}"
@@ -128,6 +129,7 @@ def _query(picture: GalleryPicture) -> str:
 
 def _card(card: Card) -> str:
     picture, path = card.picture, escaped(card.picture.path)
+    similarity = similarity_text(card.similarity).replace("-", MINUS)
     confidence = f'<span class="confidence {card.confidence}">{card.confidence}</span>' if card.confidence else ""
     others = f'<span class="others">{escaped(card.others)}</span>' if card.others else ""
     date = card.time[:10] if card.is_taken or not card.time else f"file of {card.time[:10]}"
@@ -136,7 +138,7 @@ def _card(card: Card) -> str:
         f'data-time="{escaped(card.time)}" '
         f'aria-label="Match {card.rank}: {path}, similarity {card.similarity:.4f}">\n{_photo(card)}'
         f'<div class="facts"><span class="rank">{card.rank}</span>'
-        f'<span class="similarity">{_number(card.similarity, 4)}</span>{confidence}'
+        f'<span class="similarity">{similarity}</span>{confidence}'
         f'</div>\n<p class="path">{_breakable(path)}</p>\n'
         f'<p class="more"><span>{escaped(date)}</span>{others}'
         f'<span class="face-id">face {card.face_id}</span></p>\n'
@@ -167,10 +169,6 @@ def _photo(card: Card) -> str:
         f'<img class="crop{corner}" loading="lazy" decoding="async" '
         f'alt="Face {card.face_id} in {escaped(picture.path)}" src="{data_url(picture.face)}"></a>\n'
     )
-
-
-def _number(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}".replace("-", MINUS)
 
 
 def _foot(gallery: Gallery) -> str:

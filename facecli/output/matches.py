@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from facecli.output.layout import Column
 from facecli.output.paths import path_record
-from facecli.output.records import PathStyle, box_record, box_text, similarity_text
-from facecli.types import Confidence, JsonValue, Match, QueryFace, SearchResult
+from facecli.output.records import PathStyle, box_record, similarity_text
+from facecli.types import Confidence, JsonValue, Match, QueryFace, SearchResult, shown_box
 
 FoundMatch: TypeAlias = tuple[QueryFace, Match]
 """A match with the query face that it was found by."""
@@ -86,7 +86,7 @@ class MatchLayout:
             match.confidence or "",
             self._style.show(match.path),
             str(match.face_id),
-            box_text(match.box),
+            shown_box(match.box),
             "missing" if self._is_missing(match.path) else "",
             others_of(match),
         )
@@ -101,7 +101,7 @@ class MatchLayout:
 
 
 def pairs_of(result: SearchResult) -> Iterator[FoundMatch]:
-    """FoundMatch each match with its query face."""
+    """Each match with its query face."""
     for number, match in enumerate(result.matches):
         yield (result.references[number] if result.references else result.query), match
 

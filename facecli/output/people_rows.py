@@ -6,9 +6,9 @@ from typing import TypeAlias
 
 from facecli.output.layout import Column, PlainLayout
 from facecli.output.paths import path_record
-from facecli.output.records import PathStyle, box_record, box_text, similarity_text
+from facecli.output.records import PathStyle, box_record, similarity_text
 from facecli.persons import AlikePeople, PersonFace, PersonInfo
-from facecli.types import JsonValue
+from facecli.types import JsonValue, shown_box
 
 NONE = "-"
 """What stands for no name, and for no cover."""
@@ -87,7 +87,7 @@ class PersonFaceLayout(PlainLayout[FaceOfPerson]):
         """The cells of a face."""
         person, face = item
         whose = str(person.person_id), person.name or NONE, similarity_text(face.similarity)
-        return *whose, self._style.show(face.path), str(face.face_id), box_text(face.box), _by(face)
+        return *whose, self._style.show(face.path), str(face.face_id), shown_box(face.box), _by(face)
 
     def path(self, item: FaceOfPerson, /) -> str:
         """The photo of a face."""

@@ -6,8 +6,8 @@ from typing import TypeAlias
 
 from facecli.output.layout import Column, PlainLayout
 from facecli.output.paths import path_record
-from facecli.output.records import PathStyle, box_record, box_text, size_record, size_text
-from facecli.types import FloatArray, IndexedFace, JsonValue, QueryFace
+from facecli.output.records import PathStyle, box_record, size_record, size_text
+from facecli.types import FloatArray, IndexedFace, JsonValue, QueryFace, shown_box
 
 FaceOfPhoto: TypeAlias = tuple[str, QueryFace]
 """A face with the absolute path of its photo."""
@@ -45,7 +45,7 @@ class FaceLayout(PlainLayout[FaceOfPhoto]):
         """The cells of a face."""
         path, face = item
         score = f"{face.score:.4f}"
-        return str(face.number), box_text(face.box), score, size_text(face.box), self._style.show(path)
+        return str(face.number), shown_box(face.box), score, size_text(face.box), self._style.show(path)
 
     def path(self, item: FaceOfPhoto, /) -> str:
         """The photo of a face."""
@@ -85,7 +85,7 @@ class IndexedFaceLayout(PlainLayout[IndexedFace]):
         """The cells of a face."""
         person = "" if face.person is None else str(face.person)
         score, path = f"{face.score:.4f}", self._style.show(face.path)
-        return str(face.face_id), box_text(face.box), score, size_text(face.box), path, person
+        return str(face.face_id), shown_box(face.box), score, size_text(face.box), path, person
 
     def path(self, face: IndexedFace, /) -> str:
         """The photo of a face."""

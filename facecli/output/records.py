@@ -26,11 +26,6 @@ def box_record(box: Box) -> list[JsonValue]:
     return [round(edge, 2) for edge in box]
 
 
-def box_text(box: Box) -> str:
-    """Format a box in whole pixels: x1,y1,x2,y2."""
-    return ",".join(str(round(edge)) for edge in box)
-
-
 def size_record(box: Box) -> list[JsonValue]:
     """Width and height of a box, in hundredths of a pixel, for JSON."""
     x1, y1, x2, y2 = box

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from facecli.exports import ExportTable, Field, FieldKind
-from facecli.output.csv_rows import LISTS
+from facecli.output.csv_rows import LISTS, csv_columns
 from facecli.output.export.texts import plain
 from facecli.output.sink import Sink
 
@@ -24,7 +24,7 @@ def write_csv(table: ExportTable, records: Iterable[Any], stream: Sink) -> int:
         line.seek(0)
         line.truncate()
 
-    write(name for field in table.fields for name in LISTS.get(field.name, (field.name,)))
+    write(csv_columns(field.name for field in table.fields))
     for record in records:
         write(cell for field in table.fields for cell in _cells(field, record))
         count += 1
