@@ -8,10 +8,12 @@ import os
 import pty
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -218,6 +220,17 @@ def album_home(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> 
     environment = os.environ | {"XDG_CACHE_HOME": str(shared_cache)}
     subprocess.run([sys.executable, "-m", "facecli", "index", "-q", "album"], cwd=home, check=True, env=environment)
     return home
+
+
+@pytest.fixture
+def indexed_album(shell: Shell, album_home: Path) -> Path:
+    """The album under the shell's working directory, and its index beside it: copies, which take no inference."""
+    for name in ("album", ".facecli"):
+        shutil.copytree(album_home / name, shell.work / name)
+    with closing(sqlite3.connect(shell.work / ".facecli" / "catalog.db")) as base, base:
+        # A copy has another inode; without one on record a file is unchanged by its size and time.
+        base.execute("UPDATE photos SET inode = NULL, ctime_ns = NULL")
+    return shell.work / "album"
 
 
 @pytest.fixture

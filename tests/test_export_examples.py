@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parent.parent / "docs/export.md"
 
 
-def test_the_examples_do_what_they_say(shell: Shell, album: Path) -> None:
+def test_the_examples_do_what_they_say(shell: Shell, indexed_album: Path) -> None:
     """A dated photo lies in the folder that they name, and shows Anna."""
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x9003] = "2004:07:14 12:00:00"
-    (album / "2004").mkdir()
-    with Image.open(album / "space/astronaut.png") as photo:
-        photo.convert("RGB").save(album / "2004/anna.jpg", quality=95, exif=exif)
-    shell("index", "-q", album)
+    (indexed_album / "2004").mkdir()
+    with Image.open(indexed_album / "space/astronaut.png") as photo:
+        photo.convert("RGB").save(indexed_album / "2004/anna.jpg", quality=95, exif=exif)
+    shell("index", "-q", indexed_album)
     face = json.loads(shell("faces", "--indexed", "--json", "album/2004/anna.jpg").out)
     shell("people", "assign", "Anna", f"face:{face['face_id']}")
     text = PAGE.read_text("utf-8")
@@ -52,7 +52,7 @@ def test_the_examples_do_what_they_say(shell: Shell, album: Path) -> None:
         assert len(arrays["embedding"]) == 35
     anna, photos = (len((shell.work / name).read_text().splitlines()) for name in ("anna.jsonl", "photos.jsonl"))
     assert (anna, photos) == (1, 1)
-    assert (album / "2004/anna.jpg.xmp").exists()
+    assert (indexed_album / "2004/anna.jpg.xmp").exists()
     (query,) = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
     rows = duckdb.sql(query.replace("faces.parquet", str(shell.work / "faces.parquet"))).fetchall()
     assert len(rows) == 10

@@ -42,9 +42,8 @@ class Kitchen:
 
 
 @pytest.fixture
-def kitchen(shell: Shell, album: Path, find_sample: Callable[[str], Path]) -> Kitchen:
-    shutil.copyfile(find_sample("yaoming.jpg"), shell.work / "yaoming.jpg")
-    shell("index", "-q", album)
+def kitchen(shell: Shell, indexed_album: Path, find_sample: Callable[[str], Path]) -> Kitchen:
+    shutil.copyfile(find_sample("yaoming.jpg"), indexed_album.parent / "yaoming.jpg")
     return Kitchen(shell)
 
 

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -123,19 +123,25 @@ def test_tab_completes(shell: Shell, name: str) -> None:
             screen.type("\x15")  # clears the line
 
 
-@pytest.fixture
-def _anna(shell: Shell, album: Path) -> None:
-    shell("index", "-q", album)
+@pytest.fixture(scope="module")
+def anna(
+    tmp_path_factory: pytest.TempPathFactory,
+    shell_in: Callable[[Path], Shell],
+    make_album: Callable[[Path], Path],
+) -> Shell:
+    """A folder with an indexed album, of whose people one has a name."""
+    shell = shell_in(tmp_path_factory.mktemp("anna"))
+    shell("index", "-q", make_album(shell.work / "album"))
     shell("people", "assign", "Anna Meier", "face:1")
+    return shell
 
 
-@pytest.mark.usefixtures("_anna")
 @pytest.mark.parametrize("name", ["bash", "zsh"])
-def test_tab_completes_the_names_of_people(shell: Shell, name: str) -> None:
+def test_tab_completes_the_names_of_people(anna: Shell, name: str) -> None:
     if shutil.which(name) is None:
         pytest.skip(f"{name} is not installed")
     command, setup = SETUP[name]
-    with terminal(command, shell) as screen:
+    with terminal(command, anna) as screen:
         screen.type(f'{setup}eval "$(_FACECLI_COMPLETE={name}_source facecli)"; echo rea""dy\n')
         screen.wait_for("ready")
         for typed in OF_PEOPLE:
@@ -145,12 +151,18 @@ def test_tab_completes_the_names_of_people(shell: Shell, name: str) -> None:
             screen.type("\x15")
 
 
-@pytest.mark.usefixtures("_anna")
+@pytest.fixture(scope="module")
+def anna_and_lars(anna: Shell, tmp_path_factory: pytest.TempPathFactory, shell_in: Callable[[Path], Shell]) -> Shell:
+    """The same, with a second person who has a name."""
+    shell = shell_in(shutil.copytree(anna.work, tmp_path_factory.mktemp("lars") / "home"))
+    shell("people", "assign", "Andersen, Lars", "face:2")
+    return shell
+
+
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
 @pytest.mark.parametrize("typed", OF_PEOPLE)
-def test_fish_completes_the_names_of_people(shell: Shell, typed: str) -> None:
-    shell("people", "assign", "Andersen, Lars", "face:2")
-    words = {offered.removeprefix("person:") for offered in fish_offers(shell, typed)}
+def test_fish_completes_the_names_of_people(anna_and_lars: Shell, typed: str) -> None:
+    words = {offered.removeprefix("person:") for offered in fish_offers(anna_and_lars, typed)}
     assert {"Anna Meier", "Andersen, Lars"} <= words
 
 

@@ -149,8 +149,8 @@ def test_one_missing_root_of_two_is_exit_3(shell: Shell, album: Path) -> None:
     assert "4 photos with 34 faces" in ran.errors
 
 
-def test_what_was_removed_is_counted_as_kept_out(shell: Shell, album: Path) -> None:
-    shell("index", "-q", album)
+def test_what_was_removed_is_counted_as_kept_out(shell: Shell, indexed_album: Path) -> None:
+    album = indexed_album
     shell("remove", "album/party/gdp.jpg")
     ran = shell("index", album)
     assert "1 photo or face removed earlier left out again" in ran.errors
@@ -166,8 +166,8 @@ def test_what_was_removed_is_counted_as_kept_out(shell: Shell, album: Path) -> N
     }
 
 
-def test_a_face_that_was_removed_stays_out_of_its_photo(shell: Shell, album: Path) -> None:
-    shell("index", "-q", album)
+def test_a_face_that_was_removed_stays_out_of_its_photo(shell: Shell, indexed_album: Path) -> None:
+    album = indexed_album
     rows = [line.split("\t") for line in shell("search", "album/party/gdp.jpg", "-k", "1").text.splitlines()]
     shell("remove", f"face:{rows[0][2]}")
     shell("index", "-q", "--force", album)

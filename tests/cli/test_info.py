@@ -6,7 +6,6 @@ import json
 import os
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -123,8 +122,8 @@ def test_lists_are_tables_on_a_terminal(index: Shell, on_terminal: Callable[...,
     ]
 
 
-def test_the_patterns_to_exclude_are_shown(shell: Shell, album: Path) -> None:
-    shell("index", "-q", album)
+@pytest.mark.usefixtures("indexed_album")
+def test_the_patterns_to_exclude_are_shown(shell: Shell) -> None:
     assert "excluded" not in shell("info").text
     assert json.loads(shell("info", "--json").text)["exclude"] == []
     shell("index", "-q", "--exclude", "party/", "--exclude", "*.gif")
@@ -132,8 +131,8 @@ def test_the_patterns_to_exclude_are_shown(shell: Shell, album: Path) -> None:
     assert json.loads(shell("info", "--json").text)["exclude"] == ["party/", "*.gif"]
 
 
-def test_photos_within_limits(shell: Shell, album: Path) -> None:
-    shell("index", "-q", album.name)
+@pytest.mark.usefixtures("indexed_album")
+def test_photos_within_limits(shell: Shell) -> None:
     assert [line.split("\t")[0] for line in shell("info", "--photos", "--under", "album/p*").text.splitlines()] == [
         "album/party/gdp.jpg",
         "album/party/t1.jpg",

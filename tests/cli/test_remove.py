@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def index(shell: Shell, album: Path) -> Path:
+def index(shell: Shell, indexed_album: Path) -> Path:
     """The index of the album with a copy of one photo."""
-    shutil.copyfile(album / "party" / "gdp.jpg", album / "space" / "copy.jpg")
+    shutil.copyfile(indexed_album / "party" / "gdp.jpg", indexed_album / "space" / "copy.jpg")
     shell("index", "-q", "album")
     return shell.work / ".facecli"
 
@@ -100,17 +100,17 @@ def test_all_or_nothing(shell: Shell) -> None:
 
 
 @pytest.mark.usefixtures("index")
-def test_missing_follows_the_rules_of_pruning(shell: Shell, album: Path) -> None:
-    (album / "party" / "t1.jpg").unlink()
+def test_missing_follows_the_rules_of_pruning(shell: Shell, indexed_album: Path) -> None:
+    (indexed_album / "party" / "t1.jpg").unlink()
     assert shell("remove", "--missing", "--dry-run").text == "album/party/t1.jpg\tphoto\tmissing\n"
     assert len(paths(shell)) == 5
     ran = shell("remove", "--missing")
     assert ran.text == "album/party/t1.jpg\tphoto\tmissing\n"
     assert "--forget" not in ran.errors
     assert len(paths(shell)) == 4
-    album.rename(shell.work / "unplugged")
+    indexed_album.rename(shell.work / "unplugged")
     assert "is missing; its photos are kept" in shell("remove", "--missing").errors
-    album.mkdir()
+    indexed_album.mkdir()
     assert "contains none of its photos now" in shell("remove", "--missing").errors
     assert len(paths(shell)) == 4
 
@@ -210,7 +210,8 @@ def test_yes_and_a_pipe_are_not_asked(many: Shell, on_terminal: Callable[..., st
     assert paths(many) == []
 
 
-def test_all_removals_are_forgotten(shell: Shell, index: Path, album: Path, on_terminal: Callable[..., str]) -> None:
+def test_all_removals_are_forgotten(shell: Shell, index: Path, on_terminal: Callable[..., str]) -> None:
+    album = shell.work / "album"
     with open_reader(index) as reader:
         face = next(f.face_id for f in reader.faces() if f.path.endswith("t1.jpg"))
     shell("remove", "album/party/gdp.jpg", f"face:{face}")

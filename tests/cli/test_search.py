@@ -197,9 +197,10 @@ def test_links_and_copies_overwrite_nothing_and_repeat_nothing(
         assert (target / "t1.jpg").is_symlink() == (option == "--link-to")
 
 
-def test_a_photo_that_is_gone_is_named_and_the_others_copied(shell: Shell, album: Path, find_sample: Find) -> None:
-    shell("index", "-q", "album")
-    (album / "party/t1.jpg").unlink()
+def test_a_photo_that_is_gone_is_named_and_the_others_copied(
+    shell: Shell, indexed_album: Path, find_sample: Find
+) -> None:
+    (indexed_album / "party/t1.jpg").unlink()
     ran = shell(
         "search", find_sample("yaoming.jpg"), "-t", "none", "--copy-to", "copies", "--html", "page.html", code=2
     )

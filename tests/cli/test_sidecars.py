@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from facecli import Index, __version__
+from facecli import __version__
 from facecli.errors import FacecliError
 from facecli.sidecar_files import SharedFile
 from facecli.xmp import read_xmp
@@ -25,8 +25,13 @@ TURNS = {1: (), 6: (Image.Transpose.ROTATE_90,), 3: (Image.Transpose.ROTATE_180,
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, find_sample: Callable[[str], Path]) -> Path:
-    """Three photos that lie in different ways and show the same six people."""
+def made(
+    tmp_path_factory: pytest.TempPathFactory, find_sample: Callable[[str], Path], shell_in: Callable[[Path], Shell]
+) -> tuple[Path, int]:
+    """Three photos that lie in different ways and show the same six people, and on how many one with a name is.
+
+    The index `fresh` has no names.
+    """
     folder = tmp_path_factory.mktemp("sidecars")
     (folder / "album").mkdir()
     upright = Image.open(find_sample("t1.jpg")).convert("RGB")
@@ -36,18 +41,20 @@ def made(tmp_path_factory: pytest.TempPathFactory, find_sample: Callable[[str], 
             stored = stored.transpose(turn)
         exif[0x0112] = orientation
         stored.save(folder / f"album/o{orientation}.jpg", quality=97, exif=exif)
-    with Index(folder / ".facecli") as index:
-        index.add(folder / "album")
-    return folder
+    shell = shell_in(folder)
+    for name in (".facecli", "fresh"):
+        shell("index", "-q", "-i", name, "album")
+    people = [json.loads(line) for line in shell("people", "--json", "--min-photos", "1").out.splitlines()]
+    shell("people", "name", str(people[0]["person"]), "Carla & Región")
+    return folder, int(people[0]["photos"])
 
 
 @pytest.fixture
-def named(shell: Shell, made: Path) -> int:
+def named(shell: Shell, made: tuple[Path, int]) -> int:
     """The number of photos of a person who has a name."""
-    shutil.copytree(made, shell.work, dirs_exist_ok=True)
-    people = [json.loads(line) for line in shell("people", "--json", "--min-photos", "1").out.splitlines()]
-    shell("people", "name", str(people[0]["person"]), "Carla & Región")
-    return int(people[0]["photos"])
+    folder, photos = made
+    shutil.copytree(folder, shell.work, dirs_exist_ok=True)
+    return photos
 
 
 def photos_of(shell: Shell, *where: str) -> set[str]:
@@ -64,7 +71,6 @@ def exiftool(*arguments: str) -> str:
 def test_names_go_out_and_come_back(shell: Shell, named: int) -> None:
     ran = shell("export", "--xmp")
     assert f"{named} sidecars written" in ran.errors
-    shell("index", "-q", "-i", "fresh", "album")
     shell("people", "import", "--xmp", "-i", "fresh")
     assert photos_of(shell, "-i", "fresh") == photos_of(shell) == {f"o{orientation}.jpg" for orientation in TURNS}
     assert f"{named} as they were" in shell("export", "--xmp").errors, "a second time nothing is written"
@@ -159,7 +165,6 @@ def test_names_without_a_face_are_told(shell: Shell, named: int) -> None:
     (region,) = read_xmp(path.read_bytes(), "").regions
     moved = path.read_text().replace(f'stArea:x="{(region.area[0] + region.area[2]) / 2:.6f}"', 'stArea:x="0.990000"')
     path.write_text(moved)
-    shell("index", "-q", "-i", "fresh", "album")
     ran = shell("people", "import", "--xmp", "-i", "fresh", code=3)
     assert "no face where Carla & Región is" in ran.errors
     assert __version__ in path.read_text()
@@ -208,7 +213,6 @@ def test_one_persons_sidecars_keep_the_others(shell: Shell, named: int) -> None:
 
 def test_what_another_index_wrote_stays_until_it_is_imported(shell: Shell, named: int) -> None:
     shell("export", "--xmp")
-    shell("index", "-q", "-i", "fresh", "album")
     assert "0 sidecars written" in shell("export", "--xmp", "-i", "fresh").errors
     assert names_in(shell) == {"Carla & Región"}
     known = shell("people", "--json", "--all", "-i", "fresh").out.splitlines()
@@ -241,7 +245,6 @@ def test_people_who_were_told_apart_come_back_so(shell: Shell, named: int) -> No
         return {(face["name"], Path(face["path"]).name, str(face["box"])) for face in map(json.loads, lines)}
 
     shell("export", "--xmp")
-    shell("index", "-q", "-i", "fresh", "album")
     shell("people", "import", "--xmp", "-i", "fresh")
     assert who("-i", "fresh") == who()
     assert len(who()) == named + 3
@@ -251,7 +254,6 @@ def test_one_wrong_name_does_not_rename_a_person(shell: Shell, named: int) -> No
     shell("export", "--xmp")
     path = shell.work / "album/o6.jpg.xmp"
     path.write_text(path.read_text().replace("Carla &amp; Región", "Zoe"))
-    shell("index", "-q", "-i", "fresh", "album")
     shell("people", "import", "--xmp", "-i", "fresh")
     assert photos_of(shell, "-i", "fresh") == {"o1.jpg", "o3.jpg"}
     assert named == 3
@@ -337,7 +339,6 @@ def test_regions_of_the_upright_picture_are_taken_as_such(shell: Shell, named: i
     shell("export", "--xmp")
     album = shell.work / "album"
     shutil.copy(album / "o1.jpg.xmp", album / "o6.jpg.xmp")
-    shell("index", "-q", "-i", "fresh", "album")
     shell("people", "import", "--xmp", "-i", "fresh")
     assert photos_of(shell, "-i", "fresh") == {f"o{orientation}.jpg" for orientation in TURNS}
     assert named == 3

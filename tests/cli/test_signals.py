@@ -132,13 +132,12 @@ def wait_until_taken(process: subprocess.Popen[bytes]) -> None:
     ids=["lock", "dry run", "statement"],
 )
 def test_one_signal_ends_a_run_that_has_nothing_in_flight(
-    shell: Shell, album: Path, patch: str, options: tuple[str, ...], number: signal.Signals
+    shell: Shell, indexed_album: Path, patch: str, options: tuple[str, ...], number: signal.Signals
 ) -> None:
-    shell("index", "-q", album)
     lock = WriterLock(shell.work / ".facecli")
     if patch == LOCK:
         lock.acquire(0)
-    with command(shell, patch, "index", *options, album) as process:
+    with command(shell, patch, "index", *options, indexed_album) as process:
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
     if patch == LOCK:
@@ -148,7 +147,7 @@ def test_one_signal_ends_a_run_that_has_nothing_in_flight(
         "facecli: error: stopped early; finished photos are kept: run it again to continue"
     ]
     shell("check")
-    assert json.loads(shell("index", "--json", album).text)["photos"]["unchanged"] == 4
+    assert json.loads(shell("index", "--json", indexed_album).text)["photos"]["unchanged"] == 4
 
 
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM])
@@ -190,14 +189,13 @@ def test_two_signals_end_any_command_whatever_it_does(
 
 @pytest.mark.parametrize("number", [SIGINT, SIGHUP])
 def test_a_signal_that_a_shell_has_a_command_ignore_stays_ignored(
-    shell: Shell, album: Path, number: signal.Signals
+    shell: Shell, indexed_album: Path, number: signal.Signals
 ) -> None:
     """Ctrl-C must not end `facecli index &` in a script, nor a closed terminal `nohup facecli index`."""
     patch = f"import signal\nsignal.signal({int(number)}, signal.SIG_IGN)\n" + LOCK
-    shell("index", "-q", album)
     lock = WriterLock(shell.work / ".facecli")
     lock.acquire(0)
-    with command(shell, patch, "index", "--wait", "60", album) as process:
+    with command(shell, patch, "index", "--wait", "60", indexed_album) as process:
         for _ in range(2):
             process.send_signal(number)
             time.sleep(0.1)
@@ -261,9 +259,8 @@ def test_a_signal_ends_exiftool_and_leaves_its_photo_as_it_was(named: Shell, num
     assert not child.exists() or not child.read_bytes(), "it is gone, or waits for its parent to hear of it"
 
 
-def test_a_terminal_that_says_twice_that_it_closes_is_heard_once(shell: Shell, album: Path) -> None:
+def test_a_terminal_that_says_twice_that_it_closes_is_heard_once(shell: Shell, indexed_album: Path) -> None:
     """The second signal comes while the run ends."""
-    shell("index", "-q", album)
     twice = """
 from facecli.errors import Interrupted
 begin = Interrupted.__init__
@@ -274,7 +271,7 @@ def noted(self, number, what):
     print("it goes on", file=sys.stderr)
 Interrupted.__init__ = noted
 """
-    with command(shell, "import os, signal\n" + twice + WALK, "index", "--dry-run", album) as process:
+    with command(shell, "import os, signal\n" + twice + WALK, "index", "--dry-run", indexed_album) as process:
         process.send_signal(SIGHUP)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + SIGHUP
