@@ -253,6 +253,17 @@ def test_forgetting_a_name_takes_it_from_every_file(people: IndexPeople, index: 
         people.undo()
 
 
+def test_a_forgotten_name_that_a_reader_holds_goes_with_the_next_write(
+    people: IndexPeople, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(album, "WAIT_READERS", 0)
+    people.name(1, "Zanzibar")
+    with open_reader(index), pytest.raises(StoreError, match="the erasure is not finished"):
+        people.forget("Zanzibar")
+    people.hide(2)
+    assert not any(b"Zanzibar" in file.read_bytes() for file in index.iterdir())
+
+
 def test_a_name_can_be_forgotten_and_a_decision_undone_after_the_last_photo_is_gone(
     people: IndexPeople, index: Path
 ) -> None:

@@ -331,6 +331,12 @@ def test_rows_without_an_end_are_not_gathered(index: Path, monkeypatch: pytest.M
         reader.rows("SELECT rowid FROM kept_out")
 
 
+def test_more_rows_than_are_fetched_at_once_are_all_there(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("facecli.store.catalog.sets.MANY", 2)
+    with open_reader(index) as reader:
+        assert reader.rows("VALUES (1), (2), (3), (4), (5)") == [(1,), (2,), (3,), (4,), (5,)]
+
+
 def test_rows_without_an_end_are_not_written_anew(index: Path) -> None:
     """An erasure writes the catalogue anew, and in memory where it is small."""
     rows_without_end(index, "kept_out_by_token")
