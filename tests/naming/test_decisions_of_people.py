@@ -228,6 +228,17 @@ def test_hidden_people_are_left_out_until_they_are_shown(people: IndexPeople) ->
     assert len(people.listed()) == 3
 
 
+@pytest.mark.parametrize("hidden", [1, 2])
+def test_who_is_put_together_is_hidden_where_both_are(people: IndexPeople, hidden: int) -> None:
+    people.hide(hidden)
+    people.merge(1, 2)
+    assert [one.person_id for one in people.listed()] == [1, 3]
+    people.undo()
+    people.hide(3 - hidden)
+    people.merge(1, 2)
+    assert [one.person_id for one in people.listed()] == [3]
+
+
 def test_a_chosen_cover_stands_for_the_person_while_it_is_its_face(people: IndexPeople) -> None:
     usual = people.listed()[0].cover
     chosen = next(one.face_id for one in people.faces(1) if one.face_id != usual)
