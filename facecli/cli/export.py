@@ -54,7 +54,8 @@ def export(common: Common, file: str | None, **given: Any) -> int:
     """Write faces or photos to a file for other programs; - is stdout.
 
     FILE is readable by its owner only, and appears when it is complete. With --xmp, names go into sidecars, which photo
-    managers read: MWG regions, Microsoft's regions, and IPTC's names of those in the picture.
+    managers read: MWG regions, Microsoft's regions, and IPTC's names of those in the picture. Exit code 0: done, 2:
+    error, 3: some sidecars were left as they are.
     """
     from facecli.exporting import Export, ExportRequest  # noqa: PLC0415 (not for --help)
     from facecli.limits import read_limits  # noqa: PLC0415
