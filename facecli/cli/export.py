@@ -109,6 +109,8 @@ def _write_sidecars(common: Common, file: str | None, given: dict[str, Any]) -> 
     verb = "would be written" if given["dry_run"] else "written"
     said = f"{counted(done.written, 'sidecar')} {verb}, {done.merged} merged, {done.unchanged} as they were"
     console.warn(f"{said}, {done.failed} left out" if done.failed else said)
+    if not (done.written or done.merged or done.unchanged or done.failed):
+        console.warn("no face in these photos has a name: facecli people name gives one")
     return SOME_FAILED if done.failed else 0
 
 
