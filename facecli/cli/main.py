@@ -199,7 +199,8 @@ def _click_hint(error: "click.ClickException") -> str:
 
 
 def _debugging() -> bool:
-    return "--debug" in sys.argv or os.environ.get("FACECLI_DEBUG", "") not in ("", "0")
+    # The words that click takes for yes; for others it has a message of its own.
+    return "--debug" in sys.argv or os.environ.get("FACECLI_DEBUG", "").lower() in ("1", "t", "true", "y", "yes", "on")
 
 
 def _with_stdout(code: int, stdout: "Stdout") -> int:

@@ -344,3 +344,30 @@ def test_regions_of_the_upright_picture_are_taken_as_such(shell: Shell, named: i
     shell("people", "import", "--xmp", "-i", "fresh")
     assert photos_of(shell, "-i", "fresh") == {f"o{orientation}.jpg" for orientation in TURNS}
     assert named == 3
+
+
+@pytest.mark.usefixtures("named")
+@pytest.mark.parametrize("kind", ["pipe", "device", "directory"])
+def test_what_is_no_file_is_never_opened_for_a_sidecar(shell: Shell, kind: str) -> None:
+    for suffix in (".jpg.xmp", ".xmp"):
+        place = shell.work / f"album/o1{suffix}"
+        if kind == "pipe":
+            os.mkfifo(place)
+        elif kind == "device":
+            place.symlink_to("/dev/zero")
+        else:
+            place.mkdir()
+    for arguments in (("export", "--xmp"), ("people", "import", "--xmp")):
+        done = shell(*arguments, code=3)
+        assert "not a regular file: " in done.errors
+        assert "o1.jpg.xmp" in done.errors
+
+
+def test_a_name_too_long_for_a_sidecar_costs_the_others_nothing(shell: Shell, named: int) -> None:
+    long = shell.work / f"album/{'n' * 251}.jpg"
+    (shell.work / "album/o1.jpg").rename(long)
+    shell("index", "album")
+    done = shell("export", "--xmp", code=3)
+    assert f"cannot be written (File name too long): {long}.xmp" in done.errors
+    assert f"{named - 1} sidecars written" in done.errors
+    shell("people", "import", "--xmp")

@@ -96,3 +96,10 @@ def test_a_content_of_another_path_and_a_refusal() -> None:
     assert read_result(task, recognised, DIMENSION) == Recognised(PHOTO.file, PHOTO.digest, None)
     refused = replace(RESULT, kind=ResultKind.SKIPPED, reason="truncated", detail="cut", refused_by="Pillow")
     assert read_result(task, refused, DIMENSION) == Skipped(PHOTO.file, SkipReason.TRUNCATED, "cut", "Pillow")
+
+
+def test_an_embedding_of_another_length_than_one_is_refused() -> None:
+    for factor in (0.0, 0.5, 2.0):
+        codes = (PHOTO.embeddings * np.float32(factor)).astype("<f2").tobytes()
+        with pytest.raises(ValueError, match="not of unit length"):
+            read_result(FileTask(PHOTO.file, None), replace(RESULT, codes=codes), DIMENSION)

@@ -148,6 +148,22 @@ def test_a_hard_link_under_a_name_that_is_written_over_is_refused(index: Path, t
         assert reader.info.photos == 3
 
 
+def test_a_catalogue_that_stands_elsewhere_too_is_only_read(index: Path, tmp_path: Path) -> None:
+    """As in a backup by `cp -al`, which writing to the index would change."""
+    (tmp_path / "backup.db").hardlink_to(index / "catalog.db")
+    for opening in (open_writer, repair_index):
+        with pytest.raises(IndexDamaged, match="second hard link"):
+            opening(index)
+    with open_reader(index) as reader:
+        assert reader.info.photos == 3
+
+
+def test_a_directory_in_the_place_of_a_file_is_named_as_what_it_is(index: Path) -> None:
+    (index / "in-flight").mkdir()
+    with pytest.raises(IndexDamaged, match="not a regular file"):
+        open_writer(index)
+
+
 def test_a_recovery_file_of_another_user_is_refused(index: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can give a file to another user")
