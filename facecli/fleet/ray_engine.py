@@ -160,7 +160,6 @@ class RayEngine:
             return number, Failure(RuntimeError(said), chunk)
         if isinstance(reply, Hello):
             self._has_waited = True
-            self._cluster.note_processes()
         return number, failure_of(reply) if isinstance(reply, Trouble) else reply
 
     def _warn_if_none_starts(self) -> None:

@@ -14,9 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Shell
-from indexes import contents, count_photos, is_alive, reach, wait_for
-
-from facecli.fleet.ray_guard import processes_below
+from indexes import contents, count_photos, is_alive, processes_below, reach, wait_for
 
 pytestmark = pytest.mark.slow
 PORT = 6399

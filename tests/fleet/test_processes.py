@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 from conftest import Shell
-from indexes import PATIENCE, command_of, contents, count_photos, is_alive, reach, wait_for
+from indexes import PATIENCE, command_of, contents, count_photos, is_alive, processes_below, reach, wait_for
 from notes import Notes
 from PIL import Image
 
 from facecli.config import IndexOptions
 from facecli.errors import FacecliError, UsageError
 from facecli.fleet import processes
-from facecli.fleet.ray_guard import processes_below
 from facecli.indexing import engines
 from facecli.indexing.index_photos import index_photos
 from facecli.indexing.request import IndexRequest
