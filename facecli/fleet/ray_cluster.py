@@ -21,6 +21,7 @@ from msgspec import Struct
 from facecli.cache import cache_folder
 from facecli.errors import UsageError, WorkerError
 from facecli.fleet.ray_guard import Guard, mark_of
+from facecli.fleet.ray_head import Head
 from facecli.scratch import scratch_folder, sweep
 from facecli.system import count_processors
 
@@ -56,6 +57,7 @@ class Cluster:
         self._stack = contextlib.ExitStack()
         try:
             self.ray = self._connect(address)
+            self.head = Head(self.ray.get_runtime_context().gcs_address)
         except BaseException:
             self._stack.close()
             raise

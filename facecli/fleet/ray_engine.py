@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from facecli.errors import WorkerError
 from facecli.fleet.engine import Event, Failure, failure_of
 from facecli.fleet.process import RemoteWorker, decode_reply
 from facecli.fleet.ray_cluster import Cluster, Machine, is_own
+from facecli.fleet.ray_head import KEPT
 from facecli.pipeline.messages import Hello, PhotoChunk, Spec, Trouble
 from facecli.reporting import Reporter
 
@@ -46,17 +47,23 @@ def plan_workers(machines: Sequence[Machine], options: FleetOptions) -> list[Res
     reservations = [reservation for machine in machines for reservation in _reservations_of(machine, options)]
     reservations.sort(key=lambda reservation: (-reservation.gpus, -reservation.cpus))
     if not reservations:
-        raise WorkerError("the cluster has no processors for workers", options.address, hint="`ray status` shows it")
+        hint = "`ray status` shows it; --workers N asks a cluster that grows on demand for N of them"
+        raise WorkerError("the cluster has no processors for workers", options.address, hint=hint)
     return [reservations[n % len(reservations)] for n in range(_wanted(options) or len(reservations))]
 
 
-def _plan_once_joined(cluster: Cluster, options: FleetOptions) -> list[Reservation]:
-    """Plan the workers as soon as a machine has room for one; a cluster that has just been started may have none."""
+def plan_once_joined(cluster: Cluster, options: FleetOptions) -> list[Reservation]:
+    """Plan the workers as soon as a machine has room for one; a cluster that has just been started may have none.
+
+    A named number of workers is asked for all the same: a cluster that grows on demand starts machines for them.
+    """
     deadline = time.monotonic() + STARTING_SECONDS
     while True:
         try:
             return plan_workers(cluster.machines(), options)
         except WorkerError:
+            if time.monotonic() > deadline and options.workers:
+                return [Reservation(options.worker_cpus or 1, options.worker_gpus or 0.0)] * options.workers
             if time.monotonic() > deadline:
                 raise
         time.sleep(1)
@@ -85,10 +92,10 @@ class RayEngine:
 
     def __init__(self, options: FleetOptions, spec: Spec, beginnings: bytes, reporter: Reporter) -> None:
         """Join or start the cluster; raises UsageError or WorkerError."""
-        self._cluster = Cluster(options.address)
+        self._address, self._cluster = options.address, Cluster(options.address)
         self._ray = self._cluster.ray
         try:
-            self._reservations = _plan_once_joined(self._cluster, options)
+            self._reservations = plan_once_joined(self._cluster, options)
         except WorkerError:
             self._cluster.close()
             raise
@@ -134,19 +141,30 @@ class RayEngine:
     def drop(self, worker: int) -> None:
         actor = self._actors.pop(worker, None)
         self._awaited = {reference: held for reference, held in self._awaited.items() if held[0] != worker}
-        if actor is not None:
+        if actor is not None and self._cluster.head.answers():  # else it would wait for an answer
             with contextlib.suppress(Exception):
                 self._ray.kill(actor, no_restart=True)
 
     def wait(self, seconds: float) -> list[Event]:
+        self._cluster.head.ask()
         self._warn_if_none_starts()
         if not self._awaited:
             time.sleep(seconds)
             return []
-        ready, _ = self._ray.wait(list(self._awaited), num_returns=1, timeout=seconds)
-        if ready:
-            ready, _ = self._ray.wait(list(self._awaited), num_returns=len(self._awaited), timeout=0)
+        with self._explained():
+            ready, _ = self._ray.wait(list(self._awaited), num_returns=1, timeout=seconds)
+            if ready:
+                ready, _ = self._ray.wait(list(self._awaited), num_returns=len(self._awaited), timeout=0)
         return [self._take(reference) for reference in ready]
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn the errors of a connection to a node that has died into a WorkerError."""
+        try:
+            yield
+        except (OSError, self._ray.exceptions.RaySystemError) as error:
+            said = getattr(error, "strerror", None) or error
+            raise WorkerError(f"Ray on this machine has ended ({said})", self._address, hint=KEPT) from error
 
     def _take(self, reference: Any) -> Event:
         """What a worker has said, or that it is lost."""

@@ -16,7 +16,7 @@ import time
 
 LONGEST_SECONDS = 10.0
 """How long the guard tries to end all of Ray's processes."""
-_MARK = "FACECLI_RAY_FOLDER"
+_MARK = "RAY_FOLDER_OF_FACECLI"
 _START = (
     "import sys; sys.argv[1] in sys.path or sys.path.insert(0, sys.argv[1]); "
     "from facecli.fleet.ray_guard import main; main()"

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from conftest import Shell, put_album
@@ -22,8 +23,9 @@ pytest.importorskip("ray", reason="the extra [ray] is not installed")
 
 from facecli.config import FleetOptions
 from facecli.errors import WorkerError
+from facecli.fleet import ray_engine
 from facecli.fleet.ray_cluster import Machine
-from facecli.fleet.ray_engine import Reservation, plan_workers
+from facecli.fleet.ray_engine import Reservation, plan_once_joined, plan_workers
 from facecli.fleet.ray_guard import Guard, mark_of
 
 FREE_PORTS = ("port", "min-worker-port", "max-worker-port", "dashboard-agent-listen-port")
@@ -237,3 +239,21 @@ def test_a_cluster_of_our_own_has_the_named_number_of_workers() -> None:
     assert plan_workers(machines, FleetOptions("local")) == [Reservation(2)]
     with pytest.raises(WorkerError, match="no processors"):
         plan_workers([Machine("head", 0, 0, "a")], FleetOptions("auto"))
+
+
+@pytest.mark.parametrize(
+    ("options", "reservation"),
+    [
+        (FleetOptions("auto", workers=3), Reservation(1)),
+        (FleetOptions("auto", workers=3, worker_cpus=4, worker_gpus=0.5), Reservation(4, 0.5)),
+    ],
+)
+def test_a_cluster_that_grows_on_demand_is_asked_for_a_named_number_of_workers(
+    monkeypatch: pytest.MonkeyPatch, options: FleetOptions, reservation: Reservation
+) -> None:
+    monkeypatch.setattr(ray_engine, "STARTING_SECONDS", 0.0)
+    empty = Mock(machines=lambda: [Machine("head", 0, 0, "a")])
+    assert plan_once_joined(empty, options) == [reservation] * 3
+    with pytest.raises(WorkerError) as caught:
+        plan_once_joined(empty, FleetOptions("auto"))
+    assert "--workers N asks a cluster that grows on demand" in caught.value.hint
