@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -18,8 +19,9 @@ from msgspec.structs import replace
 
 from facecli.config import FleetOptions
 from facecli.errors import WorkerError
+from facecli.fleet.crew import SHOWN
 from facecli.fleet.engine import Event, Failure, failure_of
-from facecli.fleet.process import RemoteWorker, decode_reply
+from facecli.fleet.process import RemoteWorkerOnRequest, decode_reply
 from facecli.fleet.ray_cluster import Cluster, Machine, is_own
 from facecli.fleet.ray_head import KEPT
 from facecli.pipeline.messages import Hello, PhotoChunk, Spec, Trouble
@@ -112,7 +114,7 @@ class RayEngine:
     def begin(self) -> int:
         number = next(self._numbers)
         reservation = self._reservations[number % len(self._reservations)]
-        actor = self._ray.remote(RemoteWorker).options(
+        actor = self._ray.remote(RemoteWorkerOnRequest).options(
             num_cpus=reservation.cpus,
             num_gpus=reservation.gpus,
             max_restarts=0,
@@ -174,11 +176,12 @@ class RayEngine:
         except self._ray.exceptions.RayTaskError as error:
             return number, Failure(error, chunk, gone=chunk < 0)
         except (self._ray.exceptions.RayError, msgspec.DecodeError) as error:
-            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            return number, Failure(RuntimeError(said), chunk)
+            return number, Failure(explain(error), chunk)
         if isinstance(reply, Hello):
             self._has_waited = True
-        return number, failure_of(reply) if isinstance(reply, Trouble) else reply
+        if isinstance(reply, Trouble):
+            return number, replace(failure_of(reply), gone=chunk < 0)
+        return number, reply
 
     def _warn_if_none_starts(self) -> None:
         if not self._has_waited and time.monotonic() - self._began > STARTING_SECONDS:
@@ -189,6 +192,15 @@ class RayEngine:
         for number in list(self._actors):
             self.drop(number)
         self._cluster.close()
+
+
+def explain(error: Exception) -> Exception:
+    """Why a worker is lost; a WorkerError where its machine cannot even load it, as without facecli."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if not getattr(error, "actor_init_failed", False):
+        return RuntimeError(lines[0])
+    place = re.search(r"\bip=([^,\s]+)", str(error))
+    return WorkerError(f"a worker cannot begin ({lines[-1]})", place[1] if place else "", hint=SHOWN)
 
 
 class Checkup(Struct, frozen=True):
@@ -216,7 +228,7 @@ def _ask(ray: Any, machine: Machine, spec: Spec, options: FleetOptions) -> Any:
     gpus = min(1, machine.gpus) if options.worker_gpus is None else options.worker_gpus
     device = spec.device if gpus or spec.device != "auto" else "cpu"
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(machine.node, soft=False)
-    actor = ray.remote(RemoteWorker).options(num_cpus=0, num_gpus=gpus, scheduling_strategy=strategy)
+    actor = ray.remote(RemoteWorkerOnRequest).options(num_cpus=0, num_gpus=gpus, scheduling_strategy=strategy)
     return actor.remote(msgspec.msgpack.encode(replace(spec, device=device, jobs=1))).hello.remote()
 
 
@@ -227,4 +239,7 @@ def _checkup(ray: Any, machine: Machine, answer: Any) -> Checkup:
     except ray.exceptions.RayError as error:
         lines = [line for line in str(error).strip().splitlines() if line.strip()] or [type(error).__name__]
         return replace(described, trouble=lines[-1].strip())
-    return replace(described, hello=reply) if isinstance(reply, Hello) else replace(described, trouble=str(reply))
+    if isinstance(reply, Trouble):
+        return replace(described, trouble=str(failure_of(reply).error))
+    assert isinstance(reply, Hello)
+    return replace(described, hello=reply)

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,12 +22,16 @@ from PIL import Image
 
 pytest.importorskip("ray", reason="the extra [ray] is not installed")
 
+from ray.exceptions import RayActorError
+
 from facecli.config import FleetOptions
 from facecli.errors import WorkerError
 from facecli.fleet import ray_engine
+from facecli.fleet.process import RemoteWorkerOnRequest, decode_reply
 from facecli.fleet.ray_cluster import Machine
-from facecli.fleet.ray_engine import Reservation, plan_once_joined, plan_workers
+from facecli.fleet.ray_engine import Reservation, explain, plan_once_joined, plan_workers
 from facecli.fleet.ray_guard import Guard, mark_of
+from facecli.pipeline.messages import Trouble
 
 FREE_PORTS = ("port", "min-worker-port", "max-worker-port", "dashboard-agent-listen-port")
 """Ports that Ray chooses itself if they are 0; by default they are the same for each cluster on a machine."""
@@ -257,3 +262,17 @@ def test_a_cluster_that_grows_on_demand_is_asked_for_a_named_number_of_workers(
     with pytest.raises(WorkerError) as caught:
         plan_once_joined(empty, FleetOptions("auto"))
     assert "--workers N asks a cluster that grows on demand" in caught.value.hint
+
+
+def test_what_a_worker_cannot_open_is_told_with_its_machine() -> None:
+    trouble = decode_reply(RemoteWorkerOnRequest(b"nonsense").hello())
+    assert isinstance(trouble, Trouble)
+    assert trouble.where == f"on {socket.gethostname()}"
+
+
+def test_a_machine_without_facecli_is_at_fault_and_one_whose_worker_died_is_not() -> None:
+    said = "The actor died because of an error, ray::X.__init__() (pid=9, ip=10.0.0.3, repr=x)\n  File\nKeyError: 'a'\n"
+    failed = explain(RayActorError("1", said, actor_init_failed=True))
+    assert str(failed) == "a worker cannot begin (KeyError: 'a'): 10.0.0.3"
+    lost = explain(RayActorError("1", "The actor died: killed\nmore"))
+    assert (type(lost), str(lost)) == (RuntimeError, "The actor died: killed")
