@@ -194,7 +194,8 @@ def _click_message(error: "click.ClickException") -> str:
 
 def _click_hint(error: "click.ClickException") -> str:
     context = getattr(error, "ctx", None)
-    return f"{context.command_path} --help" if context is not None else "facecli --help"
+    help_of_it = f"{context.command_path} --help" if context is not None else "facecli --help"
+    return getattr(error, "hint", "") or help_of_it
 
 
 def _debugging() -> bool:

@@ -76,6 +76,7 @@ class Crew:
         self._deserted = 0.0
         """Since when there has been no worker any more; 0 while there is one."""
         self._last_trouble = ""
+        self._warned = set[str]()
         self.finishing = False
 
     @property
@@ -195,7 +196,11 @@ class Crew:
             member.note(photos)
             member.faults = 0
         for note in notes:
-            (self._reporter.warn if note.warns else self._reporter.detail)(note.text)
+            if note.warns and note.text not in self._warned:  # each worker warns of a cache that cannot be written
+                self._warned.add(note.text)
+                self._reporter.warn(note.text)
+            elif not note.warns:
+                self._reporter.detail(note.text)
 
     def finish(self) -> None:
         """Tell all workers to begin no more photos."""

@@ -64,6 +64,7 @@ def exiftool(*arguments: str) -> str:
 def test_names_go_out_and_come_back(shell: Shell, named: int) -> None:
     ran = shell("export", "--xmp")
     assert f"{named} sidecars written" in ran.errors
+    assert "has a name" not in ran.errors
     shell("index", "-q", "-i", "fresh", "album")
     shell("people", "import", "--xmp", "-i", "fresh")
     assert photos_of(shell, "-i", "fresh") == photos_of(shell) == {f"o{orientation}.jpg" for orientation in TURNS}
@@ -209,7 +210,9 @@ def test_one_persons_sidecars_keep_the_others(shell: Shell, named: int) -> None:
 def test_what_another_index_wrote_stays_until_it_is_imported(shell: Shell, named: int) -> None:
     shell("export", "--xmp")
     shell("index", "-q", "-i", "fresh", "album")
-    assert "0 sidecars written" in shell("export", "--xmp", "-i", "fresh").errors
+    written = shell("export", "--xmp", "-i", "fresh").errors
+    assert "0 sidecars written" in written
+    assert "no face in these photos has a name: facecli people name" in written
     assert names_in(shell) == {"Carla & Región"}
     known = shell("people", "--json", "--all", "-i", "fresh").out.splitlines()
     mine = {json.loads(line)["path"] for line in shell("search", "--json", "person:Carla & Región").out.splitlines()}

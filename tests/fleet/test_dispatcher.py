@@ -368,7 +368,8 @@ def test_what_workers_say_and_measure_reaches_the_run() -> None:
     driver = drive(engine, notes)
     assert list(driver.results(iter(range(8)), lambda: False)) == done(8)
     chunks = len(engine.log)
-    assert (notes.warnings, notes.details) == (["a warning"] * chunks, ["a detail"] * chunks)
+    assert chunks > 1
+    assert (notes.warnings, notes.details) == (["a warning"], ["a detail"] * chunks)
     assert driver.clock.times()["read"].busy_seconds == chunks
     assert list(driver.providers) == ["P"]
     assert (driver.crew.device, driver.crew.jobs, driver.crew.workers) == ("cpu:1", 1, 1)
