@@ -176,7 +176,7 @@ class RayEngine:
         except self._ray.exceptions.RayTaskError as error:
             return number, Failure(error, chunk, gone=chunk < 0)
         except (self._ray.exceptions.RayError, msgspec.DecodeError) as error:
-            return number, Failure(explain(error), chunk)
+            return number, Failure(why_lost(error), chunk)
         if isinstance(reply, Hello):
             self._has_waited = True
         if isinstance(reply, Trouble):
@@ -194,7 +194,7 @@ class RayEngine:
         self._cluster.close()
 
 
-def explain(error: Exception) -> Exception:
+def why_lost(error: Exception) -> Exception:
     """Why a worker is lost; a WorkerError where its machine cannot even load it, as without facecli."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if not getattr(error, "actor_init_failed", False):

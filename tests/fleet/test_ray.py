@@ -29,7 +29,7 @@ from facecli.errors import WorkerError
 from facecli.fleet import ray_engine
 from facecli.fleet.process import RemoteWorkerOnRequest, decode_reply
 from facecli.fleet.ray_cluster import Machine
-from facecli.fleet.ray_engine import Reservation, explain, plan_once_joined, plan_workers
+from facecli.fleet.ray_engine import Reservation, plan_once_joined, plan_workers, why_lost
 from facecli.fleet.ray_guard import Guard, mark_of
 from facecli.pipeline.messages import Trouble
 
@@ -272,7 +272,7 @@ def test_what_a_worker_cannot_open_is_told_with_its_machine() -> None:
 
 def test_a_machine_without_facecli_is_at_fault_and_one_whose_worker_died_is_not() -> None:
     said = "The actor died because of an error, ray::X.__init__() (pid=9, ip=10.0.0.3, repr=x)\n  File\nKeyError: 'a'\n"
-    failed = explain(RayActorError("1", said, actor_init_failed=True))
+    failed = why_lost(RayActorError("1", said, actor_init_failed=True))
     assert str(failed) == "a worker cannot begin (KeyError: 'a'): 10.0.0.3"
-    lost = explain(RayActorError("1", "The actor died: killed\nmore"))
+    lost = why_lost(RayActorError("1", "The actor died: killed\nmore"))
     assert (type(lost), str(lost)) == (RuntimeError, "The actor died: killed")
