@@ -35,7 +35,7 @@ def read_record(name: str) -> dict[str, Any]:
     """Read the record NAME.json; empty if it is missing or cannot be read."""
     try:
         record = json.loads((cache_directory() / f"{name}.json").read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
 

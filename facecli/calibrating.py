@@ -27,7 +27,7 @@ def read_kept(recogniser_sha256: str) -> Calibration | None:
     try:
         record = json.loads(kept_place(recogniser_sha256).read_text("utf-8"))
         return Calibration.from_record(record)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

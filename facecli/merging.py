@@ -17,6 +17,7 @@ from facecli.indexing.prune_policy import outermost
 from facecli.reporting import Reporter, SilentReporter
 from facecli.store.locate import belongs_to_another, is_index, named_directory
 from facecli.store.merging.merge import Merge
+from facecli.store.new_index import removed_if_unfilled
 from facecli.store.reader import IndexReader, open_reader
 from facecli.store.records import EmbeddingKind
 from facecli.store.writer import IndexWriter, open_writer
@@ -92,7 +93,11 @@ def merge_indexes(
                     report.photos.total, report.faces.total = known.info.photos, known.info.faces
                 _rehearse(Merge(known, shards), report, reporter)
             else:
-                with _open_target(target, shards, request.wait_seconds) as writer, _no_garbage_collection():
+                with (
+                    removed_if_unfilled(target),
+                    _open_target(target, shards, request.wait_seconds) as writer,
+                    _no_garbage_collection(),
+                ):
                     _Merging(writer, shards, report, reporter).run(stop)
         finally:
             reporter.stop()

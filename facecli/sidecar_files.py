@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 
 from facecli.errors import FacecliError, OutputError
 from facecli.whole_files import Part
 from facecli.xmp import MOST_BYTES
+
+_ABSENT = (errno.ENOENT, errno.ENAMETOOLONG)
+"""There is no file, or there can be none: a photo's name may be too long for a suffix."""
 
 
 class SharedFile:
     """A file that is read and then replaced. A link stays, and what it leads to is replaced."""
 
     def __init__(self, path: str) -> None:
-        """Raises FacecliError if the path is a link that leads nowhere."""
+        """Raises FacecliError if the path is a link that leads nowhere, or no regular file: a pipe may never end."""
         self.path = os.path.realpath(path) if os.path.islink(path) else path
         self._before = _state(self.path)
         if self._before is None and self.path != path:
             raise FacecliError("a link that leads nowhere", path)
+        if self._before is not None and not stat.S_ISREG(self._before.st_mode):
+            raise FacecliError("not a regular file", path)
 
     def read(self) -> bytes | None:
         """The content, or a little more than XMP may have of it; None if there is no file."""
+        if self._before is None:
+            return None
         try:
             with open(self.path, "rb") as file:
                 return file.read(MOST_BYTES + 1)
@@ -65,9 +74,9 @@ def _mode_of_new_files() -> int:
 def _state(path: str) -> os.stat_result | None:
     try:
         return os.stat(path)
-    except FileNotFoundError:
-        return None
     except OSError as error:
+        if error.errno in _ABSENT:
+            return None
         raise FacecliError(f"cannot be read ({error.strerror})", path) from error
 
 

@@ -180,6 +180,9 @@ class Threshold(Struct, frozen=True):
     faces: int
     """Number of faces that the query is compared with."""
 
+    def __repr__(self) -> str:
+        return f"<{self.describe()}>"
+
     @property
     def rate(self) -> float | None:
         """The measured false-match rate; None if unknown."""

@@ -31,7 +31,8 @@ class Part:
 
     def __exit__(self, *_: object) -> None:
         if self._path:
-            with contextlib.suppress(FileNotFoundError):
+            # Where this is refused, as on a read-only disk, so was the file; what is left, the next command clears.
+            with contextlib.suppress(OSError):
                 os.unlink(self._path)
         if self._descriptor >= 0:
             os.close(self._descriptor)

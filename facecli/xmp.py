@@ -10,6 +10,8 @@ from facecli.regions import AREA, DIMENSIONS, IPTC, MPREG, MPRI, MWG, RDF, Area,
 
 MWG_NAME, MP_NAME = (MWG, "Name"), (MPREG, "PersonDisplayName")
 MOST_BYTES = 16 << 20
+MOST_REGIONS = 2000
+"""More than the people in any photo; each is compared with each."""
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
 """The beginnings of UTF-16, of which a zero byte is part."""
 
@@ -20,8 +22,10 @@ def read_xmp(data: bytes, where: str) -> RegionSet:
     Named MWG regions of faces count, else Microsoft's.
     """
     root = parse_xmp(data, where)
-    mwg = [_mwg_region(item) for item in mwg_items(root)]
-    regions = tuple(filter(None, mwg)) or tuple(filter(None, map(_mp_region, mp_items(root))))
+    mwg, mp = [_mwg_region(item) for item in mwg_items(root)], [_mp_region(item) for item in mp_items(root)]
+    if max(len(mwg), len(mp)) > MOST_REGIONS:
+        raise FacecliError("more regions than a photo has faces", where)
+    regions = tuple(filter(None, mwg)) or tuple(filter(None, mp))
     toolkit = next((node.get("{adobe:ns:meta/}xmptk") or "" for node in root.iter("{adobe:ns:meta/}xmpmeta")), "")
     plain = None not in mwg and names_used(root) <= names_used(_parsed(_SAMPLE))
     return RegionSet(regions, people_named(root), toolkit, _size(root), plain)

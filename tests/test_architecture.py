@@ -112,11 +112,14 @@ INSIDE: dict[str, dict[str, tuple[str, ...]]] = {
         "write": ("catalog", "disk", "errors", "maintenance", "people", "records", *_FILES),
         "reader": _UNDER_READER,
         "writer": (*_UNDER_READER, "reader"),
+        "new_index": (*_UNDER_READER, "reader"),
         "merging": (*_UNDER_READER, "reader", "writer"),
     },
 }
 """The imports allowed to each sub-package, or module beside sub-packages, within the same package."""
-DOORS = {"store": ("libraries", "locate", "merging", "people", "reader", "records", "short_codes", "writer")}
+DOORS = {
+    "store": ("libraries", "locate", "merging", "new_index", "people", "reader", "records", "short_codes", "writer")
+}
 """The modules of a package that other packages may import, where not all are open."""
 LIBRARY_IN = {
     "click": ("cli",),

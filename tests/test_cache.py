@@ -18,6 +18,7 @@ import pytest
 
 from facecli import directories, health
 from facecli.cache import LASTING_SECONDS, cache_folder, keep_answer, read_record, recall_answer
+from facecli.calibrating import kept_place, read_kept
 from facecli.config import DetectionOptions
 from facecli.reporting import SilentReporter
 from facecli.scratch import PREFIX, scratch_folder, sweep
@@ -120,6 +121,16 @@ def test_an_answer_that_does_not_say_when_it_was_made_is_none(entry: object, cac
     keep_answer("devices", "other", "cpu")
     (cache / "devices.json").write_text(json.dumps({"key": entry}))
     assert recall_answer("devices", "key") is None
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "\0", ""])
+def test_a_record_that_is_none_is_empty(text: str, cache: Path) -> None:
+    cache.mkdir()
+    for place in (cache / "devices.json", kept_place("0" * 64)):
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(text)
+    assert read_record("devices") == {}
+    assert read_kept("0" * 64) is None
 
 
 def test_a_choice_is_made_anew_with_another_number_of_processors(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -250,6 +251,12 @@ def test_the_documents_name_every_variable() -> None:
     code = "".join(path.read_text("utf-8") for path in (ROOT / "facecli").rglob("*.py"))
     said = "".join(path.read_text("utf-8") for path in DOCUMENTS)
     assert set(re.findall(r"\bFACECLI_[A-Z_]+\b", code)) - set(re.findall(r"\bFACECLI_[A-Z_]+\b", said)) == set()
+
+
+def test_the_installation_names_every_extra() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    said = (ROOT / "docs/install.md").read_text("utf-8")
+    assert {extra for extra in extras if f"`{extra}`" not in said and f"[{extra}]" not in said} == {"dev"}
 
 
 def without_times(text: str) -> str:

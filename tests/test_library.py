@@ -366,9 +366,8 @@ def test_only_add_makes_an_index(call: Callable[[Index], object], tmp_path: Path
 
 def test_reprs_are_short(index: Index, portrait: Path) -> None:
     matches = index.search(portrait, threshold="none")
-    shown = [
-        repr(thing) for thing in (index, matches, matches[0], matches.query, next(iter(index)), next(index.photos())[0])
-    ]
+    found = matches, matches[0], matches.query, matches.threshold, facecli.verify(portrait, portrait)
+    shown = [repr(thing) for thing in (index, *found, next(iter(index)), next(index.photos())[0])]
     assert all(len(text) < 400 for text in shown), shown
 
 

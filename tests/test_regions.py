@@ -98,3 +98,11 @@ def test_each_item_of_a_nest_of_lists_counts_once() -> None:
     inner = ELEMENTS.split("<mwg-rs:RegionList>")[1].split("</mwg-rs:RegionList>", maxsplit=1)[0]
     nest = start * 20 + f"<mwg-rs:RegionList>{inner}</mwg-rs:RegionList>" + end * 20
     assert [one.name for one in read_xmp((OTHERS % nest).encode(), "x").regions] == ["Eve"]
+
+
+def test_more_regions_than_faces_are_refused() -> None:
+    """Each is compared with each, so a million of them would take for ever."""
+    regions = [Region("Ada", (0.0, 0.0, 0.1, 0.1))] * 2001
+    assert len(read_xmp(write_xmp(regions[:2000], [], (1, 1), "-"), "here").regions) == 2000
+    with pytest.raises(FacecliError, match="more regions than a photo has faces"):
+        read_xmp(write_xmp(regions, [], (1, 1), "-"), "here")

@@ -58,6 +58,7 @@ def test_auto_keeps_to_one_chance_in_ten_of_any_stranger(faces: int) -> None:
 def test_beyond_what_was_measured_auto_says_how_many_strangers_to_expect() -> None:
     threshold = choose_threshold("auto", DEFAULT, 25_000_000)
     assert threshold.exceeded
+    assert not choose_threshold("auto", None, 25_000_000).exceeded, "of what was not measured nothing is known"
     assert (
         threshold.expectation()
         == "threshold 0.42 is the highest that was measured: expect about 2 strangers over it among 25,000,000 faces"
@@ -142,6 +143,11 @@ def test_confidence_follows_the_similarity_and_the_size_of_the_index(
     similarity: float, faces: int, confidence: Confidence
 ) -> None:
     assert confidence_scale(DEFAULT, faces).judge(similarity) is confidence
+
+
+def test_each_end_of_the_scale_belongs_to_the_better_word() -> None:
+    judged = [ConfidenceScale(0.3, 0.4).judge(similarity) for similarity in (0.4, 0.3999, 0.3, 0.2999)]
+    assert judged == [Confidence.LIKELY, Confidence.POSSIBLE, Confidence.POSSIBLE, Confidence.UNLIKELY]
 
 
 @pytest.mark.parametrize("faces", [1, 100, 30_000, 10**6, 10**9])

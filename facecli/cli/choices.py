@@ -13,6 +13,14 @@ from facecli.errors import UsageError
 Value = TypeVar("Value")
 
 
+class WrongValue(click.BadParameter):
+    """A wrong value of an option, with the way out that the check knows."""
+
+    def __init__(self, error: UsageError, param: click.Parameter | None, ctx: click.Context | None) -> None:
+        super().__init__(str(error), ctx, param)
+        self.hint = error.hint
+
+
 class Checked(click.ParamType[Value], Generic[Value]):
     """An option that a function parses; its UsageError becomes an error of click that names the option."""
 
@@ -27,7 +35,7 @@ class Checked(click.ParamType[Value], Generic[Value]):
         try:
             return self._read(value)
         except UsageError as error:
-            self.fail(str(error), param, ctx)
+            raise WrongValue(error, param, ctx) from error
 
 
 def number(option: str) -> Checked[float]:

@@ -8,6 +8,8 @@ VALUED = ("-i", "--index", "-m", "--model", "-d", "--device")
 """Options of many commands whose value may have the name of a command."""
 OWN = ("-h", "--help", "-V", "--version")
 """Options of the group itself."""
+SENTENCE = 1000
+"""Longer than any first sentence of a help."""
 
 
 class HelpedGroup(click.Group):
@@ -17,6 +19,13 @@ class HelpedGroup(click.Group):
         if args[:1] == ["help"]:
             args = [*(word for word in args[1:] if not word.startswith("-") and word != "help"), "--help"]
         return super().parse_args(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with their whole first sentence; click would cut it to one line."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, self.commands[name].get_short_help_str(SENTENCE)) for name in self.list_commands(ctx)]
+            )
 
 
 class CommandFirst(HelpedGroup):

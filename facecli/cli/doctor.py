@@ -11,7 +11,7 @@ import click
 from msgspec import to_builtins
 
 from facecli.cli.choices import Checked
-from facecli.cli.options import Common, common_options
+from facecli.cli.options import Common, common_options, model_option
 from facecli.cli.streams import results, tell
 from facecli.config import read_fleet
 from facecli.errors import UsageError
@@ -32,6 +32,7 @@ EPILOG = """\b
 Exit codes: 0 healthy, 1 something is wrong.
 Examples:
   facecli doctor                check the installation; test each device by an inference
+  facecli doctor -m buffalo_l   the same with this model pack
   facecli doctor --fix          run the commands that fix the problems, asking before each
   facecli doctor --json | jq .problems
   facecli doctor --fleet auto   check every machine of the Ray cluster of this one
@@ -48,23 +49,26 @@ Examples:
     metavar="WHERE",
     help="Check the machines of a Ray cluster instead: version, device, formats, and whether they see the photos.",
 )
+@model_option("The model pack to test with, a name or a directory.")
 @common_options
-def doctor(common: Common, *, as_json: bool, fix: bool, yes: bool, fleet: str | None) -> int:
+def doctor(common: Common, *, as_json: bool, fleet: str | None, model: str | None, **mending: bool) -> int:
     """Check devices, libraries and models, and tell how to fix problems."""
     if fleet is not None:
-        return _check_fleet(common, fleet, as_json=as_json)
+        return _check_fleet(common, fleet, model, as_json=as_json)
     # Imported here, so that --help stays fast.
     from facecli.health import check_health  # noqa: PLC0415
     from facecli.output.records import json_line  # noqa: PLC0415
 
+    fix, yes = mending["fix"], mending["yes"]
     if fix and not yes and not sys.stdin.isatty():
         raise UsageError(
             "--fix asks before each command, but stdin is not a terminal", "facecli doctor", hint="--fix --yes"
         )
-    health = check_health(common.console())
+    health = check_health(common.console(), model)
     if fix and _mend(health.problems, yes=yes):
         # This process has already loaded the old libraries.
-        again = [sys.executable, "-P", "-m", "facecli", "doctor", *(["--json"] if as_json else [])]
+        named = ["--model", model] if model else []
+        again = [sys.executable, "-P", "-m", "facecli", "doctor", *named, *(["--json"] if as_json else [])]
         with _empty_folder() as folder:
             return subprocess.run(again, check=False, cwd=folder).returncode  # noqa: S603 (facecli itself)
     with results() as out:
@@ -75,7 +79,7 @@ def doctor(common: Common, *, as_json: bool, fix: bool, yes: bool, fleet: str | 
     return 0 if health.healthy else 1
 
 
-def _check_fleet(common: Common, fleet: str, *, as_json: bool) -> int:
+def _check_fleet(common: Common, fleet: str, model: str | None, *, as_json: bool) -> int:
     """Report on the machines of a cluster; returns the exit code."""
     import os  # noqa: PLC0415 (this and the rest are not for --help)
 
@@ -84,7 +88,7 @@ def _check_fleet(common: Common, fleet: str, *, as_json: bool) -> int:
     from facecli.output.records import json_line  # noqa: PLC0415
     from facecli.store.locate import place_index  # noqa: PLC0415
 
-    health = check_fleet(FleetOptions(fleet), str(place_index(common.index, os.getcwd())))
+    health = check_fleet(FleetOptions(fleet), str(place_index(common.index, os.getcwd())), model)
     with results() as out:
         if as_json:
             out.write(json_line(to_builtins(health) | {"healthy": health.healthy}))

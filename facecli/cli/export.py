@@ -54,7 +54,8 @@ def export(common: Common, file: str | None, **given: Any) -> int:
     """Write faces or photos to a file for other programs; - is stdout.
 
     FILE is readable by its owner only, and appears when it is complete. With --xmp, names go into sidecars, which photo
-    managers read: MWG regions, Microsoft's regions, and IPTC's names of those in the picture.
+    managers read: MWG regions, Microsoft's regions, and IPTC's names of those in the picture. Exit code 0: done, 2:
+    error, 3: some sidecars were left as they are.
     """
     from facecli.exporting import Export, ExportRequest  # noqa: PLC0415 (not for --help)
     from facecli.limits import read_limits  # noqa: PLC0415
@@ -106,6 +107,8 @@ def _write_sidecars(common: Common, file: str | None, given: dict[str, Any]) -> 
     verb = "would be written" if given["dry_run"] else "written"
     said = f"{counted(done.written, 'sidecar')} {verb}, {done.merged} merged, {done.unchanged} as they were"
     console.warn(f"{said}, {done.failed} left out" if done.failed else said)
+    if not (done.written or done.merged or done.unchanged or done.failed):
+        console.warn("no face in these photos has a name: facecli people name gives one")
     return SOME_FAILED if done.failed else 0
 
 

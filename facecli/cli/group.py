@@ -71,6 +71,9 @@ def _advice(name: str) -> str:
     import difflib  # noqa: PLC0415 (rare)
     import os  # noqa: PLC0415
 
+    for group in ("people", "models"):
+        if name in getattr(importlib.import_module(f"facecli.cli.{group}"), group).commands:
+            return f"did you mean facecli {group} {name}?"
     if near := difflib.get_close_matches(name.lower(), [*COMMANDS, "help"], n=1):
         return f"did you mean facecli {near[0]}? facecli --help lists the commands"
     if os.path.exists(name):

@@ -120,6 +120,7 @@ class PageMaker:
             answer.threshold.describe(),
             CONFIDENCE_WORDS if answer.threshold.calibration is not None else "",
             provenance_record(answer, info, time),
+            tuple(printable_path(str(failure)) for failure in answer.failures),
         )
 
     def _section(self, result: SearchResult) -> Section:

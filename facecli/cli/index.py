@@ -129,8 +129,8 @@ SOME_SKIPPED = 3
 def index(common: Common, **options: Any) -> int:
     """Find the faces in photos and add them to an index.
 
-    PATH is a photo, a directory (recursive) or - for a list on stdin. Without PATH, updates the directories and photos
-    already in the index.
+    PATH is a photo, a directory (recursive) or - for a list on stdin. Without PATH, updates the directories of earlier
+    runs. Exit code 0: done, 2: error, 3: done, but files could not be read that no earlier run named.
     """
     # Imported here, so that --help stays fast.
     from facecli.cli.interrupt import catching_signals, process_began  # noqa: PLC0415

@@ -194,11 +194,13 @@ def _click_message(error: "click.ClickException") -> str:
 
 def _click_hint(error: "click.ClickException") -> str:
     context = getattr(error, "ctx", None)
-    return f"{context.command_path} --help" if context is not None else "facecli --help"
+    help_of_it = f"{context.command_path} --help" if context is not None else "facecli --help"
+    return getattr(error, "hint", "") or help_of_it
 
 
 def _debugging() -> bool:
-    return "--debug" in sys.argv or os.environ.get("FACECLI_DEBUG", "") not in ("", "0")
+    # The words that click takes for yes; for others it has a message of its own.
+    return "--debug" in sys.argv or os.environ.get("FACECLI_DEBUG", "").lower() in ("1", "t", "true", "y", "yes", "on")
 
 
 def _with_stdout(code: int, stdout: "Stdout") -> int:

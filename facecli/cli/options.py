@@ -115,6 +115,13 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="auto, cpu, cuda, cuda:0,1 or another device.",
         shell_complete=complete_devices,
     )(command)
+    return model_option()(command)
+
+
+def model_option(
+    help_text: str = "A model pack's name or directory.",
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add --model."""
     return click.option(
         "-m",
         "--model",
@@ -123,6 +130,6 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         cls=NameOption,
         envvar="FACECLI_MODEL",
         show_envvar=True,
-        help="A model pack's name or directory.",
+        help=help_text,
         shell_complete=complete_models,
-    )(command)
+    )

@@ -32,6 +32,7 @@ EXAMPLES = """
 facecli remove album/party/a.jpg     a photo, with all copies of it
 facecli remove album/party           every photo below a directory
 facecli remove face:12               one face
+facecli search -0 -k 0 --missing Anna | xargs -0 -r facecli remove --dry-run    the photos of a person
 facecli remove --missing             photos whose files are gone
 facecli remove --root old-album      a directory that is gone, or that should no longer be indexed
 facecli remove --forget a.jpg        let the next index run add a removed photo again

@@ -224,7 +224,8 @@ class SearchRun:
             rows = self._row_options(1).rows
             shown = replace(answer, results=tuple(shortened(result, rows) for result in answer.results))
             show_faces(reader, shown, terminal_of(self.common), self.console)
-        if self.request.html is not None and not self.request.dry_run:
+        # Where no query was answered, an earlier page stays.
+        if self.request.html is not None and answer.results and not self.request.dry_run:
             from facecli.cli.html_page import PageMaker  # noqa: PLC0415
 
             page = PageMaker(reader, answer, path_style(self.common), self.console)

@@ -20,6 +20,7 @@ LARGEST = 256
 """The most photos in a chunk whose size is measured."""
 FRUITLESS = 16
 """The workers that may be lost in a row while none answers: more than a single photo can kill."""
+SHOWN = "`facecli doctor --fleet` shows all of them"
 DESERTED_SECONDS = 60.0
 """How long a run whose workers are all lost waits for another; a machine that has just been lost is seen as long."""
 
@@ -70,10 +71,12 @@ class Crew:
         self.workers = self.jobs = 0
         """The most workers, and the most threads of all, at one time."""
         self._coming: set[int] = set()
-        self._fruitless = 0
+        self._fruitless = self._stillborn = 0
+        """The workers lost in a row without an answer between, and those that ended before they were ready."""
         self._deserted = 0.0
         """Since when there has been no worker any more; 0 while there is one."""
         self._last_trouble = ""
+        self._warned = set[str]()
         self.finishing = False
 
     @property
@@ -129,13 +132,14 @@ class Crew:
         elif unseen:
             self._refuse(number, f"does not see {unseen[0]}", hello.host)
         else:
+            self._stillborn = 0
             self.members[number] = Member(number, hello)
             self._seen[hello.host, hello.device] = hello
             self.workers = max(self.workers, len(self.members))
             self.jobs = max(self.jobs, sum(member.hello.jobs for member in self.members.values()))
 
     def _refuse(self, number: int, why: str, host: str) -> None:
-        self.leave_out(number, WorkerError(f"a worker {why}", host, hint="`facecli doctor --fleet` shows all of them"))
+        self.leave_out(number, WorkerError(f"a worker {why}", host, hint=SHOWN))
 
     def leave_out(self, number: int, error: FacecliError) -> None:
         """Do without a worker from now on; raises its error if it was the last one."""
@@ -149,7 +153,13 @@ class Crew:
         self._reporter.warn(what + str(error))
 
     def lose(self, number: int, error: Exception) -> None:
-        """Replace a worker that has died; raises WorkerError if they die without end."""
+        """Replace a worker that has died, unless they die without end; raises WorkerError if none is left then."""
+        if number in self._coming:
+            self._stillborn += 1
+            if self._stillborn > FRUITLESS and not self.finishing:
+                why = f"{self._stillborn} workers in a row ended before they were ready"
+                self.leave_out(number, WorkerError(why, str(error)))
+                return
         member = self.members.pop(number, None)
         self._coming.discard(number)
         self._engine.drop(number)
@@ -186,7 +196,11 @@ class Crew:
             member.note(photos)
             member.faults = 0
         for note in notes:
-            (self._reporter.warn if note.warns else self._reporter.detail)(note.text)
+            if note.warns and note.text not in self._warned:  # each worker warns of a cache that cannot be written
+                self._warned.add(note.text)
+                self._reporter.warn(note.text)
+            elif not note.warns:
+                self._reporter.detail(note.text)
 
     def finish(self) -> None:
         """Tell all workers to begin no more photos."""

@@ -101,6 +101,25 @@ class RemoteWorker:
         self._worker.finish()
 
 
+class RemoteWorkerOnRequest(RemoteWorker):
+    """A worker that opens its models when it is asked for its Hello, and then tells why it cannot.
+
+    Of an actor that fails while it is made, Ray tells no more than that it died.
+    """
+
+    def __init__(self, spec: bytes, beginnings: bytes | mmap.mmap | NDArray[np.uint8] = b"") -> None:
+        self._given = spec, beginnings
+
+    def hello(self) -> bytes:
+        try:
+            super().__init__(*self._given)
+            return super().hello()
+        except Exception as error:  # noqa: BLE001 (the driver decides what it means)
+            trouble = trouble_of(error)
+            where = f"{trouble.where} on {socket.gethostname()}".strip()
+            return msgspec.msgpack.encode(msgspec.structs.replace(trouble, where=where))
+
+
 def read_message(read: Callable[[int], bytes]) -> bytes:
     """One message; empty if the other side has closed the connection."""
     header = _read_whole(read, HEADER.size)

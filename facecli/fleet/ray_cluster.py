@@ -20,7 +20,8 @@ from msgspec import Struct
 
 from facecli.cache import cache_folder
 from facecli.errors import UsageError, WorkerError
-from facecli.fleet.ray_guard import Guard
+from facecli.fleet.ray_guard import Guard, mark_of
+from facecli.fleet.ray_head import Head
 from facecli.scratch import scratch_folder, sweep
 from facecli.system import count_processors
 
@@ -54,9 +55,9 @@ class Cluster:
 
     def __init__(self, address: str) -> None:
         self._stack = contextlib.ExitStack()
-        self._guard: Guard | None = None
         try:
             self.ray = self._connect(address)
+            self.head = Head(self.ray.get_runtime_context().gcs_address)
         except BaseException:
             self._stack.close()
             raise
@@ -65,23 +66,16 @@ class Cluster:
         _ask_token(address)
         folder = self._stack.enter_context(_folder())
         if is_own(address):
-            self._guard = Guard(str(folder))
-            self._stack.callback(self._guard.close)
+            self._stack.callback(Guard(str(folder)).close)
         self._stack.enter_context(_settings(_token() if is_own(address) else {}))
         self._stack.enter_context(_silent_stdout())
         ray = _import_ray()
         # Ray lets its workers import from the working directory, which may be an untrusted album.
         with contextlib.chdir(folder):
             self._stack.callback(ray.shutdown)
-            with _own_signals():
+            with _own_signals(), _settings(mark_of(str(folder)) if is_own(address) else {}):
                 _init(ray, address, folder)
-        self.note_processes()
         return ray
-
-    def note_processes(self) -> None:
-        """Remember the processes of a cluster of our own, so that none outlives this one, even if it is killed."""
-        if self._guard is not None:
-            self._guard.learn()
 
     def machines(self) -> list[Machine]:
         """The machines that are alive."""
@@ -139,13 +133,21 @@ def _settings(forced: dict[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """Put handlers of signals back after the block: Ray's own end the process at once, with a stack of addresses."""
+    """Keep the handlers of signals: Ray's own end the process at once, with an exit code of theirs.
+
+    Python's are not replaced within the block; that of SIGTERM in Ray's library, which prints a stack, is afterwards.
+    """
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in handlers.items():
-        if handler not in (None, signal.SIG_DFL):
-            with contextlib.suppress(ValueError):  # not in the main thread, where only a library's user may be
-                signal.signal(number, handler)
+    change = signal.signal
+    signal.signal = lambda number, _: signal.getsignal(number)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        signal.signal = change
+        for number, handler in handlers.items():
+            if handler not in (None, signal.SIG_DFL):
+                with contextlib.suppress(ValueError):  # not in the main thread, where only a library's user may be
+                    signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -18,9 +19,11 @@ from msgspec.structs import replace
 
 from facecli.config import FleetOptions
 from facecli.errors import WorkerError
+from facecli.fleet.crew import SHOWN
 from facecli.fleet.engine import Event, Failure, failure_of
-from facecli.fleet.process import RemoteWorker, decode_reply
+from facecli.fleet.process import RemoteWorkerOnRequest, decode_reply
 from facecli.fleet.ray_cluster import Cluster, Machine, is_own
+from facecli.fleet.ray_head import KEPT
 from facecli.pipeline.messages import Hello, PhotoChunk, Spec, Trouble
 from facecli.reporting import Reporter
 
@@ -46,17 +49,23 @@ def plan_workers(machines: Sequence[Machine], options: FleetOptions) -> list[Res
     reservations = [reservation for machine in machines for reservation in _reservations_of(machine, options)]
     reservations.sort(key=lambda reservation: (-reservation.gpus, -reservation.cpus))
     if not reservations:
-        raise WorkerError("the cluster has no processors for workers", options.address, hint="`ray status` shows it")
+        hint = "`ray status` shows it; --workers N asks a cluster that grows on demand for N of them"
+        raise WorkerError("the cluster has no processors for workers", options.address, hint=hint)
     return [reservations[n % len(reservations)] for n in range(_wanted(options) or len(reservations))]
 
 
-def _plan_once_joined(cluster: Cluster, options: FleetOptions) -> list[Reservation]:
-    """Plan the workers as soon as a machine has room for one; a cluster that has just been started may have none."""
+def plan_once_joined(cluster: Cluster, options: FleetOptions) -> list[Reservation]:
+    """Plan the workers as soon as a machine has room for one; a cluster that has just been started may have none.
+
+    A named number of workers is asked for all the same: a cluster that grows on demand starts machines for them.
+    """
     deadline = time.monotonic() + STARTING_SECONDS
     while True:
         try:
             return plan_workers(cluster.machines(), options)
         except WorkerError:
+            if time.monotonic() > deadline and options.workers:
+                return [Reservation(options.worker_cpus or 1, options.worker_gpus or 0.0)] * options.workers
             if time.monotonic() > deadline:
                 raise
         time.sleep(1)
@@ -85,10 +94,10 @@ class RayEngine:
 
     def __init__(self, options: FleetOptions, spec: Spec, beginnings: bytes, reporter: Reporter) -> None:
         """Join or start the cluster; raises UsageError or WorkerError."""
-        self._cluster = Cluster(options.address)
+        self._address, self._cluster = options.address, Cluster(options.address)
         self._ray = self._cluster.ray
         try:
-            self._reservations = _plan_once_joined(self._cluster, options)
+            self._reservations = plan_once_joined(self._cluster, options)
         except WorkerError:
             self._cluster.close()
             raise
@@ -105,7 +114,7 @@ class RayEngine:
     def begin(self) -> int:
         number = next(self._numbers)
         reservation = self._reservations[number % len(self._reservations)]
-        actor = self._ray.remote(RemoteWorker).options(
+        actor = self._ray.remote(RemoteWorkerOnRequest).options(
             num_cpus=reservation.cpus,
             num_gpus=reservation.gpus,
             max_restarts=0,
@@ -134,19 +143,30 @@ class RayEngine:
     def drop(self, worker: int) -> None:
         actor = self._actors.pop(worker, None)
         self._awaited = {reference: held for reference, held in self._awaited.items() if held[0] != worker}
-        if actor is not None:
+        if actor is not None and self._cluster.head.answers():  # else it would wait for an answer
             with contextlib.suppress(Exception):
                 self._ray.kill(actor, no_restart=True)
 
     def wait(self, seconds: float) -> list[Event]:
+        self._cluster.head.ask()
         self._warn_if_none_starts()
         if not self._awaited:
             time.sleep(seconds)
             return []
-        ready, _ = self._ray.wait(list(self._awaited), num_returns=1, timeout=seconds)
-        if ready:
-            ready, _ = self._ray.wait(list(self._awaited), num_returns=len(self._awaited), timeout=0)
+        with self._explained():
+            ready, _ = self._ray.wait(list(self._awaited), num_returns=1, timeout=seconds)
+            if ready:
+                ready, _ = self._ray.wait(list(self._awaited), num_returns=len(self._awaited), timeout=0)
         return [self._take(reference) for reference in ready]
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn the errors of a connection to a node that has died into a WorkerError."""
+        try:
+            yield
+        except (OSError, self._ray.exceptions.RaySystemError) as error:
+            said = getattr(error, "strerror", None) or error
+            raise WorkerError(f"Ray on this machine has ended ({said})", self._address, hint=KEPT) from error
 
     def _take(self, reference: Any) -> Event:
         """What a worker has said, or that it is lost."""
@@ -156,12 +176,12 @@ class RayEngine:
         except self._ray.exceptions.RayTaskError as error:
             return number, Failure(error, chunk, gone=chunk < 0)
         except (self._ray.exceptions.RayError, msgspec.DecodeError) as error:
-            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            return number, Failure(RuntimeError(said), chunk)
+            return number, Failure(why_lost(error), chunk)
         if isinstance(reply, Hello):
             self._has_waited = True
-            self._cluster.note_processes()
-        return number, failure_of(reply) if isinstance(reply, Trouble) else reply
+        if isinstance(reply, Trouble):
+            return number, replace(failure_of(reply), gone=chunk < 0)
+        return number, reply
 
     def _warn_if_none_starts(self) -> None:
         if not self._has_waited and time.monotonic() - self._began > STARTING_SECONDS:
@@ -172,6 +192,15 @@ class RayEngine:
         for number in list(self._actors):
             self.drop(number)
         self._cluster.close()
+
+
+def why_lost(error: Exception) -> Exception:
+    """Why a worker is lost; a WorkerError where its machine cannot even load it, as without facecli."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if not getattr(error, "actor_init_failed", False):
+        return RuntimeError(lines[0])
+    place = re.search(r"\bip=([^,\s]+)", str(error))
+    return WorkerError(f"a worker cannot begin ({lines[-1]})", place[1] if place else "", hint=SHOWN)
 
 
 class Checkup(Struct, frozen=True):
@@ -199,7 +228,7 @@ def _ask(ray: Any, machine: Machine, spec: Spec, options: FleetOptions) -> Any:
     gpus = min(1, machine.gpus) if options.worker_gpus is None else options.worker_gpus
     device = spec.device if gpus or spec.device != "auto" else "cpu"
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(machine.node, soft=False)
-    actor = ray.remote(RemoteWorker).options(num_cpus=0, num_gpus=gpus, scheduling_strategy=strategy)
+    actor = ray.remote(RemoteWorkerOnRequest).options(num_cpus=0, num_gpus=gpus, scheduling_strategy=strategy)
     return actor.remote(msgspec.msgpack.encode(replace(spec, device=device, jobs=1))).hello.remote()
 
 
@@ -210,4 +239,7 @@ def _checkup(ray: Any, machine: Machine, answer: Any) -> Checkup:
     except ray.exceptions.RayError as error:
         lines = [line for line in str(error).strip().splitlines() if line.strip()] or [type(error).__name__]
         return replace(described, trouble=lines[-1].strip())
-    return replace(described, hello=reply) if isinstance(reply, Hello) else replace(described, trouble=str(reply))
+    if isinstance(reply, Trouble):
+        return replace(described, trouble=str(failure_of(reply).error))
+    assert isinstance(reply, Hello)
+    return replace(described, hello=reply)

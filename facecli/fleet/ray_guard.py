@@ -1,7 +1,7 @@
 """Cleans up after a driver that was killed: Ray's own helpers outlive it, and its files stay.
 
-The guard is a process that learns the driver's processes and folder, a line each, through a pipe that closes when the
-driver ends.
+The guard is a process that learns of the driver's end by a pipe. It knows Ray's processes by a variable of their
+environment, which they inherit from one another whoever has ended, and which no other process has.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
+LONGEST_SECONDS = 10.0
+"""How long the guard tries to end all of Ray's processes."""
+_MARK = "RAY_FOLDER_OF_FACECLI"
 _START = (
     "import sys; sys.argv[1] in sys.path or sys.path.insert(0, sys.argv[1]); "
     "from facecli.fleet.ray_guard import main; main()"
@@ -31,15 +35,6 @@ class Guard:
             start_new_session=True,  # signals for the driver's group are not for it
         )
 
-    def learn(self) -> None:
-        """Tell the guard which processes are below this one now."""
-        assert self._process.stdin is not None
-        known = {self._process.pid}
-        lines = [f"{pid} {_start_of(pid)}\n" for pid in processes_below(os.getpid()) if pid not in known]
-        with contextlib.suppress(OSError):
-            self._process.stdin.write("".join(lines).encode())
-            self._process.stdin.flush()
-
     def close(self) -> None:
         """Let the guard end what is left, and wait for it."""
         assert self._process.stdin is not None
@@ -48,37 +43,54 @@ class Guard:
         self._process.wait()
 
 
-def processes_below(pid: int) -> list[int]:
-    """All processes below one."""
-    parents = {int(name): _field(int(name), 1) for name in os.listdir("/proc") if name.isdigit()}
-    found, new = list[int](), [str(pid)]
-    while new:
-        children = [child for child, parent in parents.items() if parent in new]
-        found, new = found + children, [str(child) for child in children]
+def mark_of(folder: str) -> dict[str, str]:
+    """What the environment of Ray's first processes must have: the folder of their files, which has a name of its own.
+
+    It should be set no longer than they need to start.
+    """
+    return {_MARK: folder}
+
+
+def _processes_of(folder: str) -> list[int]:
+    """Ray's processes that have the mark and name the folder, or have renamed themselves.
+
+    The mark alone would not do: another thread of a program that uses facecli may have started one of its own.
+    """
+    mark = os.fsencode(f"{_MARK}={folder}")
+    found = list[int]()
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        command = _read(pid, "cmdline")
+        is_rays = command.startswith(b"ray::") or os.fsencode(folder) in command
+        if is_rays and mark in _read(pid, "environ").split(b"\0"):
+            found.append(pid)
     return found
 
 
-def _start_of(pid: int) -> str:
-    """When a process was started: its number alone may be another's by now."""
-    return _field(pid, 19)
-
-
-def _field(pid: int, number: int) -> str:
-    """A field of /proc/PID/stat after the name; empty if there is no such process."""
+def _read(pid: int, name: str) -> bytes:
+    """A file about a process; empty if it has ended, or is another user's."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            return stat.read().rpartition(b")")[2].split()[number].decode("ascii")
-    except (OSError, IndexError):
-        return ""
+        with open(f"/proc/{pid}/{name}", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def _end_all(folder: str) -> None:
+    """End Ray's processes; those that one of them has just begun may be seen only a moment later."""
+    deadline, looks = time.monotonic() + LONGEST_SECONDS, 2
+    while looks and time.monotonic() < deadline:
+        found = _processes_of(folder)
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        looks = 2 if found else looks - 1
+        time.sleep(0.05 if looks else 0)
 
 
 def main() -> None:
-    """Wait for the end of the driver; then end the processes that it has named, and remove its folder."""
+    """Wait for the end of the driver; then end Ray's processes, and remove its folder."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    named = dict(line.split() for line in sys.stdin if len(line.split()) == 2)
-    for pid, start in named.items():
-        if _start_of(int(pid)) == start:
-            with contextlib.suppress(OSError):
-                os.kill(int(pid), signal.SIGKILL)
+    sys.stdin.buffer.read()
+    _end_all(sys.argv[2])
     shutil.rmtree(sys.argv[2], ignore_errors=True)

@@ -49,21 +49,22 @@ class FleetHealth(Struct, frozen=True):
         return bool(self.machines) and not any(machine.trouble for machine in self.machines)
 
 
-def check_fleet(options: FleetOptions, directory: str) -> FleetHealth:
+def check_fleet(options: FleetOptions, directory: str, model: str | None = None) -> FleetHealth:
     """Start a worker on each machine for the index in `directory`, or for a new one if there is none.
 
-    Raises UsageError and WorkerError if the cluster cannot be used, and PackError if this machine lacks the models.
+    Raises UsageError and WorkerError if the cluster cannot be used, IndexMismatch if the index has another pack than
+    `model`, and PackError if this machine lacks the models.
     """
-    kind, roots = _wanted(directory)
+    kind, roots = _wanted(directory, IndexOptions(model=model))
     checked = check_machines(options, lambda: make_spec(kind, roots, ReadOptions()))
     return FleetHealth(options.address, tuple(roots), tuple(map(_describe, checked)))
 
 
-def _wanted(directory: str) -> tuple[EmbeddingKind, Sequence[str]]:
+def _wanted(directory: str, options: IndexOptions) -> tuple[EmbeddingKind, Sequence[str]]:
     if not is_index(Path(directory)):
-        return settle(IndexOptions(), None).kind, ()
+        return settle(options, None).kind, ()
     with open_reader(Path(directory)) as store:
-        return settle(IndexOptions(), store.info).kind, [root for root in store.roots() if os.path.isdir(root)]
+        return settle(options, store.info).kind, [root for root in store.roots() if os.path.isdir(root)]
 
 
 def _describe(found: Checkup) -> MachineHealth:

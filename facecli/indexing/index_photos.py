@@ -22,6 +22,7 @@ from facecli.photos.scan import Scan
 from facecli.pipeline.stopping import Stop
 from facecli.reporting import Reporter, SilentReporter
 from facecli.store.locate import belongs_to_another, is_index
+from facecli.store.new_index import removed_if_unfilled
 from facecli.store.reader import open_reader
 from facecli.store.records import IndexInfo
 from facecli.store.writer import open_writer
@@ -72,7 +73,10 @@ def index_photos(
     else:
         kind = None if settings.migrates else settings.kind
         wait = request.options.wait_seconds
-        with open_writer(Path(request.directory), kind, create=is_new, wait_seconds=wait) as store:
+        with (
+            removed_if_unfilled(Path(request.directory)),
+            open_writer(Path(request.directory), kind, create=is_new, wait_seconds=wait) as store,
+        ):
             if is_new:
                 reporter.warn(f"a new index: {request.directory}")
             if request.options.migrate:

@@ -9,6 +9,7 @@ import numpy as np
 from msgspec import Struct
 
 from facecli.pipeline.messages import PhotoResult, PhotoTask, ResultKind
+from facecli.similarity.lengths import have_unit_length
 from facecli.store.records import KnownFile
 from facecli.types import Detections, IndexedPhoto, PhotoFile, Skipped, SkipReason
 
@@ -109,6 +110,8 @@ def _photo(file: PhotoFile, result: PhotoResult, dimension: int) -> IndexedPhoto
     embeddings = np.frombuffer(result.codes, "<f2").reshape(count, dimension).astype(np.float32)
     if not all(np.isfinite(values).all() for values in (boxes, scores, landmarks, embeddings)):
         raise ValueError("its numbers are not finite")
+    if not have_unit_length(embeddings):
+        raise ValueError("an embedding is not of unit length")
     if not (result.width > 0 and result.height > 0):
         raise ValueError("it has no size")
     found = Detections(boxes, scores, landmarks, found_by)

@@ -87,10 +87,17 @@ def read_sheet(lines: BinaryIO, where: str) -> list[SheetLine]:
             raise UsageError("too long for a line of a sheet", f"{where}, line {number}")
         if line.strip():
             try:
-                found.append(msgspec.json.decode(line, type=SheetLine))
+                found.append(_read_line(line))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise UsageError(f"not a line of a sheet ({error})", f"{where}, line {number}") from error
     return found
+
+
+def _read_line(line: bytes) -> SheetLine:
+    read = msgspec.json.decode(line, type=SheetLine)
+    if read.person is None and not (read.faces or read.not_faces):
+        raise msgspec.ValidationError("it names no person and no face")  # the answer of a search, say
+    return read
 
 
 class Applied(Struct, frozen=True):

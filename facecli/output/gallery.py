@@ -74,6 +74,8 @@ class Gallery(Struct, frozen=True):
     confidence: str
     """What the words likely, possible and unlikely mean; empty if unknown."""
     provenance: Mapping[str, JsonValue]
+    failures: Sequence[str] = ()
+    """Why some queries are not on the page."""
 
 
 def gallery_page(gallery: Gallery) -> Iterator[str]:
@@ -84,6 +86,7 @@ def gallery_page(gallery: Gallery) -> Iterator[str]:
 def _body(gallery: Gallery) -> Iterator[str]:
     yield _head(gallery)
     yield "<main>\n"
+    yield from (f'<p class="failure">Not searched for: {escaped(failure)}</p>\n' for failure in gallery.failures)
     for section in gallery.sections:
         yield from _section(section)
     yield "</main>\n"

@@ -7,7 +7,7 @@ import re
 from msgspec import Struct
 
 from facecli.photos.exif import orientation_of_exif
-from facecli.photos.refusal import Refusal, unreadable
+from facecli.photos.refusal import Refusal, unreadable, unsupported
 from facecli.photos.sniff import ImageFormat
 from facecli.types import SkipReason
 
@@ -39,9 +39,11 @@ class PngOutline(Struct, frozen=True):
 
 
 def outline_png(data: bytes) -> PngOutline:
-    """Read the chunks of a PNG file; raises Refusal if its header is missing or broken."""
+    """Read the chunks of a PNG file; raises Refusal if its header is missing, broken or not supported."""
     if len(data) < 33:
         raise Refusal(SkipReason.TRUNCATED, "the PNG file ends in its header")
+    if data[12:16] == b"CgBI":
+        raise unsupported("PNG as Apple makes them for apps (CgBI)")
     if data[12:16] != b"IHDR":
         raise unreadable("PNG without a header chunk")
     orientation, keyed, complete, at = 1, False, False, len(_PNG_START)

@@ -32,6 +32,10 @@ class _Kind(Struct, frozen=True):
     plain: bool
     """Whether all components are unsigned, of the same number of bits and of the picture's size."""
 
+    @property
+    def header(self) -> Header:
+        return Header(self.width, self.height, cost=_COST)
+
 
 def open_jp2(data: bytes) -> Picture:
     """Open a JP2 file or a bare codestream; raises Refusal if it is broken or not supported."""
@@ -42,7 +46,7 @@ def open_jp2(data: bytes) -> Picture:
     if kind.bits > 16:
         raise unsupported(f"JPEG 2000 of {kind.bits} bits a sample")
     if kind.bits <= 8 or kind.components == 1:
-        return RasterPicture(ImageFormat.JP2, data)
+        return RasterPicture(ImageFormat.JP2, data, kind.header)
     if not kind.plain or kind.components != 3 or colours not in (None, _SRGB):
         raise unsupported(f"JPEG 2000 of {kind.bits} bits a sample with opacity or unusual colours")
     return _DeepPicture(data, kind)
@@ -53,7 +57,7 @@ class _DeepPicture:
 
     def __init__(self, data: bytes, kind: _Kind) -> None:
         self._data, self._kind = data, kind
-        self.header = Header(kind.width, kind.height, cost=_COST)
+        self.header = kind.header
 
     def read_into(self, frame: ByteArray) -> str:
         """See `Picture`."""
@@ -78,6 +82,8 @@ def _kind_of(stream: bytes) -> _Kind:
         raise _ends_early()
     depths = set(parts[::3])
     plain = len(depths) == 1 and max(depths) < 128 and set(parts[1::3]) | set(parts[2::3]) == {1}
+    if right <= left or bottom <= top:
+        raise unreadable("JPEG 2000 without a size")
     return _Kind(right - left, bottom - top, count, max(depth & 127 for depth in depths) + 1, plain)
 
 

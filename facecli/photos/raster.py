@@ -44,25 +44,28 @@ _HARD_WEBP = 80_000_000
 class RasterPicture:
     """A file's bytes, read by the plug-in for its format and by no other."""
 
-    def __init__(self, form: ImageFormat, data: bytes) -> None:
+    def __init__(self, form: ImageFormat, data: bytes, header: Header | None = None) -> None:
+        """Without a `header`, it is read from the file."""
         self._form, self._data = form, data
         self._image: Any = None
         self._key_scale = 1
         """The factor by which Pillow multiplies grays, but not the gray that is marked as transparent."""
         self._deep = False
         """Whether it is a JPEG XL of 16 bits."""
-        match form:
+        self.header = header or self._read_header()
+
+    def _read_header(self) -> Header:
+        match self._form:
             case ImageFormat.PNG:
-                self.header = self._outline_png()
+                return self._outline_png()
             case ImageFormat.WEBP:
-                webp = outline_webp(data)
-                self.header = Header(
-                    webp.width, webp.height, webp.orientation, _COST[form], webp.width * webp.height > _HARD_WEBP
-                )
+                webp = outline_webp(self._data)
+                hard = webp.width * webp.height > _HARD_WEBP
+                return Header(webp.width, webp.height, webp.orientation, _COST[self._form], hard)
             case ImageFormat.JXL:
-                self.header = self._outline_jxl()
+                return self._outline_jxl()
             case _:
-                self.header = self._ask_plugin()
+                return self._ask_plugin()
 
     def _outline_png(self) -> Header:
         png = outline_png(self._data)

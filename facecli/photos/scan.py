@@ -11,10 +11,14 @@ from typing import BinaryIO
 
 from facecli.config import ScanOptions
 from facecli.directories import absolute
+from facecli.errors import UsageError
 from facecli.photos.exclusions import Exclusions, compile_patterns
 from facecli.photos.files import stat_photo
 from facecli.photos.walk import OTHER_PART, Findings, Walk, everything
 from facecli.types import PhotoFile, Skipped
+
+_LONGEST_NAME = 1 << 15
+"""Bytes; systems allow a path of 4096."""
 
 
 class Scan:
@@ -143,7 +147,15 @@ def read_list(stream: BinaryIO, *, nul: bool, base: str) -> list[str]:
 
 
 def names_in(stream: BinaryIO, *, nul: bool) -> list[str]:
-    """The names in a list as they are written, one per line or, with `nul`, NUL-terminated."""
+    """The names in a list as they are written, one per line or, with `nul`, NUL-terminated.
+
+    Raises UsageError for what no file can be called: a list of the other kind would be one name of any length.
+    """
     end = b"\0" if nul else b"\n"
     text = stream.read()
-    return [os.fsdecode(name) for name in text.removesuffix(end).split(end)] if text else []
+    names = text.removesuffix(end).split(end) if text else []
+    for place, name in enumerate(names, 1):
+        if b"\0" in name or len(name) > _LONGEST_NAME:
+            hint = "-0 is for names that end in NUL, like those of find -print0, and only for them"
+            raise UsageError("what no file can be called", f"entry {place} of a list", hint=hint)
+    return list(map(os.fsdecode, names))

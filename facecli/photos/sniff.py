@@ -91,6 +91,8 @@ _UNREAD: tuple[tuple[bytes, str], ...] = (
     (rb"AT&TFORM", "a DjVu document"),
     (rb"icns", "an Apple icon"),
     (rb"farbfeld", "a farbfeld picture"),
+    (rb"....ftyp(?:avc[is]|jpeg|jpgs|j2ki|j2is|vvi[cs]|evb[is])", "a HEIF picture of another compression than HEVC"),
+    (rb"\0\0\0\x0cJXS \r\n\x87\n", "a JPEG XS picture"),
 )
 
 
@@ -122,7 +124,7 @@ def _sniff_boxes(head: bytes) -> ImageFormat | None:
         return ImageFormat.AVIF
     if brands[0] in _HEIF_BRANDS:
         return ImageFormat.HEIF
-    if brands[0] in (b"mif1", b"msf1", b"miaf"):
+    if brands[0] in (b"mif1", b"mif2", b"msf1", b"miaf"):
         return ImageFormat.AVIF if _AVIF_BRANDS.intersection(brands) else ImageFormat.HEIF
     return None
 

@@ -78,7 +78,7 @@ def _joined(faces: Sequence[QueryFace]) -> str:
     return ",".join(dict.fromkeys(f.query for f in faces))
 
 
-def merge_matches(block: Block, found: Sequence[Sequence[Match]], top: int, by: By) -> SearchResult:
+def merge_matches(block: Block, found: Sequence[Sequence[Match]], by: By) -> SearchResult:
     """Merge the answers to the faces of a block: the best of each photo or face, best first, ties by face id."""
     if len(found) == 1:
         # Already in order.
@@ -89,19 +89,19 @@ def merge_matches(block: Block, found: Sequence[Sequence[Match]], top: int, by: 
             key = match.path if by is By.PHOTO else match.face_id
             if key not in best or _before(match) < _before(best[key][0]):
                 best[key] = (match, face)
-    chosen = sorted(best.values(), key=lambda pair: _before(pair[0]))[: top or None]
+    chosen = sorted(best.values(), key=lambda pair: _before(pair[0]))
     matches = tuple(replace(match, rank=rank) for rank, (match, _) in enumerate(chosen, 1))
     return SearchResult(block.query, matches, tuple(face for _, face in chosen))
 
 
-def match_everyone(block: Block, found: Sequence[Sequence[Match]], top: int, by: By) -> SearchResult:
+def match_everyone(block: Block, found: Sequence[Sequence[Match]], by: By) -> SearchResult:
     """The photos that show every query face, the one whose least similar face is most similar first.
 
     `found` holds all matches of each query face, by face. A row is the least similar of the faces, or with `by` face
     each of them.
     """
     chosen: list[tuple[Match, QueryFace]] = []
-    for faces in photos_of_everyone(found)[: top or None]:
+    for faces in photos_of_everyone(found):
         pairs = sorted(zip(faces, block.faces, strict=True), key=lambda pair: _before(pair[0]))
         chosen += pairs if by is By.FACE else pairs[-1:]
     matches = tuple(replace(match, rank=rank) for rank, (match, _) in enumerate(chosen, 1))

@@ -165,6 +165,6 @@ def choose_faces(query: str, faces: tuple[QueryFace, ...], face: str) -> tuple[Q
         raise QueryError(
             f"there is no face {number}, the photo has {len(faces)}",
             query,
-            hint=f"--face 1 to {len(faces)}, or --face all",
+            hint=f"--face 1 to {len(faces)}, or --face all" if len(faces) > 1 else "--face 1",
         )
     return (faces[number - 1],)

@@ -13,7 +13,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from facecli.config import ReadOptions
-from facecli.errors import PhotoError
+from facecli.errors import PackError, PhotoError
 from facecli.photos.budget import NoRoom, PixelBudget, default_budget
 from facecli.photos.decode import PhotoReader, stat_photo
 from facecli.photos.frames import BatchSpace, PartOfBatch
@@ -21,6 +21,7 @@ from facecli.searching.grouped_models import GroupedModels
 from facecli.searching.in_order import work_in_order
 from facecli.searching.opening import ModelSource
 from facecli.searching.query_parser import STDIN, PhotoQuery, refusal
+from facecli.similarity.lengths import have_unit_length
 from facecli.system import count_processors
 from facecli.types import ByteArray, FileContents, FloatArray, IndexedPhoto, Photo, PhotoFile, QueryFace, Skipped
 from facecli.vision.recognition.alignment import align_faces
@@ -158,6 +159,9 @@ class _Worker:
         return file if isinstance(file, Skipped) else self._reader.read(file)
 
     def _finish(self, query: str, contents: FileContents, photo: Photo, found: IndexedPhoto) -> QueryPhoto:
+        if not have_unit_length(found.embeddings):
+            hint = "facecli doctor shows whether the device is at fault; else take another pack with -m"
+            raise PackError("the model pack gives no embedding of a face", query, hint=hint)
         order = area_order(found.detections.boxes)
         crops = align_faces(photo.pixels, found.detections.landmarks[order]) if self._options.crops else None
         return QueryPhoto(

@@ -245,7 +245,7 @@ class IndexSearch:
             for face, matches in zip(block.faces, lists, strict=True)
         ]
         combine = match_everyone if self._options.combine is Combine.ALL else merge_matches
-        result = combine(block, over, 0, self._options.by)
+        result = combine(block, over, self._options.by)
         if not self._options.bursts:
             return result
         moments = self._reader.moments([match.face_id for match in result.matches])

@@ -9,7 +9,7 @@ from pathlib import Path
 from facecli.captures import Capture
 from facecli.config import WAIT_READERS
 from facecli.errors import IndexMissing, StoreError
-from facecli.store.catalog.connection import connect, refuse_links, transaction
+from facecli.store.catalog.connection import CATALOGUE, connect, refuse_links, transaction
 from facecli.store.catalog.rows import CAPTURE, PhotoRow, capture_values
 from facecli.store.disk.crash_journal import JOURNAL, CrashJournal
 from facecli.store.disk.durable import Disk, Step, no_step
@@ -322,7 +322,7 @@ def _open(directory: Path, disk: Disk, wait_seconds: float, prepared: Callable[[
     """Take the lock and open the index."""
     lock = WriterLock(directory)
     with explained(directory):
-        refuse_links(directory, (LOCK, JOURNAL))
+        refuse_links(directory, (CATALOGUE, LOCK, JOURNAL))
         lock.acquire(wait_seconds)
     try:
         with explained(directory):

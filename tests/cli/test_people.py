@@ -203,6 +203,10 @@ def test_what_cannot_be_done_is_one_line(party: Shell, arguments: list[str], err
     assert ran.out == b""
 
 
+def test_the_number_of_a_face_is_told_to_be_written_as_one(party: Shell) -> None:
+    assert "hint: face:12; facecli people --faces lists them" in party("people", "not", "1", "99", code=2).errors
+
+
 def test_a_person_is_verified(party: Shell) -> None:
     party("people", "name", "1", "Anna")
     assert party("verify", "person:Anna", "person:1").text.endswith("same\n")

@@ -225,6 +225,20 @@ def test_the_page_is_its_owners_and_replaces_an_earlier_one(search: Callable[...
     assert [p.name for p in tmp_path.iterdir() if "part" in p.name] == []
 
 
+def test_a_page_names_queries_that_failed_and_stays_where_none_was_answered(
+    search: Callable[..., Any], tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    search("nobody.jpg", YAO, "--html", page, code=2)
+    text = page.read_text("utf-8")
+    assert "Not searched for: no such photo" in text
+    assert text.count("<article") == 1
+    for queries in (("nobody.jpg",), (YAO, "nobody.jpg", "--combine", "all")):
+        ran = search(*queries, "--html", page, code=2)
+        assert "wrote" not in ran.errors
+        assert page.read_text("utf-8") == text
+
+
 def test_the_page_of_an_image_on_stdin(search: Callable[..., Any], find_sample: Find, tmp_path: Path) -> None:
     search("-", "--html", tmp_path / "page.html", stdin=find_sample("yaoming.jpg").read_bytes())
     assert 'alt="Query face from -"' in (tmp_path / "page.html").read_text("utf-8")

@@ -71,6 +71,7 @@ def exiftool(*arguments: str) -> str:
 def test_names_go_out_and_come_back(shell: Shell, named: int) -> None:
     ran = shell("export", "--xmp")
     assert f"{named} sidecars written" in ran.errors
+    assert "has a name" not in ran.errors
     shell("people", "import", "--xmp", "-i", "fresh")
     assert photos_of(shell, "-i", "fresh") == photos_of(shell) == {f"o{orientation}.jpg" for orientation in TURNS}
     assert f"{named} as they were" in shell("export", "--xmp").errors, "a second time nothing is written"
@@ -213,7 +214,9 @@ def test_one_persons_sidecars_keep_the_others(shell: Shell, named: int) -> None:
 
 def test_what_another_index_wrote_stays_until_it_is_imported(shell: Shell, named: int) -> None:
     shell("export", "--xmp")
-    assert "0 sidecars written" in shell("export", "--xmp", "-i", "fresh").errors
+    written = shell("export", "--xmp", "-i", "fresh").errors
+    assert "0 sidecars written" in written
+    assert "no face in these photos has a name: facecli people name" in written
     assert names_in(shell) == {"Carla & Región"}
     known = shell("people", "--json", "--all", "-i", "fresh").out.splitlines()
     mine = {json.loads(line)["path"] for line in shell("search", "--json", "person:Carla & Región").out.splitlines()}
@@ -342,3 +345,30 @@ def test_regions_of_the_upright_picture_are_taken_as_such(shell: Shell, named: i
     shell("people", "import", "--xmp", "-i", "fresh")
     assert photos_of(shell, "-i", "fresh") == {f"o{orientation}.jpg" for orientation in TURNS}
     assert named == 3
+
+
+@pytest.mark.usefixtures("named")
+@pytest.mark.parametrize("kind", ["pipe", "device", "directory"])
+def test_what_is_no_file_is_never_opened_for_a_sidecar(shell: Shell, kind: str) -> None:
+    for suffix in (".jpg.xmp", ".xmp"):
+        place = shell.work / f"album/o1{suffix}"
+        if kind == "pipe":
+            os.mkfifo(place)
+        elif kind == "device":
+            place.symlink_to("/dev/zero")
+        else:
+            place.mkdir()
+    for arguments in (("export", "--xmp"), ("people", "import", "--xmp")):
+        done = shell(*arguments, code=3)
+        assert "not a regular file: " in done.errors
+        assert "o1.jpg.xmp" in done.errors
+
+
+def test_a_name_too_long_for_a_sidecar_costs_the_others_nothing(shell: Shell, named: int) -> None:
+    long = shell.work / f"album/{'n' * 251}.jpg"
+    (shell.work / "album/o1.jpg").rename(long)
+    shell("index", "album")
+    done = shell("export", "--xmp", code=3)
+    assert f"cannot be written (File name too long): {long}.xmp" in done.errors
+    assert f"{named - 1} sidecars written" in done.errors
+    shell("people", "import", "--xmp")

@@ -14,9 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Shell
-from indexes import contents, count_photos, is_alive, reach, wait_for
-
-from facecli.fleet.ray_guard import processes_below
+from indexes import command_of, contents, count_photos, is_alive, processes_below, reach, wait_for
 
 pytestmark = pytest.mark.slow
 PORT = 6399
@@ -76,14 +74,14 @@ def started(
         process.communicate()
 
 
-def test_a_machine_whose_link_is_cut_costs_time_and_nothing_else(shell: Shell, crowd: Path, net: str) -> None:
-    shell("index", "-i", "one", "--processes", "0", crowd)
+@pytest.fixture
+def cluster(shell: Shell, net: str) -> Iterator[dict[str, str]]:
+    """A head without processors and two machines of one; gives the environment of those who have its token."""
     folder = f"/tmp/fc{secrets.token_hex(4)}"  # a socket's name must be short
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     environment = shell.environment | token
     ray = ("-m", "ray.scripts.scripts", "start", "--object-store-memory=100000000", "--block")
     head = ("--head", f"--port={PORT}", f"--node-ip-address={HEAD}", "--num-cpus=0", f"--temp-dir={folder}")
-    run = ("index", "-i", f"{shell.work}/fleet", "--fleet", f"ray://{HEAD}:{PORT}", "--workers", "2", "--chunk", "2")
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         stack.enter_context(started(net + "head", environment, *ray, *head, "--include-dashboard=false"))
@@ -91,13 +89,44 @@ def test_a_machine_whose_link_is_cut_costs_time_and_nothing_else(shell: Shell, c
         for number, name in ((2, "one"), (3, "two")):
             joined = (f"--address={HEAD}:{PORT}", f"--node-ip-address=10.213.77.{number}", "--num-cpus=1")
             stack.enter_context(started(net + name, environment, *ray, *joined, private=folder))
-        place = ("-P", "-m", "facecli", *run, "--worker-cpus", "1", "--batch-size", "2", str(crowd))
-        process = stack.enter_context(started(net + "head", environment, *place))
+        yield environment
+
+
+def index(shell: Shell, photos: Path) -> tuple[str, ...]:
+    """The arguments of Python for a run on the cluster."""
+    run = ("index", "-i", f"{shell.work}/fleet", "--fleet", f"ray://{HEAD}:{PORT}", "--workers", "2", "--chunk", "2")
+    return ("-P", "-m", "facecli", *run, "--worker-cpus", "1", "--batch-size", "2", str(photos))
+
+
+def test_a_machine_whose_link_is_cut_costs_time_and_nothing_else(
+    shell: Shell, crowd: Path, net: str, cluster: dict[str, str]
+) -> None:
+    shell("index", "-i", "one", "--processes", "0", crowd)
+    with started(net + "head", cluster, *index(shell, crowd)) as process:
         reach(process, lambda: count_photos(shell.work / "fleet") >= 4, 300)
         ip("link", "set", f"{net}o3", "down")
         out, errors = process.communicate(timeout=400)
     assert (process.returncode, out) == (0, b""), errors
     assert contents(shell.work / "fleet") == contents(shell.work / "one")
+
+
+def test_a_cluster_whose_head_ends_is_one_line_and_what_is_done_is_kept(
+    shell: Shell, crowd: Path, net: str, cluster: dict[str, str]
+) -> None:
+    with started(net + "head", cluster, *index(shell, crowd)) as process:
+        reach(process, lambda: count_photos(shell.work / "fleet") >= 4, 300)
+        for number in (2, 3):  # or the workers would do what is left
+            ip("link", "set", f"{net}o{number}", "down")
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            if "/gcs_server" in command_of(pid) and f"--node-ip-address={HEAD}" in command_of(pid):
+                os.kill(pid, signal.SIGKILL)
+        out, errors = process.communicate(timeout=400)
+    assert (process.returncode, out) == (2, b""), errors
+    *_, said, hint = errors.decode().splitlines()
+    assert said == f"facecli: error: the head of the Ray cluster does not answer any more: {HEAD}:{PORT}"
+    assert hint == "hint: what is done is kept; the same command goes on"
+    shell("check", "-i", "fleet")
+    assert count_photos(shell.work / "fleet") >= 4
 
 
 def reached(net: str) -> bool:

@@ -7,23 +7,31 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from conftest import Shell, put_album
-from indexes import PATIENCE, command_of, contents, count_photos, is_alive, reach, wait_for
+from indexes import PATIENCE, command_of, contents, count_photos, is_alive, processes_below, reach, wait_for
 from PIL import Image
 
 pytest.importorskip("ray", reason="the extra [ray] is not installed")
 
+from ray.exceptions import RayActorError
+
 from facecli.config import FleetOptions
 from facecli.errors import WorkerError
+from facecli.fleet import ray_engine
+from facecli.fleet.process import RemoteWorkerOnRequest, decode_reply
 from facecli.fleet.ray_cluster import Machine
-from facecli.fleet.ray_engine import Reservation, plan_workers
-from facecli.fleet.ray_guard import processes_below
+from facecli.fleet.ray_engine import Reservation, plan_once_joined, plan_workers, why_lost
+from facecli.fleet.ray_guard import Guard, mark_of
+from facecli.pipeline.messages import Trouble
 
 FREE_PORTS = ("port", "min-worker-port", "max-worker-port", "dashboard-agent-listen-port")
 """Ports that Ray chooses itself if they are 0; by default they are the same for each cluster on a machine."""
@@ -87,17 +95,73 @@ def test_nothing_is_left_behind_and_a_signal_keeps_what_is_done(
 ) -> None:
     process = start(shell, photos, "--fleet", "local:2", "--batch-size", "4")
     reach(process, lambda: count_photos(shell.work / "fleet"))
-    family = processes_below(process.pid)
+    family, folder = processes_below(process.pid), folder_of(process)
+    assert folder.is_dir()
     process.send_signal(number)
     out, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, errors
     assert json.loads(out)["photos"]["total"] > 0
     wait_for(lambda: not any(map(is_alive, family)))
-    caches = [
-        Path(os.environ["XDG_CACHE_HOME"]) / "facecli/ray",
-        Path(shell.environment["HOME"]) / ".cache/facecli/ray",
-    ]
-    assert [entry for cache in caches if cache.exists() for entry in cache.iterdir() if entry.is_dir()] == []
+    assert not folder.exists()
+
+
+def folder_of(process: subprocess.Popen[bytes]) -> Path:
+    """The folder of Ray's files, which the guard removes."""
+    guard = next(pid for pid in processes_below(process.pid) if "facecli.fleet.ray_guard" in command_of(pid))
+    return Path(command_of(guard).split()[-1])
+
+
+def test_nothing_is_left_of_a_driver_that_is_killed_while_its_cluster_starts(shell: Shell, album: Path) -> None:
+    process = start(shell, album, "--fleet", "local:1")
+    reach(process, lambda: any("runtime_env/agent" in command_of(pid) for pid in processes_below(process.pid)))
+    folder = folder_of(process)
+    assert folder.is_dir()
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not any(str(folder) in command_of(int(pid)) for pid in os.listdir("/proc") if pid.isdigit()))
+    assert not folder.exists()
+
+
+def test_a_signal_while_the_cluster_starts_ends_the_run_as_any_other(shell: Shell, album: Path) -> None:
+    process = start(shell, album, "--fleet", "local:1")
+    reach(process, lambda: any("/raylet" in command_of(pid) for pid in processes_below(process.pid)))
+    folder = folder_of(process)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 143, errors
+    assert b"Traceback" not in errors
+    assert errors.strip().splitlines()[-1].startswith(b"facecli: "), errors
+    assert not folder.exists()
+
+
+def test_the_guard_ends_the_processes_of_its_cluster_and_no_others(tmp_path: Path) -> None:
+    """A viewer of a log is none of Ray's, nor is what another thread of the program began with the same environment."""
+    folder = tmp_path / "ray"
+    folder.mkdir()
+    sleep, rename = "import time; time.sleep(600)", "exec -a ray::worker sleep 600"
+    mark = os.environ | mark_of(str(folder))
+    with ExitStack() as stack:
+
+        def begin(environment: dict[str, str], *command: str) -> subprocess.Popen[bytes]:
+            process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
+            stack.callback(process.communicate)
+            stack.callback(process.kill)
+            return process
+
+        guard = Guard(str(folder))
+        rays = [
+            begin(mark, sys.executable, "-c", sleep, str(folder)),
+            begin(mark, "bash", "-c", f"{rename}; : {folder}"),
+        ]
+        others = [
+            begin(dict(os.environ), sys.executable, "-c", sleep, str(folder)),
+            begin(mark, sys.executable, "-c", sleep),
+            begin(os.environ | mark_of(f"{folder}2"), sys.executable, "-c", sleep, f"{folder}2"),
+        ]
+        guard.close()
+        assert [process.wait(PATIENCE) for process in rays] == [-signal.SIGKILL] * 2
+        assert [process.poll() for process in others] == [None] * 3
+    assert not folder.exists()
 
 
 @pytest.fixture
@@ -149,6 +213,7 @@ def test_where_there_is_no_cluster_one_line_says_so(shell: Shell, album: Path) -
     assert "no Ray cluster answers (Connection refused): 127.0.0.1:1" in ran.errors
     ran = shell("index", "--fleet", "auto", album, env=token, code=2)
     assert "this machine belongs to no Ray cluster: auto" in ran.errors
+    assert not (shell.work / ".facecli").exists(), "a new index that got nothing"
     hidden = {"PYTHONPATH": str(shell.work / "empty")}
     (shell.work / "empty").mkdir()
     (shell.work / "empty/ray.py").write_text("raise ImportError('no ray')\n", "utf-8")
@@ -179,3 +244,35 @@ def test_a_cluster_of_our_own_has_the_named_number_of_workers() -> None:
     assert plan_workers(machines, FleetOptions("local")) == [Reservation(2)]
     with pytest.raises(WorkerError, match="no processors"):
         plan_workers([Machine("head", 0, 0, "a")], FleetOptions("auto"))
+
+
+@pytest.mark.parametrize(
+    ("options", "reservation"),
+    [
+        (FleetOptions("auto", workers=3), Reservation(1)),
+        (FleetOptions("auto", workers=3, worker_cpus=4, worker_gpus=0.5), Reservation(4, 0.5)),
+    ],
+)
+def test_a_cluster_that_grows_on_demand_is_asked_for_a_named_number_of_workers(
+    monkeypatch: pytest.MonkeyPatch, options: FleetOptions, reservation: Reservation
+) -> None:
+    monkeypatch.setattr(ray_engine, "STARTING_SECONDS", 0.0)
+    empty = Mock(machines=lambda: [Machine("head", 0, 0, "a")])
+    assert plan_once_joined(empty, options) == [reservation] * 3
+    with pytest.raises(WorkerError) as caught:
+        plan_once_joined(empty, FleetOptions("auto"))
+    assert "--workers N asks a cluster that grows on demand" in caught.value.hint
+
+
+def test_what_a_worker_cannot_open_is_told_with_its_machine() -> None:
+    trouble = decode_reply(RemoteWorkerOnRequest(b"nonsense").hello())
+    assert isinstance(trouble, Trouble)
+    assert trouble.where == f"on {socket.gethostname()}"
+
+
+def test_a_machine_without_facecli_is_at_fault_and_one_whose_worker_died_is_not() -> None:
+    said = "The actor died because of an error, ray::X.__init__() (pid=9, ip=10.0.0.3, repr=x)\n  File\nKeyError: 'a'\n"
+    failed = why_lost(RayActorError("1", said, actor_init_failed=True))
+    assert str(failed) == "a worker cannot begin (KeyError: 'a'): 10.0.0.3"
+    lost = why_lost(RayActorError("1", "The actor died: killed\nmore"))
+    assert (type(lost), str(lost)) == (RuntimeError, "The actor died: killed")

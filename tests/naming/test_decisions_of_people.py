@@ -228,6 +228,28 @@ def test_hidden_people_are_left_out_until_they_are_shown(people: IndexPeople) ->
     assert len(people.listed()) == 3
 
 
+def test_of_two_names_the_first_persons_stays(people: IndexPeople) -> None:
+    people.name(1, "Ann")
+    people.name(2, "Ben")
+    people.merge(1, 2)
+    assert [(one.person_id, one.name, one.faces) for one in people.listed()] == [(1, "Ann", 9), (3, None, 3)]
+    people.name(3, "Cleo")
+    people.undo()
+    people.merge(3, 1)
+    assert [(one.person_id, one.name) for one in people.listed()] == [(3, "Ann")]
+
+
+@pytest.mark.parametrize("hidden", [1, 2])
+def test_who_is_put_together_is_hidden_where_both_are(people: IndexPeople, hidden: int) -> None:
+    people.hide(hidden)
+    people.merge(1, 2)
+    assert [one.person_id for one in people.listed()] == [1, 3]
+    people.undo()
+    people.hide(3 - hidden)
+    people.merge(1, 2)
+    assert [one.person_id for one in people.listed()] == [3]
+
+
 def test_a_chosen_cover_stands_for_the_person_while_it_is_its_face(people: IndexPeople) -> None:
     usual = people.listed()[0].cover
     chosen = next(one.face_id for one in people.faces(1) if one.face_id != usual)
@@ -235,6 +257,17 @@ def test_a_chosen_cover_stands_for_the_person_while_it_is_its_face(people: Index
     assert people.listed()[0].cover == chosen
     people.reject(1, [chosen])
     assert people.listed()[0].cover not in (chosen, None)
+
+
+def test_of_two_chosen_covers_the_first_persons_stays(people: IndexPeople) -> None:
+    one, other = people.faces(1)[-1].face_id, people.faces(2)[-1].face_id
+    people.set_cover(2, other)
+    people.merge(1, 2)
+    assert people.listed()[0].cover == other
+    people.undo()
+    people.set_cover(1, one)
+    people.merge(1, 2)
+    assert people.listed()[0].cover == one
 
 
 def test_forgetting_a_name_takes_it_from_every_file(people: IndexPeople, index: Path) -> None:
@@ -251,6 +284,17 @@ def test_forgetting_a_name_takes_it_from_every_file(people: IndexPeople, index: 
     assert b"Anna" not in data
     with pytest.raises(StoreError, match="nothing to undo"):
         people.undo()
+
+
+def test_a_forgotten_name_that_a_reader_holds_goes_with_the_next_write(
+    people: IndexPeople, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(album, "WAIT_READERS", 0)
+    people.name(1, "Zanzibar")
+    with open_reader(index), pytest.raises(StoreError, match="the erasure is not finished"):
+        people.forget("Zanzibar")
+    people.hide(2)
+    assert not any(b"Zanzibar" in file.read_bytes() for file in index.iterdir())
 
 
 def test_a_name_can_be_forgotten_and_a_decision_undone_after_the_last_photo_is_gone(

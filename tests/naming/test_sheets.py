@@ -181,6 +181,8 @@ def test_a_sheet_of_another_index_is_refused_as_a_whole(people: IndexPeople, tmp
         b'{"faces": [1.5]}',
         b'{"name": 7}',
         b'{"person": {}}',
+        b'{"name": "Ann"}',
+        b'{"query": "ann.jpg", "face": 1}',
         b"\xff",
         b'{"a":' * 5000,
     ],

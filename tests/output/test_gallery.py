@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from chromium import Browser, find_chromium
+from msgspec.structs import replace
 from page_tags import Tags
 
 from facecli.output.gallery import Card, Gallery, GalleryPicture, Section, gallery_page
@@ -100,6 +101,13 @@ def test_without_a_match_the_page_says_so() -> None:
     assert "Not found among 34 faces in 4 photos" in text
     assert "<article" not in text
     assert 'id="least"' not in text
+
+
+def test_queries_that_failed_are_named_as_text() -> None:
+    page = replace(gallery(1), failures=(f"no such photo: {WICKED}",))
+    text = "".join(gallery_page(page))
+    assert text.count("Not searched for: no such photo: &lt;img src=x") == 1
+    assert WICKED not in text
 
 
 @pytest.fixture(scope="module")

@@ -107,6 +107,19 @@ def test_a_copy_that_fails_leaves_nothing(
     assert list((tmp_path / "out").glob("[!.]*")) == []
 
 
+def test_a_disk_that_is_read_only_is_an_error_like_any_other(
+    photos: list[Recorded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    (tmp_path / "out").mkdir()
+    for name in ("link", "replace", "unlink"):
+        monkeypatch.setattr(os, name, refuse)
+    with pytest.raises(OutputError, match="Read-only file system"):
+        Folder(str(tmp_path / "out")).copy(photos[0])
+
+
 def test_a_file_system_without_links_is_an_error_that_says_so(
     photos: list[Recorded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,6 +132,28 @@ def test_a_place_that_is_none_is_unknown(place: dict[int, Any]) -> None:
     assert (found.latitude, found.longitude, found.make) == (None, None, "Maker")
 
 
+@pytest.mark.parametrize(
+    ("place", "degrees"),
+    [
+        (gps((51.0, 28.0, 36.0), (0.0, 0.0, 5.4), "NW"), (51.476666, -0.0015)),
+        (gps((0.0, 30.0, 0.0), (18.0, 0.0, 0.0), "SE"), (-0.5, 18.0)),
+        (gps((0.0, 0.0, 0.0), (18.5, 0.0, 0.0), "NE"), (0.0, 18.5)),
+        (gps((90.0, 0.0, 0.0), (180.0, 0.0, 0.0), "SW"), (-90.0, -180.0)),
+    ],
+)
+def test_places_beside_the_equator_and_at_the_ends(place: dict[int, Any], degrees: tuple[float, float]) -> None:
+    found = capture_of(photo(exif(gps=place)))
+    assert (found.latitude, found.longitude) == pytest.approx(degrees, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("part", "milliseconds"), [("5", 500), ("25", 250), ("007", 7), ("123987", 123), (" ", 0), ("x", 0)]
+)
+def test_parts_of_a_second_are_cut_to_milliseconds(part: str, milliseconds: int) -> None:
+    found = capture_of(photo(exif(taken={WHEN: "2005:07:14 12:00:00", SUBSECOND: part})))
+    assert found.taken_ms == 1121342400000 + milliseconds
+
+
 def test_a_fraction_without_a_denominator_is_no_place() -> None:
     data = photo(FULL)
     pair = next(found for order in "<>" if (found := struct.pack(order + "II", 33, 1)) in data)

@@ -45,6 +45,8 @@ GITIGNORES = [
     {"": "\ufefftrip/*\r\n!trip/deep/\r\n"},
     {"": "**/cache/**\n", "cache": "!b.jpg\n"},
     {"trip": "/deep\nd.jpg\n"},
+    {"trip": "deep/\n!deep/f.png\n"},
+    {"trip": "deep/\n", "trip/deep": "!f.png\n"},
     {"": "trip/**  \r\n!trip/e.jpg\n"},
     {"": "a.jpg\\ \n*.png\n"},
 ]

@@ -186,7 +186,7 @@ def test_half_a_photoshop_document(read_bytes: Reading) -> None:
         assert "PSD" in skipped.detail
 
 
-JPEG = saved(scene(*SIZE), "JPEG")
+JPEG, PNG = saved(scene(*SIZE), "JPEG"), saved(scene(*SIZE), "PNG")
 
 
 @pytest.mark.parametrize(
@@ -265,6 +265,9 @@ def test_kinds_of_bmp_are_named(read_bytes: Reading, data: bytes, said: str) -> 
         (b"gimp xcf v011\0" + bytes(90), "GIMP"),
         (b"II\xbc\x01" + bytes(90), "JPEG XR"),
         (b"8BPS\0\2" + bytes(90), "PSB"),
+        (b"\0\0\0\x18ftypavci\0\0\0\0mif1avci" + bytes(90), "HEIF picture of another compression"),
+        (b"\0\0\0\x0cJXS \r\n\x87\n" + bytes(90), "JPEG XS"),
+        (PNG[:8] + png_chunk(b"CgBI", b"P\0 \2") + PNG[8:], "PNG as Apple makes them"),
     ],
 )
 def test_pictures_of_formats_that_are_not_read_are_named(read_bytes: Reading, data: bytes, said: str) -> None:
@@ -290,6 +293,16 @@ def test_deep_jpeg_2000(read_bytes: Reading, bits: int) -> None:
     assert written
     for whole in (data.tobytes(), data.tobytes()[data.tobytes().index(b"\xff\x4f\xff\x51") :]):
         np.testing.assert_array_equal(pixels_of(read_bytes(whole)), bright.astype(np.uint8))
+
+
+def test_too_large_a_jpeg_2000_is_named_before_it_is_opened(read_bytes: Reading) -> None:
+    stream = saved(scene(*SIZE), "JPEG2000", no_jp2=True)
+    huge = read_bytes(stream[:8] + struct.pack(">II", 1 << 17, 1 << 17) + stream[16:])
+    assert isinstance(huge, Skipped)
+    assert huge.reason is SkipReason.TOO_LARGE
+    empty = read_bytes(stream[:8] + bytes(8) + stream[16:])
+    assert isinstance(empty, Skipped)
+    assert empty.reason is SkipReason.UNREADABLE
 
 
 def test_what_is_not_read_of_jpeg_2000_is_named(read_bytes: Reading) -> None:

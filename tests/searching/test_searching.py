@@ -79,11 +79,10 @@ def test_any_takes_the_best_reference_of_each_photo() -> None:
     a, b = face("a", 1, 0), face("b", 0, 1)
     (block,) = combine_faces([a, b], Combine.ANY)
     found = [[match(0.9, 1, "/x"), match(0.2, 2, "/y")], [match(0.5, 2, "/y"), match(0.3, 3, "/x")]]
-    result = merge_matches(block, found, 0, By.PHOTO)
+    result = merge_matches(block, found, By.PHOTO)
     assert [(m.rank, m.similarity, m.face_id) for m in result.matches] == [(1, 0.9, 1), (2, 0.5, 2)]
     assert [r.query for r in result.references] == ["a", "b"]
-    assert [m.face_id for m in merge_matches(block, found, 0, By.FACE).matches] == [1, 2, 3]
-    assert len(merge_matches(block, found, 1, By.PHOTO).matches) == 1
+    assert [m.face_id for m in merge_matches(block, found, By.FACE).matches] == [1, 2, 3]
 
 
 def test_a_block_asks_once_for_each_face_and_leaves_out_all_that_ask() -> None:
@@ -96,7 +95,7 @@ def test_a_block_asks_once_for_each_face_and_leaves_out_all_that_ask() -> None:
 def test_ties_go_by_face_id() -> None:
     (block,) = combine_faces([face("a", 1), face("b", 1)], Combine.ANY)
     found = [[match(0.5, 7, "/b"), match(0.5, 2, "/a")] for _ in block.faces]
-    assert [m.face_id for m in merge_matches(block, found, 0, By.PHOTO).matches] == [2, 7]
+    assert [m.face_id for m in merge_matches(block, found, By.PHOTO).matches] == [2, 7]
 
 
 @pytest.mark.parametrize("reason", list(SkipReason))

@@ -97,6 +97,8 @@ def test_a_later_look_adds_only_what_overlaps_no_face() -> None:
     known = faces([0, 0, 100, 100], score=0.6)
     more = faces([10, 0, 110, 100], [90, 90, 190, 190], score=0.9, by=FoundBy.SMALL_SCALE)
     assert add_new(known, more).boxes.tolist() == [[0, 0, 100, 100], [90, 90, 190, 190]]
+    beside = faces([0, 0, 100, 100], [300, 0, 400, 100], score=0.6)
+    assert add_new(beside, more).boxes.tolist() == [[0, 0, 100, 100], [300, 0, 400, 100], [90, 90, 190, 190]]
     assert add_new(known, Detections.none()) is known
     assert add_new(Detections.none(), known).boxes.tolist() == known.boxes.tolist()
 

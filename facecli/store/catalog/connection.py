@@ -141,7 +141,8 @@ def refuse_links(directory: Path, written: tuple[str, ...] = ()) -> None:
                 found = entry.stat(follow_symlinks=False)
             except FileNotFoundError:  # a writer has just ended, and its WAL with it
                 continue
-            if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+            folder = stat.S_ISDIR(found.st_mode) and entry.name not in written
+            if not stat.S_ISREG(found.st_mode) and not folder:
                 raise IndexDamaged(
                     "an entry of the index is not a regular file",
                     entry.path,

@@ -67,6 +67,7 @@ class PlainNetwork:
     def over(self, session: Session) -> PlainNetwork:
         return PlainNetwork(session, self._layout)
 
+    @np.errstate(over="ignore", invalid="ignore")  # whatever a broken network answers; see `join_levels`
     def decode(self, outputs: list[FloatArray], count: int, width: int, threshold: float) -> BatchCandidates:
         """Decode the anchors that reach the threshold."""
         # Some exports merge the axes of batch and anchors.
@@ -85,6 +86,7 @@ class LazyNetwork:
     def over(self, session: Session) -> LazyNetwork:
         return LazyNetwork(session, self._layout, self._heads)
 
+    @np.errstate(over="ignore", invalid="ignore")  # as above
     def decode(self, outputs: list[FloatArray], count: int, width: int, threshold: float) -> BatchCandidates:
         """Evaluate the other heads at the anchors whose score reaches the threshold.
 

@@ -15,6 +15,8 @@ from facecli.types import FloatArray
 
 NMS_IOU = np.float32(0.4)
 """Two boxes with a larger intersection over union are the same face."""
+FAR = 1e9
+"""Further away than any place in a picture, in pixels."""
 
 
 class Layout(Struct, frozen=True):
@@ -106,14 +108,20 @@ def join_inputs(parts: list[Candidates]) -> BatchCandidates:
 
 
 def join_levels(levels: list[BatchCandidates]) -> BatchCandidates:
-    """Concatenate the candidates of the strides of one batch, in order."""
+    """Concatenate the candidates of the strides of one batch, in order; those that are nowhere are left out."""
     peaks = np.max([level.peaks for level in levels], axis=0)
     levels = [level for level in levels if len(level.scores)] or levels[:1]
     if len(levels) == 1:
-        return replace(levels[0], peaks=peaks)
+        return _sound(replace(levels[0], peaks=peaks))
     boxes, scores = np.concatenate([p.boxes for p in levels]), np.concatenate([p.scores for p in levels])
     landmarks, owner = np.concatenate([p.landmarks for p in levels]), np.concatenate([p.owner for p in levels])
-    return BatchCandidates(boxes, scores, landmarks, owner, peaks)
+    return _sound(BatchCandidates(boxes, scores, landmarks, owner, peaks))
+
+
+def _sound(found: BatchCandidates) -> BatchCandidates:
+    """Those with places in a picture: a broken network's may be infinite, or no numbers."""
+    places = np.concatenate((found.boxes, found.landmarks.reshape(-1, 10)), axis=1)
+    return found.select(np.flatnonzero((np.abs(places) < FAR).all(axis=1)))
 
 
 def centres(chosen: NDArray[np.intp], width: int, stride: int, anchors: int) -> FloatArray:

@@ -27,6 +27,8 @@ RECORD = "models"
 VERSION = 2
 """Increase when answers change, so that cached ones become invalid."""
 MANIFEST = "manifest.json"
+MOST_BYTES = 1 << 20
+"""The largest manifest that is read."""
 
 OTHER_TASKS = {
     "Landmark": "it finds landmarks in a face that is already detected",
@@ -77,10 +79,13 @@ def read_model(path: str, sha256: str) -> ModelReading:
 
 def has_manifest(directory: str) -> bool:
     """Whether the directory has an InsightFace manifest of version 2."""
+    path = os.path.join(directory, MANIFEST)
     try:
-        with open(os.path.join(directory, MANIFEST), encoding="utf-8") as file:
+        if not os.path.isfile(path) or os.path.getsize(path) > MOST_BYTES:  # a pipe or a device may never end
+            return False
+        with open(path, encoding="utf-8") as file:
             return bool(json.load(file).get("manifest_version") == 2)
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return False
 
 
@@ -88,7 +93,7 @@ def read_manifest(directory: str) -> dict[str, ModelReading]:
     """Identify each model file of a directory with a manifest, by path; raises PackError if it is not valid."""
     try:
         package = _import_insightface("insightface.model_zoo.package_manifest").load_model_package(directory)
-    except (OSError, TypeError, ValueError) as error:
+    except (OSError, TypeError, ValueError, RecursionError) as error:
         raise PackError(f"a model pack's manifest is not valid ({error})", os.path.join(directory, MANIFEST)) from error
     found = {}
     for task in (t for t in ("detection", "recognition") if t in package.tasks):

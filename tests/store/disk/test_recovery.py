@@ -92,8 +92,6 @@ def test_a_journal_that_names_another_file_is_refused_before_anything_is_opened(
             opening(index)
         assert caught.value.where.endswith("catalog.db-journal")
         assert {name: (index / name).read_bytes() for name in before} == before
-        victim.read_text()
-        return
     with contextlib.suppress(StoreError):
         opening(index).close()  # type: ignore[attr-defined]
     assert victim.read_text() == "years of work"
@@ -148,6 +146,22 @@ def test_a_hard_link_under_a_name_that_is_written_over_is_refused(index: Path, t
     assert victim.read_text() == "years of work"
     with open_reader(index) as reader:
         assert reader.info.photos == 3
+
+
+def test_a_catalogue_that_stands_elsewhere_too_is_only_read(index: Path, tmp_path: Path) -> None:
+    """As in a backup by `cp -al`, which writing to the index would change."""
+    (tmp_path / "backup.db").hardlink_to(index / "catalog.db")
+    for opening in (open_writer, repair_index):
+        with pytest.raises(IndexDamaged, match="second hard link"):
+            opening(index)
+    with open_reader(index) as reader:
+        assert reader.info.photos == 3
+
+
+def test_a_directory_in_the_place_of_a_file_is_named_as_what_it_is(index: Path) -> None:
+    (index / "in-flight").mkdir()
+    with pytest.raises(IndexDamaged, match="not a regular file"):
+        open_writer(index)
 
 
 def test_a_recovery_file_of_another_user_is_refused(index: Path) -> None:
@@ -329,6 +343,12 @@ def test_rows_without_an_end_are_not_gathered(index: Path, monkeypatch: pytest.M
     rows_without_end(index, "kept_out_by_token")
     with open_reader(index) as reader, pytest.raises(IndexDamaged, match="more rows than it has bytes"):
         reader.rows("SELECT rowid FROM kept_out")
+
+
+def test_more_rows_than_are_fetched_at_once_are_all_there(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("facecli.store.catalog.sets.MANY", 2)
+    with open_reader(index) as reader:
+        assert reader.rows("VALUES (1), (2), (3), (4), (5)") == [(1,), (2,), (3,), (4,), (5,)]
 
 
 def test_rows_without_an_end_are_not_written_anew(index: Path) -> None:

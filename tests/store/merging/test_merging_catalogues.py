@@ -7,8 +7,10 @@ import os
 import random
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from facecli.errors import FacecliError, IndexDamaged, IndexMismatch, IndexMissi
 from facecli.merging import MergeReport, MergeRequest, merge_indexes
 from facecli.store.catalog.rows import FaceRow
 from facecli.store.merging import order
+from facecli.store.new_index import removed_if_unfilled
 from facecli.store.reader import open_reader
 from facecli.store.records import Batch
 from facecli.store.writer import open_writer
@@ -326,6 +329,7 @@ FORGED = {
 
 @pytest.mark.parametrize("what", FORGED)
 def test_a_damaged_row_is_named_and_never_written(tmp_path: Path, what: str) -> None:
+    """A new index stays only if it has got something before."""
     part = put(tmp_path / "part", make_photos(tmp_path, 9))
     with closing(sqlite3.connect(part / "catalog.db", isolation_level=None)) as base:
         base.execute(FORGED[what])
@@ -333,7 +337,53 @@ def test_a_damaged_row_is_named_and_never_written(tmp_path: Path, what: str) -> 
         merge(tmp_path / "all", part)
     assert str(part) in str(caught.value)
     assert f"facecli check --repair -i {part} " in caught.value.hint
-    ask_sound(tmp_path / "all")
+    assert (tmp_path / "all").exists() == (what == "a skip"), "photos are merged before skipped files"
+    if what == "a skip":
+        ask_sound(tmp_path / "all")
+
+
+@pytest.mark.parametrize("there", ["nothing", "an empty directory", "an empty index"])
+def test_a_failed_merge_leaves_nothing_that_was_not_there(tmp_path: Path, there: str) -> None:
+    part, target = put(tmp_path / "part", make_photos(tmp_path, 3)), tmp_path / "all"
+    if there == "an empty directory":
+        target.mkdir()
+    elif there == "an empty index":
+        put(target, [])
+    before = sorted(path.name for path in target.iterdir()) if target.exists() else None
+    with closing(sqlite3.connect(part / "catalog.db", isolation_level=None)) as base:
+        base.execute(FORGED["an embedding"])
+    with pytest.raises(IndexDamaged):
+        merge(target, part)
+    assert (sorted(path.name for path in target.iterdir()) if target.exists() else None) == before
+
+
+@pytest.mark.parametrize("kilobytes", [20, 100])
+def test_a_full_disk_leaves_nothing_of_a_new_index(tmp_path: Path, kilobytes: int) -> None:
+    put(tmp_path / "part", make_photos(tmp_path, 3))
+    limit = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({kilobytes << 10},) * 2)"
+    code = f"import resource; from facecli.cli.main import main; {limit}; main(['merge', 'all', 'part'])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(b"facecli: error: "), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["part"]
+
+
+def test_what_another_process_has_written_meanwhile_stays(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+
+        def fail(index: Path, photos: int, *, stays_open: bool) -> None:
+            with removed_if_unfilled(index):
+                put(index, make_photos(index, photos))
+                if stays_open:
+                    stack.enter_context(open_writer(index))
+                raise UsageError("no")
+
+        with pytest.raises(UsageError):
+            fail(tmp_path / "filled", 2, stays_open=False)
+        with pytest.raises(UsageError):
+            fail(tmp_path / "in use", 0, stays_open=True)
+        ask_sound(tmp_path / "filled")
+        ask_sound(tmp_path / "in use")
 
 
 @pytest.mark.parametrize("forged", [b"\x00\x44" * 64, b"\x00\x7e" * 64, bytes(128)], ids=["long", "no numbers", "zero"])
@@ -347,8 +397,7 @@ def test_an_embedding_that_is_none_is_refused_even_with_its_checksum(tmp_path: P
         base.execute("UPDATE embeddings SET embedding = ? WHERE face_id = 4", (forged,))
     with pytest.raises(IndexDamaged):
         merge(tmp_path / "all", part)
-    with open_reader(tmp_path / "all") as reader:
-        assert reader.info.faces == 0
+    assert not (tmp_path / "all").exists()
 
 
 def test_paths_that_do_not_ascend_are_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

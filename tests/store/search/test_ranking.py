@@ -16,8 +16,9 @@ from facecli.config import By
 from facecli.errors import StoreError
 from facecli.similarity.codes import widen
 from facecli.store.reader import IndexReader, open_reader
-from facecli.store.records import Batch, Scope
+from facecli.store.records import Batch, Labels, Scope
 from facecli.store.search import ranking
+from facecli.store.search.ranking import Found, Identified, Wanted
 from facecli.store.writer import open_writer
 from facecli.types import FloatArray, IndexedPhoto, Match
 
@@ -100,9 +101,29 @@ def test_ties_do_not_depend_on_how_many_are_asked_for(
     photo = make_photo(tmp_path / "one.jpg", 1)
     write(tmp_path / ".facecli", [at_path(photo, tmp_path / f"{i:02}.jpg") for i in range(40)])
     with reading(tmp_path / ".facecli", scan, monkeypatch) as reader:
-        for top in (1, 3, 17, 0):
-            (matches,) = reader.nearest(photo.embeddings, top=top, minimum=None, by=By.PHOTO)
+        for top, minimum in ((1, None), (3, None), (17, None), (0, None), (0, 0.9)):
+            (matches,) = reader.nearest(photo.embeddings, top=top, minimum=minimum, by=By.PHOTO)
             assert [match.face_id for match in matches] == list(range(1, (top or 40) + 1))
+
+
+class Inexact:
+    """A scan whose sums are off in the last bits, so that the most similar of six faces comes last."""
+
+    total, used_first_pass = 6, False
+    codes = np.array([(0.5, 0)] * 5 + [(0.5, 4e-5)], np.float16)
+
+    def best(self, queries: FloatArray, count: int, wanted: Wanted) -> list[Found]:
+        return [(np.arange(6)[:count], np.linspace(0.30002, 0.30001, 6, dtype=np.float32)[:count])]
+
+    def identify(self, labels: Labels) -> Identified:
+        return Identified(labels, labels, self.codes[labels])
+
+
+def test_what_a_scan_sums_inexactly_hides_no_better_face(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranking, "FIRST_CANDIDATES", 1)
+    query = np.array([(0.6, 0.8)], np.float32)
+    ((hit,),) = ranking.find_nearest(Inexact(), query, Wanted(1, None, By.FACE))
+    assert hit.face_id == 5
 
 
 @pytest.mark.parametrize("scan", SCANS)

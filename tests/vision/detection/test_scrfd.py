@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from facecli.vision.detection import scrfd
+from facecli.vision.detection.network import PlainNetwork
 from facecli.vision.detection.scrfd import LAYOUTS, BatchCandidates, Candidates, Layout
+
+if TYPE_CHECKING:
+    from facecli.vision.runtime.session import Session
 
 
 def naive_suppress(boxes: NDArray[np.float32]) -> list[int]:
@@ -80,6 +87,23 @@ def test_decoding_gives_what_a_loop_over_all_anchors_gives() -> None:
             np.testing.assert_allclose(own.boxes, boxes, rtol=1e-5)
             np.testing.assert_allclose(own.landmarks, landmarks, rtol=1e-5)
             assert found.peaks[number] == max(output.max() for output in outputs[: len(layout.strides)])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
+@pytest.mark.parametrize("part", [1, 2])
+def test_faces_that_are_nowhere_are_left_out(value: float, part: int) -> None:
+    """The numbers of a broken network; numpy's warnings are errors here."""
+    layout, width, height = LAYOUTS[9], 64, 64
+    counts = [(width // s) * (height // s) * layout.anchors for s in layout.strides]
+    outputs = [np.full((1, n, c), 0.5, np.float32) for c in (1, 4, 10) for n in counts]
+    outputs[3 * part][0, 7] = value
+    network = PlainNetwork(cast("Session", None), layout)
+    found = network.decode(outputs, 1, width, 0.4)
+    assert len(found.scores) == sum(counts) - 1
+    scrfd.best_of(found, np.ones(1, np.float32))
+    for output in outputs[:3]:
+        output[...] = np.nan
+    assert len(network.decode(outputs, 1, width, 0.4).scores) == 0
 
 
 def slowly_decoded(

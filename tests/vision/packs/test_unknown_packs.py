@@ -13,6 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from facecli import find_faces
 from facecli.errors import PackError
 from facecli.vision.packs import inspection
 from facecli.vision.packs.known import SCRFD_500M, W600K_MBF
@@ -152,6 +153,17 @@ def test_a_recogniser_that_cannot_be_run_right_is_refused(
     assert caught.value.where == str(directory / W600K_MBF.file)
 
 
+def test_a_recogniser_whose_answer_is_none_gives_an_error(directory: Path, find_sample: Callable[[str], Path]) -> None:
+    path = tiny_recogniser(directory / W600K_MBF.file)
+    model = onnx.load(path)
+    model.graph.node[0].op_type = "Sub"
+    del model.graph.node[0].attribute[:]
+    model.graph.node[0].input.append("x")
+    onnx.save(model, path)
+    with pytest.raises(PackError, match="gives no embedding of a face"):
+        find_faces(find_sample("yaoming.jpg"), model=directory)
+
+
 def put_manifest(directory: Path, recogniser: str, preprocessing: object) -> None:
     """Describe the directory's models in a manifest like those of InsightFace's packs."""
     tasks = {
@@ -183,3 +195,15 @@ def test_a_manifest_that_is_not_sound_is_named(directory: Path) -> None:
     put_manifest(directory, "../elsewhere.onnx", "embedded")
     with pytest.raises(PackError, match="manifest is not valid"):
         find_pack(str(directory))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "nest", "large"])
+def test_what_is_no_manifest_is_passed_over(directory: Path, kind: str) -> None:
+    manifest = directory / "manifest.json"
+    if kind == "pipe":
+        os.mkfifo(manifest)
+    elif kind == "device":
+        manifest.symlink_to("/dev/zero")
+    else:
+        manifest.write_text("[" * 100_000 if kind == "nest" else f'{{"manifest_version": 2}}{" " * (2 << 20)}')
+    assert find_pack(str(directory)).recogniser.path == str(directory / W600K_MBF.file)
