@@ -120,6 +120,13 @@ def expected(gallery: Path, shared_cache: Path) -> list[PhotoResult]:
     return found
 
 
+@pytest.fixture(scope="module")
+def expected_crowd(crowd: Path, shared_cache: Path) -> list[PhotoResult]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(shared_cache))
+        return results_on("cpu", crowd)
+
+
 @pytest.mark.parametrize("changes", [{"jobs": 1, "batch_size": 1}, {"jobs": 5, "batch_size": 64}], ids=str)
 def test_batches_find_what_threads_find(
     changes: dict[str, int], gallery: Path, expected: list[PhotoResult], monkeypatch: pytest.MonkeyPatch
@@ -129,14 +136,14 @@ def test_batches_find_what_threads_find(
 
 
 def test_networks_that_do_not_take_pixels_find_the_same(
-    crowd: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    crowd: Path, expected_crowd: list[PhotoResult], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     sizes: set[tuple[int, ...]] = set()
     let_behave(monkeypatch, {"test:0": lambda feed, _: sizes.add(feed.shape)})
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     for name in ("same_faces", "same_embeddings"):
         monkeypatch.setattr(optimized.equivalence, name, lambda *_: False)
-    assert_same(results_on("test", crowd), results_on("cpu", crowd))
+    assert_same(results_on("test", crowd), expected_crowd)
     assert {shape[1:] for shape in sizes} >= {(3, 640, 640), (3, 112, 112)}
     assert max(shape[0] for shape in sizes) > 1
 
@@ -189,14 +196,18 @@ def test_several_chunks_at_once_find_the_same(
 
 
 def test_little_memory_makes_batches_small_and_a_large_photo_is_alone(
-    gallery: Path, crowd: Path, expected: list[PhotoResult], monkeypatch: pytest.MonkeyPatch
+    gallery: Path,
+    crowd: Path,
+    expected: list[PhotoResult],
+    expected_crowd: list[PhotoResult],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sizes: list[int] = []
     let_behave(monkeypatch, {"test:0": lambda feed, _: sizes.append(len(feed)) if feed.shape[1] == 640 else None})
     assert_same(results_on("test", gallery, max_memory=4_000_000), expected)
     assert 1 < max(sizes) <= 8
     sizes.clear()
-    assert_same(results_on("test", crowd, max_memory=1000), results_on("cpu", crowd))
+    assert_same(results_on("test", crowd, max_memory=1000), expected_crowd)
     assert sizes == [1] * PHOTOS, "each photo alone"
 
 
@@ -311,7 +322,9 @@ def test_after_finish_the_first_results_come_and_no_more(
     assert_same(first, expected[: len(first)])
 
 
-def test_a_decoder_is_isolated_where_asked(crowd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_is_isolated_where_asked(
+    crowd: Path, expected_crowd: list[PhotoResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from facecli.photos.isolation import Helper
 
     opened: list[object] = []
@@ -321,5 +334,5 @@ def test_a_decoder_is_isolated_where_asked(crowd: Path, monkeypatch: pytest.Monk
     with worker_on("test") as worker:
         found = worker.work(PhotoChunk(0, tasks_for(crowd)[:3], isolated=True)).results
     assert len(opened) == 3
-    assert_same(found, results_on("cpu", crowd)[:3])
+    assert_same(found, expected_crowd[:3])
     assert len(found) < PHOTOS
