@@ -21,7 +21,7 @@ def removed_if_unfilled(directory: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if not has_index:
+        if not has_index and directory.is_dir():  # the lock would make it, and its parents
             with suppress(FacecliError, OSError):
                 _remove(directory)
         if not has_directory:
