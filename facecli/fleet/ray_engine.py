@@ -64,10 +64,10 @@ def plan_once_joined(cluster: Cluster, options: FleetOptions) -> list[Reservatio
         try:
             return plan_workers(cluster.machines(), options)
         except WorkerError:
-            if time.monotonic() > deadline and options.workers:
-                return [Reservation(options.worker_cpus or 1, options.worker_gpus or 0.0)] * options.workers
             if time.monotonic() > deadline:
-                raise
+                if not options.workers:
+                    raise
+                return [Reservation(options.worker_cpus or 1, options.worker_gpus or 0.0)] * options.workers
         time.sleep(1)
 
 
@@ -196,11 +196,16 @@ class RayEngine:
 
 def why_lost(error: Exception) -> Exception:
     """Why a worker is lost; a WorkerError where its machine cannot even load it, as without facecli."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    lines = _lines_of(error)
     if not getattr(error, "actor_init_failed", False):
         return RuntimeError(lines[0])
     place = re.search(r"\bip=([^,\s]+)", str(error))
     return WorkerError(f"a worker cannot begin ({lines[-1]})", place[1] if place else "", hint=SHOWN)
+
+
+def _lines_of(error: Exception) -> list[str]:
+    """What an error says, at least its kind."""
+    return [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
 
 
 class Checkup(Struct, frozen=True):
@@ -237,8 +242,7 @@ def _checkup(ray: Any, machine: Machine, answer: Any) -> Checkup:
     try:
         reply = decode_reply(ray.get(answer, timeout=STARTING_SECONDS))
     except ray.exceptions.RayError as error:
-        lines = [line for line in str(error).strip().splitlines() if line.strip()] or [type(error).__name__]
-        return replace(described, trouble=lines[-1].strip())
+        return replace(described, trouble=_lines_of(error)[-1])
     if isinstance(reply, Trouble):
         return replace(described, trouble=str(failure_of(reply).error))
     assert isinstance(reply, Hello)

@@ -47,7 +47,6 @@ class BatchFiller:
     def _read(self, number: int, progress: ChunkProgress, clock: StageClock) -> PhotoResult | Photo | None:
         """A file's photo, or its result without one; None for a copy of another file of the chunk."""
         chunk = progress.chunk
-
         with clock.busy("read"):
             contents = read_task(self._reader, chunk.tasks[number], chunk, self._ties)
         if isinstance(contents, PhotoResult):
