@@ -70,24 +70,24 @@ class ThreadEngine:
 
     def _start(self, action: object, *arguments: object) -> None:
         thread = threading.Thread(target=action, args=arguments, name="chunks", daemon=True)  # type: ignore[arg-type]
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)  # one that could not be started cannot be waited for
 
     def _open(self, number: int, spec: Spec) -> None:
         """Open a worker, and be its first thread."""
         try:
             worker = self._workers[number] = ChunkWorker(spec, self._ties)
             hello = worker.hello()
+            if self._finishing:
+                worker.finish()
+            for _ in range(AT_ONCE - 1):
+                self._start(self._work, number, worker)
         except FacecliError as error:
             self._events.put((number, Failure(error)))
             return
         except BaseException as error:  # noqa: BLE001 (raised again by `wait`)
             self._events.put(error)
             return
-        if self._finishing:
-            worker.finish()
-        for _ in range(AT_ONCE - 1):
-            self._start(self._work, number, worker)
         self._events.put((number, hello))
         self._work(number, worker)
 
